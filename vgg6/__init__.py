@@ -1,0 +1,1 @@
+"""VGG6 on small images: one fast, reproducible training run, and what it needs."""
