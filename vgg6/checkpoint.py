@@ -1,0 +1,147 @@
+"""Atomic save and checked load of weights and training state, as safetensors and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from vgg6.config import TrialConfig
+from vgg6.runtime import Runtime
+from vgg6.training import Best, TrainState
+
+TENSORS, STATE = "state.safetensors", "state.json"
+
+
+class DamagedCheckpoint(RuntimeError):
+    """A file of a checkpoint is missing, cut short or altered; the message names it."""
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader finds the old file or the new one, whole."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(scratch, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor], config: TrialConfig) -> None:
+    """Write weights in PyTorch's layout with their configuration in the file's metadata."""
+    write_atomic(path, save(_packed(weights), {"config": json.dumps(config.to_dict())}))
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read weights onto the CPU.
+
+    Raises:
+        DamagedCheckpoint: the file is missing or is no whole safetensors file.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DamagedCheckpoint(f"{path}: {error}") from error
+
+
+def save_state(state: TrainState, folder: Path) -> None:
+    """Save all that ``state`` carries into ``folder``; the small JSON file is written last.
+
+    The best weights are stored apart only while they are not the current ones.
+    """
+    groups = {"model": state.model.state_dict(), "best": {}}
+    if state.best.epoch != state.epoch:
+        groups["best"] = state.best.weights
+    tensors = {f"{group}/{k}": v for group, part in groups.items() for k, v in part.items()}
+    for index, slots in state.optimizer.state_dict()["state"].items():
+        for slot, value in slots.items():
+            if value is not None:
+                tensors[f"optimizer/{index}/{slot}"] = torch.as_tensor(value)
+    content = save(_packed(tensors))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / TENSORS, content)
+    facts = {
+        "config": state.config.to_dict(),
+        "epoch": state.epoch,
+        "best_epoch": state.best.epoch,
+        "best_val_acc": state.best.val_acc,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    write_atomic(folder / STATE, json.dumps(facts, indent=1).encode())
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The JSON part of a saved state: config, epoch, best_epoch, best_val_acc, sha256."""
+    path = folder / STATE
+    try:
+        facts = json.loads(path.read_bytes())
+        return {k: facts[k] for k in ("config", "epoch", "best_epoch", "best_val_acc", "sha256")}
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedCheckpoint(f"{path}: {error!r}") from error
+
+
+def load_state(folder: Path, runtime: Runtime) -> TrainState:
+    """Rebuild a TrainState so that going on from it equals never having stopped.
+
+    Raises:
+        DamagedCheckpoint: a file is missing, cut short, or not the one that was saved.
+    """
+    facts = read_facts(folder)
+    path = folder / TENSORS
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path}: {error}") from error
+    if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        raise DamagedCheckpoint(f"{path}: its checksum is not the one saved with it")
+    tensors = load_file(path)
+    state = TrainState(TrialConfig.from_mapping(facts["config"]), runtime)
+    state.model.load_state_dict(_group(tensors, "model"))
+    _restore_optimizer(state, _group(tensors, "optimizer"))
+    state.epoch = facts["epoch"]
+    best = _group(tensors, "best")
+    if facts["best_epoch"] == state.epoch:
+        best = {k: v.detach().clone() for k, v in state.model.state_dict().items()}
+    state.best = Best(facts["best_epoch"], facts["best_val_acc"], best)
+    return state
+
+
+def best_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of the best epoch from a saved state, on the CPU."""
+    facts = read_facts(folder)
+    tensors = load_weights(folder / TENSORS)
+    return _group(tensors, "model" if facts["best_epoch"] == facts["epoch"] else "best")
+
+
+def _restore_optimizer(state: TrainState, tensors: dict[str, Tensor]) -> None:
+    slots: dict[int, dict[str, Tensor]] = {}
+    parameters = list(state.model.parameters())
+    for name, value in tensors.items():
+        index, slot = name.split("/")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            # Fused kernels walk memory in order: a buffer must lie as its parameter does.
+            value = torch.empty_like(parameter).copy_(value)
+        slots.setdefault(int(index), {})[slot] = value
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+
+
+def _group(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    prefix = f"{name}/"
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}

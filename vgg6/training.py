@@ -1,0 +1,146 @@
+"""fit(): one training run as a generator, one EpochMetrics an epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vgg6.augment import derive_seed, epoch_batches
+from vgg6.config import TrialConfig
+from vgg6.data import TrialData
+from vgg6.evaluation import evaluate
+from vgg6.model import VGG6
+from vgg6.optim import build_optimizer, lr_factor, set_lr
+from vgg6.runtime import Runtime, resident
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss became NaN or infinite; the weights are those of before that step."""
+
+    def __init__(self, epoch: int, step: int, part: str, loss: float) -> None:
+        super().__init__(f"{part} loss is {loss} at epoch {epoch}, step {step}: the run diverged")
+        self.epoch, self.step = epoch, step
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochMetrics:
+    """One finished epoch. Losses are mean cross-entropy in nats (the training loss with its label
+    smoothing, on augmented images, while the weights move), accuracies in 0 to 1."""
+
+    epoch: int
+    train_loss: float
+    train_acc: float
+    val_loss: float
+    val_acc: float
+    best_val_acc: float
+    best_epoch: int
+    lr: float
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class TrainState:
+    """All that a run carries from one epoch to the next. Saving it is a checkpoint.
+
+    Random numbers are no part of it: each epoch draws its own from (seed, epoch, purpose).
+    """
+
+    def __init__(self, config: TrialConfig, runtime: Runtime) -> None:
+        runtime.apply()
+        torch.manual_seed(derive_seed(config.seed, 0, "weights"))
+        self.config, self.runtime = config, runtime
+        self.model = VGG6(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = build_optimizer(self.model.parameters(), config)
+        self.epoch = 0
+        self.best = Best()
+
+
+@dataclass
+class Best:
+    """The epoch with the highest validation accuracy so far, the first of equals."""
+
+    epoch: int = 0
+    val_acc: float = 0.0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+def fit(
+    state: TrainState, data: TrialData, *, stop_after: int | None = None
+) -> Iterator[EpochMetrics]:
+    """Train from ``state`` to the configuration's full length, yielding after each epoch.
+
+    Between two epochs ``state`` is whole and may be saved. ``stop_after`` ends the run early
+    without changing its learning-rate schedule.
+
+    Raises:
+        NonFiniteLoss: before the optimizer step that would have used the loss.
+    """
+    config, runtime, model, optimizer = state.config, state.runtime, state.model, state.optimizer
+    parts = resident(data, runtime.device)
+    n = len(parts.train_labels)
+    steps = math.ceil(n / config.batch_size)
+    on_cpu = runtime.device == "cpu"
+    while state.epoch < min(config.epochs, stop_after or config.epochs):
+        started, epoch = time.perf_counter(), state.epoch + 1
+        runtime.apply()
+        torch.manual_seed(derive_seed(config.seed, epoch, "dropout"))
+        model.train()
+        totals = torch.zeros(2, dtype=torch.float64, device=runtime.device)
+        finite = torch.ones((), dtype=torch.bool, device=runtime.device)
+        batches = epoch_batches(
+            parts.train_images, parts.train_labels, config.batch_size,
+            seed=config.seed, epoch=epoch, flip=parts.flip,
+        )  # fmt: skip
+        for step, (images, labels) in enumerate(batches):
+            lr = config.lr * lr_factor(
+                config.schedule, steps * state.epoch + step, steps * config.epochs
+            )
+            set_lr(optimizer, lr)
+            with runtime.autocast():
+                logits = model(parts.normalize(images))
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+            finite &= loss.detach().isfinite()
+            if on_cpu and not finite:
+                raise NonFiniteLoss(epoch, step, "training", loss.item())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if not on_cpu:
+                _hold_weights(model, ~finite)
+            optimizer.step()
+            correct = (logits.detach().argmax(1) == labels).sum()
+            totals += torch.stack((loss.detach().double() * len(labels), correct.double()))
+        train_loss, train_acc = (totals / n).tolist()
+        if not finite:
+            raise NonFiniteLoss(epoch, steps, "training", train_loss)
+        val = evaluate(model, parts.val_images, parts.val_labels, parts.normalize, runtime)
+        if not math.isfinite(val.loss):
+            raise NonFiniteLoss(epoch, steps, "validation", val.loss)
+        state.epoch = epoch
+        if val.accuracy > state.best.val_acc:
+            weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            state.best = Best(epoch, val.accuracy, weights)
+        yield EpochMetrics(
+            epoch=epoch, train_loss=train_loss, train_acc=train_acc, val_loss=val.loss,
+            val_acc=val.accuracy, best_val_acc=state.best.val_acc, best_epoch=state.best.epoch,
+            lr=lr, seconds=time.perf_counter() - started,
+        )  # fmt: skip
+
+
+def _hold_weights(model: VGG6, diverged: Tensor) -> None:
+    """Zero all gradients where ``diverged`` (a bool on the device) is true.
+
+    A GPU learns of a non-finite loss without telling the host, which reads the flag once an epoch:
+    until then no non-finite gradient may reach a weight.
+    """
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.masked_fill_(diverged, 0.0)
