@@ -1,0 +1,1 @@
+"""A run as a Ray Tune trial, and the search around it."""

@@ -1,0 +1,136 @@
+"""The journal of a search: one JSON line an event, and the state of every trial read from it.
+
+It is the only memory that a search has. Whatever dies, ``resume`` rebuilds the searcher, the
+scheduler and the table from these lines; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from vgg6.config import InputError
+from vgg6.tuning.run_folder import JOURNAL, Appender, RunFolder
+
+# How a trial can stand. "pruned": the scheduler stopped it early; "infeasible": its loss diverged;
+# "failed": it crashed more often than allowed; "stopped": the search ended before it did.
+RUNNING, COMPLETED, PRUNED, INFEASIBLE, FAILED, STOPPED = STATES = (
+    "running", "completed", "pruned", "infeasible", "failed", "stopped",
+)  # fmt: skip
+METRICS = (
+    "train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "best_epoch", "lr", "seconds",
+)  # fmt: skip
+
+
+@dataclass
+class TrialRecord:
+    """What the journal knows of one trial. ``rows``: metrics by epoch, each epoch once."""
+
+    number: int
+    config: dict[str, Any]
+    params: dict[str, Any]
+    created: float
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    state: str = RUNNING
+    reason: str = ""
+    ended: float | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The last finished epoch, 0 before the first."""
+        return max(self.rows, default=0)
+
+    @property
+    def best_val_acc(self) -> float | None:
+        return max((row["val_acc"] for row in self.rows.values()), default=None)
+
+
+@dataclass
+class History:
+    """All trials by number, the epochs in the order they came, and how the search stands."""
+
+    trials: dict[int, TrialRecord] = field(default_factory=dict)
+    arrivals: list[tuple[int, int, float]] = field(default_factory=list)  # trial, epoch, score
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+    repeated_rows: int = 0
+    torn_lines: int = 0
+
+    @property
+    def incumbent(self) -> TrialRecord | None:
+        """The trial with the highest validation accuracy, the first of equals."""
+        scored = [t for t in self.trials.values() if t.best_val_acc is not None]
+        return max(scored, key=lambda t: (t.best_val_acc, -t.number), default=None)
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Take in one event, as it is written or as it is read back."""
+        kind = event["event"]
+        if kind == "session":
+            self.sessions.append(event)
+            return
+        if kind == "session_end":
+            self.sessions[-1] = self.sessions[-1] | event
+            return
+        number = event["trial"]
+        if kind == "trial":
+            self.trials[number] = TrialRecord(
+                number, event["config"], event["params"], event["time"]
+            )
+        elif kind == "epoch":
+            trial, epoch = self.trials[number], event["epoch"]
+            if epoch in trial.rows:  # a worker died between its report and its checkpoint
+                self.repeated_rows += 1
+                return
+            trial.rows[epoch] = {k: v for k, v in event.items() if k not in ("event", "trial")}
+            self.arrivals.append((number, epoch, event["best_val_acc"]))
+        elif kind == "end":
+            trial = self.trials[number]
+            trial.state, trial.reason = event["state"], event["reason"]
+            trial.ended = event["time"]
+        else:
+            raise KeyError(kind)
+
+
+class Journal:
+    """Writes events and keeps the history that they make."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.history = read_history(run)
+        self._lines = Appender(run, JOURNAL)
+
+    def write(self, event: str, **facts: Any) -> None:
+        entry = {"event": event, "time": time.time(), **facts}
+        self._lines.append(json.dumps(entry))
+        self.history.add(entry)
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+def read_history(run: RunFolder) -> History:
+    """Read a run's journal; an unfinished last line is counted, one in the middle is an error.
+
+    A line that was torn by a crash and then followed by a later session's lines is such a last
+    line too: every session starts with its own event.
+
+    Raises:
+        InputError: a line in the middle is damaged; names the file and the line.
+    """
+    history = History()
+    if not run.exists(JOURNAL):
+        return history
+    lines = run.read(JOURNAL).split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            event = json.loads(line)
+            history.add(event)
+        except (ValueError, KeyError, TypeError) as error:
+            following = next((x for x in lines[number:] if x.strip()), b'{"event": "session"')
+            if not following.startswith(b'{"event": "session"'):
+                where = f"{run.file(JOURNAL)} line {number}"
+                raise InputError("RUN", where, f"is damaged: {error!r}") from None
+            history.torn_lines += 1
+    return history

@@ -1,0 +1,131 @@
+"""Where a search keeps its files: a local folder, or a storage URI that pyarrow can open."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs as pafs
+
+from vgg6.checkpoint import write_atomic
+from vgg6.config import InputError, check_choice
+
+SEARCH, JOURNAL, BEST, TABLE, WEIGHTS = (
+    "search.json", "journal.jsonl", "best.json", "results.csv", "weights",
+)  # fmt: skip
+UPLOAD_EVERY_S = 10.0
+
+
+class RunFolder:
+    """Reads and writes the files of one search by their names below its folder.
+
+    Args:
+        location: a folder's path or a URI (``s3://bucket/runs/name``, ``file:///...``).
+    """
+
+    def __init__(self, location: str) -> None:
+        if "://" in location:
+            self.fs, self.path = pafs.FileSystem.from_uri(location)
+            self.uri = location
+        else:
+            self.fs, self.path = pafs.LocalFileSystem(), str(Path(location).absolute())
+            self.uri = self.path
+        self.local = isinstance(self.fs, pafs.LocalFileSystem)
+        self.name = self.path.rstrip("/").rsplit("/", 1)[-1]
+
+    def file(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    def exists(self, name: str) -> bool:
+        return bool(self.fs.get_file_info(self.file(name)).type != pafs.FileType.NotFound)
+
+    def create(self) -> None:
+        self.fs.create_dir(self.path, recursive=True)
+
+    def read(self, name: str) -> bytes:
+        """Raises FileNotFoundError when there is no such file."""
+        with self.fs.open_input_stream(self.file(name)) as stream:
+            return bytes(stream.read())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a whole file; on a local disk a reader never sees a part of it."""
+        self.fs.create_dir(self.file(name).rsplit("/", 1)[0], recursive=True)
+        if self.local:
+            write_atomic(Path(self.file(name)), content)
+            return
+        with self.fs.open_output_stream(self.file(name)) as stream:
+            stream.write(content)
+
+    def read_json(self, name: str) -> Any:
+        """Raises FileNotFoundError, or InputError when the file is no JSON."""
+        try:
+            return json.loads(self.read(name))
+        except ValueError as error:
+            raise InputError("RUN", self.file(name), f"is not JSON: {error}") from None
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, (json.dumps(value, indent=1) + "\n").encode())
+
+    def delete(self, name: str) -> None:
+        """Remove a file, or nothing where there is none."""
+        if self.exists(name):
+            self.fs.delete_file(self.file(name))
+
+
+class Appender:
+    """Appends lines to one file of a run folder.
+
+    An object store cannot append: there the lines gather in a local file, which replaces the
+    stored one at most every 10 s and on close.
+    """
+
+    def __init__(self, run: RunFolder, name: str) -> None:
+        self.run, self.name = run, name
+        staged = Path(run.file(name))
+        if not run.local:
+            root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_vgg6"
+            staged = root / "staging" / hashlib.sha256(run.uri.encode()).hexdigest()[:16] / name
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            staged.write_bytes(run.read(name) if run.exists(name) else b"")
+        self.staged, self.uploaded_at = staged, time.monotonic()
+        self.fd = os.open(staged, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        if staged.stat().st_size and not staged.read_bytes().endswith(b"\n"):
+            os.write(self.fd, b"\n")  # a torn last line must not swallow the next one
+
+    def append(self, line: str) -> None:
+        """Add one line in one system call, so that a signal cannot tear it."""
+        os.write(self.fd, line.encode() + b"\n")
+        if not self.run.local and time.monotonic() - self.uploaded_at > UPLOAD_EVERY_S:
+            self._upload()
+
+    def close(self) -> None:
+        os.fsync(self.fd)
+        os.close(self.fd)
+        if not self.run.local:
+            self._upload()
+
+    def _upload(self) -> None:
+        self.run.write(self.name, self.staged.read_bytes())
+        self.uploaded_at = time.monotonic()
+
+
+def open_run(run: str, storage: str) -> RunFolder:
+    """Find a search by its folder, its URI, or its name below ``storage``.
+
+    Raises:
+        InputError: there is no search there; names the nearest one.
+    """
+    for location in (run, f"{storage.rstrip('/')}/{run}"):
+        folder = RunFolder(location)
+        if folder.exists(SEARCH):
+            return folder
+    known = []
+    if Path(storage).is_dir():
+        known = sorted(p.parent.name for p in Path(storage).glob(f"*/{SEARCH}"))
+    if known:
+        check_choice("RUN", run, known)
+    raise InputError("RUN", run, f"is no search: neither {run} nor {storage}/{run} has {SEARCH}")

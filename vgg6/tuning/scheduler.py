@@ -1,0 +1,162 @@
+"""Schedulers whose state is rebuilt from the journal when a search is resumed.
+
+Ray's own schedulers forget their rungs on a restore. These know a trial by the search's number for
+it, which outlives the process, and take in recorded results before the first new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
+
+from vgg6.augment import derive_seed
+from vgg6.tuning.trainable import INFEASIBLE
+
+SCHEDULERS = ("asha", "hyperband", "median", "none")
+METRIC, TIME = "best_val_acc", "epoch"
+HYPERBAND_BRACKETS = 3
+
+
+class Numbered(NamedTuple):
+    """Stands for a trial inside a scheduler; ``trial_id`` is the search's number of it."""
+
+    trial_id: int
+
+
+class Asha(AsyncHyperBandScheduler):
+    """ASHA (Li et al., 2020): a trial goes on past a rung if it is in the best 1/reduction there.
+
+    With several brackets, of which each starts its rungs later, it is asynchronous Hyperband. The
+    bracket of a trial is drawn from (seed, number), so that a resumed search draws the same.
+    """
+
+    def __init__(
+        self, *, max_t: int, grace_period: int, reduction_factor: float, brackets: int, seed: int
+    ) -> None:
+        super().__init__(
+            TIME, METRIC, "max", max_t, grace_period, reduction_factor, brackets
+        )
+        self._seed = seed
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        return True
+
+    def _join(self, number: int) -> Numbered:
+        if number not in self._trial_info:
+            sizes = np.array([len(b._rungs) for b in self._brackets], dtype=float)
+            odds = np.exp(sizes - sizes.max())
+            draw = np.random.default_rng(derive_seed(self._seed, number, "bracket"))
+            index = draw.choice(len(self._brackets), p=odds / odds.sum())
+            self._trial_info[number] = self._brackets[index]
+        return Numbered(number)
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        self._join(trial.config["number"])
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        if INFEASIBLE in result:
+            return TrialScheduler.STOP
+        key = self._join(trial.config["number"])
+        return super().on_trial_result(tune_controller, key, result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
+        pass  # its last result has already been through on_trial_result
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        pass
+
+    def replay(self, arrivals: Iterable[tuple[int, int, float]]) -> None:
+        """Take in recorded (trial, epoch, score) in the order they came."""
+        for number, epoch, score in arrivals:
+            super().on_trial_result(None, self._join(number), {TIME: epoch, METRIC: score})
+
+
+class Median(MedianStoppingRule):
+    """Stops a trial whose best is below the median of the others' running means (Vizier's rule).
+
+    Ray's version pauses trials while it has too few to compare, and counts a finished trial's last
+    result twice; this one does neither.
+    """
+
+    def __init__(self, *, grace_period: int) -> None:
+        super().__init__(
+            TIME, METRIC, "max", grace_period=grace_period, min_time_slice=float("inf")
+        )
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        return True
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        if INFEASIBLE in result:
+            return TrialScheduler.STOP
+        return super().on_trial_result(tune_controller, Numbered(trial.config["number"]), result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
+        pass
+
+    def replay(self, arrivals: Iterable[tuple[int, int, float]]) -> None:
+        """Take in recorded (trial, epoch, score) in the order they came."""
+        for number, epoch, score in arrivals:
+            super().on_trial_result(None, Numbered(number), {TIME: epoch, METRIC: score})
+
+
+class Full(FIFOScheduler):
+    """Runs every trial to its full length."""
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        return True
+
+    def replay(self, arrivals: Iterable[tuple[int, int, float]]) -> None:
+        pass
+
+
+def build_scheduler(
+    name: str, *, epochs: int, grace: int, reduction: float, seed: int
+) -> Asha | Median | Full:
+    """The scheduler that ``--scheduler`` names; ``epochs`` is a trial's full length."""
+    if name == "none":
+        return Full()
+    if name == "median":
+        return Median(grace_period=grace)
+    return Asha(
+        max_t=epochs,
+        grace_period=grace,
+        reduction_factor=reduction,
+        brackets=brackets_of(name, epochs, grace, reduction),
+        seed=seed,
+    )
+
+
+def brackets_of(name: str, epochs: int, grace: int, reduction: float) -> int:
+    """1 for ASHA; for Hyperband 3, or as many as there are rungs to start from."""
+    rungs = int(np.log(epochs / grace) / np.log(reduction) + 1)
+    return min(HYPERBAND_BRACKETS, rungs) if name == "hyperband" else 1
+
+
+def expected_epochs(name: str, *, epochs: int, grace: int, reduction: float, trials: int) -> float:
+    """About how many epochs ``trials`` trials will run, for a plan made before the first one.
+
+    ASHA: of n trials at a rung the best n/reduction go on, and about as many again arrive early
+    and are promoted before the rung has filled. Median: half of the trials run half of the rest.
+    """
+    if name == "none":
+        return float(trials * epochs)
+    if name == "median":
+        return trials * (grace + (epochs - grace) * 0.75)
+    total, left, reached = 0.0, float(trials), 0.0
+    rung = float(grace)
+    while rung < epochs:
+        total += left * (rung - reached)
+        left = min(left, left / reduction + 1)
+        reached, rung = rung, rung * reduction
+    asha = total + left * (epochs - reached)
+    return (asha + trials * epochs) / 2 if name == "hyperband" else asha

@@ -1,0 +1,95 @@
+"""The shared trainable: fit() as a Ray Tune trial, reporting and checkpointing every epoch."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs as pafs
+from ray import tune
+
+from vgg6.checkpoint import DamagedCheckpoint, load_state, save_state
+from vgg6.config import TrialConfig
+from vgg6.data import TrialData
+from vgg6.runtime import Runtime
+from vgg6.training import NonFiniteLoss, TrainState, fit
+
+# Key of the report of a run whose loss diverged; its value is the reason.
+INFEASIBLE = "infeasible"
+
+
+def train_trial(
+    assignment: dict[str, Any],
+    *,
+    data: TrialData,
+    device: str,
+    precision: str,
+    threads: int,
+    gpu_fraction: float,
+) -> None:
+    """Train one assignment of the searcher: ``number``, ``config`` and ``earlier`` folders.
+
+    ``data`` arrives through Ray's object store: one copy a node, mapped by all of its trials.
+    A diverged run ends with a report that says so, not with an exception: Ray would retry it.
+    """
+    runtime = Runtime(device=device, precision=precision, threads=threads)
+    if device == "cuda":
+        _prepare_gpu(gpu_fraction)
+    state = resume_or_start(assignment, runtime)
+    node = socket.gethostname()
+    try:
+        for metrics in fit(state, data):
+            with tempfile.TemporaryDirectory() as folder:
+                save_state(state, Path(folder))
+                tune.report(
+                    {**metrics.to_dict(), "node": node},
+                    checkpoint=tune.Checkpoint.from_directory(folder),
+                )
+    except NonFiniteLoss as error:
+        best = state.best.val_acc
+        tune.report({"epoch": error.epoch, "best_val_acc": best, INFEASIBLE: str(error)})
+
+
+def resume_or_start(assignment: dict[str, Any], runtime: Runtime) -> TrainState:
+    """The newest whole checkpoint of this trial, from whatever attempt; else a fresh start.
+
+    A damaged checkpoint is named on standard error and the one before it is used.
+    """
+    config = TrialConfig.from_mapping(assignment["config"])
+    folders = list(assignment["earlier"])
+    filesystem = pafs.LocalFileSystem()
+    storage = tune.get_context().get_storage()
+    if storage is not None:
+        filesystem = storage.storage_filesystem
+        folders.append(storage.trial_fs_path)
+    for path in newest_first(filesystem, folders):
+        try:
+            with tune.Checkpoint(path, filesystem).as_directory() as folder:
+                state = load_state(Path(folder), runtime)
+        except (DamagedCheckpoint, OSError) as error:
+            print(f"checkpoint {path} is damaged ({error}); using the one before", file=sys.stderr)
+            continue
+        if state.config == config:
+            return state
+    return TrainState(config, runtime)
+
+
+def newest_first(filesystem: pafs.FileSystem, folders: list[str]) -> list[str]:
+    """Paths of all checkpoints below trial folders, from the last attempt's last to the first's."""
+    found: list[str] = []
+    for folder in reversed(folders):
+        selector = pafs.FileSelector(folder, allow_not_found=True)
+        entries = [i.path for i in filesystem.get_file_info(selector)]
+        found += sorted((p for p in entries if "/checkpoint_" in p), reverse=True)
+    return found
+
+
+def _prepare_gpu(fraction: float) -> None:
+    """Keep this trial to its share of the memory, and drop what the last one on this actor left."""
+    import torch
+
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, fraction))
