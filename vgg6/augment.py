@@ -36,7 +36,9 @@ def epoch_batches(
     order = torch.randperm(n, generator=draw)
     shifts = torch.randint(0, 2 * PAD + 1, (2, n), generator=draw)
     mirror = torch.randint(0, 2, (n,), generator=draw).bool() & flip
-    order, shifts, mirror = (t.to(images.device, non_blocking=True) for t in (order, shifts, mirror))
+    order, shifts, mirror = (
+        t.to(images.device, non_blocking=True) for t in (order, shifts, mirror)
+    )
     for start in range(0, n, batch_size):
         rows = slice(start, start + batch_size)
         batch = crop_flip(images[order[rows]], shifts[0, rows], shifts[1, rows], mirror[rows])

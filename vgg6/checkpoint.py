@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from vgg6.config import TrialConfig
+from vgg6.files import write_atomic
 from vgg6.runtime import Runtime
 from vgg6.training import Best, TrainState
 
@@ -25,22 +25,14 @@ class DamagedCheckpoint(RuntimeError):
     """A file of a checkpoint is missing, cut short or altered; the message names it."""
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader finds the old file or the new one, whole."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(scratch, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+def weights_bytes(weights: Mapping[str, Tensor], config: TrialConfig) -> bytes:
+    """Weights in PyTorch's layout as a safetensors file, their configuration in its metadata."""
+    return save(_packed(weights), {"config": json.dumps(config.to_dict())})
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], config: TrialConfig) -> None:
-    """Write weights in PyTorch's layout with their configuration in the file's metadata."""
-    write_atomic(path, save(_packed(weights), {"config": json.dumps(config.to_dict())}))
+    """Write ``weights_bytes`` to a file, whole or not at all."""
+    write_atomic(path, weights_bytes(weights, config))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -196,6 +196,24 @@ def split(
     )
 
 
+def data_facts(
+    asked: str, source: Source, data: TrialData, *, split_seed: int, limit_train: int | None
+) -> dict[str, Any]:
+    """What a search or a package records of its data. ``argument``: what ``--data`` finds the
+    same data again with, where ``auto`` has become what it took."""
+    named = asked in ("auto", "cifar10", "digits")
+    return {
+        "name": source.name,
+        "argument": source.name if named else str(Path(asked).absolute()),
+        "origin": source.origin,
+        "fingerprint": data.fingerprint,
+        "train_images": len(data.train),
+        "val_images": len(data.val),
+        "split_seed": split_seed,
+        "limit_train": limit_train,
+    }
+
+
 def download_cifar10(root: Path) -> Path:
     """Download CIFAR-10 with torchvision, checked, into ``root``, whole or not at all.
 
@@ -262,12 +280,19 @@ def _read_parquet(folder: Path) -> Parts:
             except (pa.ArrowException, OSError, KeyError) as error:
                 rule = f"cannot be read as parquet with columns img{{bytes,path}}, label: {error}"
                 raise InputError("--data", str(file), rule) from None
-            if not np.issubdtype(found.dtype, np.integer) or not ((found >= 0) & (found < 10)).all():
+            if (
+                not np.issubdtype(found.dtype, np.integer)
+                or not ((found >= 0) & (found < 10)).all()
+            ):
                 bad = next((x for x in found if x not in range(NUM_CLASSES)), found.dtype)
                 raise InputError("--data", str(file), f"has the label {bad}: it must be 0 to 9")
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                chunks = [range(i, min(i + 2000, len(encoded))) for i in range(0, len(encoded), 2000)]
-                decoded = pool.map(lambda c: np.stack([_decode(encoded[i], file, i) for i in c]), chunks)
+                chunks = [
+                    range(i, min(i + 2000, len(encoded))) for i in range(0, len(encoded), 2000)
+                ]
+                decoded = pool.map(
+                    lambda c: np.stack([_decode(encoded[i], file, i) for i in c]), chunks
+                )
                 images.append(np.concatenate(list(decoded)))
             labels.append(found.astype(np.int64))
         parts.append(LabelledImages(np.concatenate(images), np.concatenate(labels)))

@@ -102,9 +102,7 @@ def _resident(key: _ById, device: str) -> ResidentData:
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         arrays = (data.train.images, data.train.labels, data.val.images, data.val.labels)
         tensors = [torch.from_numpy(array).to(target) for array in arrays]
-    return ResidentData(
-        *tensors, normalize=Normalizer(data.mean, data.std, target), flip=data.flip
-    )
+    return ResidentData(*tensors, normalize=Normalizer(data.mean, data.std, target), flip=data.flip)
 
 
 def native_bf16() -> bool:

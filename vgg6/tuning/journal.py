@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from vgg6.config import InputError
@@ -98,6 +99,11 @@ class Journal:
     def __init__(self, run: RunFolder) -> None:
         self.history = read_history(run)
         self._lines = Appender(run, JOURNAL)
+
+    @property
+    def staged(self) -> Path:
+        """The local file that the lines go to first."""
+        return self._lines.staged
 
     def write(self, event: str, **facts: Any) -> None:
         entry = {"event": event, "time": time.time(), **facts}

@@ -11,8 +11,8 @@ from typing import Any
 
 from pyarrow import fs as pafs
 
-from vgg6.checkpoint import write_atomic
 from vgg6.config import InputError, check_choice
+from vgg6.files import write_atomic
 
 SEARCH, JOURNAL, BEST, TABLE, WEIGHTS = (
     "search.json", "journal.jsonl", "best.json", "results.csv", "weights",
@@ -129,3 +129,12 @@ def open_run(run: str, storage: str) -> RunFolder:
     if known:
         check_choice("RUN", run, known)
     raise InputError("RUN", run, f"is no search: neither {run} nor {storage}/{run} has {SEARCH}")
+
+
+def new_run(name: str, storage: str) -> RunFolder:
+    """The folder of a new search; InputError where there is one of that name already."""
+    run = RunFolder(f"{storage.rstrip('/')}/{name}")
+    if run.exists(SEARCH):
+        rule = f"names a search that exists ({run.path}): choose another, or `resume` that one"
+        raise InputError("--name", name, rule)
+    return run

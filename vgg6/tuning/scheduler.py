@@ -21,7 +21,6 @@ from ray.tune.schedulers import (
 from vgg6.augment import derive_seed
 from vgg6.tuning.trainable import INFEASIBLE
 
-SCHEDULERS = ("asha", "hyperband", "median", "none")
 METRIC, TIME = "best_val_acc", "epoch"
 HYPERBAND_BRACKETS = 3
 
@@ -42,9 +41,7 @@ class Asha(AsyncHyperBandScheduler):
     def __init__(
         self, *, max_t: int, grace_period: int, reduction_factor: float, brackets: int, seed: int
     ) -> None:
-        super().__init__(
-            TIME, METRIC, "max", max_t, grace_period, reduction_factor, brackets
-        )
+        super().__init__(TIME, METRIC, "max", max_t, grace_period, reduction_factor, brackets)
         self._seed = seed
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:

@@ -17,7 +17,6 @@ from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
 from vgg6.tuning.trainable import INFEASIBLE
 
-SEARCHERS = ("optuna", "random", "grid")
 # Positive in Optuna's terms means that a constraint is violated.
 _DIVERGED = ("diverged", 1.0)
 _RETRIES = 32
@@ -50,6 +49,7 @@ class TruthfulSearcher(Searcher):
         super().__init__(metric="best_val_acc", mode="max")
         self.space, self.base, self.limit, self.journal = space, base, limit, journal
         done = journal.history.trials
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         # A resumed search must not draw the numbers of its first session again.
         self.study = optuna.create_study(
             direction="maximize", sampler=build_sampler(searcher, seed + len(done))
@@ -63,13 +63,8 @@ class TruthfulSearcher(Searcher):
         for record in sorted(done.values(), key=lambda r: r.number):
             self._take_in(record)
         self._points = deque(points[len(done) :])
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether a finite space ran out of new configurations before the limit."""
-        return len(self._seen) < self.limit and self._out_of_points
-
-    _out_of_points = False
+        self._points_only = searcher == "grid"
+        self.exhausted = False  # a finite space ran out of new configurations before the limit
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """An unfinished trial of an earlier session first, then the points, then the sampler."""
@@ -81,7 +76,7 @@ class TruthfulSearcher(Searcher):
                 return Searcher.FINISHED
         self._numbers[trial_id] = number
         record = self.journal.history.trials[number]
-        return {"number": number, "config": record.config, "resumed": record.epoch > 0}
+        return {"number": number, "config": record.config}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if INFEASIBLE not in result:
@@ -91,9 +86,8 @@ class TruthfulSearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell Optuna once how the trial ended."""
-        trial = self._asked.pop(self._numbers.pop(trial_id), None)
-        if trial is None:
-            return
+        number = self._numbers.pop(trial_id)
+        trial = self._asked.pop(number)
         if error or not result or "epoch" not in result:
             self.study.tell(trial, state=TrialState.FAIL)
         elif INFEASIBLE in result:
@@ -102,8 +96,7 @@ class TruthfulSearcher(Searcher):
         else:
             # Ray does not pass on the result at which it decides to stop.
             trial.report(result["best_val_acc"], result["epoch"])
-            length = result["config"]["config"]["epochs"]
-            if result["epoch"] >= length:
+            if result["epoch"] >= self.journal.history.trials[number].config["epochs"]:
                 self.study.tell(trial, result["best_val_acc"])
             else:
                 self.study.tell(trial, state=TrialState.PRUNED)
@@ -129,14 +122,14 @@ class TruthfulSearcher(Searcher):
                 "trial", trial=number, config=config.to_dict(), params=dict(trial.params)
             )
             return True
-        self._out_of_points = True
+        self.exhausted = True
         return False
 
     def _candidates(self) -> Iterator[tuple[optuna.Trial, dict[str, Any]]]:
         """Points first; then the sampler's; then, in a finite space, whatever is left of it."""
         while self._points:
             yield self._ask(self._points.popleft())
-        if isinstance(self.study.sampler, optuna.samplers.GridSampler | _Exhausted):
+        if self._points_only:
             return
         for _ in range(_RETRIES):
             yield self.study.ask(), {}
@@ -190,16 +183,10 @@ class TruthfulSearcher(Searcher):
         return {}
 
 
-class _Exhausted(optuna.samplers.RandomSampler):
-    """Stands in where a queue of points is the whole search: it is never asked to sample."""
-
-
 def build_sampler(searcher: str, seed: int) -> optuna.samplers.BaseSampler:
     """The sampler that ``--searcher`` names, with everything set that the search relies on."""
-    if searcher == "random":
+    if searcher in ("random", "grid"):  # a grid is a queue of points: nothing is sampled
         return optuna.samplers.RandomSampler(seed)
-    if searcher == "grid":
-        return _Exhausted(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(

@@ -16,6 +16,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime
 from vgg6.training import NonFiniteLoss, TrainState, fit
+from vgg6.tuning.run_folder import RunFolder
 
 # Key of the report of a run whose loss diverged; its value is the reason.
 INFEASIBLE = "infeasible"
@@ -29,8 +30,10 @@ def train_trial(
     precision: str,
     threads: int,
     gpu_fraction: float,
+    run_uri: str,
+    sessions: list[str],
 ) -> None:
-    """Train one assignment of the searcher: ``number``, ``config`` and ``earlier`` folders.
+    """Train one assignment of the searcher: a trial's ``number`` and its ``config``.
 
     ``data`` arrives through Ray's object store: one copy a node, mapped by all of its trials.
     A diverged run ends with a report that says so, not with an exception: Ray would retry it.
@@ -38,7 +41,7 @@ def train_trial(
     runtime = Runtime(device=device, precision=precision, threads=threads)
     if device == "cuda":
         _prepare_gpu(gpu_fraction)
-    state = resume_or_start(assignment, runtime)
+    state = resume_or_start(assignment, runtime, RunFolder(run_uri), sessions)
     node = socket.gethostname()
     try:
         for metrics in fit(state, data):
@@ -53,21 +56,20 @@ def train_trial(
         tune.report({"epoch": error.epoch, "best_val_acc": best, INFEASIBLE: str(error)})
 
 
-def resume_or_start(assignment: dict[str, Any], runtime: Runtime) -> TrainState:
-    """The newest whole checkpoint of this trial, from whatever attempt; else a fresh start.
+def resume_or_start(
+    assignment: dict[str, Any], runtime: Runtime, run: RunFolder, sessions: list[str]
+) -> TrainState:
+    """The newest whole checkpoint of this trial, from whatever session; else a fresh start.
+
+    Not Ray's ``get_checkpoint``: that one knows only this session, and only the newest file.
 
     A damaged checkpoint is named on standard error and the one before it is used.
     """
     config = TrialConfig.from_mapping(assignment["config"])
-    folders = list(assignment["earlier"])
-    filesystem = pafs.LocalFileSystem()
-    storage = tune.get_context().get_storage()
-    if storage is not None:
-        filesystem = storage.storage_filesystem
-        folders.append(storage.trial_fs_path)
-    for path in newest_first(filesystem, folders):
+    folders = [run.file(f"{s}/{trial_folder(assignment['number'])}") for s in sessions]
+    for path in newest_first(run.fs, folders):
         try:
-            with tune.Checkpoint(path, filesystem).as_directory() as folder:
+            with tune.Checkpoint(path, run.fs).as_directory() as folder:
                 state = load_state(Path(folder), runtime)
         except (DamagedCheckpoint, OSError) as error:
             print(f"checkpoint {path} is damaged ({error}); using the one before", file=sys.stderr)
@@ -75,6 +77,11 @@ def resume_or_start(assignment: dict[str, Any], runtime: Runtime) -> TrainState:
         if state.config == config:
             return state
     return TrainState(config, runtime)
+
+
+def trial_folder(number: int) -> str:
+    """The name of a trial's folder below a session's."""
+    return f"trial_{number:05d}"
 
 
 def newest_first(filesystem: pafs.FileSystem, folders: list[str]) -> list[str]:

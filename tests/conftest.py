@@ -1,0 +1,63 @@
+"""Real images for the tests: CIFAR-10 where it can be found, scikit-learn's digits everywhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vgg6.data import Source, TrialData, load_digits, load_folder, split
+from vgg6.runtime import Runtime, usable_cpus
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _cifar10_folder() -> Path | None:
+    """``$CIFAR10_DIR`` if set, whatever it holds; else ``../shared/cifar10`` if it is there."""
+    if named := os.environ.get("CIFAR10_DIR"):
+        return Path(named)
+    beside = REPOSITORY.parent / "shared" / "cifar10"
+    return beside if beside.is_dir() else None
+
+
+def pytest_report_header() -> str:
+    if _cifar10_folder() is None:
+        return "CIFAR-10: not found, its tests are skipped (set CIFAR10_DIR to run them)"
+    return f"CIFAR-10: {'$CIFAR10_DIR' if os.environ.get('CIFAR10_DIR') else 'shared folder'}"
+
+
+@pytest.fixture(scope="session")
+def cifar10_source() -> Source:
+    """All of CIFAR-10, through the user's decoded cache, so that it is decoded once a machine."""
+    folder = _cifar10_folder()
+    if folder is None:
+        pytest.skip("needs CIFAR-10: set CIFAR10_DIR to a folder that holds it")
+    return load_folder(folder)
+
+
+@pytest.fixture(scope="session")
+def cifar10_small(cifar10_source: Source) -> TrialData:
+    return split(cifar10_source, limit_train=400)
+
+
+@pytest.fixture(scope="session")
+def digits_source() -> Source:
+    return load_digits()
+
+
+@pytest.fixture(scope="session")
+def digits_small(digits_source: Source) -> TrialData:
+    return split(digits_source, limit_train=400)
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Runtime:
+    """The CPU in the precision that a user of this machine gets, on at most two threads."""
+    return Runtime.resolve("cpu", threads=min(2, usable_cpus()))
+
+
+@pytest.fixture
+def python_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the Python processes that a test starts import this repository."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))

@@ -1,0 +1,155 @@
+"""What a search does as its trials report: the journal, the kept weights, and when to stop."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from vgg6.checkpoint import DamagedCheckpoint, best_weights, weights_bytes
+from vgg6.config import TrialConfig
+from vgg6.tuning import journal as j
+from vgg6.tuning.progress import Progress
+from vgg6.tuning.run_folder import WEIGHTS, RunFolder
+from vgg6.tuning.trainable import INFEASIBLE, newest_first, trial_folder
+
+KEEP_WEIGHTS = 5
+
+
+class SearchInterrupted(BaseException):
+    """A signal asked the search to end. Not an Exception: Ray would wait for its trials first."""
+
+
+class StopRule(tune.Stopper):
+    """Ends a search early when asked to: after a time, or when the incumbent stands still.
+
+    Args:
+        time_budget: seconds from the start of this session.
+        patience: end when this many trials in a row ended without a new incumbent.
+    """
+
+    def __init__(self, history: j.History, time_budget: float | None, patience: int | None) -> None:
+        self.time_budget, self.patience = time_budget, patience
+        self.started = time.monotonic()
+        self.reason = ""
+        self._best, self._idle = -1.0, 0
+        for record in sorted(history.trials.values(), key=lambda r: r.ended or 0):
+            if record.ended is not None:
+                self.trial_ended(record)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def trial_ended(self, record: j.TrialRecord) -> None:
+        score = record.best_val_acc
+        improved = score is not None and score > self._best
+        self._best = score if improved and score is not None else self._best
+        self._idle = 0 if improved else self._idle + 1
+
+    def stop_all(self) -> bool:
+        if self.time_budget and time.monotonic() - self.started > self.time_budget:
+            self.reason = f"the time budget of {self.time_budget:g} s is used up"
+        elif self.patience and self._idle >= self.patience:
+            self.reason = f"no new incumbent in {self._idle} trials"
+        return bool(self.reason)
+
+
+class JournalCallback(tune.Callback):
+    """Writes every event of every trial, keeps the best weights, and drops the other checkpoints.
+
+    Ray's own loggers are off: this is the one place where results are written.
+    """
+
+    def __init__(
+        self, run: RunFolder, journal: j.Journal, session: str, stop: StopRule, progress: Progress
+    ) -> None:
+        self.run, self.journal, self.session = run, journal, session
+        self.stop, self.progress = stop, progress
+        self.signal: int | None = None  # set by the signal handler, read between two steps
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self.signal is not None:
+            raise SearchInterrupted
+        self.progress.refresh()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if INFEASIBLE in result:
+            return
+        row = {key: result[key] for key in (*j.METRICS, "node")}
+        self.journal.write("epoch", trial=trial.config["number"], epoch=result["epoch"], **row)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        record = self.journal.history.trials[trial.config["number"]]
+        result = trial.last_result or {}
+        if INFEASIBLE in result:
+            self._end(record, j.INFEASIBLE, result[INFEASIBLE])
+        elif record.epoch >= record.config["epochs"]:
+            self._end(record, j.COMPLETED, "")
+        elif self.stop.reason:
+            self._end(record, j.STOPPED, self.stop.reason)
+        else:
+            self._end(record, j.PRUNED, f"behind the others at epoch {record.epoch}")
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        record = self.journal.history.trials[trial.config["number"]]
+        error = trial.get_pickled_error() or trial.get_error()
+        lines = str(error).strip().splitlines() or ["the worker died"]
+        self._end(record, j.FAILED, lines[-1])
+
+    def _end(self, record: j.TrialRecord, state: str, reason: str) -> None:
+        self.journal.write("end", trial=record.number, state=state, reason=reason)
+        if state != j.STOPPED:  # a stopped trial can be resumed from its checkpoints
+            self.stop.trial_ended(record)
+            keep_best(self.run, self.journal.history, record)
+            drop_checkpoints(self.run, self.journal.history, record.number)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles callbacks for a restore of its own, which this tool never uses."""
+        return {}
+
+
+def keep_best(run: RunFolder, history: j.History, ended: j.TrialRecord) -> None:
+    """Keep the best weights of an ended trial if it is among the best few, and forget the rest."""
+    able = [
+        t
+        for t in history.trials.values()
+        if t.state in (j.COMPLETED, j.PRUNED) and t.best_val_acc is not None
+    ]
+    ranked = sorted(able, key=lambda t: (-(t.best_val_acc or 0), t.epoch, t.number))
+    for record in ranked[KEEP_WEIGHTS:]:
+        run.delete(weights_file(record.number))
+    if ended not in ranked[:KEEP_WEIGHTS]:
+        return
+    folders = [run.file(f"{s['session']}/{trial_folder(ended.number)}") for s in history.sessions]
+    for path in newest_first(run.fs, folders):
+        try:
+            with tune.Checkpoint(path, run.fs).as_directory() as folder:
+                weights = best_weights(Path(folder))
+        except DamagedCheckpoint:
+            continue
+        config = TrialConfig.from_mapping(ended.config)
+        run.write(weights_file(ended.number), weights_bytes(weights, config))
+        return
+
+
+def weights_file(number: int) -> str:
+    """The name of a trial's best weights below the run folder."""
+    return f"{WEIGHTS}/{trial_folder(number)}.safetensors"
+
+
+def drop_checkpoints(run: RunFolder, history: j.History, number: int) -> None:
+    """Remove all of a trial's checkpoints: its training is over."""
+    for session in history.sessions:
+        for path in newest_first(
+            run.fs, [run.file(f"{session['session']}/{trial_folder(number)}")]
+        ):
+            run.fs.delete_dir(path)

@@ -1,0 +1,77 @@
+"""Starting Ray on this machine or joining a running cluster, without its noise."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from vgg6.config import InputError
+from vgg6.runtime import usable_cpus
+
+GCS_PORT = 6379
+
+
+def quiet_environment() -> None:
+    """Set what Ray reads when it is imported and started. Call before the first import of Ray."""
+    for name, value in {
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds the results
+        "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # and is what a search is resumed from
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_MAX_PENDING_TRIALS_PG": "1",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def connect(address: str | None, verbose: bool) -> str:
+    """Join the cluster at ``address`` or start Ray here. Returns where it runs, for people.
+
+    ``None`` joins a cluster that runs on this machine (or in ``$RAY_ADDRESS``) if there is one;
+    ``local`` always starts one; ``auto`` must find one; else a host or host:port.
+
+    Raises:
+        InputError: there is no cluster at the address.
+    """
+    import ray
+
+    options: dict[str, Any] = {
+        "logging_level": logging.INFO if verbose else logging.ERROR,
+        "log_to_driver": verbose,
+        "configure_logging": True,
+    }
+    found = address if address not in (None, "auto", "local") else _running_cluster()
+    if address == "auto" and not found:
+        rule = "finds no running cluster: start one with `ray start --head`, or give its host"
+        raise InputError("--address", address, rule)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        if address == "local" or not found:
+            ray.init(address="local", num_cpus=usable_cpus(), include_dashboard=False, **options)
+            return "this machine"
+        target = found if ":" in found else f"{found}:{GCS_PORT}"
+        root = Path(__file__).resolve().parents[2]
+        packages = [str(root / "vgg6"), str(root / "search_spaces")]
+        try:
+            ray.init(address=target, runtime_env={"py_modules": packages}, **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise InputError(
+                "--address", address, f"answers not as a Ray cluster: {error}"
+            ) from None
+    return f"the Ray cluster at {target}"
+
+
+def _running_cluster() -> str | None:
+    """The address of a cluster on this machine. Asks the processes, not Ray's note of its last
+    cluster, which a crash leaves behind."""
+    named = os.environ.get("RAY_ADDRESS")
+    if named and named != "local":
+        return named.removeprefix("ray://")
+    from ray._private.services import find_gcs_addresses
+
+    return next(iter(sorted(find_gcs_addresses())), None)

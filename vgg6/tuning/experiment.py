@@ -1,0 +1,240 @@
+"""search() and resume(): build the Tuner, run it, say honestly how it ended."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pyarrow import fs as pafs
+from ray import tune
+
+from search_spaces import Space
+from vgg6.config import InputError
+from vgg6.data import TrialData
+from vgg6.runtime import Runtime
+from vgg6.tuning import journal as j
+from vgg6.tuning.callbacks import JournalCallback, SearchInterrupted, StopRule
+from vgg6.tuning.progress import Progress
+from vgg6.tuning.resources import Allotment
+from vgg6.tuning.run_folder import SEARCH, RunFolder
+from vgg6.tuning.scheduler import build_scheduler
+from vgg6.tuning.searcher import TruthfulSearcher
+from vgg6.tuning.settings import Settings
+from vgg6.tuning.trainable import train_trial, trial_folder
+from vgg6.tuning.wandb_mirror import WandbMirror
+
+COMPLETE, INTERRUPTED, INCOMPLETE, ALL_FAILED = (
+    "complete", "interrupted", "incomplete", "all failed",
+)  # fmt: skip
+MAX_FAILURES = 2  # attempts after the first that a crashing trial gets
+PACKAGES = ("ray", "torch", "torchvision", "optuna", "wandb", "numpy")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session ended. ``outcome``: complete, interrupted, incomplete or all failed."""
+
+    outcome: str
+    detail: str
+    wandb_problem: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a session needs, decided before the first trial starts."""
+
+    settings: Settings
+    space: Space
+    trials: int
+    data: TrialData
+    runtime: Runtime
+    allotment: Allotment
+    wandb_mode: str
+
+
+def create_run(run: RunFolder, plan: Plan, *, data_facts: dict[str, Any], command: str) -> None:
+    """Write ``search.json``: what was asked, of which data, on what."""
+    run.create()
+    settings = plan.settings
+    facts = {
+        "format": 1,
+        "name": settings.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": command,
+        "trials": plan.trials,
+        "settings": settings.to_dict(),
+        "space": plan.space.to_dict(),
+        "data": data_facts,
+        "runtime": plan.runtime.to_dict(),
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+    }
+    run.write_json(SEARCH, facts)
+
+
+def run_session(run: RunFolder, plan: Plan) -> Outcome:
+    """Run the search, or what is left of it, on the Ray that this process is connected to.
+
+    Raises:
+        InputError: another driver runs this search.
+    """
+    with _only_driver(run):
+        journal = j.Journal(run)
+        session = f"session_{len(journal.history.sessions) + 1}"
+        journal.write("session", session=session, pid=os.getpid(), host=platform.node())
+        local = Path(run.path) if run.local else journal.staged.parent
+        mirror = WandbMirror(
+            plan.wandb_mode,
+            journal=journal.staged,
+            folder=local,
+            project=plan.settings.wandb_project,
+            group=run.name,
+        )
+        outcome = "failed"
+        try:
+            outcome, detail = _fit(run, plan, journal, session)
+        finally:
+            journal.write("session_end", session=session, outcome=outcome)
+            journal.close()
+            problem = mirror.finish()
+        if outcome == COMPLETE:
+            for entry in journal.history.sessions:
+                _remove(run, entry["session"])
+        return Outcome(outcome, detail, problem)
+
+
+def _fit(run: RunFolder, plan: Plan, journal: j.Journal, session: str) -> tuple[str, str]:
+    settings, history = plan.settings, journal.history
+    searcher = TruthfulSearcher(
+        plan.space,
+        searcher=settings.searcher,
+        seed=settings.seed,
+        base={"epochs": settings.epochs, "seed": settings.seed},
+        limit=plan.trials,
+        journal=journal,
+    )
+    scheduler = build_scheduler(
+        settings.scheduler,
+        epochs=settings.epochs,
+        grace=settings.grace,
+        reduction=settings.reduction,
+        seed=settings.seed,
+    )
+    scheduler.replay(history.arrivals)
+    stop = StopRule(history, settings.time_budget, settings.patience)
+    title = f"{run.name}: {plan.data.name}, {plan.allotment.why}"
+    with Progress(title, plan.trials, history) as progress:
+        callback = JournalCallback(run, journal, session, stop, progress)
+        trainable = tune.with_parameters(
+            train_trial,
+            data=plan.data,
+            device=plan.runtime.device,
+            precision=plan.runtime.precision,
+            threads=plan.runtime.threads,
+            gpu_fraction=plan.allotment.gpus,
+            run_uri=run.uri,
+            sessions=[entry["session"] for entry in history.sessions],
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, plan.allotment.request()),
+            tune_config=tune.TuneConfig(
+                metric="best_val_acc",
+                mode="max",
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,  # the searcher knows when it has asked for all trials
+                max_concurrent_trials=plan.allotment.concurrent,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial_folder(trial.config["number"]),
+            ),
+            run_config=tune.RunConfig(
+                name=session,
+                storage_path=run.path,
+                storage_filesystem=run.fs,
+                stop=stop,
+                callbacks=[callback],
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+                verbose=1 if settings.verbose else 0,
+            ),
+        )
+        try:
+            with _signals_to(callback):
+                tuner.fit()
+        except SearchInterrupted:
+            name = signal.Signals(callback.signal or signal.SIGINT).name
+            return INTERRUPTED, f"{name} received"
+    return _judge(history, plan.trials, stop.reason, searcher.exhausted)
+
+
+def _judge(history: j.History, trials: int, reason: str, exhausted: bool) -> tuple[str, str]:
+    """Whether the search did all that it was asked for, from the trials' states alone."""
+    counts = Counter(t.state for t in history.trials.values())
+    scored = counts[j.COMPLETED] + counts[j.PRUNED] + counts[j.STOPPED]
+    ended = scored + counts[j.INFEASIBLE] + counts[j.FAILED]
+    if ended and not scored:
+        first = next(t for t in history.trials.values() if t.reason)
+        return ALL_FAILED, f"every trial failed; the first, trial {first.number}: {first.reason}"
+    if reason:
+        return COMPLETE, reason
+    if exhausted and not counts[j.RUNNING]:
+        return COMPLETE, f"the space has no more than {ended} configurations"
+    if ended < trials:
+        return INCOMPLETE, f"{ended} of {trials} trials ended"
+    failed = f", {counts[j.FAILED]} of them failed" if counts[j.FAILED] else ""
+    return COMPLETE, f"all {trials} trials ended{failed}"
+
+
+@contextmanager
+def _only_driver(run: RunFolder) -> Iterator[None]:
+    """Hold the run folder's lock. An object store has no locks: there it is up to the user."""
+    if not run.local:
+        yield
+        return
+    lock = FileLock(run.file(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError("RUN", run.path, "is being run by another process") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _signals_to(callback: JournalCallback) -> Iterator[None]:
+    """Hand SIGINT and SIGTERM to the callback, which ends the search between two steps.
+
+    A second signal does not wait for a step: Ray may be the thing that hangs.
+    """
+
+    def on_signal(number: int, frame: object) -> None:
+        if callback.signal is not None:
+            raise SearchInterrupted
+        callback.signal = number
+        print("\nending the search; once more to end it at once", file=sys.stderr, flush=True)
+
+    handled = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, on_signal) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _remove(run: RunFolder, folder: str) -> None:
+    """Remove what Ray kept for a session: its checkpoints and pickles are of no more use."""
+    if run.fs.get_file_info(run.file(folder)).type == pafs.FileType.Directory:
+        run.fs.delete_dir(run.file(folder))

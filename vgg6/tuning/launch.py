@@ -1,0 +1,192 @@
+"""From settings to a running search: the data, the machine, the plan, the session."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+import torch
+
+from search_spaces import Space
+from vgg6.config import InputError, TrialConfig
+from vgg6.data import LabelledImages, TrialData
+from vgg6.runtime import Runtime, usable_cpus
+from vgg6.training import TrainState, fit
+from vgg6.tuning import cluster
+from vgg6.tuning.experiment import Outcome, Plan, create_run, run_session
+from vgg6.tuning.resources import allot, live_nodes
+from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.scheduler import expected_epochs
+from vgg6.tuning.settings import AUTO_TRIALS, Settings
+from vgg6.tuning.wandb_mirror import default_mode
+
+AUTO_SECONDS = 3600.0  # what ``--trials auto`` fills
+PROBE_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search will cost, from one measured step. Seconds, epochs, seconds."""
+
+    epoch_seconds: float
+    epochs: float
+    total_seconds: float
+
+
+def launch(
+    run: RunFolder,
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    data_facts: dict[str, Any],
+    command: str,
+) -> Outcome:
+    """Start a new search and run it to its end.
+
+    Raises:
+        InputError: there is no cluster at the address, or no node can run a trial.
+    """
+    where = cluster.connect(settings.address, settings.verbose)
+    try:
+        plan = make_plan(settings, space, data, where)
+        create_run(run, plan, data_facts=data_facts, command=command)
+        return run_session(run, plan)
+    finally:
+        ray.shutdown()
+
+
+def relaunch(run: RunFolder, settings: Settings, facts: dict[str, Any], data: TrialData) -> Outcome:
+    """Go on with a search where it stopped.
+
+    Args:
+        facts: the search's ``search.json``.
+
+    Raises:
+        InputError: the data is not what it was; another process runs this search.
+    """
+    if data.fingerprint != facts["data"]["fingerprint"]:
+        rule = f"is not the data of this search: {data.fingerprint}, it had {facts['data']['fingerprint']}"
+        raise InputError("--data", settings.data, rule)
+    where = cluster.connect(settings.address, settings.verbose)
+    try:
+        plan = make_plan(settings, Space.from_dict(facts["space"]), data, where)
+        # Unfinished trials go on in the arithmetic that they began in.
+        return run_session(run, replace(plan, runtime=Runtime(**facts["runtime"])))
+    finally:
+        ray.shutdown()
+
+
+def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> Plan:
+    """Decide resources, runtime and the number of trials, and say them on standard error."""
+    device = choose_device(settings, live_nodes(ray.nodes()))
+    allotment = allot(settings, live_nodes(ray.nodes()), device)
+    runtime = cluster_runtime(settings, device, allotment.threads)
+    trials = settings.trials
+    if trials is None:
+        trials = auto_trials(settings, data, runtime, allotment.concurrent)
+    if settings.searcher == "grid":
+        trials = min(trials, len(space.grid()))
+    mode = settings.wandb or default_mode()
+    if settings.wandb is None and mode == "offline":
+        say("W&B: no key found, logging offline (`wandb login`, or --wandb online|disabled)")
+    say(
+        f"search {settings.name}: {trials} trials of up to {settings.epochs} epochs on {data.name},"
+        f" {len(data.train):,} training and {len(data.val):,} validation images"
+    )
+    say(f"{where}: {allotment.why}; {runtime.device}, {runtime.precision}")
+    return Plan(settings, space, trials, data, runtime, allotment, mode)
+
+
+def choose_device(settings: Settings, nodes: list[dict[str, float]]) -> str:
+    """``cuda`` where the cluster has GPUs and trials may use them, else ``cpu``."""
+    if settings.device != "auto":
+        return settings.device
+    wants = settings.gpus_per_trial is None or settings.gpus_per_trial > 0
+    return "cuda" if wants and any(node.get("GPU") for node in nodes) else "cpu"
+
+
+def cluster_runtime(settings: Settings, device: str, threads: int) -> Runtime:
+    """One runtime for all trials. On GPUs the driver itself may have none to ask."""
+    if device == "cuda":
+        precision = "bf16" if settings.precision == "auto" else settings.precision
+        return Runtime(device="cuda", precision=precision, threads=threads)
+    return Runtime.resolve("cpu", settings.precision, threads)
+
+
+def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
+    """The plan as text, without starting Ray here or a trial anywhere."""
+    if settings.address in (None, "local"):
+        nodes = [{"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())}]
+    else:
+        cluster.connect(settings.address, settings.verbose)
+        nodes = live_nodes(ray.nodes())
+        ray.shutdown()
+    device = choose_device(settings, nodes)
+    allotment = allot(settings, nodes, device)
+    runtime = cluster_runtime(settings, device, allotment.threads)
+    trials = settings.trials or auto_trials(settings, data, runtime, allotment.concurrent)
+    if settings.searcher == "grid":
+        trials = min(trials, len(space.grid()))
+    cost = estimate(settings, data, runtime, trials, allotment.concurrent)
+    return "\n".join(
+        [
+            f"search       {settings.name} in {settings.storage}",
+            f"data         {data.name}: {len(data.train):,} training,"
+            f" {len(data.val):,} validation images ({data.fingerprint})",
+            f"trials       {trials} of up to {settings.epochs} epochs",
+            f"searcher     {settings.searcher}, seed {settings.seed}",
+            f"scheduler    {settings.scheduler}, grace {settings.grace},"
+            f" reduction {settings.reduction:g}",
+            f"concurrency  {allotment.why}",
+            f"arithmetic   {runtime.device}, {runtime.precision}, {runtime.threads} threads a trial",
+            f"estimate     {cost.epoch_seconds:.1f} s an epoch (one step measured),"
+            f" about {cost.epochs:.0f} epochs in all,"
+            f" about {cost.total_seconds / 60:.0f} minutes",
+            f"space        {space.name}",
+            space.describe(),
+        ]
+    )
+
+
+def estimate(
+    settings: Settings, data: TrialData, runtime: Runtime, trials: int, concurrent: int
+) -> Estimate:
+    """Cost of a search: seconds of a measured step, scaled to its expected epochs."""
+    local = runtime if runtime.device == "cpu" else Runtime.resolve()
+    epoch = measure_epoch(data, local)
+    epochs = expected_epochs(
+        settings.scheduler, epochs=settings.epochs, grace=settings.grace,
+        reduction=settings.reduction, trials=trials,
+    )  # fmt: skip
+    return Estimate(epoch, epochs, epoch * epochs / min(concurrent, trials))
+
+
+def auto_trials(settings: Settings, data: TrialData, runtime: Runtime, concurrent: int) -> int:
+    """As many trials as fit into about an hour, from 8 to 64."""
+    most = int(AUTO_TRIALS.high)
+    cost = estimate(settings, data, runtime, most, concurrent)
+    return max(int(AUTO_TRIALS.low), min(most, int(most * AUTO_SECONDS / cost.total_seconds)))
+
+
+def measure_epoch(data: TrialData, runtime: Runtime) -> float:
+    """Seconds of an epoch, from two steps and their share of validation, after a warm-up."""
+    n = min(PROBE_IMAGES, len(data.train))
+    part = replace(
+        data,
+        train=LabelledImages(data.train.images[:n], data.train.labels[:n]),
+        val=LabelledImages(data.val.images[: max(1, n // 9)], data.val.labels[: max(1, n // 9)]),
+        fingerprint=f"{data.fingerprint}-probe",
+    )
+    state = TrainState(TrialConfig(activation="gelu", batch_size=128), runtime)
+    started = 0.0
+    for metrics in fit(state, part, stop_after=2):
+        if metrics.epoch == 1:
+            started = time.perf_counter()
+    return (time.perf_counter() - started) * len(data.train) / n
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,99 @@
+"""Settings: what a search was asked to do, checked before anything starts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from search_spaces import Space
+from vgg6.config import InputError, Range, check_choice, check_integer, check_number
+from vgg6.data import SPLIT_SEED
+
+SEARCHERS = ("optuna", "random", "grid")
+SCHEDULERS = ("asha", "hyperband", "median", "none")
+WANDB_MODES = ("online", "offline", "disabled")
+AUTO_TRIALS = Range(8, 64)  # the trials that ``--trials auto`` may choose
+DEFAULT_TRIALS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What ``search`` was asked for. ``None`` means: choose by the machine, or no limit.
+
+    ``trials=None`` takes as many as fit into about an hour; ``time_budget`` is in seconds.
+
+    Raises:
+        InputError: a value breaks its rule; the key is the command line's flag.
+    """
+
+    name: str
+    storage: str = "runs"
+    trials: int | None = DEFAULT_TRIALS
+    epochs: int = 30
+    searcher: str = "optuna"
+    scheduler: str = "asha"
+    grace: int = 1
+    reduction: float = 4.0
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+    address: str | None = None
+    seed: int = 42
+    split_seed: int = SPLIT_SEED
+    time_budget: float | None = None
+    patience: int | None = None
+    wandb: str | None = None
+    wandb_project: str = "tune_vgg6"
+    data: str = "cifar10"
+    limit_train: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
+            rule = "must be 1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
+            raise InputError("--name", self.name, rule)
+        check_choice("--searcher", self.searcher, SEARCHERS)
+        check_choice("--scheduler", self.scheduler, SCHEDULERS)
+        check_choice("--device", self.device, ("auto", "cpu", "cuda"))
+        check_choice("--precision", self.precision, ("auto", "bf16", "fp32"))
+        if self.wandb is not None:
+            check_choice("--wandb", self.wandb, WANDB_MODES)
+        whole = {
+            "--trials": (self.trials, Range(1, 1_000_000)),
+            "--epochs": (self.epochs, Range(1, 10_000)),
+            "--grace": (self.grace, Range(1, self.epochs)),
+            "--max-concurrent": (self.max_concurrent, Range(1, 100_000)),
+            "--seed": (self.seed, Range(0, 2**32 - 1)),
+            "--split-seed": (self.split_seed, Range(0, 2**32 - 1)),
+            "--patience": (self.patience, Range(1, 1_000_000)),
+            "--limit-train": (self.limit_train, Range(100, 10**9)),
+        }
+        for key, (number, allowed) in whole.items():
+            if number is not None:
+                check_integer(key, number, allowed)
+        check_number("--reduction", self.reduction, Range(1, 100, low_open=True))
+        if self.cpus_per_trial is not None:
+            check_number("--cpus-per-trial", self.cpus_per_trial, Range(0, 1024, low_open=True))
+        if self.time_budget is not None:
+            check_number("--time-budget", self.time_budget, Range(0, 1e9, low_open=True))
+        if self.gpus_per_trial is not None:
+            check_gpus(self.gpus_per_trial)
+
+    def check_space(self, space: Space) -> None:
+        """Raise InputError where the searcher cannot walk this space."""
+        if self.searcher == "grid":
+            space.grid()
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_gpus(value: float) -> None:
+    """A share of one GPU, or whole GPUs: Ray gives out nothing between."""
+    check_number("--gpus-per-trial", value, Range(0, 64))
+    if value > 1 and value != int(value):
+        rule = "must be a fraction of one GPU (up to 1) or a whole number of GPUs"
+        raise InputError("--gpus-per-trial", value, rule)
