@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from search_spaces import SPACE_NAMES, load_space
-from vgg6.config import FIELD_NAMES, InputError, TrialConfig, nearest, parse_value
+from vgg6.config import (
+    FIELD_NAMES,
+    InputError,
+    TrialConfig,
+    check_choice,
+    nearest,
+    parse_value,
+)
 from vgg6.data import SPLIT_SEED, data_facts, load_source, split
 from vgg6.tuning.cluster import quiet_environment
 from vgg6.tuning.settings import SCHEDULERS, SEARCHERS, WANDB_MODES, Settings
@@ -28,19 +35,25 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         dashed = [_dashed(a) for a in (sys.argv[1:] if args is None else args)]
+        if dashed and not dashed[0].startswith("-"):
+            check_choice("command", dashed[0], self.subcommands())
         found, unknown = self.parse_known_args(dashed, namespace)
         if unknown:
             flags = self.flags_of(found.command)
             raise InputError("argument", unknown[0], f"is not known{nearest(unknown[0], flags)}")
         return found
 
+    def subcommands(self) -> dict[str, argparse.ArgumentParser]:
+        """The parser of each command."""
+        action = next(a for a in self._actions if isinstance(a, argparse._SubParsersAction))
+        return dict(action.choices)
+
     def flags_of(self, command: str) -> list[str]:
         """All flags of one command."""
-        subparsers = next(a for a in self._actions if isinstance(a, argparse._SubParsersAction))
-        return [flag for a in subparsers.choices[command]._actions for flag in a.option_strings]
+        return [f for a in self.subcommands()[command]._actions for f in a.option_strings]
 
     def error(self, message: str) -> NoReturn:
-        raise InputError("command line", " ".join(sys.argv[1:]), f": {message}")
+        raise InputError("command line", shlex.join(sys.argv[1:]), f"cannot be read: {message}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

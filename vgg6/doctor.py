@@ -35,9 +35,9 @@ def examine(storage: str) -> list[Finding]:
 
 def _python() -> Finding:
     found = platform.python_version()
-    if sys.version_info >= (3, 11):
+    if sys.version_info[:2] in ((3, 11), (3, 12), (3, 13)):
         return Finding("python", OK, found)
-    return Finding("python", FAIL, found, "install Python 3.11 or newer")
+    return Finding("python", WARN, found, "tested on Python 3.11; the pins want 3.11 to 3.13")
 
 
 def _packages() -> list[Finding]:
@@ -67,7 +67,8 @@ def _torch() -> Finding:
 def _cpu() -> Finding:
     import torch
 
-    from vgg6.runtime import native_bf16, usable_cpus
+    from vgg6.machine import usable_cpus
+    from vgg6.runtime import native_bf16
 
     cpus = f"{usable_cpus()} CPUs, {torch.backends.cpu.get_cpu_capability()}"
     if torch.cpu._is_amx_tile_supported():

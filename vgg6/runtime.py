@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -14,6 +13,7 @@ from torch import Tensor
 from vgg6.augment import Normalizer
 from vgg6.config import InputError, Range, check_choice, check_integer
 from vgg6.data import TrialData
+from vgg6.machine import usable_cpus
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -108,8 +108,3 @@ def _resident(key: _ById, device: str) -> ResidentData:
 def native_bf16() -> bool:
     """Whether this CPU multiplies bf16 in hardware (AVX-512 BF16 or AMX)."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may run on, which a container or taskset can make fewer."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vgg6.config import InputError
-from vgg6.runtime import usable_cpus
+from vgg6.machine import usable_cpus
 
 GCS_PORT = 6379
 
@@ -20,7 +20,6 @@ def quiet_environment() -> None:
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds the results
         "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # and is what a search is resumed from
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_MAX_PENDING_TRIALS_PG": "1",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

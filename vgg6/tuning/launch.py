@@ -13,7 +13,8 @@ import torch
 from search_spaces import Space
 from vgg6.config import InputError, TrialConfig
 from vgg6.data import LabelledImages, TrialData
-from vgg6.runtime import Runtime, usable_cpus
+from vgg6.machine import usable_cpus
+from vgg6.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning import cluster
 from vgg6.tuning.experiment import Outcome, Plan, create_run, run_session

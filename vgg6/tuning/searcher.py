@@ -172,7 +172,8 @@ class TruthfulSearcher(Searcher):
             params=fixed.params,
             distributions=fixed.distributions,
             intermediate_values=curve,
-            value=record.best_val_acc if told == TrialState.COMPLETE else None,
+            # As study.tell does: a pruned trial's value is its last intermediate one.
+            value=None if told == TrialState.FAIL else next(reversed(curve.values()), None),
         )
         if record.state == j.INFEASIBLE:
             frozen.set_constraint(*_DIVERGED)

@@ -1,0 +1,137 @@
+"""The schedulers alone, on recorded results: rungs, resuming, diverged trials."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+
+from vgg6.tuning.scheduler import Asha, Full, Median, brackets_of, build_scheduler, expected_epochs
+from vgg6.tuning.trainable import INFEASIBLE
+
+EPOCHS = 27
+
+
+def build(name: str) -> Asha | Median | Full:
+    return build_scheduler(name, epochs=EPOCHS, grace=1, reduction=3, seed=5)
+
+
+def trial(number: int) -> Any:
+    return SimpleNamespace(trial_id=f"ray-{number}", config={"number": number})
+
+
+def arrivals(n_trials: int = 24, seed: int = 0) -> list[tuple[int, int, float]]:
+    """Recorded curves that arrive interleaved, as from several workers."""
+    rng = np.random.default_rng(seed)
+    finals = rng.uniform(0.2, 0.9, n_trials)
+    rows = []
+    for wave in range(0, n_trials, 6):
+        for epoch in range(1, EPOCHS + 1):
+            for number in rng.permutation(np.arange(wave, wave + 6)):
+                score = finals[number] * (1 - np.exp(-epoch / 6))
+                rows.append((int(number), epoch, float(score)))
+    return rows
+
+
+def drive(
+    scheduler: Any, rows: list[tuple[int, int, float]], stopped: set[int]
+) -> tuple[list[tuple[int, int, str]], list[tuple[int, int, float]]]:
+    """Feed rows of trials that still run. Returns the decisions and the rows that were used."""
+    decisions, used = [], []
+    for number, epoch, score in rows:
+        if number in stopped:
+            continue
+        scheduler.on_trial_add(None, trial(number))
+        decision = scheduler.on_trial_result(
+            None, trial(number), {"epoch": epoch, "best_val_acc": score}
+        )
+        used.append((number, epoch, score))
+        decisions.append((number, epoch, decision))
+        if decision == TrialScheduler.STOP:
+            stopped.add(number)
+    return decisions, used
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+@pytest.mark.parametrize("cut", [1, 40, 150, 300])
+def test_a_resumed_search_makes_the_decisions_of_an_uninterrupted_one(name: str, cut: int) -> None:
+    rows = arrivals()
+    whole, _ = drive(build(name), rows, set())
+
+    stopped: set[int] = set()
+    before, used = drive(build(name), rows[:cut], stopped)
+    resumed = build(name)
+    resumed.replay(used)
+    after, _ = drive(resumed, rows[cut:], stopped)
+    assert before + after == whole
+    assert any(d == TrialScheduler.STOP for _, _, d in whole), "nothing was stopped: no test"
+
+
+def test_without_the_replay_the_decisions_differ() -> None:
+    """What Ray does on a restore: rungs that start empty. Shows that the test above can fail."""
+    rows = arrivals()
+    whole, _ = drive(build("asha"), rows, set())
+    stopped: set[int] = set()
+    before, _ = drive(build("asha"), rows[:150], stopped)
+    after, _ = drive(build("asha"), rows[150:], stopped)
+    assert before + after != whole
+
+
+def test_asha_decides_as_rays_own_on_an_uninterrupted_search() -> None:
+    rows = arrivals()
+    ours, _ = drive(build("asha"), rows, set())
+    rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
+    stopped: set[int] = set()
+    theirs = []
+    for number, epoch, score in rows:
+        if number in stopped:
+            continue
+        stub = trial(number)
+        if epoch == 1:
+            rays.on_trial_add(None, stub)  # type: ignore[arg-type]
+        decision = rays.on_trial_result(None, stub, {"epoch": epoch, "best_val_acc": score})  # type: ignore[arg-type]
+        theirs.append((number, epoch, decision))
+        if decision == TrialScheduler.STOP:
+            stopped.add(number)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+def test_a_diverged_trial_is_stopped_and_enters_no_rung(name: str) -> None:
+    scheduler = build(name)
+    scheduler.on_trial_add(None, trial(0))  # type: ignore[arg-type]
+    diverged = {"epoch": 1, "best_val_acc": 0.0, INFEASIBLE: "loss is nan"}
+    assert scheduler.on_trial_result(None, trial(0), diverged) == TrialScheduler.STOP  # type: ignore[arg-type]
+    fresh = build(name)
+    rows = [(n, e, s) for n, e, s in arrivals() if n > 0]
+    assert drive(scheduler, rows, set())[0] == drive(fresh, rows, set())[0]
+
+
+def test_median_never_pauses_a_trial_for_want_of_others() -> None:
+    rows = arrivals()
+    decisions, _ = drive(build("median"), rows, set())
+    assert {d for _, _, d in decisions} <= {TrialScheduler.CONTINUE, TrialScheduler.STOP}
+
+
+def test_none_runs_every_trial_to_its_end() -> None:
+    decisions, _ = drive(build("none"), arrivals(), set())
+    assert {d for _, _, d in decisions} == {TrialScheduler.CONTINUE}
+
+
+def test_hyperband_has_several_brackets_but_no_more_than_rungs() -> None:
+    assert brackets_of("hyperband", 27, 1, 3) == 3
+    assert brackets_of("hyperband", 3, 1, 3) == 2
+    assert brackets_of("hyperband", 1, 1, 3) == 1
+    assert brackets_of("asha", 27, 1, 3) == 1
+
+
+def test_expected_epochs_are_near_what_asha_runs() -> None:
+    for n_trials in (24, 96):
+        _, used = drive(build("asha"), arrivals(n_trials), set())
+        plan = expected_epochs("asha", epochs=EPOCHS, grace=1, reduction=3, trials=n_trials)
+        assert 0.4 < plan / len(used) < 2.5, (plan, len(used))
+    full = expected_epochs("none", epochs=EPOCHS, grace=1, reduction=3, trials=10)
+    assert full == 10 * EPOCHS
