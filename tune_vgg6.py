@@ -18,8 +18,10 @@ from search_spaces import SPACE_NAMES, load_space
 from vgg6.config import (
     FIELD_NAMES,
     InputError,
+    Range,
     TrialConfig,
     check_choice,
+    check_integer,
     nearest,
     parse_value,
 )
@@ -117,7 +119,6 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     """Write the tables and the winner of a session that has ended, and say what comes next."""
     from analysis.results import write_table
     from analysis.selection import render, summary
-
     from vgg6.tuning.experiment import ALL_FAILED, COMPLETE, INTERRUPTED
     from vgg6.tuning.run_folder import BEST
 
@@ -150,11 +151,13 @@ def status(args: argparse.Namespace) -> int:
 
 
 def best(args: argparse.Namespace) -> int:
-    from analysis.selection import render, summary
-
     from vgg6.tuning.run_folder import open_run
 
-    found = summary(open_run(args.RUN, args.storage), top=whole("--top", args.top))
+    top = check_integer("--top", whole("--top", args.top), Range(1, 1_000_000))
+    run = open_run(args.RUN, args.storage)
+    from analysis.selection import render, summary
+
+    found = summary(run, top=top)
     print(json.dumps(found, indent=1) if args.json else render(found))
     return 0
 

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def load_folder(folder: Path) -> Source:
     if layout is None:
         raise InputError("--data", str(folder), _layout_rule())
     reader, files = layout
-    train, test = _cached(files, lambda: reader(folder))
+    train, test = _cached(files, reader)
     return Source(
         name="cifar10",
         origin=str(folder),
@@ -240,15 +241,14 @@ def download_cifar10(root: Path) -> Path:
 Parts = tuple[LabelledImages, LabelledImages]
 
 
-def _layout(folder: Path) -> tuple[Callable[[Path], Parts], list[Path]] | None:
-    """The reader for what ``folder`` holds and the files that it will read; None if nothing."""
-    for root in (folder, folder.parent):
-        batches = root / TORCHVISION_FOLDER
-        if batches.is_dir() and (root == folder or batches.samefile(folder)):
-            return lambda _: _read_torchvision(root), sorted(batches.iterdir())
+def _layout(folder: Path) -> tuple[Callable[[], Parts], list[Path]] | None:
+    """A reader of what ``folder`` holds, and the files that it will read; None if nothing."""
+    batches = folder if folder.name == TORCHVISION_FOLDER else folder / TORCHVISION_FOLDER
+    if batches.is_dir():
+        return partial(_read_torchvision, batches.parent), sorted(batches.iterdir())
     files = sorted([*folder.glob("train-*.parquet"), *folder.glob("test-*.parquet")])
     if {f.name.split("-")[0] for f in files} == {"train", "test"}:
-        return _read_parquet, files
+        return partial(_read_parquet, folder), files
     return None
 
 
@@ -286,19 +286,23 @@ def _read_parquet(folder: Path) -> Parts:
             ):
                 bad = next((x for x in found if x not in range(NUM_CLASSES)), found.dtype)
                 raise InputError("--data", str(file), f"has the label {bad}: it must be 0 to 9")
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                chunks = [
-                    range(i, min(i + 2000, len(encoded))) for i in range(0, len(encoded), 2000)
-                ]
-                decoded = pool.map(
-                    lambda c: np.stack([_decode(encoded[i], file, i) for i in c]), chunks
-                )
-                images.append(np.concatenate(list(decoded)))
+            images.append(_decode_all(encoded, file))
             labels.append(found.astype(np.int64))
         parts.append(LabelledImages(np.concatenate(images), np.concatenate(labels)))
     if (np.bincount(parts[0].labels, minlength=NUM_CLASSES) < 10).any():
         raise InputError("--data", str(folder), "must have at least 10 training images a class")
     return parts[0], parts[1]
+
+
+def _decode_all(encoded: list[bytes], file: Path) -> Array:
+    """All images of a file, a chunk a thread: decoders let go of the interpreter."""
+
+    def chunk(start: int) -> Array:
+        rows = range(start, min(start + 2000, len(encoded)))
+        return np.stack([_decode(encoded[row], file, row) for row in rows])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.concatenate(list(pool.map(chunk, range(0, len(encoded), 2000))))
 
 
 def _decode(encoded: bytes, file: Path, row: int) -> Array:

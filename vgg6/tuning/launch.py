@@ -69,7 +69,8 @@ def relaunch(run: RunFolder, settings: Settings, facts: dict[str, Any], data: Tr
         InputError: the data is not what it was; another process runs this search.
     """
     if data.fingerprint != facts["data"]["fingerprint"]:
-        rule = f"is not the data of this search: {data.fingerprint}, it had {facts['data']['fingerprint']}"
+        had = facts["data"]["fingerprint"]
+        rule = f"is not the data of this search: {data.fingerprint}, it had {had}"
         raise InputError("--data", settings.data, rule)
     where = cluster.connect(settings.address, settings.verbose)
     try:
@@ -142,7 +143,8 @@ def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
             f"scheduler    {settings.scheduler}, grace {settings.grace},"
             f" reduction {settings.reduction:g}",
             f"concurrency  {allotment.why}",
-            f"arithmetic   {runtime.device}, {runtime.precision}, {runtime.threads} threads a trial",
+            f"arithmetic   {runtime.device}, {runtime.precision},"
+            f" {runtime.threads} threads a trial",
             f"estimate     {cost.epoch_seconds:.1f} s an epoch (one step measured),"
             f" about {cost.epochs:.0f} epochs in all,"
             f" about {cost.total_seconds / 60:.0f} minutes",
