@@ -105,9 +105,7 @@ def test_loading_changes_nothing_on_disk_and_saving_again_gives_the_same_bytes(
     assert {p.name: p.read_bytes() for p in (tmp_path / "second").iterdir()} == before
 
 
-def test_the_folder_holds_tensors_and_json_and_no_pickle(
-    state: TrainState, tmp_path: Path
-) -> None:
+def test_the_folder_holds_tensors_and_json_and_no_pickle(state: TrainState, tmp_path: Path) -> None:
     save_state(state, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [STATE, TENSORS]
     assert json.loads((tmp_path / STATE).read_text())["epoch"] == 1

@@ -41,7 +41,8 @@ def _write_parquet(
 ) -> None:
     structs = [{"bytes": b, "path": f"{i}.png"} for i, b in enumerate(images)]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    pq.write_table(pa.table({image: pa.array(structs, kind), label: labels}), path)
+    columns = {image: pa.array(structs, kind), label: pa.array(labels, pa.int64())}
+    pq.write_table(pa.table(columns), path)
 
 
 @pytest.fixture
@@ -156,7 +157,9 @@ def test_the_split_covers_the_training_images_and_shares_none() -> None:
 
 def test_the_label_stays_with_its_image() -> None:
     source = _numbered(3000)
-    of = {i.tobytes(): int(n) for i, n in zip(source.train.images, source.train.labels, strict=True)}
+    of = {
+        i.tobytes(): int(n) for i, n in zip(source.train.images, source.train.labels, strict=True)
+    }
     for part in (split(source).train, split(source, limit_train=300).val):
         for image, label in zip(part.images, part.labels, strict=True):
             assert of[image.tobytes()] == label
@@ -276,13 +279,15 @@ def _rewrite(folder: Path, name: str = TRAIN_FILE, **changes: Any) -> None:
 
 
 def _plain_bytes(folder: Path) -> None:
-    table = pa.table({"img": [_png(i) for i in _images(100)], "label": [i % 10 for i in range(100)]})
+    table = pa.table(
+        {"img": [_png(i) for i in _images(100)], "label": [i % 10 for i in range(100)]}
+    )
     pq.write_table(table, folder / TRAIN_FILE)
 
 
-def _broken_chunk() -> bytes:
+def _damaged_png(place: bytes, by: int, value: int) -> bytes:
     png = bytearray(_png(_images(1)[0]))
-    png[png.index(b"IDAT")] = 0xC6
+    png[png.index(place) + by] = value
     return bytes(png)
 
 
@@ -305,8 +310,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda f: _rewrite(f, rows={5: _png(_images(1)[0])[:300]}),
         f"{TRAIN_FILE}. row 5 holds no image",
     ),
-    "broken chunk": (
-        lambda f: _rewrite(f, rows={6: _broken_chunk()}),
+    "image header too short": (
+        lambda f: _rewrite(f, rows={6: _damaged_png(b"IHDR", -1, 5)}),
+        f"{TRAIN_FILE}. row 6 holds no image",
+    ),
+    "image data too short": (
+        lambda f: _rewrite(f, rows={6: _damaged_png(b"IDAT", -2, 2)}),
         f"{TRAIN_FILE}. row 6 holds no image",
     ),
     "too few images": (

@@ -56,6 +56,7 @@ class TruthfulSearcher(Searcher):
         )
         self._rng = np.random.default_rng([seed, len(done)])
         self._asked: dict[int, optuna.Trial] = {}
+        self._reported: dict[int, int] = {}
         self._numbers: dict[str, int] = {}
         self._seen: set[str] = set()
         self._unfinished: deque[int] = deque()
@@ -80,14 +81,14 @@ class TruthfulSearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if INFEASIBLE not in result:
-            self._asked[self._numbers[trial_id]].report(result["best_val_acc"], result["epoch"])
+            self._report(self._numbers[trial_id], result["epoch"], result["best_val_acc"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell Optuna once how the trial ended."""
         number = self._numbers.pop(trial_id)
-        trial = self._asked.pop(number)
+        trial = self._asked[number]
         if error or not result or "epoch" not in result:
             self.study.tell(trial, state=TrialState.FAIL)
         elif INFEASIBLE in result:
@@ -95,11 +96,16 @@ class TruthfulSearcher(Searcher):
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             # Ray does not pass on the result at which it decides to stop.
-            trial.report(result["best_val_acc"], result["epoch"])
+            self._report(number, result["epoch"], result["best_val_acc"])
             if result["epoch"] >= self.journal.history.trials[number].config["epochs"]:
                 self.study.tell(trial, result["best_val_acc"])
             else:
                 self.study.tell(trial, state=TrialState.PRUNED)
+
+    def _report(self, number: int, epoch: int, score: float) -> None:
+        if epoch > self._reported.get(number, 0):  # a retried trial may run an epoch again
+            self._reported[number] = epoch
+            self._asked[number].report(score, epoch)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the searcher's memory, and it is written as things happen."""
@@ -154,9 +160,9 @@ class TruthfulSearcher(Searcher):
             self.study.enqueue_trial(record.params)
             trial = self.study.ask()
             self.space.suggest(trial)
-            for epoch, score in curve.items():
-                trial.report(score, epoch)
             self._asked[record.number] = trial
+            for epoch, score in curve.items():
+                self._report(record.number, epoch, score)
             self._unfinished.append(record.number)
             return
         told = {

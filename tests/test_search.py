@@ -1,0 +1,406 @@
+"""Searches on a real Ray, with real trials on real images of digits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+import torch
+
+from search_spaces import Parameter, Space, load_space
+from vgg6.checkpoint import load_weights
+from vgg6.config import InputError, TrialConfig
+from vgg6.data import TrialData, data_facts, load_digits, split
+from vgg6.evaluation import evaluate
+from vgg6.model import VGG6
+from vgg6.runtime import Runtime, resident
+from vgg6.training import TrainState, fit
+from vgg6.tuning import cluster, launch
+from vgg6.tuning import journal as j
+from vgg6.tuning.experiment import Outcome, create_run, run_session
+from vgg6.tuning.resources import allot
+from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.settings import Settings
+from wandb_files import read_runs
+
+LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    cluster.quiet_environment()
+    cluster.connect("local", verbose=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def digits() -> TrialData:
+    return split(load_digits(), limit_train=200)
+
+
+def points(*rows: dict[str, Any]) -> Space:
+    """A space that is just these configurations, for ``--searcher grid``."""
+    names = {name for row in rows for name in row if name != "epochs"}
+    parameters = [LR] if "lr" in names else []
+    for name in sorted(names - {"lr"}):
+        choices = tuple(dict.fromkeys(row[name] for row in rows))
+        parameters.append(Parameter(name=name, choices=choices))
+    return Space(name="points", parameters=tuple(parameters), points=rows, points_only=True)
+
+
+def start(folder: Path, space: Space, data: TrialData, **changes: Any) -> tuple[RunFolder, Outcome]:
+    """Run a whole search on the Ray of this module."""
+    values: dict[str, Any] = {"trials": 4, "epochs": 2, "data": "digits", "wandb": "disabled"}
+    settings = Settings(name="run", storage=str(folder), **(values | changes))
+    run = RunFolder(str(folder / "run"))
+    plan = launch.make_plan(settings, space, data, "this machine")
+    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=200)
+    create_run(run, plan, data_facts=facts, command="test")
+    return run, run_session(run, plan)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_search_journals_every_epoch_once_and_keeps_the_best_weights(
+    tmp_path: Path, digits: TrialData
+) -> None:
+    run, outcome = start(tmp_path, load_space("wide"), digits, trials=7, epochs=4)
+    assert outcome.outcome == "complete"
+    history = j.read_history(run)
+    assert sorted(history.trials) == list(range(7))
+    assert history.repeated_rows == history.torn_lines == 0
+    states = Counter(t.state for t in history.trials.values())
+    assert not set(states) - {j.COMPLETED, j.PRUNED, j.INFEASIBLE}
+    for trial in history.trials.values():
+        assert sorted(trial.rows) == list(range(1, trial.epoch + 1))
+        assert (trial.state == j.COMPLETED) == (trial.epoch == 4)
+    kept = sorted(p.name for p in (Path(run.path) / "weights").iterdir())
+    assert len(kept) == 5
+    best = history.incumbent
+    assert best is not None and f"trial_{best.number:05d}.safetensors" in kept
+    assert not list(Path(run.path).rglob("*.pkl")), "nothing pickled is left"
+    assert not list(Path(run.path).glob("session_*")), "no checkpoint is left"
+
+    # The kept weights are those of the best epoch: they score what was recorded of it.
+    runtime = Runtime(**run.read_json("search.json")["runtime"])
+    config = TrialConfig.from_mapping(best.config)
+    model = VGG6(config)
+    model.load_state_dict(
+        load_weights(Path(run.file(f"weights/trial_{best.number:05d}.safetensors")))
+    )
+    model.to(memory_format=torch.channels_last)
+    runtime.apply()
+    parts = resident(digits, "cpu")
+    found = evaluate(model, parts.val_images, parts.val_labels, parts.normalize, runtime)
+    assert found.accuracy == best.best_val_acc
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_trial_in_a_search_equals_the_same_run_outside_ray_bit_for_bit(
+    tmp_path: Path, digits: TrialData
+) -> None:
+    row = {"activation": "silu", "optimizer": "nadam", "lr": 1e-3, "batch_size": 64}
+    run, _ = start(tmp_path, points(row), digits, searcher="grid", epochs=3)
+    record = j.read_history(run).trials[0]
+    runtime = Runtime(**run.read_json("search.json")["runtime"])
+    state = TrainState(TrialConfig.from_mapping(record.config), runtime)
+    for metrics in fit(state, digits):
+        expected = {k: v for k, v in metrics.to_dict().items() if k != "seconds"}
+        assert record.rows[metrics.epoch].items() >= expected.items()
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_asha_stops_the_bad_ones_and_optuna_hears_pruned(tmp_path: Path, digits: TrialData) -> None:
+    good = {"activation": "relu", "optimizer": "adam", "batch_size": 32}
+    rows = [{**good, "lr": lr} for lr in (1e-3, 1.0001e-4, 1.0002e-4, 1.0003e-4, 1.0004e-4)]
+    run, outcome = start(
+        tmp_path, points(*rows), digits, searcher="grid", epochs=8, trials=5, max_concurrent=1,
+        reduction=2,
+    )  # fmt: skip
+    history = j.read_history(run)
+    assert outcome.outcome == "complete"
+    assert history.trials[0].state == j.COMPLETED
+    states = [history.trials[n].state for n in range(1, 5)]
+    assert states.count(j.PRUNED) >= 3, states
+    assert all(history.trials[n].epoch in (1, 2, 4, 8) for n in range(5))
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_diverged_trial_ends_in_that_epoch_as_infeasible_and_is_not_retried(
+    tmp_path: Path, digits: TrialData
+) -> None:
+    rows = [
+        {"activation": "relu", "optimizer": "sgd", "batch_size": 16, "lr": 10.0},
+        {"activation": "relu", "optimizer": "sgd", "batch_size": 16, "lr": 1e-3},
+    ]
+    run, outcome = start(tmp_path, points(*rows), digits, searcher="grid", trials=2)
+    history = j.read_history(run)
+    assert outcome.outcome == "complete"
+    assert [history.trials[n].state for n in (0, 1)] == [j.INFEASIBLE, j.COMPLETED]
+    assert "loss is" in history.trials[0].reason and history.trials[0].epoch < 2
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_when_every_trial_diverges_the_search_says_why(tmp_path: Path, digits: TrialData) -> None:
+    row = {"activation": "relu", "optimizer": "sgd", "batch_size": 16, "lr": 10.0}
+    _, outcome = start(tmp_path, points(row), digits, searcher="grid")
+    assert outcome.outcome == "all failed"
+    assert "trial 0" in outcome.detail and "loss is" in outcome.detail
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_killed_worker_resumes_without_repeating_an_epoch(
+    tmp_path: Path, digits: TrialData
+) -> None:
+    row = {"activation": "relu", "optimizer": "sgd", "batch_size": 16, "lr": 1e-3}
+    journal = tmp_path / "run" / "journal.jsonl"
+    killed: list[int] = []
+
+    def kill_after_epoch_2() -> None:
+        while not killed:
+            time.sleep(0.02)
+            if not journal.exists() or journal.read_text().count('"epoch"') < 2:
+                continue
+            for process in psutil.process_iter(["pid", "cmdline"]):
+                title = " ".join(process.info["cmdline"] or [])
+                if title.startswith("ray::ImplicitFunc") or title.startswith("ray::train_trial"):
+                    process.send_signal(signal.SIGKILL)
+                    killed.append(process.pid)
+
+    killer = threading.Thread(target=kill_after_epoch_2, daemon=True)
+    killer.start()
+    run, outcome = start(tmp_path, points(row), digits, searcher="grid", epochs=8)
+    assert killed, "no worker was killed: no test"
+    history = j.read_history(run)
+    assert outcome.outcome == "complete"
+    assert sorted(history.trials[0].rows) == list(range(1, 9))
+    state = TrainState(
+        TrialConfig.from_mapping(history.trials[0].config),
+        Runtime(**run.read_json("search.json")["runtime"]),
+    )
+    for metrics in fit(state, digits):
+        assert history.trials[0].rows[metrics.epoch]["train_loss"] == metrics.train_loss
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_patience_ends_a_search_that_no_longer_improves(tmp_path: Path, digits: TrialData) -> None:
+    good = {"activation": "relu", "optimizer": "adam", "batch_size": 32}
+    rows = [{**good, "lr": 1e-3}, *({**good, "lr": 1e-4 + i * 1e-9} for i in range(11))]
+    run, outcome = start(
+        tmp_path, points(*rows), digits, searcher="grid", epochs=4, trials=12, patience=3,
+        max_concurrent=1, scheduler="none",
+    )  # fmt: skip
+    assert outcome.outcome == "complete" and "no new incumbent" in outcome.detail
+    assert len(j.read_history(run).trials) < 12
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_wandb_gets_one_run_a_trial_with_every_epoch_in_it(
+    tmp_path: Path, digits: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    row = {"activation": "gelu", "optimizer": "sgd", "batch_size": 128, "lr": 0.01}
+    rows = [row, {**row, "lr": 0.02}]
+    run, outcome = start(tmp_path, points(*rows), digits, searcher="grid", wandb="offline")
+    assert outcome.wandb_problem == ""
+    history, runs = j.read_history(run), read_runs(Path(run.path))
+    assert sorted(r.name for r in runs) == ["Gelu_SGD_0.01_128_2", "Gelu_SGD_0.02_128_2"]
+    assert {(r.group, r.project) for r in runs} == {("run", "tune_vgg6")}
+    assert len({r.id for r in runs}) == 2
+    for wandb_run in runs:
+        record = history.trials[wandb_run.config["trial"]]
+        assert wandb_run.config == {**record.config, "trial": record.number}
+        assert wandb_run.summary["best_val_acc"] == record.best_val_acc
+        assert wandb_run.exit_code == 0
+        logged = {row["epoch"]: row for row in wandb_run.history}
+        assert sorted(logged) == sorted(record.rows) == [1, 2]
+        for epoch, row in logged.items():
+            for key in ("train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc"):
+                assert row[key] == record.rows[epoch][key]
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_broken_wandb_neither_fails_nor_holds_up_a_search(
+    tmp_path: Path, digits: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key, but a server that refuses: the search goes on, and W&B goes on offline."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    row = {"activation": "gelu", "optimizer": "sgd", "batch_size": 128, "lr": 0.01}
+    run, outcome = start(tmp_path, points(row), digits, searcher="grid", wandb="online")
+    assert outcome.outcome == "complete"
+    assert j.read_history(run).trials[0].epoch == 2
+    for file in Path(run.path).rglob("*"):
+        assert not file.is_file() or b"0" * 40 not in file.read_bytes(), f"the key is in {file}"
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_request_that_no_node_can_meet_is_refused_with_what_there_is(digits: TrialData) -> None:
+    for changes, part in (
+        ({"gpus_per_trial": 0.5}, "--gpus-per-trial"),
+        ({"cpus_per_trial": 4096.0 / 4}, "--cpus-per-trial"),
+    ):
+        settings = Settings(name="x", data="digits", **changes)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="the cluster has .*CPUs") as refusal:
+            launch.make_plan(settings, load_space("default"), digits, "here")
+        assert refusal.value.key == part
+
+
+def test_fractions_of_a_gpu_never_span_two() -> None:
+    settings = Settings(name="x", gpus_per_trial=0.4, trials=64)
+    nodes = [{"CPU": 16.0, "GPU": 2.0}, {"CPU": 3.0, "GPU": 4.0}]
+    assert allot(settings, nodes, "cuda").concurrent == 4 + 3
+    whole = replace(settings, gpus_per_trial=2.0)
+    assert allot(whole, nodes, "cuda").concurrent == 1 + 2
+    assert allot(replace(settings, gpus_per_trial=None), nodes, "cuda").gpus == 0.25
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    root = Path(__file__).resolve().parents[1]
+    return subprocess.Popen(
+        [sys.executable, str(root / "tune_vgg6.py"), *arguments],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def said(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
+    return out, err
+
+
+def wait_for(path: Path, text: str, count: int) -> None:
+    for _ in range(1500):
+        if path.exists() and path.read_text().count(text) >= count:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{count} x {text} never appeared in {path}")
+
+
+SEARCH = (
+    "search", "--data", "digits", "--limit-train", "200", "--trials", "6", "--epochs", "4",
+    "--name", "s", "--wandb", "offline", "--address", "local", "--scheduler", "none",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_search_is_resumed_to_its_whole(tmp_path: Path, how: signal.Signals) -> None:
+    process = command(*SEARCH, cwd=tmp_path)
+    journal = tmp_path / "runs" / "s" / "journal.jsonl"
+    wait_for(journal, '"event": "epoch"', 5)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(how)
+    if how == signal.SIGKILL:
+        process.wait(60)
+    else:
+        _, err = said(process, 130)
+        assert "incomplete" in err and "resume s" in err
+    run = RunFolder(str(journal.parent))
+    before = j.read_history(run)
+    assert len(before.arrivals) >= 5
+    psutil.wait_procs(children, timeout=30)
+    left = [c.pid for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+    assert not left, "a process of the search outlived it"
+
+    out, _ = said(command("status", "s", cwd=tmp_path), 0)
+    assert ("killed" if how == signal.SIGKILL else "interrupted") in out
+
+    said(command("resume", "s", "--address", "local", cwd=tmp_path), 0)
+    after = j.read_history(run)
+    assert sorted(after.trials) == list(range(6))
+    assert all(t.state in (j.COMPLETED, j.INFEASIBLE) for t in after.trials.values())
+    assert after.arrivals[: len(before.arrivals)] == before.arrivals, "no finished epoch is lost"
+    assert after.repeated_rows == 0
+    # A resumed trial goes on in the W&B run that it began in.
+    runs = read_runs(journal.parent)
+    assert len({r.id for r in runs}) == 6
+    for number, record in after.trials.items():
+        logged = [row["epoch"] for r in runs if r.config["trial"] == number for row in r.history]
+        assert sorted(set(logged)) == sorted(record.rows)
+
+
+@pytest.mark.slow
+def test_the_exported_train_command_gives_the_exported_numbers(tmp_path: Path) -> None:
+    said(command(*SEARCH[:-2], "--trials", "4", cwd=tmp_path), 0)
+    import json
+    import shlex
+
+    best, _ = said(command("best", "s", "--json", cwd=tmp_path), 0)
+    winner = json.loads(best)["winner"]
+    said(command("export", "s", "--out", "packed", cwd=tmp_path), 0)
+    exported = json.loads((tmp_path / "packed" / "metrics.json").read_text())
+    assert exported["val_acc"] == winner["best_val_acc"]
+    assert winner["train_command"] in (tmp_path / "packed" / "README.md").read_text()
+    arguments = shlex.split(winner["train_command"])[2:]
+    said(command(*arguments, "--out", "again", cwd=tmp_path), 0)
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again["val_acc"] == exported["val_acc"]
+    weights = [load_weights(tmp_path / f / "weights.safetensors") for f in ("packed", "again")]
+    assert all((weights[0][k] == weights[1][k]).all() for k in weights[0])
+    histories = [
+        [
+            {
+                k: v
+                for k, v in zip(header.split(","), line.split(","), strict=True)
+                if k != "seconds"
+            }
+            for header, *lines in [(tmp_path / f / "history.csv").read_text().splitlines()]
+            for line in lines
+        ]
+        for f in ("packed", "again")
+    ]
+    assert len(histories[0]) == len(histories[1])
+    for a, b in zip(*histories, strict=True):
+        assert all(a[k] == b[k] for k in a.keys() & b.keys())
+
+
+@pytest.mark.slow
+def test_a_second_driver_on_one_search_is_refused(tmp_path: Path) -> None:
+    first = command(*SEARCH, cwd=tmp_path)
+    wait_for(tmp_path / "runs" / "s" / "journal.jsonl", '"event": "epoch"', 1)
+    out, _ = said(command("status", "s", cwd=tmp_path), 0)
+    assert "running" in out
+    _, err = said(command("resume", "s", "--address", "local", cwd=tmp_path), 2)
+    assert "another process" in err
+    first.send_signal(signal.SIGINT)
+    said(first, 130)
+
+
+@pytest.mark.slow
+def test_a_search_joins_a_running_cluster(tmp_path: Path) -> None:
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    binary = str(Path(sys.executable).parent / "ray")
+    port = "6399"
+    subprocess.run(
+        [binary, "start", "--head", "--port", port, "--num-cpus", "2", "--include-dashboard",
+         "false", "--disable-usage-stats"],
+        check=True, env=environment, capture_output=True,
+    )  # fmt: skip
+    try:
+        search = [*SEARCH[:-4], "--trials", "2", "--epochs", "2", "--address"]
+        _, err = said(command(*search, f"127.0.0.1:{port}", "--name", "host", cwd=tmp_path), 0)
+        assert f"cluster at 127.0.0.1:{port}" in err
+        _, err = said(command(*search, "auto", "--name", "auto", cwd=tmp_path), 0)
+        assert f":{port}" in err
+    finally:
+        subprocess.run([binary, "stop", "--force"], check=True, capture_output=True)
+
+
+def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
+    out, _ = said(command(*SEARCH, "--dry-run", cwd=tmp_path), 0)
+    for part in ("6 of up to 4 epochs", "concurrency", "estimate", "lr[sgd,nesterov]", "digits"):
+        assert part in out
+    assert not list(tmp_path.iterdir())
