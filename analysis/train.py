@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analysis.export import check_out, write_package
+from analysis.package import check_out, write_package
 from vgg6.config import Range, TrialConfig, check_integer
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime

@@ -126,9 +126,9 @@ def test_both_spellings_of_a_flag_are_read() -> None:
 
 
 def test_times_may_be_given_in_seconds_minutes_and_hours() -> None:
-    import tune_vgg6
+    from vgg6.tuning.flags import seconds
 
-    got = [tune_vgg6.seconds("--time-budget", text) for text in ("90", "90s", "1.5m", "2h")]
+    got = [seconds("--time-budget", text) for text in ("90", "90s", "1.5m", "2h")]
     assert got == [90, 90, 90, 7200]
 
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from vgg6.config import TrialConfig
 
-_FUSED = {"fused": True}  # one kernel for all parameters, on the CPU as on a GPU
+_FUSED: dict[str, Any] = {"fused": True}  # one kernel for all parameters, on the CPU as on a GPU
 _BUILDERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": partial(torch.optim.SGD, **_FUSED),
     "nesterov": partial(torch.optim.SGD, nesterov=True, **_FUSED),

@@ -101,8 +101,9 @@ def _resident(key: _ById, device: str) -> ResidentData:
         # Shared memory is read-only, and torch warns of it: nothing here writes to the images.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         arrays = (data.train.images, data.train.labels, data.val.images, data.val.labels)
-        tensors = [torch.from_numpy(array).to(target) for array in arrays]
-    return ResidentData(*tensors, normalize=Normalizer(data.mean, data.std, target), flip=data.flip)
+        train_x, train_y, val_x, val_y = (torch.from_numpy(a).to(target) for a in arrays)
+    normalize = Normalizer(data.mean, data.std, target)
+    return ResidentData(train_x, train_y, val_x, val_y, normalize, data.flip)
 
 
 def native_bf16() -> bool:

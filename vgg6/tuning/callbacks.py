@@ -13,8 +13,8 @@ from vgg6.checkpoint import DamagedCheckpoint, best_weights, weights_bytes
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
 from vgg6.tuning.progress import Progress
-from vgg6.tuning.run_folder import WEIGHTS, RunFolder
-from vgg6.tuning.trainable import INFEASIBLE, newest_first, trial_folder
+from vgg6.tuning.run_folder import RunFolder, trial_folder, weights_file
+from vgg6.tuning.trainable import INFEASIBLE, newest_first
 
 KEEP_WEIGHTS = 5
 
@@ -139,11 +139,6 @@ def keep_best(run: RunFolder, history: j.History, ended: j.TrialRecord) -> None:
         config = TrialConfig.from_mapping(ended.config)
         run.write(weights_file(ended.number), weights_bytes(weights, config))
         return
-
-
-def weights_file(number: int) -> str:
-    """The name of a trial's best weights below the run folder."""
-    return f"{WEIGHTS}/{trial_folder(number)}.safetensors"
 
 
 def drop_checkpoints(run: RunFolder, history: j.History, number: int) -> None:

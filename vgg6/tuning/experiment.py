@@ -27,11 +27,11 @@ from vgg6.tuning import journal as j
 from vgg6.tuning.callbacks import JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.resources import Allotment
-from vgg6.tuning.run_folder import SEARCH, RunFolder
+from vgg6.tuning.run_folder import SEARCH, RunFolder, trial_folder
 from vgg6.tuning.scheduler import build_scheduler
 from vgg6.tuning.searcher import TruthfulSearcher
 from vgg6.tuning.settings import Settings
-from vgg6.tuning.trainable import train_trial, trial_folder
+from vgg6.tuning.trainable import train_trial
 from vgg6.tuning.wandb_mirror import WandbMirror
 
 COMPLETE, INTERRUPTED, INCOMPLETE, ALL_FAILED = (

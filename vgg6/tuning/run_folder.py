@@ -76,6 +76,16 @@ class RunFolder:
             self.fs.delete_file(self.file(name))
 
 
+def trial_folder(number: int) -> str:
+    """The name of a trial's folder below a session's."""
+    return f"trial_{number:05d}"
+
+
+def weights_file(number: int) -> str:
+    """The name of a trial's best weights below the run folder."""
+    return f"{WEIGHTS}/{trial_folder(number)}.safetensors"
+
+
 class Appender:
     """Appends lines to one file of a run folder.
 

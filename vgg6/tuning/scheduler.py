@@ -23,12 +23,18 @@ from vgg6.tuning.trainable import INFEASIBLE
 
 METRIC, TIME = "best_val_acc", "epoch"
 HYPERBAND_BRACKETS = 3
+_NO_CONTROLLER: Any = None  # a replay runs no trials
+_NEVER: Any = float("inf")
 
 
-class Numbered(NamedTuple):
-    """Stands for a trial inside a scheduler; ``trial_id`` is the search's number of it."""
-
+class _Key(NamedTuple):
     trial_id: int
+
+
+def numbered(number: int) -> Any:
+    """Stands for a trial inside a scheduler, which asks only for its ``trial_id``: the search's
+    number of it."""
+    return _Key(number)
 
 
 class Asha(AsyncHyperBandScheduler):
@@ -47,14 +53,14 @@ class Asha(AsyncHyperBandScheduler):
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         return True
 
-    def _join(self, number: int) -> Numbered:
+    def _join(self, number: int) -> Any:
         if number not in self._trial_info:
             sizes = np.array([len(b._rungs) for b in self._brackets], dtype=float)
             odds = np.exp(sizes - sizes.max())
             draw = np.random.default_rng(derive_seed(self._seed, number, "bracket"))
             index = draw.choice(len(self._brackets), p=odds / odds.sum())
             self._trial_info[number] = self._brackets[index]
-        return Numbered(number)
+        return numbered(number)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         self._join(trial.config["number"])
@@ -74,7 +80,9 @@ class Asha(AsyncHyperBandScheduler):
     def replay(self, arrivals: Iterable[tuple[int, int, float]]) -> None:
         """Take in recorded (trial, epoch, score) in the order they came."""
         for number, epoch, score in arrivals:
-            super().on_trial_result(None, self._join(number), {TIME: epoch, METRIC: score})
+            super().on_trial_result(
+                _NO_CONTROLLER, self._join(number), {TIME: epoch, METRIC: score}
+            )
 
 
 class Median(MedianStoppingRule):
@@ -85,9 +93,7 @@ class Median(MedianStoppingRule):
     """
 
     def __init__(self, *, grace_period: int) -> None:
-        super().__init__(
-            TIME, METRIC, "max", grace_period=grace_period, min_time_slice=float("inf")
-        )
+        super().__init__(TIME, METRIC, "max", grace_period=grace_period, min_time_slice=_NEVER)
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         return True
@@ -95,7 +101,7 @@ class Median(MedianStoppingRule):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         if INFEASIBLE in result:
             return TrialScheduler.STOP
-        return super().on_trial_result(tune_controller, Numbered(trial.config["number"]), result)
+        return super().on_trial_result(tune_controller, numbered(trial.config["number"]), result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
         pass
@@ -103,7 +109,7 @@ class Median(MedianStoppingRule):
     def replay(self, arrivals: Iterable[tuple[int, int, float]]) -> None:
         """Take in recorded (trial, epoch, score) in the order they came."""
         for number, epoch, score in arrivals:
-            super().on_trial_result(None, Numbered(number), {TIME: epoch, METRIC: score})
+            super().on_trial_result(_NO_CONTROLLER, numbered(number), {TIME: epoch, METRIC: score})
 
 
 class Full(FIFOScheduler):

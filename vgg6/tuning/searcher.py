@@ -67,7 +67,7 @@ class TruthfulSearcher(Searcher):
         self._points_only = searcher == "grid"
         self.exhausted = False  # a finite space ran out of new configurations before the limit
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """An unfinished trial of an earlier session first, then the points, then the sampler."""
         if self._unfinished:
             number = self._unfinished.popleft()

@@ -16,7 +16,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime
 from vgg6.training import NonFiniteLoss, TrainState, fit
-from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.run_folder import RunFolder, trial_folder
 
 # Key of the report of a run whose loss diverged; its value is the reason.
 INFEASIBLE = "infeasible"
@@ -77,11 +77,6 @@ def resume_or_start(
         if state.config == config:
             return state
     return TrainState(config, runtime)
-
-
-def trial_folder(number: int) -> str:
-    """The name of a trial's folder below a session's."""
-    return f"trial_{number:05d}"
 
 
 def newest_first(filesystem: pafs.FileSystem, folders: list[str]) -> list[str]:

@@ -1,0 +1,1 @@
+"""What came of a search: the table, the winner, the package."""

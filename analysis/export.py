@@ -1,0 +1,104 @@
+"""Export: the winner of a search as a package, scored once on the test images."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from analysis.package import check_out, train_command, write_package
+from analysis.selection import rank, stop_after, winner_of
+from vgg6.checkpoint import DamagedCheckpoint, load_weights
+from vgg6.config import InputError, TrialConfig
+from vgg6.data import LabelledImages, TrialData, load_source, split
+from vgg6.evaluation import Evaluation, evaluate
+from vgg6.model import VGG6
+from vgg6.runtime import ResidentData, Runtime, resident
+from vgg6.tuning.journal import read_history
+from vgg6.tuning.run_folder import SEARCH, RunFolder, weights_file
+
+
+def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
+    """Pack the winner of a search; score it on the test images, once, now that it is chosen.
+
+    Returns the package's metrics.
+
+    Raises:
+        InputError: there is no winner, its weights or its data are not there, ``out`` is taken.
+    """
+    check_out(out)
+    facts, history = run.read_json(SEARCH), read_history(run)
+    winner = winner_of(run, history)
+    config = TrialConfig.from_mapping(winner.config)
+    command = train_command(config, facts["data"], facts["runtime"], stop_after(winner))
+    weights = _weights_of(run, weights_file(winner.number), command)
+    data, test = _data_of(facts["data"])
+    runtime = Runtime(**facts["runtime"])
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        runtime = Runtime.resolve("cpu")
+    parts = resident(data, runtime.device)
+    model = VGG6(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.load_state_dict(weights)
+    again = evaluate(model, parts.val_images, parts.val_labels, parts.normalize, runtime)
+    tested = score(model, test, parts, runtime)
+    rows = [row for _, row in sorted(winner.rows.items())]
+    metrics = {
+        "data": data.name,
+        "val_acc": winner.best_val_acc,
+        "best_epoch": rows[-1]["best_epoch"],
+        "epochs_run": winner.epoch,
+        "final": {k: rows[-1][k] for k in ("train_loss", "train_acc", "val_loss", "val_acc")},
+        "test": {"accuracy": tested.accuracy, "loss": tested.loss, "images": len(test)},
+        "selected_from": len(rank(history)),
+        "note": "val_acc is the highest of selected_from scores and so optimistic; the test images"
+        " had no part in the choice",
+    }
+    if again.accuracy != winner.best_val_acc:
+        metrics["warning"] = (
+            f"these weights score {again.accuracy} on the validation images here, and scored"
+            f" {winner.best_val_acc} in the search: another machine or thread count rounds"
+            " differently"
+        )
+    write_package(
+        out,
+        config=config,
+        runtime=facts["runtime"],
+        data=facts["data"],
+        weights=weights,
+        history=[{k: v for k, v in row.items() if k not in ("time", "node")} for row in rows],
+        metrics=metrics,
+        stop_after=stop_after(winner),
+        title=f"{config.label}, the best of the search {facts['name']} on {data.name}",
+    )
+    return metrics
+
+
+def score(model: VGG6, images: LabelledImages, parts: ResidentData, runtime: Runtime) -> Evaluation:
+    """Evaluate on images that are not resident, such as the test images."""
+    x = torch.from_numpy(images.images[:]).to(runtime.device)
+    y = torch.from_numpy(images.labels).to(runtime.device)
+    return evaluate(model, x, y, parts.normalize, runtime)
+
+
+def _weights_of(run: RunFolder, name: str, command: str) -> dict[str, Tensor]:
+    if not run.exists(name):
+        raise InputError("RUN", run.file(name), f"is not there; this makes it again: {command}")
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "weights.safetensors"
+        file.write_bytes(run.read(name))
+        try:
+            return load_weights(file)
+        except DamagedCheckpoint as error:
+            raise InputError("RUN", run.file(name), f"is damaged: {error}") from None
+
+
+def _data_of(facts: dict[str, Any]) -> tuple[TrialData, LabelledImages]:
+    source = load_source(facts["argument"])
+    data = split(source, split_seed=facts["split_seed"], limit_train=facts["limit_train"])
+    if data.fingerprint != facts["fingerprint"]:
+        rule = f"is not the data of this search: {data.fingerprint}, it had {facts['fingerprint']}"
+        raise InputError("--data", facts["argument"], rule)
+    return data, source.test

@@ -1,0 +1,83 @@
+"""A run folder as tidy tables: one row a (trial, epoch), and one row a trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from vgg6.config import FIELD_NAMES, TrialConfig
+from vgg6.tuning.journal import TrialRecord, read_history
+from vgg6.tuning.run_folder import SEARCH, TABLE, RunFolder
+
+TRIALS_TABLE = "trials.csv"
+EPOCH_COLUMNS = (
+    "trial", "epoch", "state", "label", "data", *FIELD_NAMES, "train_loss", "train_acc",
+    "val_loss", "val_acc", "best_val_acc", "best_epoch", "epoch_lr", "seconds", "node", "time",
+    "reason",
+)  # fmt: skip
+
+
+def load_table(run: RunFolder) -> pd.DataFrame:
+    """One row a finished epoch of every trial, each (trial, epoch) once, sorted by both.
+
+    ``epochs`` and ``lr`` are the configuration's; ``epoch_lr`` is the rate that the schedule had
+    reached. ``seconds`` is the epoch's duration, ``time`` when it was reported (Unix seconds).
+
+    Raises:
+        InputError: the journal is damaged in its middle.
+    """
+    history, data = read_history(run), run.read_json(SEARCH)["data"]["name"]
+    columns: dict[str, list[Any]] = {name: [] for name in EPOCH_COLUMNS}
+    for number in sorted(history.trials):
+        trial = history.trials[number]
+        facts = _facts(trial, data)
+        epochs = sorted(trial.rows)
+        for name, values in columns.items():
+            if name in facts:
+                values.extend([facts[name]] * len(epochs))
+            else:
+                key = "lr" if name == "epoch_lr" else name
+                values.extend([trial.rows[epoch].get(key) for epoch in epochs])
+    return pd.DataFrame(columns)
+
+
+def load_trials(run: RunFolder) -> pd.DataFrame:
+    """One row a trial, those without a finished epoch included."""
+    history, data = read_history(run), run.read_json(SEARCH)["data"]["name"]
+    rows = []
+    for number in sorted(history.trials):
+        trial = history.trials[number]
+        last = trial.rows.get(trial.epoch, {})
+        rows.append(
+            {
+                **_facts(trial, data),
+                "epochs_run": trial.epoch,
+                "best_val_acc": trial.best_val_acc,
+                "best_epoch": last.get("best_epoch"),
+                **{f"final_{k}": last.get(k)
+                   for k in ("train_loss", "train_acc", "val_loss", "val_acc")},
+                "train_seconds": sum(row["seconds"] for row in trial.rows.values()),
+                "created": trial.created,
+                "ended": trial.ended,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def write_table(run: RunFolder) -> None:
+    """Write ``results.csv`` and ``trials.csv`` into the run folder."""
+    run.write(TABLE, load_table(run).to_csv(index=False).encode())
+    run.write(TRIALS_TABLE, load_trials(run).to_csv(index=False).encode())
+
+
+def _facts(trial: TrialRecord, data: str) -> dict[str, Any]:
+    label = TrialConfig.from_mapping(trial.config).label
+    return {
+        "trial": trial.number,
+        "state": trial.state,
+        "label": label,
+        "data": data,
+        **{name: trial.config[name] for name in FIELD_NAMES},
+        "reason": trial.reason,
+    }

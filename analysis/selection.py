@@ -1,0 +1,126 @@
+"""The winner of a search by validation accuracy, its curve and the ranking."""
+
+from __future__ import annotations
+
+from collections import Counter
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from analysis.package import train_command
+from vgg6.config import InputError, TrialConfig
+from vgg6.tuning.journal import FAILED, INFEASIBLE, History, TrialRecord, read_history
+from vgg6.tuning.run_folder import SEARCH, RunFolder
+
+BARS = "▁▂▃▄▅▆▇█"
+CURVE = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
+
+
+def rank(history: History) -> list[TrialRecord]:
+    """Trials by their best validation accuracy; of equals the cheaper first, then the earlier.
+
+    Diverged and crashed trials are left out: they have no weights to give.
+    """
+    able = [
+        t
+        for t in history.trials.values()
+        if t.best_val_acc is not None and t.state not in (INFEASIBLE, FAILED)
+    ]
+    return sorted(able, key=lambda t: (-(t.best_val_acc or 0.0), t.epoch, t.number))
+
+
+def winner_of(run: RunFolder, history: History) -> TrialRecord:
+    """The first of the ranking.
+
+    Raises:
+        InputError: no trial has a score; shows the reason of the first that failed.
+    """
+    ranked = rank(history)
+    if not ranked:
+        failed = next((t for t in history.trials.values() if t.reason), None)
+        why = f": trial {failed.number} {failed.state}, {failed.reason}" if failed else ""
+        raise InputError("RUN", run.name, f"has no trial with a validation score{why}")
+    return ranked[0]
+
+
+def summary(run: RunFolder, top: int) -> dict[str, Any]:
+    """The winner, its curve and the ``top`` of the ranking as plain JSON values."""
+    facts, history = run.read_json(SEARCH), read_history(run)
+    winner = winner_of(run, history)
+    ended = sum(t.ended is not None for t in history.trials.values())
+    config = TrialConfig.from_mapping(winner.config)
+    return {
+        "search": facts["name"],
+        "data": facts["data"]["name"],
+        "complete": bool(history.sessions) and history.sessions[-1].get("outcome") == "complete",
+        "trials_asked": facts["trials"],
+        "trials_ended": ended,
+        "trials": dict(Counter(t.state for t in history.trials.values())),
+        "trials_scored": len(rank(history)),
+        "epochs_run": len(history.arrivals),
+        "winner": {
+            **row_of(winner),
+            "config": config.to_dict(),
+            "train_command": train_command(
+                config, facts["data"], facts["runtime"], stop_after(winner)
+            ),
+            "curve": [{k: row[k] for k in CURVE} for _, row in sorted(winner.rows.items())],
+        },
+        "ranking": [row_of(t) for t in rank(history)[:top]],
+    }
+
+
+def row_of(trial: TrialRecord) -> dict[str, Any]:
+    """One line of the ranking."""
+    return {
+        "trial": trial.number,
+        "label": TrialConfig.from_mapping(trial.config).label,
+        "best_val_acc": trial.best_val_acc,
+        "best_epoch": trial.rows[trial.epoch]["best_epoch"],
+        "epochs_run": trial.epoch,
+        "state": trial.state,
+        "fingerprint": TrialConfig.from_mapping(trial.config).fingerprint,
+    }
+
+
+def stop_after(trial: TrialRecord) -> int | None:
+    """How many epochs a re-run must stop after, if the trial was not run to its full length."""
+    return trial.epoch if trial.epoch < trial.config["epochs"] else None
+
+
+def render(found: dict[str, Any]) -> str:
+    """The summary for a person: what won, how good it looks, and how to run it again."""
+    out = Console(file=StringIO(), width=100, highlight=False)
+    best = found["winner"]
+    name = "digits (not CIFAR-10)" if found["data"] == "digits" else found["data"]
+    state = "" if found["complete"] else ", not complete"
+    counts = ", ".join(f"{n} {state}" for state, n in sorted(found["trials"].items()))
+    out.print(f"{found['search']} on {name}{state}: {counts}; {found['epochs_run']} epochs run\n")
+    out.print(f"Best on {name}: trial {best['trial']}, {best['label']}")
+    out.print(
+        f"  val_acc {best['best_val_acc']:.4f} at epoch {best['best_epoch']}: the best single"
+        f" validation score of {found['trials_scored']}, and so optimistic"
+    )
+    settings = [f"{k} {v}" for k, v in best["config"].items() if v is not None]
+    out.print("  " + ", ".join(settings[:6]) + "\n  " + ", ".join(settings[6:]))
+    scores = [row["val_acc"] for row in best["curve"]]
+    out.print(f"  val_acc by epoch {sparkline(scores)} {scores[0]:.3f} to {scores[-1]:.3f}\n")
+    table = Table("rank", "trial", "configuration", "val_acc", "epoch", "epochs", "ended", box=None)
+    for place, row in enumerate(found["ranking"], start=1):
+        table.add_row(
+            str(place), str(row["trial"]), row["label"], f"{row['best_val_acc']:.4f}",
+            str(row["best_epoch"]), str(row["epochs_run"]), row["state"],
+        )  # fmt: skip
+    out.print(table)
+    out.print("\nTo train it again:")
+    out.file.write(f"  {best['train_command']}\n")  # never wrapped: it is there to be copied
+    return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def sparkline(values: list[float]) -> str:
+    """Values as a row of bars between their least and their greatest."""
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((v - low) * scale)] for v in values)

@@ -1,0 +1,82 @@
+"""Claim: every trial of a node sees the images without a copy, and a new trial has them at once.
+
+Compares the two ways: Ray's object store (what the search uses) and a memory-mapped file. In each
+of two trial processes a worker takes the 45,000 training images, reads every byte once, and says
+how long getting them took and how much memory became its own (USS, which shared pages do not count
+towards). Run with CIFAR-10 at hand, about a minute:
+
+    python benchmarks/data_sharing.py
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import ray
+
+from vgg6.data import load_source, split
+from vgg6.tuning import cluster
+
+ROUNDS = 5
+RESULT = Path(__file__).parent / "results" / "data_sharing.json"
+
+
+@ray.remote(num_cpus=1)
+class Worker:
+    """A process that takes the images one way or the other, as a trial does."""
+
+    def take(self, way: str, source: Any) -> dict[str, float]:
+        before = psutil.Process().memory_full_info().uss
+        started = time.perf_counter()
+        images = ray.get(source[0]) if way == "object store" else np.load(source[0], mmap_mode="r")
+        seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        total = int(images.view(np.uint8).sum(dtype=np.int64))
+        assert total > 0
+        own = psutil.Process().memory_full_info().uss - before
+        return {"get_s": seconds, "read_s": time.perf_counter() - started, "own_mb": own / 1e6}
+
+
+def main() -> None:
+    data = split(load_source("cifar10"))
+    cluster.quiet_environment()
+    cluster.connect("local", verbose=False)
+    rows: dict[str, list[dict[str, float]]] = {"object store": [], "memory map": []}
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "images.npy")
+        np.save(file, data.train.images)
+        started = time.perf_counter()
+        stored = ray.put(data.train.images)
+        put_s = time.perf_counter() - started
+        for _ in range(ROUNDS):
+            for way, source in (("object store", stored), ("memory map", file)):
+                workers = [Worker.remote() for _ in range(2)]  # type: ignore[attr-defined]
+                rows[way] += ray.get([w.take.remote(way, [source]) for w in workers])
+                for worker in workers:
+                    ray.kill(worker)
+    ray.shutdown()
+    median = {
+        way: {key: statistics.median(row[key] for row in found) for key in found[0]}
+        for way, found in rows.items()
+    }
+    print(f"{data.train.images.nbytes / 1e6:.0f} MB of images; put once in {put_s:.2f} s")
+    for way, values in median.items():
+        print(
+            f"{way:<13} get {1e3 * values['get_s']:6.2f} ms   first read {values['read_s']:.3f} s"
+            f"   own memory {values['own_mb']:6.1f} MB"
+        )
+    RESULT.parent.mkdir(exist_ok=True)
+    facts = {"machine": platform.processor() or platform.machine(), "put_s": put_s}
+    RESULT.write_text(json.dumps({**facts, "median": median, "samples": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
