@@ -135,6 +135,7 @@ def our_epochs(activation: str, data: TrialData, runtime: Runtime) -> Iterator[t
 def kernel_floor(runtime: Runtime, repeats: int = 10) -> float:
     """Images a second of the bare layers, forward and backward, in ``runtime``'s precision."""
     dtype = torch.bfloat16 if runtime.precision == "bf16" else torch.float32
+    layer: nn.Module
     passes: list[tuple[nn.Module, Tensor, Tensor]] = []
     side = 32
     for inputs, outputs, pooled in LAYOUT:
