@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -107,7 +109,7 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     if outcome.outcome == ALL_FAILED:
         say(f"error: {outcome.detail}")
         return 1
-    here = "python tune_vgg6.py"
+    here = f"{interpreter()} tune_vgg6.py"
     name = run.name if settings.storage == "runs" else shlex.quote(run.uri)
     if outcome.outcome != COMPLETE:
         say(f"incomplete: {outcome.detail}. To go on: {here} resume {name}")
@@ -118,6 +120,15 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     print(f"{outcome.detail}. Results: {run.uri}")
     print(f"  best again    {here} best {name}\n  export        {here} export {name} --out best/")
     return 0
+
+
+def interpreter() -> str:
+    """How to call this Python from here: ``python`` where that is it, else its path."""
+    found = shutil.which("python")
+    if found and os.path.samefile(found, sys.executable):
+        return "python"
+    path = os.path.relpath(sys.executable)
+    return shlex.quote(sys.executable if path.startswith("..") else path)
 
 
 def status(args: argparse.Namespace) -> int:

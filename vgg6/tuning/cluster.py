@@ -26,6 +26,10 @@ def quiet_environment() -> None:
         "RAY_USAGE_STATS_ENABLED": "0",
     }.items():
         os.environ.setdefault(name, value)
+    # A cluster started where a token lies asks for it, and a driver sends it only if told to.
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def connect(address: str | None, verbose: bool) -> str:

@@ -25,6 +25,7 @@ from vgg6.tuning.settings import AUTO_TRIALS, Settings
 from vgg6.tuning.wandb_mirror import default_mode
 
 AUTO_SECONDS = 3600.0  # what ``--trials auto`` fills
+AUTO_SECONDS_DIGITS = 240.0  # digits are for a first look
 PROBE_IMAGES = 256
 
 
@@ -168,10 +169,11 @@ def estimate(
 
 
 def auto_trials(settings: Settings, data: TrialData, runtime: Runtime, concurrent: int) -> int:
-    """As many trials as fit into about an hour, from 8 to 64."""
+    """As many trials as fit into about an hour (four minutes of digits), from 8 to 64."""
     most = int(AUTO_TRIALS.high)
     cost = estimate(settings, data, runtime, most, concurrent)
-    return max(int(AUTO_TRIALS.low), min(most, int(most * AUTO_SECONDS / cost.total_seconds)))
+    time_s = AUTO_SECONDS_DIGITS if data.name == "digits" else AUTO_SECONDS
+    return max(int(AUTO_TRIALS.low), min(most, int(most * time_s / cost.total_seconds)))
 
 
 def measure_epoch(data: TrialData, runtime: Runtime) -> float:

@@ -64,7 +64,7 @@ def render(status: dict[str, Any]) -> str:
         score = f"val_acc {best['best_val_acc']:.4f}"
         lines.append(f"  incumbent trial {best['trial']} {best['label']}: {score}")
     if status["state"] in ("interrupted", "incomplete", "killed", "failed"):
-        lines.append(f"  to go on  python tune_vgg6.py resume {status['search']}")
+        lines.append(f"  to go on  tune_vgg6.py resume {status['search']}")
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ from urllib.parse import urlparse
 
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
+from vgg6.tuning.settings import WANDB_MODES
 
 FINISH_S = 10.0  # how long the end of a search waits for W&B
 POLL_S = 0.2
@@ -65,7 +66,10 @@ class WandbMirror:
 
 
 def default_mode() -> str:
-    """``online`` with a key in the environment or in .netrc, else ``offline``."""
+    """``$WANDB_MODE`` where it is set; else ``online`` with a key in the environment or in .netrc,
+    and ``offline`` without."""
+    if os.environ.get("WANDB_MODE") in WANDB_MODES:
+        return os.environ["WANDB_MODE"]
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     if os.environ.get("WANDB_API_KEY"):
         return "online"
