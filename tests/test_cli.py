@@ -44,6 +44,8 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["search", "--name", "a/b"], ["--name", "a/b", "letters"]),
     (["search", "--name", ".."], ["--name", "..", "letters"]),
     (["search", "--name", "taken", "--storage", "{tmp}"], ["--name", "taken", "resume"]),
+    (["search", "--data", "digits", "--storage", "{tmp}/bad.yaml"], ["--storage", "bad.yaml"]),
+    (["search", "--data", "digits", "--storage", "s4://x"], ["storage", "s4://x", "pyarrow"]),
     (["search", "--space", "defalt"], ["--space", "defalt", "did you mean 'default'"]),
     (["search", "--space", "no.yaml"], ["--space", "no.yaml"]),
     (["search", "--space", "{tmp}/bad.yaml"], ["bad.yaml", "activation", "sigmoide", "'sigmoid'"]),

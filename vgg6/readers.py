@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -163,6 +164,7 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
             with tempfile.TemporaryDirectory(dir=root) as scratch:
                 whole = Path(scratch) / key
                 whole.mkdir()
+                print(f"decoding images into {root}, once", file=sys.stderr, flush=True)
                 for name, part in zip(("train", "test"), read(), strict=True):
                     np.save(whole / f"{name}_images.npy", part.images)
                     np.save(whole / f"{name}_labels.npy", part.labels)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pyarrow import fs as pafs
 
 from vgg6.config import InputError, check_choice
@@ -29,7 +30,11 @@ class RunFolder:
 
     def __init__(self, location: str) -> None:
         if "://" in location:
-            self.fs, self.path = pafs.FileSystem.from_uri(location)
+            try:
+                self.fs, self.path = pafs.FileSystem.from_uri(location)
+            except (pa.ArrowException, OSError) as error:
+                rule = f"is no storage that pyarrow can open: {error}"
+                raise InputError("storage", location, rule) from None
             self.uri = location
         else:
             self.fs, self.path = pafs.LocalFileSystem(), str(Path(location).absolute())
@@ -142,9 +147,17 @@ def open_run(run: str, storage: str) -> RunFolder:
 
 
 def new_run(name: str, storage: str) -> RunFolder:
-    """The folder of a new search; InputError where there is one of that name already."""
+    """The folder of a new search.
+
+    Raises:
+        InputError: there is one of that name already, or nothing can be written there.
+    """
     run = RunFolder(f"{storage.rstrip('/')}/{name}")
     if run.exists(SEARCH):
         rule = f"names a search that exists ({run.path}): choose another, or `resume` that one"
         raise InputError("--name", name, rule)
+    if run.local:
+        above = next(p for p in Path(run.path).parents if p.exists())
+        if not (above.is_dir() and os.access(above, os.W_OK)):
+            raise InputError("--storage", storage, f"cannot be written: {above}")
     return run
