@@ -118,7 +118,13 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     run.write_json(BEST, found)
     print(render(found))
     print(f"{outcome.detail}. Results: {run.uri}")
-    print(f"  best again    {here} best {name}\n  export        {here} export {name} --out best/")
+    if run.local:
+        from analysis.export import PACKED, export_best
+
+        packed = Path(run.path) / PACKED
+        tested = export_best(run, packed)["test"]
+        print(f"  packed in     {packed} (test accuracy {tested['accuracy']:.4f})")
+    print(f"  best again    {here} best {name}\n  export        {here} export {name} --out DIR")
     return 0
 
 

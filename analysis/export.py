@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.package import check_out, train_command, write_package
+from analysis.package import (
+    check_out,
+    copy_package,
+    read_package,
+    train_command,
+    write_package,
+)
 from analysis.selection import rank, stop_after, winner_of
 from vgg6.checkpoint import DamagedCheckpoint, load_weights
 from vgg6.config import InputError, TrialConfig
@@ -20,11 +26,15 @@ from vgg6.runtime import ResidentData, Runtime, resident
 from vgg6.tuning.journal import read_history
 from vgg6.tuning.run_folder import SEARCH, RunFolder, weights_file
 
+WHERE = ("time", "node", "pid")  # of a row: where and when it was made, no part of the result
+PACKED = "best"  # where a finished search keeps its winner's package
+
 
 def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
     """Pack the winner of a search; score it on the test images, once, now that it is chosen.
 
-    Returns the package's metrics.
+    A finished search has packed its winner already: that package is copied, and the test images
+    are not looked at again. Returns the package's metrics.
 
     Raises:
         InputError: there is no winner, its weights or its data are not there, ``out`` is taken.
@@ -33,6 +43,12 @@ def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
     facts, history = run.read_json(SEARCH), read_history(run)
     winner = winner_of(run, history)
     config = TrialConfig.from_mapping(winner.config)
+    packed = Path(run.path) / PACKED
+    if run.local and packed.is_dir() and packed.resolve() != out.resolve():
+        package = read_package(packed)
+        if package.config == config and package.metrics["val_acc"] == winner.best_val_acc:
+            copy_package(packed, out)
+            return package.metrics
     command = train_command(config, facts["data"], facts["runtime"], stop_after(winner))
     weights = _weights_of(run, weights_file(winner.number), command)
     data, test = _data_of(facts["data"])
@@ -68,7 +84,9 @@ def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
         runtime=facts["runtime"],
         data=facts["data"],
         weights=weights,
-        history=[{k: v for k, v in row.items() if k not in ("time", "node")} for row in rows],
+        history=[
+            {k: v for k, v in row.items() if k not in ("time", "node", "pid")} for row in rows
+        ],
         metrics=metrics,
         stop_after=stop_after(winner),
         title=f"{config.label}, the best of the search {facts['name']} on {data.name}",

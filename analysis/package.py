@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,9 +94,22 @@ def write_package(
         (folder / METRICS).write_text(json.dumps(metrics, indent=1) + "\n")
         command = train_command(config, data, runtime, stop_after)
         (folder / README).write_text(_readme(title, config, data, runtime, metrics, command))
-        if out.exists():
-            os.rename(out, Path(scratch) / "replaced")
-        os.rename(folder, out)
+        _place(folder, out, Path(scratch))
+
+
+def copy_package(source: Path, out: Path) -> None:
+    """Copy a package, whole or not at all; InputError where ``out`` holds other things."""
+    check_out(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
+        folder = Path(shutil.copytree(source, Path(scratch) / out.name))
+        _place(folder, out, Path(scratch))
+
+
+def _place(folder: Path, out: Path, scratch: Path) -> None:
+    if out.exists():
+        os.rename(out, scratch / "replaced")
+    os.rename(folder, out)
 
 
 def read_package(folder: Path) -> Package:

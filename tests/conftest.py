@@ -24,7 +24,7 @@ def _cifar10_folder() -> Path | None:
 def pytest_report_header() -> str:
     if _cifar10_folder() is None:
         return "CIFAR-10: not found, its tests are skipped (set CIFAR10_DIR to run them)"
-    return f"CIFAR-10: {'$CIFAR10_DIR' if os.environ.get('CIFAR10_DIR') else 'shared folder'}"
+    return f"CIFAR-10: {'$CIFAR10_DIR' if os.environ.get('CIFAR10_DIR') else 'beside the checkout'}"
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> Path:
         journal.write("trial", trial=number, config=config.to_dict(), params={})
         state = TrainState(config, RUNTIME)
         for metrics in fit(state, data, stop_after=2 if number == 1 else None):
-            journal.write("epoch", trial=number, node="here", **metrics.to_dict())
+            journal.write("epoch", trial=number, node="here", pid=1, **metrics.to_dict())
         run.write(weights_file(number), weights_bytes(state.best.weights, config))
         ended = j.PRUNED if number == 1 else j.COMPLETED
         journal.write("end", trial=number, state=ended, reason="")
@@ -241,6 +241,19 @@ def test_an_export_is_whole_or_not_at_all(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made", "mine", "out"]
     monkeypatch.undo()
     export_best(run, out)  # an earlier package is replaced
+
+
+def test_a_second_export_copies_the_first_and_looks_at_no_test_image_again(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = export_best(run, Path(run.path) / "best")
+
+    def looks(*_: Any) -> None:
+        raise AssertionError("a second look at the test images")
+
+    monkeypatch.setattr("analysis.export.score", looks)
+    assert export_best(run, tmp_path / "out") == first
+    assert read_package(tmp_path / "out").metrics == first
 
 
 def test_other_data_than_the_search_had_is_refused(run: RunFolder, tmp_path: Path) -> None:

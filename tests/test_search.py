@@ -82,6 +82,8 @@ def test_a_search_journals_every_epoch_once_and_keeps_the_best_weights(
     history = j.read_history(run)
     assert sorted(history.trials) == list(range(7))
     assert history.repeated_rows == history.torn_lines == 0
+    workers = {row["pid"] for t in history.trials.values() for row in t.rows.values()}
+    assert len(workers) <= 2, "actors are reused: two trials at once need two processes"
     states = Counter(t.state for t in history.trials.values())
     assert not set(states) - {j.COMPLETED, j.PRUNED, j.INFEASIBLE}
     for trial in history.trials.values():
@@ -135,6 +137,21 @@ def test_every_searcher_and_scheduler_runs_a_search_to_its_end(
     history = j.read_history(run)
     assert outcome.outcome == "complete"
     assert all(t.ended is not None for t in history.trials.values()) and len(history.trials) == 5
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_trials_read_the_images_of_the_object_store_without_a_copy(digits: TrialData) -> None:
+    @ray.remote
+    def look(data: TrialData) -> list[bool]:
+        parts = resident(data, "cpu")
+        return [
+            not data.train.images.flags.owndata,
+            not data.train.images.flags.writeable,
+            parts.train_images.data_ptr() == data.train.images.ctypes.data,
+            parts.val_images.data_ptr() == data.val.images.ctypes.data,
+        ]
+
+    assert ray.get(look.remote(ray.put(digits))) == [True] * 4
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -373,13 +390,17 @@ def test_an_interrupted_search_is_resumed_to_its_whole(tmp_path: Path, how: sign
 
 @pytest.mark.slow
 def test_the_exported_train_command_gives_the_exported_numbers(tmp_path: Path) -> None:
-    said(command(*SEARCH[:-2], "--trials", "4", cwd=tmp_path), 0)
+    out, err = said(command(*SEARCH[:-2], "--trials", "4", cwd=tmp_path), 0)
+    assert "digits (not CIFAR-10)" in out and "Results:" in out
+    assert len(err.splitlines()) <= 4, f"Ray's own noise came through:\n{err}"
     import json
     import shlex
 
     best, _ = said(command("best", "s", "--json", cwd=tmp_path), 0)
     winner = json.loads(best)["winner"]
     said(command("export", "s", "--out", "packed", cwd=tmp_path), 0)
+    for file in (tmp_path / "runs" / "s" / "best").iterdir():
+        assert (tmp_path / "packed" / file.name).read_bytes() == file.read_bytes()
     exported = json.loads((tmp_path / "packed" / "metrics.json").read_text())
     assert exported["val_acc"] == winner["best_val_acc"]
     assert winner["train_command"] in (tmp_path / "packed" / "README.md").read_text()

@@ -80,7 +80,7 @@ class JournalCallback(tune.Callback):
     ) -> None:
         if INFEASIBLE in result:
             return
-        row = {key: result[key] for key in (*j.METRICS, "node")}
+        row = {key: result[key] for key in (*j.METRICS, "node", "pid")}
         self.journal.write("epoch", trial=trial.config["number"], epoch=result["epoch"], **row)
 
     def on_trial_complete(

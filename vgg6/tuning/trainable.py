@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import tempfile
@@ -42,13 +43,13 @@ def train_trial(
     if device == "cuda":
         _prepare_gpu(gpu_fraction)
     state = resume_or_start(assignment, runtime, RunFolder(run_uri), sessions)
-    node = socket.gethostname()
+    worker = {"node": socket.gethostname(), "pid": os.getpid()}
     try:
         for metrics in fit(state, data):
             with tempfile.TemporaryDirectory() as folder:
                 save_state(state, Path(folder))
                 tune.report(
-                    {**metrics.to_dict(), "node": node},
+                    {**metrics.to_dict(), **worker},
                     checkpoint=tune.Checkpoint.from_directory(folder),
                 )
     except NonFiniteLoss as error:
