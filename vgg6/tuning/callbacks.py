@@ -101,8 +101,8 @@ class JournalCallback(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         record = self.journal.history.trials[trial.config["number"]]
-        error = trial.get_pickled_error() or trial.get_error()
-        lines = str(error).strip().splitlines() or ["the worker died"]
+        error = trial.get_pickled_error() or trial.get_error() or "the worker died"
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         self._end(record, j.FAILED, lines[-1])
 
     def _end(self, record: j.TrialRecord, state: str, reason: str) -> None:

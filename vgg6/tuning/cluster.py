@@ -26,10 +26,6 @@ def quiet_environment() -> None:
         "RAY_USAGE_STATS_ENABLED": "0",
     }.items():
         os.environ.setdefault(name, value)
-    # A cluster started where a token lies asks for it, and a driver sends it only if told to.
-    token = Path.home() / ".ray" / "auth_token"
-    if token.exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def connect(address: str | None, verbose: bool) -> str:
@@ -42,6 +38,9 @@ def connect(address: str | None, verbose: bool) -> str:
         InputError: there is no cluster at the address.
     """
     import ray
+    from ray._private.authentication.authentication_token_setup import (
+        maybe_enable_token_auth_if_token_available,
+    )
 
     options: dict[str, Any] = {
         "logging_level": logging.INFO if verbose else logging.ERROR,
@@ -58,6 +57,10 @@ def connect(address: str | None, verbose: bool) -> str:
             ray.init(address="local", num_cpus=usable_cpus(), include_dashboard=False, **options)
             return "this machine"
         target = found if ":" in found else f"{found}:{GCS_PORT}"
+        # A cluster started where a token lies asks for it; `ray start` sends it unasked, and a
+        # driver only after this.
+        logging.getLogger("ray").setLevel(options["logging_level"])
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         root = Path(__file__).resolve().parents[2]
         packages = [str(root / "vgg6"), str(root / "search_spaces")]
         try:
