@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -96,7 +97,8 @@ def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
 
 def score(model: VGG6, images: LabelledImages, parts: ResidentData, runtime: Runtime) -> Evaluation:
     """Evaluate on images that are not resident, such as the test images."""
-    x = torch.from_numpy(images.images[:]).to(runtime.device)
+    # A copy: the decoded cache is a read-only memory map, and torch wants to own what it reads.
+    x = torch.from_numpy(np.array(images.images)).to(runtime.device)
     y = torch.from_numpy(images.labels).to(runtime.device)
     return evaluate(model, x, y, parts.normalize, runtime)
 
