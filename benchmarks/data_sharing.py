@@ -2,8 +2,9 @@
 
 Compares the two ways: Ray's object store (what the search uses) and a memory-mapped file. In each
 of two trial processes a worker takes the 45,000 training images, reads every byte once, and says
-how long getting them took and how much memory became its own (USS: pages that no other process maps at that moment; a
-file's pages count towards it while only one process maps them). Run with CIFAR-10 at hand, about a minute:
+how long getting them took and how much memory became its own (USS: pages that no other process
+maps at that moment; a file's pages count towards it while only one process maps them). With
+CIFAR-10 at hand, about a minute:
 
     python benchmarks/data_sharing.py
 """
