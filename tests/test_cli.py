@@ -31,6 +31,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["search", "--cpus-per-trial", "0"], ["--cpus-per-trial", "0"]),
     (["search", "--gpus-per-trial", "1.5"], ["--gpus-per-trial", "1.5", "fraction"]),
     (["search", "--gpus-per-trial", "-1"], ["--gpus-per-trial", "-1"]),
+    (["search", "--device", "cuda", "--gpus-per-trial", "0"], ["--gpus-per-trial", "0", "cuda"]),
     (["search", "--max-concurrent", "0"], ["--max-concurrent", "0"]),
     (["search", "--time-budget", "soon"], ["--time-budget", "soon", "30m"]),
     (["search", "--time-budget", "0"], ["--time-budget", "0"]),

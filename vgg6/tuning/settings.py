@@ -6,7 +6,6 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search_spaces import Space
 from vgg6.config import InputError, Range, check_choice, check_integer, check_number
 from vgg6.data import SPLIT_SEED
 
@@ -81,11 +80,8 @@ class Settings:
             check_number("--time-budget", self.time_budget, Range(0, 1e9, low_open=True))
         if self.gpus_per_trial is not None:
             check_gpus(self.gpus_per_trial)
-
-    def check_space(self, space: Space) -> None:
-        """Raise InputError where the searcher cannot walk this space."""
-        if self.searcher == "grid":
-            space.grid()
+        if self.device == "cuda" and self.gpus_per_trial == 0:
+            raise InputError("--gpus-per-trial", 0, "leaves the trials of --device cuda no GPU")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
