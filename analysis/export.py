@@ -17,7 +17,7 @@ from analysis.package import (
     train_command,
     write_package,
 )
-from analysis.selection import rank, stop_after, winner_of
+from analysis.selection import rank, shown, stop_after, winner_of
 from vgg6.checkpoint import DamagedCheckpoint, load_weights
 from vgg6.config import InputError, TrialConfig
 from vgg6.data import LabelledImages, TrialData, load_source, split
@@ -35,7 +35,7 @@ def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
     """Pack the winner of a search; score it on the test images, once, now that it is chosen.
 
     A finished search has packed its winner already: that package is copied, and the test images
-    are not looked at again. Returns the package's metrics.
+    are not looked at again. Returns the package's metrics and, as ``out``, its folder.
 
     Raises:
         InputError: there is no winner, its weights or its data are not there, ``out`` is taken.
@@ -49,13 +49,14 @@ def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
         package = read_package(packed)
         if package.config == config and package.metrics["val_acc"] == winner.best_val_acc:
             copy_package(packed, out)
-            return package.metrics
+            return package.metrics | {"out": str(out)}
     command = train_command(config, facts["data"], facts["runtime"], stop_after(winner))
     weights = _weights_of(run, weights_file(winner.number), command)
     data, test = _data_of(facts["data"])
     runtime = Runtime(**facts["runtime"])
     if runtime.device == "cuda" and not torch.cuda.is_available():
         runtime = Runtime.resolve("cpu")
+    runtime.apply()  # another number of threads sums in another order
     parts = resident(data, runtime.device)
     model = VGG6(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.load_state_dict(weights)
@@ -74,6 +75,7 @@ def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
         " had no part in the choice",
     }
     if again.accuracy != winner.best_val_acc:
+        metrics["val_acc_again"] = again.accuracy
         metrics["warning"] = (
             f"these weights score {again.accuracy} on the validation images here, and scored"
             f" {winner.best_val_acc} in the search: another machine or thread count rounds"
@@ -85,14 +87,12 @@ def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
         runtime=facts["runtime"],
         data=facts["data"],
         weights=weights,
-        history=[
-            {k: v for k, v in row.items() if k not in ("time", "node", "pid")} for row in rows
-        ],
+        history=[{k: v for k, v in row.items() if k not in WHERE} for row in rows],
         metrics=metrics,
         stop_after=stop_after(winner),
-        title=f"{config.label}, the best of the search {facts['name']} on {data.name}",
+        title=f"{config.label}, the best of the search {facts['name']} on {shown(data.name)}",
     )
-    return metrics
+    return metrics | {"out": str(out)}
 
 
 def score(model: VGG6, images: LabelledImages, parts: ResidentData, runtime: Runtime) -> Evaluation:

@@ -16,6 +16,11 @@ EPOCH_COLUMNS = (
     "val_loss", "val_acc", "best_val_acc", "best_epoch", "epoch_lr", "seconds", "node", "time",
     "reason",
 )  # fmt: skip
+FINAL = ("train_loss", "train_acc", "val_loss", "val_acc")
+TRIAL_COLUMNS = (
+    "trial", "state", "label", "data", *FIELD_NAMES, "reason", "epochs_run", "best_val_acc",
+    "best_epoch", *(f"final_{k}" for k in FINAL), "train_seconds", "created", "ended",
+)  # fmt: skip
 
 
 def load_table(run: RunFolder) -> pd.DataFrame:
@@ -43,7 +48,14 @@ def load_table(run: RunFolder) -> pd.DataFrame:
 
 
 def load_trials(run: RunFolder) -> pd.DataFrame:
-    """One row a trial, those without a finished epoch included."""
+    """One row a trial, those without a finished epoch included: their scores are missing values.
+
+    ``final_*`` are the last epoch's metrics, ``train_seconds`` the sum of all epochs, ``created``
+    and ``ended`` Unix seconds.
+
+    Raises:
+        InputError: the journal is damaged in its middle.
+    """
     history, data = read_history(run), run.read_json(SEARCH)["data"]["name"]
     rows = []
     for number in sorted(history.trials):
@@ -55,14 +67,14 @@ def load_trials(run: RunFolder) -> pd.DataFrame:
                 "epochs_run": trial.epoch,
                 "best_val_acc": trial.best_val_acc,
                 "best_epoch": last.get("best_epoch"),
-                **{f"final_{k}": last.get(k)
-                   for k in ("train_loss", "train_acc", "val_loss", "val_acc")},
+                **{f"final_{k}": last.get(k) for k in FINAL},
                 "train_seconds": sum(row["seconds"] for row in trial.rows.values()),
                 "created": trial.created,
                 "ended": trial.ended,
             }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
+        )
+    # The columns are named so that a search without a trial still has a table that reads back.
+    return pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
 
 
 def write_table(run: RunFolder) -> None:

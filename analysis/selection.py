@@ -11,10 +11,19 @@ from rich.table import Table
 
 from analysis.package import train_command
 from vgg6.config import InputError, TrialConfig
-from vgg6.tuning.journal import FAILED, INFEASIBLE, History, TrialRecord, read_history
+from vgg6.tuning.journal import (
+    FAILED,
+    INFEASIBLE,
+    RUNNING,
+    STOPPED,
+    History,
+    TrialRecord,
+    read_history,
+)
 from vgg6.tuning.run_folder import SEARCH, RunFolder
 
 BARS = "▁▂▃▄▅▆▇█"
+CURVE_WIDTH = 60
 CURVE = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
 
 
@@ -35,26 +44,35 @@ def winner_of(run: RunFolder, history: History) -> TrialRecord:
     """The first of the ranking.
 
     Raises:
-        InputError: no trial has a score; shows the reason of the first that failed.
+        InputError: no trial has a score; says how they stand and the first one's reason.
     """
     ranked = rank(history)
     if not ranked:
-        failed = next((t for t in history.trials.values() if t.reason), None)
-        why = f": trial {failed.number} {failed.state}, {failed.reason}" if failed else ""
-        raise InputError("RUN", run.name, f"has no trial with a validation score{why}")
+        why = _states(history) or "none has begun"
+        if failed := next((t for t in history.trials.values() if t.reason), None):
+            why += f"; the first, trial {failed.number}: {failed.reason}"
+        raise InputError("RUN", run.name, f"has no trial with a validation score: {why}")
     return ranked[0]
 
 
 def summary(run: RunFolder, top: int) -> dict[str, Any]:
-    """The winner, its curve and the ``top`` of the ranking as plain JSON values."""
+    """The winner, its curve and the ``top`` of the ranking as plain JSON values.
+
+    ``complete``: the search ended as it was asked to, or all its trials ended and only the
+    driver died before it could say so.
+
+    Raises:
+        InputError: no trial has a score, or the journal is damaged in its middle.
+    """
     facts, history = run.read_json(SEARCH), read_history(run)
     winner = winner_of(run, history)
-    ended = sum(t.ended is not None for t in history.trials.values())
+    ended = sum(t.state not in (RUNNING, STOPPED) for t in history.trials.values())
+    outcome = history.sessions[-1].get("outcome") if history.sessions else None
     config = TrialConfig.from_mapping(winner.config)
     return {
         "search": facts["name"],
         "data": facts["data"]["name"],
-        "complete": bool(history.sessions) and history.sessions[-1].get("outcome") == "complete",
+        "complete": outcome == "complete" or ended >= facts["trials"],
         "trials_asked": facts["trials"],
         "trials_ended": ended,
         "trials": dict(Counter(t.state for t in history.trials.values())),
@@ -94,7 +112,7 @@ def render(found: dict[str, Any]) -> str:
     """The summary for a person: what won, how good it looks, and how to run it again."""
     out = Console(file=StringIO(), width=100, highlight=False)
     best = found["winner"]
-    name = "digits (not CIFAR-10)" if found["data"] == "digits" else found["data"]
+    name = shown(found["data"])
     state = "" if found["complete"] else ", not complete"
     counts = ", ".join(f"{n} {state}" for state, n in sorted(found["trials"].items()))
     out.print(f"{found['search']} on {name}{state}: {counts}; {found['epochs_run']} epochs run\n")
@@ -104,7 +122,8 @@ def render(found: dict[str, Any]) -> str:
         f" validation score of {found['trials_scored']}, and so optimistic"
     )
     settings = [f"{k} {v}" for k, v in best["config"].items() if v is not None]
-    out.print("  " + ", ".join(settings[:6]) + "\n  " + ", ".join(settings[6:]))
+    for start in range(0, len(settings), 5):
+        out.print("  " + ", ".join(settings[start : start + 5]))
     scores = [row["val_acc"] for row in best["curve"]]
     out.print(f"  val_acc by epoch {sparkline(scores)} {scores[0]:.3f} to {scores[-1]:.3f}\n")
     table = Table("rank", "trial", "configuration", "val_acc", "epoch", "epochs", "ended", box=None)
@@ -119,8 +138,23 @@ def render(found: dict[str, Any]) -> str:
     return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
-def sparkline(values: list[float]) -> str:
-    """Values as a row of bars between their least and their greatest."""
+def shown(data: str) -> str:
+    """A data set's name in a headline: nobody shall take the embedded digits for CIFAR-10."""
+    return "digits (not CIFAR-10)" if data == "digits" else data
+
+
+def sparkline(values: list[float], width: int = CURVE_WIDTH) -> str:
+    """Values as a row of bars between their least and their greatest.
+
+    More than ``width`` values are thinned evenly; the first and the last always stay.
+    """
+    if len(values) > width:
+        values = [values[i * (len(values) - 1) // (width - 1)] for i in range(width)]
     low, high = min(values), max(values)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((v - low) * scale)] for v in values)
+
+
+def _states(history: History) -> str:
+    counts = Counter(t.state for t in history.trials.values())
+    return ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import tune_vgg6
 from analysis.export import export_best
 from analysis.package import read_package, train_command, write_package
 from analysis.results import load_table, load_trials, write_table
-from analysis.selection import rank, render, sparkline, summary
+from analysis.selection import CURVE_WIDTH, rank, render, sparkline, summary
 from vgg6.checkpoint import load_weights, weights_bytes
 from vgg6.config import FIELD_NAMES, InputError, TrialConfig, parse_value
 from vgg6.data import TrialData, data_facts, load_digits, split
@@ -25,6 +28,7 @@ from vgg6.training import TrainState, fit
 from vgg6.tuning import journal as j
 from vgg6.tuning.run_folder import JOURNAL, SEARCH, RunFolder, weights_file
 
+ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 200
 RUNTIME = Runtime.resolve("cpu", threads=1)
 CONFIGS = [
@@ -118,6 +122,54 @@ def test_written_tables_read_back_with_trials_that_never_finished_an_epoch(run: 
     assert load_trials(run).lr[1] == trials.lr[1] == 0.0123456789
 
 
+def test_a_search_without_a_trial_has_tables_that_read_back(run: RunFolder) -> None:
+    run.delete(JOURNAL)
+    write_table(run)
+    for name in ("results.csv", "trials.csv"):
+        table = pd.read_csv(run.file(name))
+        assert len(table) == 0 and set(FIELD_NAMES) < set(table.columns)
+    with pytest.raises(InputError, match="none has begun"):
+        summary(run, top=1)
+
+
+# Says how much memory the table took, so that the test can bound it.
+READ = """
+import resource, sys
+from analysis.results import load_table
+from vgg6.tuning.run_folder import RunFolder
+table = load_table(RunFolder(sys.argv[1]))
+unit = 1 if sys.platform == "darwin" else 1024
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+print(len(table), table.groupby(["trial", "epoch"]).ngroups, peak)
+"""
+
+
+@pytest.mark.slow
+def test_a_journal_of_300_000_rows_is_read_in_bounded_memory(run: RunFolder) -> None:
+    trials, epochs = 10_000, 30
+    config = json.dumps(CONFIGS[0].to_dict())
+    metrics = ", ".join(f'"{k}": 0.123456789' for k in j.METRICS)
+    lines = ['{"event": "session", "time": 1.5, "session": "session_1"}']
+    lines += [
+        f'{{"event": "trial", "time": 1.5, "trial": {t}, "config": {config}, "params": {{}}}}'
+        for t in range(trials)
+    ]
+    lines += [
+        f'{{"event": "epoch", "time": 1.5, "trial": {t}, "epoch": {e}, {metrics}, "node": "n"}}'
+        for e in range(1, epochs + 1)
+        for t in range(trials)
+    ]  # interleaved, as concurrent trials report
+    lines.insert(trials + 7, lines[-1])  # and one of them twice
+    run.write(JOURNAL, "\n".join(lines).encode())
+    done = subprocess.run(
+        [sys.executable, "-c", READ, run.path],
+        capture_output=True, text=True, cwd=ROOT, timeout=300, check=True,
+    )  # fmt: skip
+    rows, pairs, peak = map(int, done.stdout.split())
+    assert rows == pairs == trials * epochs
+    assert peak < 2 * 2**30
+
+
 def row(number: int, scores: list[float], state: str = j.COMPLETED) -> j.TrialRecord:
     rows = {e: {"val_acc": s, "best_epoch": 1} for e, s in enumerate(scores, start=1)}
     return j.TrialRecord(number, CONFIGS[0].to_dict(), {}, 0.0, rows, state)
@@ -149,7 +201,7 @@ def test_where_nothing_scored_the_first_reason_is_shown(run: RunFolder) -> None:
     journal.write("trial", trial=0, config=CONFIGS[0].to_dict(), params={})
     journal.write("end", trial=0, state=j.INFEASIBLE, reason="training loss is nan")
     journal.close()
-    with pytest.raises(InputError, match="no trial with a validation score.*loss is nan"):
+    with pytest.raises(InputError, match="score: 1 infeasible; .*trial 0: training loss is nan"):
         summary(run, top=3)
 
 
@@ -160,7 +212,29 @@ def test_the_summary_says_what_the_score_is_and_of_which_data(run: RunFolder) ->
     assert "digits (not CIFAR-10)" in text and "optimistic" in text
     assert found["winner"]["train_command"] in text
     assert found["winner"]["best_val_acc"] == load_table(run).val_acc.max()
+    assert all(len(line) <= 100 for line in text.splitlines()[:-1])
+
+
+def test_a_curve_is_a_line_of_bars_however_long_the_run_was() -> None:
     assert sparkline([0.1, 0.1]) == "▁▁" and sparkline([0, 1]) == "▁█"
+    long = sparkline([float(i) for i in range(1000)])
+    assert len(long) == CURVE_WIDTH and long[0] == "▁" and long[-1] == "█"
+    assert list(long) == sorted(long)
+
+
+def test_a_search_is_complete_when_all_trials_ended_though_the_driver_did_not_say_so(
+    run: RunFolder,
+) -> None:
+    lines = Path(run.file(JOURNAL)).read_text().splitlines(keepends=True)
+    assert '"session_end"' in lines[-1] and '"end"' in lines[-2]
+    Path(run.file(JOURNAL)).write_text("".join(lines[:-1]))
+    assert summary(run, top=1)["complete"]
+    Path(run.file(JOURNAL)).write_text("".join(lines[:-2]))
+    found = summary(run, top=1)
+    assert not found["complete"] and "not complete" in render(found)
+    stopped = lines[-2].replace("completed", "stopped")
+    Path(run.file(JOURNAL)).write_text("".join([*lines[:-2], stopped]))
+    assert not summary(run, top=1)["complete"]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -178,10 +252,26 @@ def test_the_train_command_reads_back_as_the_same_configuration(
     )  # fmt: skip
 
 
+def test_the_train_command_keeps_every_digit_and_quotes_a_folder() -> None:
+    config = TrialConfig(
+        optimizer="rmsprop", lr=0.1 + 0.2, momentum=1 / 3, weight_decay=1e-7, dropout=0.0,
+        label_smoothing=0.1, schedule="onecycle", init="xavier", norm="group", seed=2**32 - 1,
+    )  # fmt: skip
+    facts = {"argument": "/data/o'clock; $(rm) x", "split_seed": 7, "limit_train": None}
+    words = shlex.split(train_command(config, facts, RUNTIME.to_dict(), None))
+    args = tune_vgg6.build_parser().parse_args(words[2:])
+    assert TrialConfig.from_strings({k: getattr(args, k) for k in FIELD_NAMES}) == config
+    assert (args.data, args.split_seed) == (facts["argument"], "7")
+    assert args.limit_train is args.stop_after is None
+
+
 def test_the_exported_weights_score_what_the_search_recorded(
     run: RunFolder, tmp_path: Path
 ) -> None:
+    torch.set_num_threads(RUNTIME.threads + 1)
     metrics = export_best(run, tmp_path / "out")
+    assert torch.get_num_threads() == RUNTIME.threads, "scored on the runtime of the search"
+    assert metrics.pop("out") == str(tmp_path / "out")
     assert "warning" not in metrics
     assert metrics["val_acc"] == load_table(run).val_acc.max()
     assert metrics["test"]["images"] == 359 and 0 < metrics["test"]["accuracy"] <= 1
@@ -200,7 +290,10 @@ def test_weights_that_are_not_those_of_the_score_are_called_out(
     other = TrainState(TrialConfig.from_mapping(winner.config), RUNTIME).model.state_dict()
     content = weights_bytes(other, TrialConfig.from_mapping(winner.config))
     run.write(weights_file(winner.number), content)
-    assert "rounds differently" in export_best(run, tmp_path / "out")["warning"]
+    metrics = export_best(run, tmp_path / "out")
+    assert metrics["val_acc_again"] < metrics["val_acc"] == winner.best_val_acc
+    assert str(metrics["val_acc_again"]) in metrics["warning"]
+    assert read_package(tmp_path / "out").metrics["warning"] == metrics["warning"]
 
 
 def test_a_package_trained_again_gives_its_history_and_weights_bit_for_bit(
@@ -252,8 +345,10 @@ def test_a_second_export_copies_the_first_and_looks_at_no_test_image_again(
         raise AssertionError("a second look at the test images")
 
     monkeypatch.setattr("analysis.export.score", looks)
-    assert export_best(run, tmp_path / "out") == first
-    assert read_package(tmp_path / "out").metrics == first
+    second = export_best(run, tmp_path / "out")
+    assert second == first | {"out": str(tmp_path / "out")}
+    assert read_package(tmp_path / "out").metrics.items() < first.items()
+    assert "digits (not CIFAR-10)" in (tmp_path / "out" / "README.md").read_text().splitlines()[0]
 
 
 def test_other_data_than_the_search_had_is_refused(run: RunFolder, tmp_path: Path) -> None:

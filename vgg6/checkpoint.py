@@ -70,17 +70,31 @@ def save_state(state: TrainState, folder: Path) -> None:
         "best_val_acc": state.best.val_acc,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    write_atomic(folder / STATE, json.dumps(facts, indent=1).encode())
+    sealed = {**facts, "seal": _seal(facts)}
+    write_atomic(folder / STATE, json.dumps(sealed, indent=1).encode())
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """The JSON part of a saved state: config, epoch, best_epoch, best_val_acc, sha256."""
+    """The JSON part of a saved state: config, epoch, best_epoch, best_val_acc, sha256.
+
+    Raises:
+        DamagedCheckpoint: the file is missing, cut short or altered.
+    """
     path = folder / STATE
     try:
-        facts = json.loads(path.read_bytes())
-        return {k: facts[k] for k in ("config", "epoch", "best_epoch", "best_val_acc", "sha256")}
-    except (OSError, ValueError, KeyError) as error:
+        sealed = json.loads(path.read_bytes())
+        facts = {k: v for k, v in sealed.items() if k != "seal"}
+        intact = sealed["seal"] == _seal(facts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpoint(f"{path}: {error!r}") from error
+    if not intact:
+        raise DamagedCheckpoint(f"{path}: its checksum is not the one saved with it")
+    return facts
+
+
+def _seal(facts: dict[str, Any]) -> str:
+    """The checksum of the facts' values, however they are laid out."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def load_state(folder: Path, runtime: Runtime) -> TrainState:

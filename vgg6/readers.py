@@ -110,9 +110,11 @@ def _read_parquet(folder: Path) -> Parts:
                 table = pq.read_table(file, columns=["img", "label"])
                 encoded = table["img"].combine_chunks().field("bytes").to_pylist()
                 found = table["label"].to_numpy()
-            except (pa.ArrowException, OSError, KeyError) as error:
+            except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
                 rule = f"cannot be read as parquet with columns img{{bytes,path}}, label: {error}"
                 raise InputError("--data", str(file), rule) from None
+            if not len(found):
+                raise InputError("--data", str(file), "has no rows")
             if (
                 not np.issubdtype(found.dtype, np.integer)
                 or not ((found >= 0) & (found < 10)).all()
@@ -143,7 +145,7 @@ def _decode(encoded: bytes, file: Path, row: int) -> Array:
 
     try:
         image = np.asarray(Image.open(BytesIO(encoded)).convert("RGB"))
-    except (UnidentifiedImageError, OSError, TypeError) as error:
+    except (UnidentifiedImageError, OSError, TypeError, ValueError, SyntaxError) as error:
         raise InputError("--data", str(file), f"row {row} holds no image: {error}") from None
     if image.shape != (32, 32, 3):
         size = "x".join(str(n) for n in image.shape[:2])
@@ -177,7 +179,7 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
             )
             for name in ("train", "test")
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         shutil.rmtree(target)
         warnings.warn(f"{target} was damaged ({error}) and is made again", stacklevel=2)
         return cached(files, read)
