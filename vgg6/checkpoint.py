@@ -47,8 +47,10 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         raise DamagedCheckpoint(f"{path}: {error}") from error
 
 
-def save_state(state: TrainState, folder: Path) -> None:
+def save_state(state: TrainState, folder: Path, metrics: dict[str, Any] | None = None) -> None:
     """Save all that ``state`` carries into ``folder``; the small JSON file is written last.
+
+    ``metrics``, of the epoch that led to it, lie beside it for whoever missed that epoch's report.
 
     The best weights are stored apart only while they are not the current ones.
     """
@@ -70,6 +72,8 @@ def save_state(state: TrainState, folder: Path) -> None:
         "best_val_acc": state.best.val_acc,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+    if metrics is not None:
+        facts["metrics"] = metrics
     sealed = {**facts, "seal": _seal(facts)}
     write_atomic(folder / STATE, json.dumps(sealed, indent=1).encode())
 

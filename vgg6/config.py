@@ -185,7 +185,7 @@ def check_number(key: str, value: object, allowed: Range) -> float:
         raise InputError(key, value, f"is not a number in {allowed}")
     if value not in allowed:
         raise InputError(key, value, f"is not in {allowed}")
-    return float(value)
+    return float(value) + 0.0  # -0.0 equals 0.0 and must have its fingerprint too
 
 
 def check_integer(key: str, value: object, allowed: Range) -> int:

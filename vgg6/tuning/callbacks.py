@@ -78,7 +78,8 @@ class JournalCallback(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        if INFEASIBLE in result:
+        record = self.journal.history.trials[trial.config["number"]]
+        if INFEASIBLE in result or result["epoch"] in record.rows:
             return
         row = {key: result[key] for key in (*j.METRICS, "node", "pid")}
         self.journal.write("epoch", trial=trial.config["number"], epoch=result["epoch"], **row)

@@ -12,7 +12,7 @@ from typing import Any
 from pyarrow import fs as pafs
 from ray import tune
 
-from vgg6.checkpoint import DamagedCheckpoint, load_state, save_state
+from vgg6.checkpoint import DamagedCheckpoint, load_state, read_facts, save_state
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime
@@ -42,12 +42,16 @@ def train_trial(
     runtime = Runtime(device=device, precision=precision, threads=threads)
     if device == "cuda":
         _prepare_gpu(gpu_fraction)
-    state = resume_or_start(assignment, runtime, RunFolder(run_uri), sessions)
+    state, missed = resume_or_start(assignment, runtime, RunFolder(run_uri), sessions)
     worker = {"node": socket.gethostname(), "pid": os.getpid()}
+    if missed:
+        # The process that saved this epoch may have died before its report was journaled. One that
+        # was journaled is not written again.
+        tune.report({**missed, **worker})
     try:
         for metrics in fit(state, data):
             with tempfile.TemporaryDirectory() as folder:
-                save_state(state, Path(folder))
+                save_state(state, Path(folder), metrics.to_dict())
                 tune.report(
                     {**metrics.to_dict(), **worker},
                     checkpoint=tune.Checkpoint.from_directory(folder),
@@ -59,8 +63,10 @@ def train_trial(
 
 def resume_or_start(
     assignment: dict[str, Any], runtime: Runtime, run: RunFolder, sessions: list[str]
-) -> TrainState:
+) -> tuple[TrainState, dict[str, Any]]:
     """The newest whole checkpoint of this trial, from whatever session; else a fresh start.
+
+    Beside the state the metrics of its last epoch, empty for a fresh start.
 
     Not Ray's ``get_checkpoint``: that one knows only this session, and only the newest file.
 
@@ -72,12 +78,13 @@ def resume_or_start(
         try:
             with tune.Checkpoint(path, run.fs).as_directory() as folder:
                 state = load_state(Path(folder), runtime)
+                metrics = read_facts(Path(folder))["metrics"]
         except (DamagedCheckpoint, OSError) as error:
             print(f"checkpoint {path} is damaged ({error}); using the one before", file=sys.stderr)
             continue
         if state.config == config:
-            return state
-    return TrainState(config, runtime)
+            return state, metrics
+    return TrainState(config, runtime), {}
 
 
 def newest_first(filesystem: pafs.FileSystem, folders: list[str]) -> list[str]:
