@@ -211,21 +211,6 @@ def kill_workers(journal: Path, *, after_epochs: int, times: int) -> list[int]:
     return killed
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("ray_here")
-def test_a_worker_that_dies_at_every_attempt_fails_and_the_search_says_so(
-    tmp_path: Path, digits: TrialData
-) -> None:
-    row = {"activation": "relu", "optimizer": "sgd", "batch_size": 16, "lr": 1e-3}
-    killed = kill_workers(tmp_path / "run" / "journal.jsonl", after_epochs=0, times=3)
-    run, outcome = start(tmp_path, points(row), digits, searcher="grid", epochs=30)
-    assert len(killed) == 3
-    record = j.read_history(run).trials[0]
-    assert record.state == j.FAILED and record.reason
-    assert outcome.outcome == "all failed" and record.reason in outcome.detail
-    assert not (Path(run.path) / "weights").exists()
-
-
 @pytest.mark.usefixtures("ray_here")
 def test_a_killed_worker_resumes_without_repeating_an_epoch(
     tmp_path: Path, digits: TrialData

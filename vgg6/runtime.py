@@ -86,12 +86,13 @@ class _ById:
 
     def __init__(self, data: TrialData) -> None:
         self.data = data
+        self.key = (data.fingerprint, data.mean, data.std, data.flip)
 
     def __hash__(self) -> int:
-        return hash(self.data.fingerprint)
+        return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and self.data.fingerprint == other.data.fingerprint
+        return isinstance(other, _ById) and self.key == other.key
 
 
 @lru_cache(maxsize=1)

@@ -106,11 +106,17 @@ class JournalCallback(tune.Callback):
         lines = str(error).strip().splitlines() or [type(error).__name__]
         self._end(record, j.FAILED, lines[-1])
 
+    def end_running(self) -> None:
+        """End the trials that the search was stopped under, keeping what they had reached."""
+        for record in self.journal.history.trials.values():
+            if record.state == j.RUNNING:
+                self._end(record, j.STOPPED, self.stop.reason)
+
     def _end(self, record: j.TrialRecord, state: str, reason: str) -> None:
         self.journal.write("end", trial=record.number, state=state, reason=reason)
+        keep_best(self.run, self.journal.history, record)
         if state != j.STOPPED:  # a stopped trial can be resumed from its checkpoints
             self.stop.trial_ended(record)
-            keep_best(self.run, self.journal.history, record)
             drop_checkpoints(self.run, self.journal.history, record.number)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -123,7 +129,7 @@ def keep_best(run: RunFolder, history: j.History, ended: j.TrialRecord) -> None:
     able = [
         t
         for t in history.trials.values()
-        if t.state in (j.COMPLETED, j.PRUNED) and t.best_val_acc is not None
+        if t.state in (j.COMPLETED, j.PRUNED, j.STOPPED) and t.best_val_acc is not None
     ]
     ranked = sorted(able, key=lambda t: (-(t.best_val_acc or 0), t.epoch, t.number))
     for record in ranked[KEEP_WEIGHTS:]:

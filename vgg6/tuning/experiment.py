@@ -107,7 +107,8 @@ def run_session(run: RunFolder, plan: Plan) -> Outcome:
             journal.write("session_end", session=session, outcome=outcome)
             journal.close()
             problem = mirror.finish()
-        if outcome == COMPLETE:
+        stopped = any(t.state == j.STOPPED for t in journal.history.trials.values())
+        if outcome == COMPLETE and not stopped:  # stopped trials may go on from their checkpoints
             for entry in journal.history.sessions:
                 _remove(run, entry["session"])
         return Outcome(outcome, detail, problem)
@@ -174,6 +175,8 @@ def _fit(run: RunFolder, plan: Plan, journal: j.Journal, session: str) -> tuple[
         except SearchInterrupted:
             name = signal.Signals(callback.signal or signal.SIGINT).name
             return INTERRUPTED, f"{name} received"
+    if stop.reason:
+        callback.end_running()
     return _judge(history, plan.trials, stop.reason, searcher.exhausted)
 
 
