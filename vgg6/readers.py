@@ -180,7 +180,7 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
             for name in ("train", "test")
         )
     except (ValueError, OSError, EOFError) as error:
-        shutil.rmtree(target)
+        shutil.rmtree(target, ignore_errors=True)  # another reader may be at it too
         warnings.warn(f"{target} was damaged ({error}) and is made again", stacklevel=2)
         return cached(files, read)
     return train, test
