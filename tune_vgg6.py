@@ -24,7 +24,7 @@ from vgg6.config import (
     check_integer,
     parse_value,
 )
-from vgg6.data import data_facts, load_source, split
+from vgg6.data import data_facts, load_recorded, load_source, split
 from vgg6.tuning.cluster import quiet_environment
 from vgg6.tuning.flags import (
     Parser,
@@ -86,11 +86,7 @@ def resume(args: argparse.Namespace) -> int:
     changed = {"address": args.address, "wandb": args.wandb, "verbose": args.verbose}
     asked = facts["settings"] | {"trials": facts["trials"], "data": facts["data"]["argument"]}
     settings = Settings(**(asked | {k: v for k, v in changed.items() if v}))
-    data = split(
-        load_source(settings.data),
-        split_seed=settings.split_seed,
-        limit_train=settings.limit_train,
-    )
+    _, data = load_recorded(facts["data"])
     from vgg6.tuning import launch
 
     return conclude(run, launch.relaunch(run, settings, facts, data), settings)

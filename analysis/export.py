@@ -17,10 +17,10 @@ from analysis.package import (
     train_command,
     write_package,
 )
-from analysis.selection import rank, shown, stop_after, winner_of
+from analysis.selection import shown, stop_after, winner_of
 from vgg6.checkpoint import DamagedCheckpoint, load_weights
 from vgg6.config import InputError, TrialConfig
-from vgg6.data import LabelledImages, TrialData, load_source, split
+from vgg6.data import LabelledImages, load_recorded
 from vgg6.evaluation import Evaluation, evaluate
 from vgg6.model import VGG6
 from vgg6.runtime import ResidentData, Runtime, resident
@@ -52,7 +52,7 @@ def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
             return package.metrics | {"out": str(out)}
     command = train_command(config, facts["data"], facts["runtime"], stop_after(winner))
     weights = _weights_of(run, weights_file(winner.number), command)
-    data, test = _data_of(facts["data"])
+    source, data = load_recorded(facts["data"])
     runtime = Runtime(**facts["runtime"])
     if runtime.device == "cuda" and not torch.cuda.is_available():
         runtime = Runtime.resolve("cpu")
@@ -61,7 +61,7 @@ def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
     model = VGG6(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.load_state_dict(weights)
     again = evaluate(model, parts.val_images, parts.val_labels, parts.normalize, runtime)
-    tested = score(model, test, parts, runtime)
+    tested = score(model, source.test, parts, runtime)
     rows = [row for _, row in sorted(winner.rows.items())]
     metrics = {
         "data": data.name,
@@ -69,8 +69,8 @@ def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
         "best_epoch": rows[-1]["best_epoch"],
         "epochs_run": winner.epoch,
         "final": {k: rows[-1][k] for k in ("train_loss", "train_acc", "val_loss", "val_acc")},
-        "test": {"accuracy": tested.accuracy, "loss": tested.loss, "images": len(test)},
-        "selected_from": len(rank(history)),
+        "test": {"accuracy": tested.accuracy, "loss": tested.loss, "images": len(source.test)},
+        "selected_from": len(history.ranking()),
         "note": "val_acc is the highest of selected_from scores and so optimistic; the test images"
         " had no part in the choice",
     }
@@ -113,12 +113,3 @@ def _weights_of(run: RunFolder, name: str, command: str) -> dict[str, Tensor]:
             return load_weights(file)
         except DamagedCheckpoint as error:
             raise InputError("RUN", run.file(name), f"is damaged: {error}") from None
-
-
-def _data_of(facts: dict[str, Any]) -> tuple[TrialData, LabelledImages]:
-    source = load_source(facts["argument"])
-    data = split(source, split_seed=facts["split_seed"], limit_train=facts["limit_train"])
-    if data.fingerprint != facts["fingerprint"]:
-        rule = f"is not the data of this search: {data.fingerprint}, it had {facts['fingerprint']}"
-        raise InputError("--data", facts["argument"], rule)
-    return data, source.test

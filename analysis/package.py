@@ -7,7 +7,8 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,11 +81,7 @@ def write_package(
     Raises:
         InputError: ``out`` holds other things.
     """
-    check_out(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        folder = Path(scratch) / out.name
-        folder.mkdir()
+    with _whole(out) as folder:
         sections = {
             "config": config.to_dict(), "data": data, "runtime": runtime, "stop_after": stop_after,
         }  # fmt: skip
@@ -94,22 +91,26 @@ def write_package(
         (folder / METRICS).write_text(json.dumps(metrics, indent=1) + "\n")
         command = train_command(config, data, runtime, stop_after)
         (folder / README).write_text(_readme(title, config, data, runtime, metrics, command))
-        _place(folder, out, Path(scratch))
 
 
 def copy_package(source: Path, out: Path) -> None:
     """Copy a package, whole or not at all; InputError where ``out`` holds other things."""
+    with _whole(out) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of ``out`` once it is filled without an error."""
     check_out(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        folder = Path(shutil.copytree(source, Path(scratch) / out.name))
-        _place(folder, out, Path(scratch))
-
-
-def _place(folder: Path, out: Path, scratch: Path) -> None:
-    if out.exists():
-        os.rename(out, scratch / "replaced")
-    os.rename(folder, out)
+        folder = Path(scratch) / out.name
+        folder.mkdir()
+        yield folder
+        if out.exists():
+            os.rename(out, Path(scratch) / "replaced")
+        os.rename(folder, out)
 
 
 def read_package(folder: Path) -> Package:

@@ -12,8 +12,6 @@ from rich.table import Table
 from analysis.package import train_command
 from vgg6.config import InputError, TrialConfig
 from vgg6.tuning.journal import (
-    FAILED,
-    INFEASIBLE,
     RUNNING,
     STOPPED,
     History,
@@ -27,26 +25,13 @@ CURVE_WIDTH = 60
 CURVE = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
 
 
-def rank(history: History) -> list[TrialRecord]:
-    """Trials by their best validation accuracy; of equals the cheaper first, then the earlier.
-
-    Diverged and crashed trials are left out: they have no weights to give.
-    """
-    able = [
-        t
-        for t in history.trials.values()
-        if t.best_val_acc is not None and t.state not in (INFEASIBLE, FAILED)
-    ]
-    return sorted(able, key=lambda t: (-(t.best_val_acc or 0.0), t.epoch, t.number))
-
-
 def winner_of(run: RunFolder, history: History) -> TrialRecord:
     """The first of the ranking.
 
     Raises:
         InputError: no trial has a score; says how they stand and the first one's reason.
     """
-    ranked = rank(history)
+    ranked = history.ranking()
     if not ranked:
         why = _states(history) or "none has begun"
         if failed := next((t for t in history.trials.values() if t.reason), None):
@@ -76,7 +61,7 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
         "trials_asked": facts["trials"],
         "trials_ended": ended,
         "trials": dict(Counter(t.state for t in history.trials.values())),
-        "trials_scored": len(rank(history)),
+        "trials_scored": len(history.ranking()),
         "epochs_run": len(history.arrivals),
         "winner": {
             **row_of(winner),
@@ -86,7 +71,7 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
             ),
             "curve": [{k: row[k] for k in CURVE} for _, row in sorted(winner.rows.items())],
         },
-        "ranking": [row_of(t) for t in rank(history)[:top]],
+        "ranking": [row_of(t) for t in history.ranking()[:top]],
     }
 
 

@@ -19,7 +19,7 @@ import tune_vgg6
 from analysis.export import export_best
 from analysis.package import read_package, train_command, write_package
 from analysis.results import load_table, load_trials, write_table
-from analysis.selection import CURVE_WIDTH, rank, render, sparkline, summary
+from analysis.selection import CURVE_WIDTH, render, sparkline, summary
 from vgg6.checkpoint import load_weights, weights_bytes
 from vgg6.config import FIELD_NAMES, InputError, TrialConfig, parse_value
 from vgg6.data import TrialData, data_facts, load_digits, split
@@ -177,7 +177,7 @@ def row(number: int, scores: list[float], state: str = j.COMPLETED) -> j.TrialRe
 
 def test_the_best_epoch_counts_even_when_it_is_not_the_last() -> None:
     history = j.History({0: row(0, [0.1, 0.8, 0.3]), 1: row(1, [0.5, 0.6, 0.7])})
-    assert [t.number for t in rank(history)] == [0, 1]
+    assert [t.number for t in history.ranking()] == [0, 1]
 
 
 def test_of_equals_the_cheaper_wins_and_a_diverged_or_crashed_trial_never_does() -> None:
@@ -191,7 +191,7 @@ def test_of_equals_the_cheaper_wins_and_a_diverged_or_crashed_trial_never_does()
             5: row(5, []),
         }
     )
-    assert [t.number for t in rank(history)] == [3, 4, 2]
+    assert [t.number for t in history.ranking()] == [3, 4, 2]
 
 
 def test_where_nothing_scored_the_first_reason_is_shown(run: RunFolder) -> None:
@@ -286,7 +286,7 @@ def test_the_exported_weights_score_what_the_search_recorded(
 def test_weights_that_are_not_those_of_the_score_are_called_out(
     run: RunFolder, tmp_path: Path
 ) -> None:
-    winner = rank(j.read_history(run))[0]
+    winner = j.read_history(run).ranking()[0]
     other = TrainState(TrialConfig.from_mapping(winner.config), RUNTIME).model.state_dict()
     content = weights_bytes(other, TrialConfig.from_mapping(winner.config))
     run.write(weights_file(winner.number), content)

@@ -195,6 +195,20 @@ def data_facts(
     }
 
 
+def load_recorded(facts: dict[str, Any]) -> tuple[Source, TrialData]:
+    """Find the data again that ``data_facts`` recorded.
+
+    Raises:
+        InputError: it is not there, or is not what it was.
+    """
+    source = load_source(facts["argument"])
+    data = split(source, split_seed=facts["split_seed"], limit_train=facts["limit_train"])
+    if data.fingerprint != facts["fingerprint"]:
+        rule = f"is not the data of this search: {data.fingerprint}, it had {facts['fingerprint']}"
+        raise InputError("--data", facts["argument"], rule)
+    return source, data
+
+
 def _stratified(labels: Array, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Random positions: ``count`` of them with the classes in proportion, and all the others."""
     order = rng.permutation(len(labels))

@@ -13,7 +13,7 @@ from vgg6.checkpoint import DamagedCheckpoint, best_weights, weights_bytes
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
 from vgg6.tuning.progress import Progress
-from vgg6.tuning.run_folder import RunFolder, trial_folder, weights_file
+from vgg6.tuning.run_folder import RunFolder, weights_file
 from vgg6.tuning.trainable import INFEASIBLE, newest_first
 
 KEEP_WEIGHTS = 5
@@ -64,9 +64,9 @@ class JournalCallback(tune.Callback):
     """
 
     def __init__(
-        self, run: RunFolder, journal: j.Journal, session: str, stop: StopRule, progress: Progress
+        self, run: RunFolder, journal: j.Journal, stop: StopRule, progress: Progress
     ) -> None:
-        self.run, self.journal, self.session = run, journal, session
+        self.run, self.journal = run, journal
         self.stop, self.progress = stop, progress
         self.signal: int | None = None  # set by the signal handler, read between two steps
 
@@ -126,18 +126,12 @@ class JournalCallback(tune.Callback):
 
 def keep_best(run: RunFolder, history: j.History, ended: j.TrialRecord) -> None:
     """Keep the best weights of an ended trial if it is among the best few, and forget the rest."""
-    able = [
-        t
-        for t in history.trials.values()
-        if t.state in (j.COMPLETED, j.PRUNED, j.STOPPED) and t.best_val_acc is not None
-    ]
-    ranked = sorted(able, key=lambda t: (-(t.best_val_acc or 0), t.epoch, t.number))
+    ranked = [t for t in history.ranking() if t.ended is not None]
     for record in ranked[KEEP_WEIGHTS:]:
         run.delete(weights_file(record.number))
     if ended not in ranked[:KEEP_WEIGHTS]:
         return
-    folders = [run.file(f"{s['session']}/{trial_folder(ended.number)}") for s in history.sessions]
-    for path in newest_first(run.fs, folders):
+    for path in newest_first(run, sessions_of(history), ended.number):
         try:
             with tune.Checkpoint(path, run.fs).as_directory() as folder:
                 weights = best_weights(Path(folder))
@@ -150,8 +144,10 @@ def keep_best(run: RunFolder, history: j.History, ended: j.TrialRecord) -> None:
 
 def drop_checkpoints(run: RunFolder, history: j.History, number: int) -> None:
     """Remove all of a trial's checkpoints: its training is over."""
-    for session in history.sessions:
-        for path in newest_first(
-            run.fs, [run.file(f"{session['session']}/{trial_folder(number)}")]
-        ):
-            run.fs.delete_dir(path)
+    for path in newest_first(run, sessions_of(history), number):
+        run.fs.delete_dir(path)
+
+
+def sessions_of(history: j.History) -> list[str]:
+    """The folders of a search's sessions, the first made first."""
+    return [entry["session"] for entry in history.sessions]

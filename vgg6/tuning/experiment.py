@@ -24,7 +24,7 @@ from vgg6.config import InputError
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime
 from vgg6.tuning import journal as j
-from vgg6.tuning.callbacks import JournalCallback, SearchInterrupted, StopRule
+from vgg6.tuning.callbacks import JournalCallback, SearchInterrupted, StopRule, sessions_of
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.resources import Allotment
 from vgg6.tuning.run_folder import SEARCH, RunFolder, trial_folder
@@ -109,8 +109,8 @@ def run_session(run: RunFolder, plan: Plan) -> Outcome:
             problem = mirror.finish()
         stopped = any(t.state == j.STOPPED for t in journal.history.trials.values())
         if outcome == COMPLETE and not stopped:  # stopped trials may go on from their checkpoints
-            for entry in journal.history.sessions:
-                _remove(run, entry["session"])
+            for folder in sessions_of(journal.history):
+                _remove(run, folder)
         return Outcome(outcome, detail, problem)
 
 
@@ -135,7 +135,7 @@ def _fit(run: RunFolder, plan: Plan, journal: j.Journal, session: str) -> tuple[
     stop = StopRule(history, settings.time_budget, settings.patience)
     title = f"{run.name}: {plan.data.name}, {plan.allotment.why}"
     with Progress(title, plan.trials, history) as progress:
-        callback = JournalCallback(run, journal, session, stop, progress)
+        callback = JournalCallback(run, journal, stop, progress)
         trainable = tune.with_parameters(
             train_trial,
             data=plan.data,
@@ -144,7 +144,7 @@ def _fit(run: RunFolder, plan: Plan, journal: j.Journal, session: str) -> tuple[
             threads=plan.runtime.threads,
             gpu_fraction=plan.allotment.gpus,
             run_uri=run.uri,
-            sessions=[entry["session"] for entry in history.sessions],
+            sessions=sessions_of(history),
         )
         tuner = tune.Tuner(
             tune.with_resources(trainable, plan.allotment.request()),

@@ -64,6 +64,18 @@ class History:
         scored = [t for t in self.trials.values() if t.best_val_acc is not None]
         return max(scored, key=lambda t: (t.best_val_acc, -t.number), default=None)
 
+    def ranking(self) -> list[TrialRecord]:
+        """Trials by their best validation accuracy; of equals the cheaper, then the earlier.
+
+        Diverged and crashed trials are left out: they have no weights to give.
+        """
+        able = (
+            t
+            for t in self.trials.values()
+            if t.best_val_acc is not None and t.state not in (INFEASIBLE, FAILED)
+        )
+        return sorted(able, key=lambda t: (-(t.best_val_acc or 0.0), t.epoch, t.number))
+
     def add(self, event: dict[str, Any]) -> None:
         """Take in one event, as it is written or as it is read back."""
         kind = event["event"]

@@ -11,7 +11,7 @@ import ray
 import torch
 
 from search_spaces import Space
-from vgg6.config import InputError, TrialConfig
+from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.machine import usable_cpus
 from vgg6.runtime import Runtime
@@ -67,12 +67,8 @@ def relaunch(run: RunFolder, settings: Settings, facts: dict[str, Any], data: Tr
         facts: the search's ``search.json``.
 
     Raises:
-        InputError: the data is not what it was; another process runs this search.
+        InputError: no node can run a trial; another process runs this search.
     """
-    if data.fingerprint != facts["data"]["fingerprint"]:
-        had = facts["data"]["fingerprint"]
-        rule = f"is not the data of this search: {data.fingerprint}, it had {had}"
-        raise InputError("--data", settings.data, rule)
     where = cluster.connect(settings.address, settings.verbose)
     try:
         plan = make_plan(settings, Space.from_dict(facts["space"]), data, where)
@@ -83,23 +79,29 @@ def relaunch(run: RunFolder, settings: Settings, facts: dict[str, Any], data: Tr
 
 
 def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> Plan:
-    """Decide resources, runtime and the number of trials, and say them on standard error."""
-    device = choose_device(settings, live_nodes(ray.nodes()))
-    allotment = allot(settings, live_nodes(ray.nodes()), device)
-    runtime = cluster_runtime(settings, device, allotment.threads)
-    trials = settings.trials
-    if trials is None:
-        trials = auto_trials(settings, data, runtime, allotment.concurrent)
-    if settings.searcher == "grid":
-        trials = min(trials, len(space.grid()))
+    """Plan on the Ray that this process is connected to, and say it on standard error."""
     mode = settings.wandb or default_mode()
+    plan = decide(settings, space, data, live_nodes(ray.nodes()), mode)
     if settings.wandb is None and mode == "offline":
         say("W&B: no key found, logging offline (`wandb login`, or --wandb online|disabled)")
     say(
-        f"search {settings.name}: {trials} trials of up to {settings.epochs} epochs on {data.name},"
-        f" {len(data.train):,} training and {len(data.val):,} validation images"
+        f"search {settings.name}: {plan.trials} trials of up to {settings.epochs} epochs on"
+        f" {data.name}, {len(data.train):,} training and {len(data.val):,} validation images"
     )
-    say(f"{where}: {allotment.why}; {runtime.device}, {runtime.precision}")
+    say(f"{where}: {plan.allotment.why}; {plan.runtime.device}, {plan.runtime.precision}")
+    return plan
+
+
+def decide(
+    settings: Settings, space: Space, data: TrialData, nodes: list[dict[str, float]], mode: str
+) -> Plan:
+    """Resources, runtime and the number of trials, from the resources of the nodes."""
+    device = choose_device(settings, nodes)
+    allotment = allot(settings, nodes, device)
+    runtime = cluster_runtime(settings, device, allotment.threads)
+    trials = settings.trials or auto_trials(settings, data, runtime, allotment.concurrent)
+    if settings.searcher == "grid":
+        trials = min(trials, len(space.grid()))
     return Plan(settings, space, trials, data, runtime, allotment, mode)
 
 
@@ -127,12 +129,8 @@ def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
         cluster.connect(settings.address, settings.verbose)
         nodes = live_nodes(ray.nodes())
         ray.shutdown()
-    device = choose_device(settings, nodes)
-    allotment = allot(settings, nodes, device)
-    runtime = cluster_runtime(settings, device, allotment.threads)
-    trials = settings.trials or auto_trials(settings, data, runtime, allotment.concurrent)
-    if settings.searcher == "grid":
-        trials = min(trials, len(space.grid()))
+    plan = decide(settings, space, data, nodes, settings.wandb or default_mode())
+    allotment, runtime, trials = plan.allotment, plan.runtime, plan.trials
     cost = estimate(settings, data, runtime, trials, allotment.concurrent)
     return "\n".join(
         [

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from vgg6.config import InputError
-from vgg6.runtime import Runtime
 from vgg6.tuning.settings import Settings
 
 # VGG6 leaves most of a large GPU idle: trials that share it keep it busy.
@@ -58,11 +57,6 @@ def allot(settings: Settings, nodes: list[dict[str, float]], device: str) -> All
     share = f"{gpus:g} GPU and {cpus:g} CPU" if gpus else f"{cpus:g} CPU ({threads} thread)"
     why = f"{wanted} at once, {share} each, on {len(nodes)} node{'s' * (len(nodes) > 1)}"
     return Allotment(cpus, gpus, threads, wanted, why)
-
-
-def trial_runtime(settings: Settings, allotment: Allotment, device: str) -> Runtime:
-    """The runtime that every trial of the search has, whichever node it is on."""
-    return Runtime.resolve(device, settings.precision, allotment.threads)
 
 
 def live_nodes(ray_nodes: list[dict[str, Any]]) -> list[dict[str, float]]:

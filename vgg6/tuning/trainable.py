@@ -73,8 +73,7 @@ def resume_or_start(
     A damaged checkpoint is named on standard error and the one before it is used.
     """
     config = TrialConfig.from_mapping(assignment["config"])
-    folders = [run.file(f"{s}/{trial_folder(assignment['number'])}") for s in sessions]
-    for path in newest_first(run.fs, folders):
+    for path in newest_first(run, sessions, assignment["number"]):
         try:
             with tune.Checkpoint(path, run.fs).as_directory() as folder:
                 state = load_state(Path(folder), runtime)
@@ -87,13 +86,13 @@ def resume_or_start(
     return TrainState(config, runtime), {}
 
 
-def newest_first(filesystem: pafs.FileSystem, folders: list[str]) -> list[str]:
-    """Paths of all checkpoints below trial folders, from the last attempt's last to the first's."""
+def newest_first(run: RunFolder, sessions: list[str], number: int) -> list[str]:
+    """Paths of all checkpoints of a trial, from the last session's last to the first's first."""
     found: list[str] = []
-    for folder in reversed(folders):
-        selector = pafs.FileSelector(folder, allow_not_found=True)
-        entries = [i.path for i in filesystem.get_file_info(selector)]
-        found += sorted((p for p in entries if "/checkpoint_" in p), reverse=True)
+    for session in reversed(sessions):
+        folder = run.file(f"{session}/{trial_folder(number)}")
+        entries = run.fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+        found += sorted((i.path for i in entries if "/checkpoint_" in i.path), reverse=True)
     return found
 
 
