@@ -116,6 +116,21 @@ def test_median_never_pauses_a_trial_for_want_of_others() -> None:
     assert {d for _, _, d in decisions} <= {TrialScheduler.CONTINUE, TrialScheduler.STOP}
 
 
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+def test_an_epoch_that_is_reported_again_changes_no_decision(name: str) -> None:
+    rows = arrivals()
+    plain, used = drive(build(name), rows, set())
+    scheduler, stopped = build(name), set[int]()
+    decisions = []
+    for row in rows:
+        decided, _ = drive(scheduler, [row], stopped)
+        decisions += decided
+        if decided and decided[0][2] == TrialScheduler.CONTINUE:
+            again, _ = drive(scheduler, [row], set())
+            assert again[0][2] == TrialScheduler.CONTINUE
+    assert decisions == plain and len(used) == len(plain)
+
+
 def test_none_runs_every_trial_to_its_end() -> None:
     decisions, _ = drive(build("none"), arrivals(), set())
     assert {d for _, _, d in decisions} == {TrialScheduler.CONTINUE}

@@ -431,6 +431,19 @@ def test_the_exported_train_command_gives_the_exported_numbers(tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_a_time_budget_ends_a_search_with_the_best_so_far_packed(tmp_path: Path) -> None:
+    arguments = [*SEARCH, "--epochs", "400", "--time-budget", "20s", "--trials", "2"]
+    out, _ = said(command(*arguments, cwd=tmp_path), 0)
+    assert "time budget of 20 s is used up" in out and "packed in" in out
+    history = j.read_history(RunFolder(str(tmp_path / "runs" / "s")))
+    assert {t.state for t in history.trials.values()} == {j.STOPPED}
+    best = history.ranking()[0]
+    said(command("export", "s", "--out", "packed", cwd=tmp_path), 0)
+    readme = (tmp_path / "packed" / "README.md").read_text()
+    assert f"--stop-after {best.epoch}" in readme
+
+
+@pytest.mark.slow
 def test_a_second_driver_on_one_search_is_refused(tmp_path: Path) -> None:
     first = command(*SEARCH, cwd=tmp_path)
     wait_for(tmp_path / "runs" / "s" / "journal.jsonl", '"event": "epoch"', 1)

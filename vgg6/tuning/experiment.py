@@ -183,8 +183,8 @@ def _fit(run: RunFolder, plan: Plan, journal: j.Journal, session: str) -> tuple[
 def _judge(history: j.History, trials: int, reason: str, exhausted: bool) -> tuple[str, str]:
     """Whether the search did all that it was asked for, from the trials' states alone."""
     counts = Counter(t.state for t in history.trials.values())
-    scored = counts[j.COMPLETED] + counts[j.PRUNED] + counts[j.STOPPED]
-    ended = scored + counts[j.INFEASIBLE] + counts[j.FAILED]
+    ended = len(history.trials) - counts[j.RUNNING]
+    scored = any(t.state != j.RUNNING for t in history.ranking())
     if ended and not scored:
         first = next(t for t in history.trials.values() if t.reason)
         return ALL_FAILED, f"every trial failed; the first, trial {first.number}: {first.reason}"

@@ -101,7 +101,11 @@ class Median(MedianStoppingRule):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         if INFEASIBLE in result:
             return TrialScheduler.STOP
-        return super().on_trial_result(tune_controller, numbered(trial.config["number"]), result)
+        key = numbered(trial.config["number"])
+        seen = self._results.get(key)
+        if seen and result[TIME] <= seen[-1][TIME]:  # reported again after a resume: one vote each
+            return TrialScheduler.CONTINUE
+        return super().on_trial_result(tune_controller, key, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
         pass
