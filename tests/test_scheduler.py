@@ -125,7 +125,9 @@ def test_an_epoch_that_is_reported_again_changes_no_decision(name: str) -> None:
     for row in rows:
         decided, _ = drive(scheduler, [row], stopped)
         decisions += decided
-        if decided and decided[0][2] == TrialScheduler.CONTINUE:
+        # Uneven repeats: counted, they would move a trial's mean and so the median.
+        times = 6 if decided and decided[0][2] == TrialScheduler.CONTINUE and row[1] % 4 == 1 else 0
+        for _ in range(times):
             again, _ = drive(scheduler, [row], set())
             assert again[0][2] == TrialScheduler.CONTINUE
     assert decisions == plain and len(used) == len(plain)
