@@ -294,6 +294,18 @@ def test_a_request_that_no_node_can_meet_is_refused_with_what_there_is(digits: T
         assert refusal.value.key == part
 
 
+def test_automatic_trials_promise_a_time_and_keep_to_it(digits: TrialData) -> None:
+    nodes = [{"CPU": 2.0}]
+    space = load_space("default")
+    plan = launch.decide(Settings(name="x", trials=None), space, digits, nodes, "disabled")
+    assert 8 <= plan.trials <= 64 and plan.settings.time_budget == 240
+    given = Settings(name="x", trials=None, time_budget=1.0)
+    plan = launch.decide(given, space, digits, nodes, "disabled")
+    assert (plan.trials, plan.settings.time_budget) == (8, 1.0)
+    plan = launch.decide(Settings(name="x", trials=9), space, digits, nodes, "disabled")
+    assert (plan.trials, plan.settings.time_budget) == (9, None)
+
+
 def test_wandb_is_online_with_a_key_and_else_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

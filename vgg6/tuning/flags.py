@@ -117,7 +117,7 @@ def add_search_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--space", default="default", metavar="NAME|FILE.yaml", help=", ".join(SPACE_NAMES)
     )
-    group.add_argument("--trials", default="64", help="how many, or auto: what fits into an hour")
+    group.add_argument("--trials", default="64", help="how many; auto: what an hour allows")
     group.add_argument("--epochs", default="30", help="a trial's full length (30)")
     group.add_argument("--searcher", default="optuna", help=", ".join(SEARCHERS))
     group.add_argument("--seed", default="42", help="of the searcher and of every trial (42)")

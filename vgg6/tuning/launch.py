@@ -24,8 +24,8 @@ from vgg6.tuning.scheduler import expected_epochs
 from vgg6.tuning.settings import AUTO_TRIALS, Settings
 from vgg6.tuning.wandb_mirror import default_mode
 
-AUTO_SECONDS = 3600.0  # what ``--trials auto`` fills
-AUTO_SECONDS_DIGITS = 240.0  # digits are for a first look
+# What ``--trials auto`` fills, and never exceeds. Digits are for a first look.
+AUTO_SECONDS, AUTO_SECONDS_ELSE = {"digits": 240.0}, 3600.0
 PROBE_IMAGES = 256
 
 
@@ -89,6 +89,8 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
         f" {data.name}, {len(data.train):,} training and {len(data.val):,} validation images"
     )
     say(f"{where}: {plan.allotment.why}; {plan.runtime.device}, {plan.runtime.precision}")
+    if budget := plan.settings.time_budget:
+        say(f"it ends after {budget / 60:.3g} minutes at the latest, with the best found by then")
     return plan
 
 
@@ -99,7 +101,12 @@ def decide(
     device = choose_device(settings, nodes)
     allotment = allot(settings, nodes, device)
     runtime = cluster_runtime(settings, device, allotment.threads)
-    trials = settings.trials or auto_trials(settings, data, runtime, allotment.concurrent)
+    trials = settings.trials
+    if trials is None:
+        limit = settings.time_budget or AUTO_SECONDS.get(data.name, AUTO_SECONDS_ELSE)
+        trials = auto_trials(settings, data, runtime, allotment.concurrent, limit)
+        # The plan is an estimate; what was promised is the time.
+        settings = replace(settings, time_budget=limit)
     if settings.searcher == "grid":
         trials = min(trials, len(space.grid()))
     return Plan(settings, space, trials, data, runtime, allotment, mode)
@@ -137,7 +144,12 @@ def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
             f"search       {settings.name} in {settings.storage}",
             f"data         {data.name}: {len(data.train):,} training,"
             f" {len(data.val):,} validation images ({data.fingerprint})",
-            f"trials       {trials} of up to {settings.epochs} epochs",
+            f"trials       {trials} of up to {settings.epochs} epochs"
+            + (
+                f", {limit / 60:.3g} minutes at most"
+                if (limit := plan.settings.time_budget)
+                else ""
+            ),
             f"searcher     {settings.searcher}, seed {settings.seed}",
             f"scheduler    {settings.scheduler}, grace {settings.grace},"
             f" reduction {settings.reduction:g}",
@@ -166,12 +178,13 @@ def estimate(
     return Estimate(epoch, epochs, epoch * epochs / min(concurrent, trials))
 
 
-def auto_trials(settings: Settings, data: TrialData, runtime: Runtime, concurrent: int) -> int:
-    """As many trials as fit into about an hour (four minutes of digits), from 8 to 64."""
+def auto_trials(
+    settings: Settings, data: TrialData, runtime: Runtime, concurrent: int, limit: float
+) -> int:
+    """As many trials as fit into about ``limit`` seconds, from 8 to 64."""
     most = int(AUTO_TRIALS.high)
     cost = estimate(settings, data, runtime, most, concurrent)
-    time_s = AUTO_SECONDS_DIGITS if data.name == "digits" else AUTO_SECONDS
-    return max(int(AUTO_TRIALS.low), min(most, int(most * time_s / cost.total_seconds)))
+    return max(int(AUTO_TRIALS.low), min(most, int(most * limit / cost.total_seconds)))
 
 
 def measure_epoch(data: TrialData, runtime: Runtime) -> float:

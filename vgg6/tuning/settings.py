@@ -20,7 +20,8 @@ DEFAULT_TRIALS = 64
 class Settings:
     """What ``search`` was asked for. ``None`` means: choose by the machine, or no limit.
 
-    ``trials=None`` takes as many as fit into about an hour; ``time_budget`` is in seconds.
+    ``trials=None`` takes as many as are expected to fit into an hour (four minutes of digits), and
+    makes that the time budget if none is given; ``time_budget`` is in seconds.
 
     Raises:
         InputError: a value breaks its rule; the key is the command line's flag.
