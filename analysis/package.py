@@ -7,9 +7,10 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,7 @@ def copy_package(source: Path, out: Path) -> None:
 def _whole(out: Path) -> Iterator[Path]:
     """A new folder to fill, which takes the place of ``out`` once it is filled without an error."""
     check_out(out)
+    out = out.resolve()  # "." has no name to put a folder beside
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         folder = Path(scratch) / out.name
@@ -122,18 +124,28 @@ def read_package(folder: Path) -> Package:
     for name in PACKAGE:
         if not (folder / name).is_file():
             raise InputError("DIR", str(folder), f"is no package: it has no {name}")
-    try:
-        sections = yaml.safe_load((folder / CONFIG).read_text())
+    sections = _read(folder / CONFIG, yaml.safe_load)
+    with _named(folder / CONFIG):
         config = TrialConfig.from_mapping(sections["config"])
         stored = (sections["runtime"], sections["data"], sections["stop_after"])
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise InputError("DIR", str(folder / CONFIG), f"cannot be read: {error!r}") from None
-    try:
-        metrics = json.loads((folder / METRICS).read_text())
-    except ValueError as error:
-        raise InputError("DIR", str(folder / METRICS), f"is not JSON: {error}") from None
-    history = pd.read_csv(folder / HISTORY).to_dict("records")
+    metrics = _read(folder / METRICS, json.loads)
+    history = _read(folder / HISTORY, lambda text: pd.read_csv(StringIO(text)).to_dict("records"))
     return Package(config, *stored, metrics, [{str(k): v for k, v in r.items()} for r in history])
+
+
+def _read(file: Path, parse: Callable[[str], Any]) -> Any:
+    with _named(file):
+        return parse(file.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Whatever is wrong inside is said of ``file``."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        text = str(error) if isinstance(error, InputError) else repr(error)
+        raise InputError("DIR", str(file), f"cannot be read: {text}") from None
 
 
 def _readme(

@@ -336,6 +336,24 @@ def test_an_export_is_whole_or_not_at_all(
     export_best(run, out)  # an earlier package is replaced
 
 
+def test_bytes_that_are_no_text_are_refused_by_the_name_of_the_file(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    export_best(run, tmp_path / "out")
+    (tmp_path / "out" / "config.yaml").write_bytes(b"config: \xff\xfe")
+    with pytest.raises(InputError, match="config.yaml.*cannot be read"):
+        read_package(tmp_path / "out")
+
+
+def test_an_empty_folder_may_be_named_by_a_dot(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export_best(run, Path("."))
+    assert read_package(tmp_path / "here").config in CONFIGS
+
+
 def test_a_second_export_copies_the_first_and_looks_at_no_test_image_again(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,6 +393,10 @@ def test_missing_weights_are_answered_with_the_command_that_makes_them(
         ("config.yaml", "a: 1"),
         ("metrics.json", "{"),
         ("README.md", ""),
+        ("config.yaml", "config: {lr: -1}"),
+        ("config.yaml", "config: {lrr: 1}"),
+        ("config.yaml", "- 1"),
+        ("history.csv", "\n"),
     ],
 )
 def test_a_damaged_package_is_refused_by_the_name_of_the_file(

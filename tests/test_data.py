@@ -347,6 +347,12 @@ def test_a_repaired_file_is_read_anew(parquet: Path) -> None:
 # Finding it
 
 
+@pytest.mark.parametrize("count", [0, -5])
+def test_no_images_to_train_on_is_refused(count: int) -> None:
+    with pytest.raises(InputError, match=f"--limit-train: {count}"):
+        split(_numbered(3000), limit_train=count)
+
+
 def test_a_misspelt_set_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match="--data: 'digit' is not .*did you mean 'digits'"):
         load_source("digit")

@@ -362,3 +362,27 @@ def test_data_with_equal_images_but_another_rule_is_not_taken_for_the_same(
     assert not resident(tiny, "cpu").flip
     mirrored = split(replace(digits_source, flip=True), limit_train=60)
     assert resident(mirrored, "cpu").flip
+
+
+def test_stopping_after_no_epoch_runs_none(tiny: TrialData, runtime: Runtime) -> None:
+    assert list(fit(TrainState(_config(), runtime), tiny, stop_after=0)) == []
+
+
+def test_an_accuracy_of_nothing_still_has_its_best_weights(
+    tiny: TrialData, runtime: Runtime
+) -> None:
+    """Validation labels that the network never answers: its accuracy is exactly 0."""
+    config = _config(epochs=1)
+    first = TrainState(config, runtime)
+    list(fit(first, tiny))
+    parts = resident(tiny, "cpu")
+    first.model.eval()
+    with torch.inference_mode(), runtime.autocast():
+        answers = first.model(parts.normalize(parts.val_images)).argmax(1).numpy()
+    wrong = replace(
+        tiny, val=replace(tiny.val, labels=(answers + 1) % 10), fingerprint="never right"
+    )
+    state = TrainState(config, runtime)
+    (metrics,) = fit(state, wrong)
+    assert (metrics.val_acc, metrics.best_val_acc, metrics.best_epoch) == (0.0, 0.0, 1)
+    assert all(torch.equal(state.best.weights[k], v) for k, v in state.model.state_dict().items())

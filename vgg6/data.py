@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vgg6.config import InputError, check_choice
+from vgg6.config import InputError, Range, check_choice, check_integer
 from vgg6.readers import (
     TORCHVISION_FOLDER,
     Array,
@@ -154,6 +154,8 @@ def split(
     that the full split has, so that no image ever changes sides. The split has its own seed: a
     fresh trial seed must not move an image from validation into training.
     """
+    if limit_train is not None:
+        check_integer("--limit-train", limit_train, Range(1, 10**9))
     rng = np.random.default_rng(split_seed)
     val, train = _stratified(source.train.labels, len(source.train) // 10, rng)
     if limit_train is not None and limit_train < len(train):

@@ -89,7 +89,8 @@ def fit(
     n = len(parts.train_labels)
     steps = math.ceil(n / config.batch_size)
     on_cpu = runtime.device == "cpu"
-    while state.epoch < min(config.epochs, stop_after or config.epochs):
+    last = config.epochs if stop_after is None else min(config.epochs, stop_after)
+    while state.epoch < last:
         started, epoch = time.perf_counter(), state.epoch + 1
         runtime.apply()
         torch.manual_seed(derive_seed(config.seed, epoch, "dropout"))
@@ -125,7 +126,7 @@ def fit(
         if not math.isfinite(val.loss):
             raise NonFiniteLoss(epoch, steps, "validation", val.loss)
         state.epoch = epoch
-        if val.accuracy > state.best.val_acc:
+        if not state.best.weights or val.accuracy > state.best.val_acc:
             weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
             state.best = Best(epoch, val.accuracy, weights)
         yield EpochMetrics(
