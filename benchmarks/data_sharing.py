@@ -11,8 +11,6 @@ CIFAR-10 at hand, about a minute:
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -26,11 +24,11 @@ import numpy as np
 import psutil
 import ray
 
+from benchmarks.machine import describe, write_result
 from vgg6.data import load_source, split
 from vgg6.tuning import cluster
 
 ROUNDS = 5
-RESULT = Path(__file__).parent / "results" / "data_sharing.json"
 
 
 @ray.remote(num_cpus=1)
@@ -51,6 +49,7 @@ class Worker:
 
 def main() -> None:
     data = split(load_source("cifar10"))
+    facts = describe()
     cluster.quiet_environment()
     cluster.connect("local", verbose=False)
     rows: dict[str, list[dict[str, float]]] = {"object store": [], "memory map": []}
@@ -77,9 +76,9 @@ def main() -> None:
             f"{way:<13} get {1e3 * values['get_s']:6.2f} ms   first read {values['read_s']:.3f} s"
             f"   own memory {values['own_mb']:6.1f} MB"
         )
-    RESULT.parent.mkdir(exist_ok=True)
-    facts = {"machine": platform.processor() or platform.machine(), "put_s": put_s}
-    RESULT.write_text(json.dumps({**facts, "median": median, "samples": rows}, indent=1) + "\n")
+    write_result(
+        "data_sharing", {"machine": facts, "put_s": put_s, "median": median, "samples": rows}
+    )
 
 
 if __name__ == "__main__":

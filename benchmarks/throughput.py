@@ -24,13 +24,10 @@ backward, at VGG6's shapes in our precision and layout: no loop on these kernels
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +42,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 import vgg6.training
+from benchmarks.machine import describe, write_result
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData, load_source, split
 from vgg6.evaluation import Evaluation
@@ -54,7 +52,6 @@ from vgg6.training import TrainState, fit
 
 STUDY = "relu,sigmoid,tanh,silu,gelu"
 BATCH = 128
-RESULTS = Path(__file__).parent / "results" / "throughput.json"
 
 
 class PlainImages(Dataset[tuple[Tensor, int]]):
@@ -161,31 +158,6 @@ def kernel_floor(runtime: Runtime, repeats: int = 10) -> float:
     return BATCH / best
 
 
-def machine(runtime: Runtime) -> dict[str, Any]:
-    """What the figures depend on."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
-        model = names[0].split(":", 1)[1].strip() if names else model
-    supported: dict[str, Callable[[], bool]] = {
-        "avx2": torch.cpu._is_avx2_supported,
-        "avx512": torch.cpu._is_avx512_supported,
-        "avx512_bf16": torch.cpu._is_avx512_bf16_supported,
-        "amx": torch.cpu._is_amx_tile_supported,
-    }
-    return {
-        "cpu": model,
-        "instructions": [name for name, has in supported.items() if has()],
-        "precision": runtime.precision,
-        "threads": runtime.threads,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "python": platform.python_version(),
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }
-
-
 def measure(activation: str, data: TrialData, runtime: Runtime, pairs: int) -> dict[str, Any]:
     """Images a second of both sides, taking turns after a warm-up epoch of each."""
     n = len(data.train)
@@ -220,8 +192,10 @@ def main() -> None:
     runtime = Runtime.resolve("cpu", threads=arguments.threads)
     runtime.apply()
     data = split(load_source(arguments.data), limit_train=arguments.images)
-    facts = machine(runtime) | {"data": data.name, "images": len(data.train)}
-    print("\n".join(f"{name:13}{value}" for name, value in facts.items()))
+    facts = describe(
+        torchvision=torchvision.__version__, precision=runtime.precision, threads=runtime.threads,
+        data=data.name, images=len(data.train),
+    )  # fmt: skip
     floor = kernel_floor(runtime)
     print(f"{'kernel floor':13}{floor:.0f} images/s\n")
     print("activation   plain    ours  ours+val  of floor   ratio (min to max)", flush=True)
@@ -238,9 +212,8 @@ def main() -> None:
         )
     low = min(row["ratio"]["median"] for row in rows)
     print(f"\nthe claim of 4 times {'holds' if low >= 4 else 'does NOT hold'} here: {low:.2f}")
-    RESULTS.parent.mkdir(exist_ok=True)
     result = {"machine": facts, "kernel_floor": floor, "pairs": arguments.pairs, "rows": rows}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_result("throughput", result)
 
 
 if __name__ == "__main__":

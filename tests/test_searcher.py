@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
@@ -14,7 +16,7 @@ from search_spaces import Parameter, Space, load_space
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
 from vgg6.tuning.run_folder import RunFolder
-from vgg6.tuning.searcher import TruthfulSearcher
+from vgg6.tuning.searcher import TOLD_KEPT, TruthfulSearcher
 from vgg6.tuning.trainable import INFEASIBLE
 
 BASE = {"epochs": 4, "seed": 1}
@@ -193,3 +195,61 @@ def test_nothing_of_a_search_is_ever_unpickled(tmp_path: Path) -> None:
     assert files == ["journal.jsonl"]
     for line in (tmp_path / "journal.jsonl").read_text().splitlines():
         json.loads(line)
+
+
+def test_a_long_history_is_thinned_to_the_good_trials_that_tpe_would_use_and_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = grow(tmp_path, 700, monkeypatch)
+    monkeypatch.undo()
+    thinned = make(tmp_path, load_space("default"), limit=2000)
+    told = thinned.study.trials
+    assert len(told) == TOLD_KEPT
+    states = {t.state for t in told}
+    assert states == {TrialState.COMPLETE, TrialState.PRUNED}, "crashed trials teach nothing"
+    able = [t for t in whole.study.trials if t.state != TrialState.FAIL]
+    for good in (1, 10, 25):
+        expected, _ = _split_trials(whole.study, able, good)
+        found, _ = _split_trials(thinned.study, told, good)
+        assert [t.params for t in found] == [t.params for t in expected]
+    # A uniform sample of the others: a third of them diverged, there and here.
+    diverged = [sum(t.constraints.values()) > 0 for t in told]
+    assert 0.2 < sum(diverged) / len(diverged) < 0.45
+
+
+def grow(folder: Path, trials: int, monkeypatch: pytest.MonkeyPatch) -> TruthfulSearcher:
+    """A searcher that was told ``trials`` random ends, and was never thinned."""
+    monkeypatch.setattr("vgg6.tuning.searcher.TOLD_MOST", 10**9)
+    monkeypatch.setattr("vgg6.tuning.searcher.TOLD_KEPT", 10**9)
+    searcher = make(folder, load_space("default"), limit=trials, kind="random")
+    scores = np.random.default_rng(0).random((trials, 4))
+    for i, curve in enumerate(np.maximum.accumulate(scores, axis=1).tolist()):
+        state = (j.COMPLETED, j.PRUNED, j.INFEASIBLE, j.FAILED, j.PRUNED, j.INFEASIBLE)[i % 6]
+        play(searcher, f"ray{i}", curve if state == j.COMPLETED else curve[: 1 + i % 3], state)
+    return searcher
+
+
+def test_running_trials_outlive_a_thinning_and_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vgg6.tuning.searcher.TOLD_MOST", 30)
+    monkeypatch.setattr("vgg6.tuning.searcher.TOLD_KEPT", 15)
+    monkeypatch.setattr("vgg6.tuning.searcher.TOLD_BEST", 5)
+    searcher = make(tmp_path, load_space("default"), limit=100)
+    long = searcher.suggest("long")
+    assert isinstance(long, dict)
+    searcher.journal.write("epoch", **row(long["number"], 1, 0.3))
+    searcher.on_trial_result("long", row(long["number"], 1, 0.3))
+    first = searcher.study
+    for i in range(80):
+        play(searcher, f"ray{i}", [0.1 + 0.001 * i] * 4, j.COMPLETED)
+    assert searcher.study is not first
+    assert len(searcher.study.trials) <= 31
+    searcher.on_trial_result("long", row(long["number"], 2, 0.4))
+    searcher.on_trial_complete("long", row(long["number"], 4, 0.9))
+    best = searcher.study.best_trial
+    assert (best.value, best.intermediate_values) == (0.9, {1: 0.3, 2: 0.4, 4: 0.9})
+    assert best.params == searcher.journal.history.trials[long["number"]].params
+    assert TrialState.RUNNING not in [t.state for t in searcher.study.trials]
+    configs = [TrialConfig(**t.config) for t in searcher.journal.history.trials.values()]
+    assert len({c.fingerprint for c in configs}) == 81, "a forgotten trial is not run again"

@@ -13,7 +13,7 @@ from vgg6.checkpoint import DamagedCheckpoint, best_weights, weights_bytes
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
 from vgg6.tuning.progress import Progress
-from vgg6.tuning.run_folder import RunFolder, weights_file
+from vgg6.tuning.run_folder import WEIGHTS, RunFolder, weights_file
 from vgg6.tuning.trainable import INFEASIBLE, newest_first
 
 KEEP_WEIGHTS = 5
@@ -126,11 +126,14 @@ class JournalCallback(tune.Callback):
 
 def keep_best(run: RunFolder, history: j.History, ended: j.TrialRecord) -> None:
     """Keep the best weights of an ended trial if it is among the best few, and forget the rest."""
-    ranked = [t for t in history.ranking() if t.ended is not None]
-    for record in ranked[KEEP_WEIGHTS:]:
-        run.delete(weights_file(record.number))
-    if ended not in ranked[:KEEP_WEIGHTS]:
+    running = sum(t.ended is None for t in history.trials.values())
+    ranked = history.ranking(KEEP_WEIGHTS + running)
+    best = [t.number for t in ranked if t.ended is not None][:KEEP_WEIGHTS]
+    if ended.number not in best:
         return
+    for name in run.names(WEIGHTS):
+        if f"{WEIGHTS}/{name}" not in map(weights_file, best):
+            run.delete(f"{WEIGHTS}/{name}")
     for path in newest_first(run, sessions_of(history), ended.number):
         try:
             with tune.Checkpoint(path, run.fs).as_directory() as folder:

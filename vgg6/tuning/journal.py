@@ -6,6 +6,7 @@ scheduler and the table from these lines; nothing is ever unpickled.
 
 from __future__ import annotations
 
+import heapq
 import json
 import time
 from dataclasses import dataclass, field
@@ -37,15 +38,19 @@ class TrialRecord:
     state: str = RUNNING
     reason: str = ""
     ended: float | None = None
+    epoch: int = 0  # the last finished one
+    best_val_acc: float | None = None
 
-    @property
-    def epoch(self) -> int:
-        """The last finished epoch, 0 before the first."""
-        return max(self.rows, default=0)
+    def __post_init__(self) -> None:
+        given, self.rows = self.rows, {}
+        for epoch, row in given.items():
+            self.add_row(epoch, row)
 
-    @property
-    def best_val_acc(self) -> float | None:
-        return max((row["val_acc"] for row in self.rows.values()), default=None)
+    def add_row(self, epoch: int, row: dict[str, Any]) -> None:
+        """Take in a finished epoch. What is asked of every trial at every event is kept ready."""
+        self.rows[epoch] = row
+        self.epoch = max(self.epoch, epoch)
+        self.best_val_acc = max(row["val_acc"], self.best_val_acc or 0.0)
 
 
 @dataclass
@@ -64,17 +69,21 @@ class History:
         scored = [t for t in self.trials.values() if t.best_val_acc is not None]
         return max(scored, key=lambda t: (t.best_val_acc, -t.number), default=None)
 
-    def ranking(self) -> list[TrialRecord]:
+    def ranking(self, first: int | None = None) -> list[TrialRecord]:
         """Trials by their best validation accuracy; of equals the cheaper, then the earlier.
 
-        Diverged and crashed trials are left out: they have no weights to give.
+        Diverged and crashed trials are left out: they have no weights to give. ``first``: only so
+        many of them.
         """
         able = (
             t
             for t in self.trials.values()
             if t.best_val_acc is not None and t.state not in (INFEASIBLE, FAILED)
         )
-        return sorted(able, key=lambda t: (-(t.best_val_acc or 0.0), t.epoch, t.number))
+        count = len(self.trials) if first is None else first
+        return heapq.nsmallest(
+            count, able, key=lambda t: (-(t.best_val_acc or 0.0), t.epoch, t.number)
+        )
 
     def add(self, event: dict[str, Any]) -> None:
         """Take in one event, as it is written or as it is read back."""
@@ -95,7 +104,7 @@ class History:
             if epoch in trial.rows:  # a worker died between its report and its checkpoint
                 self.repeated_rows += 1
                 return
-            trial.rows[epoch] = {k: v for k, v in event.items() if k not in ("event", "trial")}
+            trial.add_row(epoch, {k: v for k, v in event.items() if k not in ("event", "trial")})
             self.arrivals.append((number, epoch, event["best_val_acc"]))
         elif kind == "end":
             trial = self.trials[number]

@@ -75,6 +75,11 @@ class RunFolder:
     def write_json(self, name: str, value: Any) -> None:
         self.write(name, (json.dumps(value, indent=1) + "\n").encode())
 
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder of the run; nothing where there is no such folder."""
+        below = pafs.FileSelector(self.file(folder), allow_not_found=True)
+        return [entry.base_name for entry in self.fs.get_file_info(below)]
+
     def delete(self, name: str) -> None:
         """Remove a file, or nothing where there is none."""
         if self.exists(name):

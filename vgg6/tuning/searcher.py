@@ -20,6 +20,9 @@ from vgg6.tuning.trainable import INFEASIBLE
 # Positive in Optuna's terms means that a constraint is violated.
 _DIVERGED = ("diverged", 1.0)
 _RETRIES = 32
+# A suggestion of TPE costs time in proportion to the trials that it looks at. When they are
+# TOLD_MOST the study is made anew of the best and of a sample of the others, TOLD_KEPT together.
+TOLD_MOST, TOLD_KEPT, TOLD_BEST = 1000, 500, 100
 
 
 class TruthfulSearcher(Searcher):
@@ -48,21 +51,17 @@ class TruthfulSearcher(Searcher):
     ) -> None:
         super().__init__(metric="best_val_acc", mode="max")
         self.space, self.base, self.limit, self.journal = space, base, limit, journal
+        self._sampler, self._seed = searcher, seed
         done = journal.history.trials
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # A resumed search must not draw the numbers of its first session again.
-        self.study = optuna.create_study(
-            direction="maximize", sampler=build_sampler(searcher, seed + len(done))
-        )
-        self._rng = np.random.default_rng([seed, len(done)])
         self._asked: dict[int, optuna.Trial] = {}
         self._reported: dict[int, int] = {}
         self._numbers: dict[str, int] = {}
-        self._seen: set[str] = set()
-        self._unfinished: deque[int] = deque()
+        self._seen = {TrialConfig.from_mapping(r.config).fingerprint for r in done.values()}
+        unfinished = (n for n in sorted(done) if done[n].state in (j.RUNNING, j.STOPPED))
+        self._unfinished = deque(unfinished)
+        self._make_study(open_trials=set(self._unfinished))
         points = space.grid() if searcher == "grid" else list(space.points)
-        for record in sorted(done.values(), key=lambda r: r.number):
-            self._take_in(record)
         self._points = deque(points[len(done) :])
         self._points_only = searcher == "grid"
         self.exhausted = False  # a finite space ran out of new configurations before the limit
@@ -113,8 +112,28 @@ class TruthfulSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, as ``save``."""
 
+    def _make_study(self, open_trials: set[int]) -> None:
+        """A study of what the journal knows: on a resume, and again when it has grown too large.
+
+        Args:
+            open_trials: trials that are running or will go on, which are all kept.
+        """
+        records = self.journal.history.trials
+        # A resumed search must not draw the numbers of its first session again.
+        self.study = optuna.create_study(
+            direction="maximize", sampler=build_sampler(self._sampler, self._seed + len(records))
+        )
+        self._rng = np.random.default_rng([self._seed, len(records)])
+        self._asked, self._reported = {}, {}
+        ended = [r for r in records.values() if r.number not in open_trials and r.ended is not None]
+        kept = {r.number for r in worth_telling(ended, self._rng)} | open_trials
+        for number in sorted(kept):
+            self._take_in(records[number], number in open_trials)
+
     def _start(self, number: int) -> bool:
         """Ask for a new trial and journal it; False when the space has no new one left."""
+        if len(self.study.get_trials(deepcopy=False)) >= TOLD_MOST + len(self._numbers):
+            self._make_study(open_trials={*self._numbers.values(), *self._unfinished})
         for trial, extra in self._candidates():
             values = {**self.base, **self.space.suggest(trial), **extra}
             config = TrialConfig.from_mapping(values)
@@ -152,18 +171,16 @@ class TruthfulSearcher(Searcher):
             outside["epochs"] = min(outside["epochs"], self.base["epochs"])
         return self.study.ask(), outside
 
-    def _take_in(self, record: j.TrialRecord) -> None:
-        """Put a journaled trial into the study as it ended, or in line to be finished."""
-        self._seen.add(TrialConfig.from_mapping(record.config).fingerprint)
+    def _take_in(self, record: j.TrialRecord, is_open: bool) -> None:
+        """Put a journaled trial into the study as it ended, or as one that goes on."""
         curve = {epoch: row["best_val_acc"] for epoch, row in sorted(record.rows.items())}
-        if record.state in (j.RUNNING, j.STOPPED):
+        if is_open:
             self.study.enqueue_trial(record.params)
             trial = self.study.ask()
             self.space.suggest(trial)
             self._asked[record.number] = trial
             for epoch, score in curve.items():
                 self._report(record.number, epoch, score)
-            self._unfinished.append(record.number)
             return
         told = {
             j.COMPLETED: TrialState.COMPLETE,
@@ -188,6 +205,29 @@ class TruthfulSearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles a searcher for a restore of its own, which this tool never uses."""
         return {}
+
+
+def worth_telling(ended: list[j.TrialRecord], rng: np.random.Generator) -> list[j.TrialRecord]:
+    """What a study needs to know of many ended trials: all of up to TOLD_KEPT, else the best and a
+    sample of the others.
+
+    TPE splits trials into at most 25 good ones and all others, and needs of the others only where
+    they are dense: the good ones stay exactly the same, and a uniform sample has the others'
+    density. "Best" is Optuna's order for that split: completed trials by score, then pruned ones by
+    how far they came, then diverged ones.
+    """
+    told = [r for r in ended if r.state != j.FAILED]
+    if len(told) <= TOLD_KEPT:
+        return ended if len(ended) <= TOLD_KEPT else told
+    rank = {j.COMPLETED: 0, j.PRUNED: 1, j.INFEASIBLE: 2}
+
+    def order(record: j.TrialRecord) -> tuple[float, ...]:
+        steps = 0 if record.state == j.COMPLETED else -record.epoch
+        return rank[record.state], steps, -(record.best_val_acc or 0.0), record.number
+
+    told.sort(key=order)
+    others = rng.choice(len(told) - TOLD_BEST, TOLD_KEPT - TOLD_BEST, replace=False)
+    return told[:TOLD_BEST] + [told[TOLD_BEST + i] for i in others]
 
 
 def build_sampler(searcher: str, seed: int) -> optuna.samplers.BaseSampler:

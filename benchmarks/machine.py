@@ -1,0 +1,49 @@
+"""What the benchmarks share: the machine that figures depend on, and where results go."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vgg6.machine import usable_cpus
+
+RESULTS = Path(__file__).parent / "results"
+INSTRUCTIONS: dict[str, Callable[[], bool]] = {
+    "avx2": torch.cpu._is_avx2_supported,
+    "avx512": torch.cpu._is_avx512_supported,
+    "avx512_bf16": torch.cpu._is_avx512_bf16_supported,
+    "amx": torch.cpu._is_amx_tile_supported,
+}
+
+
+def describe(**more: Any) -> dict[str, Any]:
+    """The machine, the versions and ``more``; printed, and returned for the result file."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        model = names[0].split(":", 1)[1].strip() if names else model
+    facts = {
+        "cpu": model,
+        "cpus": usable_cpus(),
+        "instructions": [name for name, has in INSTRUCTIONS.items() if has()],
+        **{package: version(package) for package in ("torch", "ray", "optuna", "wandb")},
+        "python": platform.python_version(),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        **more,
+    }
+    print("\n".join(f"{name:13}{value}" for name, value in facts.items()), flush=True)
+    return facts
+
+
+def write_result(name: str, result: dict[str, Any]) -> None:
+    """Keep a benchmark's samples in ``results/NAME.json``."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
