@@ -29,10 +29,11 @@ from vgg6.runtime import Runtime, resident
 from vgg6.training import TrainState, fit
 from vgg6.tuning import cluster, launch
 from vgg6.tuning import journal as j
-from vgg6.tuning.experiment import Outcome, create_run, run_session
+from vgg6.tuning.experiment import MAX_FAILURES, Outcome, create_run, run_session
 from vgg6.tuning.resources import allot
 from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.settings import Settings
+from vgg6.tuning.trainable import train_trial
 from vgg6.tuning.wandb_mirror import default_mode
 
 LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
@@ -192,20 +193,20 @@ def test_when_every_trial_diverges_the_search_says_why(tmp_path: Path, digits: T
     assert "trial 0" in outcome.detail and "loss is" in outcome.detail
 
 
-def kill_workers(journal: Path, *, after_epochs: int, times: int) -> list[int]:
-    """Kill trial processes from a thread. Returns the growing list of those that were killed."""
+def kill_workers(run: Path, *, after_epochs: int, times: int) -> list[int]:
+    """Kill the processes that this run's journal names, from a thread. Returns the growing list of
+    those that were killed."""
     killed: list[int] = []
 
     def watch() -> None:
         while len(killed) < times:
             time.sleep(0.02)
-            if not journal.exists() or journal.read_text().count('"epoch"') < after_epochs:
-                continue
-            for process in psutil.process_iter(["pid", "cmdline"]):
-                title = " ".join(process.info["cmdline"] or [])
-                if title.startswith("ray::ImplicitFunc") and process.pid not in killed:
-                    process.send_signal(signal.SIGKILL)
-                    killed.append(process.pid)
+            rows = j.read_history(RunFolder(str(run))).trials
+            epochs = [row for trial in rows.values() for row in trial.rows.values()]
+            pids = {int(row["pid"]) for row in epochs} - set(killed)
+            if len(epochs) >= after_epochs * (len(killed) + 1) and pids:
+                killed.append(pids.pop())
+                psutil.Process(killed[-1]).send_signal(signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
     return killed
@@ -216,9 +217,9 @@ def test_a_killed_worker_resumes_without_repeating_an_epoch(
     tmp_path: Path, digits: TrialData
 ) -> None:
     row = {"activation": "relu", "optimizer": "sgd", "batch_size": 16, "lr": 1e-3}
-    killed = kill_workers(tmp_path / "run" / "journal.jsonl", after_epochs=2, times=1)
+    killed = kill_workers(tmp_path / "run", after_epochs=2, times=2)
     run, outcome = start(tmp_path, points(row), digits, searcher="grid", epochs=8)
-    assert killed, "no worker was killed: no test"
+    assert len(killed) == 2, "no worker was killed: no test"
     history = j.read_history(run)
     assert outcome.outcome == "complete"
     assert sorted(history.trials[0].rows) == list(range(1, 9))
@@ -228,6 +229,32 @@ def test_a_killed_worker_resumes_without_repeating_an_epoch(
     )
     for metrics in fit(state, digits):
         assert history.trials[0].rows[metrics.epoch]["train_loss"] == metrics.train_loss
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_trial_that_crashes_at_every_attempt_fails_with_its_reason_and_the_others_finish(
+    tmp_path: Path, digits: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = tmp_path / "attempts"
+
+    def crash(assignment: dict[str, Any], **shared: Any) -> None:
+        if assignment["number"] == 1:
+            with open(attempts, "a") as lines:
+                lines.write("once more\n")
+            raise RuntimeError("no such luck")
+        train_trial(assignment, **shared)
+
+    monkeypatch.setattr("vgg6.tuning.experiment.train_trial", crash)
+    row = {"activation": "relu", "optimizer": "sgd", "batch_size": 16}
+    rows = [{**row, "lr": lr} for lr in (1e-3, 2e-3, 3e-3)]
+    run, outcome = start(
+        tmp_path, points(*rows), digits, searcher="grid", scheduler="none", trials=3
+    )
+    history = j.read_history(run)
+    assert [history.trials[n].state for n in range(3)] == [j.COMPLETED, j.FAILED, j.COMPLETED]
+    assert "no such luck" in history.trials[1].reason
+    assert attempts.read_text().count("once more") == 1 + MAX_FAILURES
+    assert outcome.outcome == "complete" and "1 of them failed" in outcome.detail
 
 
 @pytest.mark.usefixtures("ray_here")

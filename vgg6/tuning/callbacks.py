@@ -9,12 +9,13 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from vgg6.checkpoint import DamagedCheckpoint, best_weights, weights_bytes
+from vgg6.checkpoint import weights_bytes
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
+from vgg6.tuning.checkpoints import drop_states, kept_weights
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.run_folder import WEIGHTS, RunFolder, weights_file
-from vgg6.tuning.trainable import INFEASIBLE, newest_first
+from vgg6.tuning.trainable import INFEASIBLE
 
 KEEP_WEIGHTS = 5
 
@@ -102,9 +103,10 @@ class JournalCallback(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         record = self.journal.history.trials[trial.config["number"]]
-        error = trial.get_pickled_error() or trial.get_error() or "the worker died"
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        self._end(record, j.FAILED, lines[-1])
+        # The driver's own copy: that in the storage comes later.
+        file = Path(trial.error_file) if trial.error_file else None
+        lines = file.read_text().strip().splitlines() if file and file.exists() else []
+        self._end(record, j.FAILED, lines[-1] if lines else "the worker died")
 
     def end_running(self) -> None:
         """End the trials that the search was stopped under, keeping what they had reached."""
@@ -117,7 +119,7 @@ class JournalCallback(tune.Callback):
         keep_best(self.run, self.journal.history, record)
         if state != j.STOPPED:  # a stopped trial can be resumed from its checkpoints
             self.stop.trial_ended(record)
-            drop_checkpoints(self.run, self.journal.history, record.number)
+            drop_states(self.run, record.number)
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles callbacks for a restore of its own, which this tool never uses."""
@@ -134,23 +136,7 @@ def keep_best(run: RunFolder, history: j.History, ended: j.TrialRecord) -> None:
     for name in run.names(WEIGHTS):
         if f"{WEIGHTS}/{name}" not in map(weights_file, best):
             run.delete(f"{WEIGHTS}/{name}")
-    for path in newest_first(run, sessions_of(history), ended.number):
-        try:
-            with tune.Checkpoint(path, run.fs).as_directory() as folder:
-                weights = best_weights(Path(folder))
-        except DamagedCheckpoint:
-            continue
+    weights = kept_weights(run, ended.number)
+    if weights is not None:
         config = TrialConfig.from_mapping(ended.config)
         run.write(weights_file(ended.number), weights_bytes(weights, config))
-        return
-
-
-def drop_checkpoints(run: RunFolder, history: j.History, number: int) -> None:
-    """Remove all of a trial's checkpoints: its training is over."""
-    for path in newest_first(run, sessions_of(history), number):
-        run.fs.delete_dir(path)
-
-
-def sessions_of(history: j.History) -> list[str]:
-    """The folders of a search's sessions, the first made first."""
-    return [entry["session"] for entry in history.sessions]

@@ -24,7 +24,7 @@ from vgg6.config import InputError
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime
 from vgg6.tuning import journal as j
-from vgg6.tuning.callbacks import JournalCallback, SearchInterrupted, StopRule, sessions_of
+from vgg6.tuning.callbacks import JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.resources import Allotment
 from vgg6.tuning.run_folder import SEARCH, RunFolder, trial_folder
@@ -107,10 +107,8 @@ def run_session(run: RunFolder, plan: Plan) -> Outcome:
             journal.write("session_end", session=session, outcome=outcome)
             journal.close()
             problem = mirror.finish()
-        stopped = any(t.state == j.STOPPED for t in journal.history.trials.values())
-        if outcome == COMPLETE and not stopped:  # stopped trials may go on from their checkpoints
-            for folder in sessions_of(journal.history):
-                _remove(run, folder)
+        for entry in journal.history.sessions:
+            _remove(run, entry["session"])
         return Outcome(outcome, detail, problem)
 
 
@@ -144,7 +142,6 @@ def _fit(run: RunFolder, plan: Plan, journal: j.Journal, session: str) -> tuple[
             threads=plan.runtime.threads,
             gpu_fraction=plan.allotment.gpus,
             run_uri=run.uri,
-            sessions=sessions_of(history),
         )
         tuner = tune.Tuner(
             tune.with_resources(trainable, plan.allotment.request()),
@@ -165,7 +162,6 @@ def _fit(run: RunFolder, plan: Plan, journal: j.Journal, session: str) -> tuple[
                 stop=stop,
                 callbacks=[callback],
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
                 verbose=1 if settings.verbose else 0,
             ),
         )
@@ -238,6 +234,6 @@ def _signals_to(callback: JournalCallback) -> Iterator[None]:
 
 
 def _remove(run: RunFolder, folder: str) -> None:
-    """Remove what Ray kept for a session: its checkpoints and pickles are of no more use."""
+    """Remove what Ray kept for a session, which is never read."""
     if run.fs.get_file_info(run.file(folder)).type == pafs.FileType.Directory:
         run.fs.delete_dir(run.file(folder))
