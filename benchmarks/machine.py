@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vgg6.machine import usable_cpus
+from vgg6.machine import cpu_model, usable_cpus
 
 RESULTS = Path(__file__).parent / "results"
 INSTRUCTIONS: dict[str, Callable[[], bool]] = {
@@ -25,13 +25,8 @@ INSTRUCTIONS: dict[str, Callable[[], bool]] = {
 
 def describe(**more: Any) -> dict[str, Any]:
     """The machine, the versions and ``more``; printed, and returned for the result file."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
-        model = names[0].split(":", 1)[1].strip() if names else model
     facts = {
-        "cpu": model,
+        "cpu": cpu_model(),
         "cpus": usable_cpus(),
         "instructions": [name for name, has in INSTRUCTIONS.items() if has()],
         **{package: version(package) for package in ("torch", "ray", "optuna", "wandb")},

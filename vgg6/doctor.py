@@ -67,16 +67,25 @@ def _torch() -> Finding:
 def _cpu() -> Finding:
     import torch
 
+    from vgg6.calibration import best_threads, cache_file, precision_speeds, thread_speeds
     from vgg6.machine import usable_cpus
-    from vgg6.runtime import native_bf16
+    from vgg6.runtime import Runtime, native_bf16
 
-    cpus = f"{usable_cpus()} CPUs, {torch.backends.cpu.get_cpu_capability()}"
-    if torch.cpu._is_amx_tile_supported():
-        return Finding("cpu", OK, f"{cpus}, AMX: trials compute in bf16")
+    precision = Runtime.resolve("cpu").precision
+    speeds = thread_speeds(precision)
+    threads = best_threads(speeds)
+    measured = ", ".join(f"{int(n)}: {speed:.0f}" for n, speed in speeds.items())
+    found = (
+        f"{usable_cpus()} CPUs, {torch.backends.cpu.get_cpu_capability()},"
+        f" {'AMX' if torch.cpu._is_amx_tile_supported() else 'no AMX'}; trials compute in"
+        f" {precision} on {threads} thread{'s' * (threads > 1)} each (images a second of all"
+        f" trials, by threads of each: {measured}; {cache_file()})"
+    )
     if native_bf16():
-        return Finding("cpu", OK, f"{cpus}, AVX-512 BF16 without AMX: trials compute in bf16")
-    advice = "trials compute in fp32; a CPU with AMX or AVX-512 BF16 is several times as fast"
-    return Finding("cpu", WARN, f"{cpus}, no bf16 arithmetic", advice)
+        return Finding("cpu", OK, found)
+    both = ", ".join(f"{name} {speed:.0f}" for name, speed in precision_speeds().items())
+    advice = f"a CPU with AMX or AVX-512 BF16 is several times as fast; images a second: {both}"
+    return Finding("cpu", WARN, found, advice)
 
 
 def _gpu() -> Finding:

@@ -1,10 +1,25 @@
-"""What the operating system grants this process."""
+"""What this machine is and what the operating system grants this process of it."""
 
 from __future__ import annotations
 
 import os
+import platform
+from pathlib import Path
 
 
 def usable_cpus() -> int:
     """CPUs that this process may run on, which a container or taskset can make fewer."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """The CPU's name, as the kernel tells it where it does."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def user_cache() -> Path:
+    """The folder for what this user need not make twice; it may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_vgg6"

@@ -26,6 +26,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from vgg6.config import InputError
+from vgg6.machine import user_cache
 
 TORCHVISION_FOLDER = "cifar-10-batches-py"
 NUM_CLASSES = 10
@@ -157,7 +158,7 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
     """``read()`` once for these files on this machine; afterwards a memory map of its result."""
     state = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_vgg6"
+    root = user_cache()
     target = root / key
     root.mkdir(parents=True, exist_ok=True)
     # The lock lets the first of several readers decode while the others wait for its files.

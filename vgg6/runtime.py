@@ -46,7 +46,7 @@ class Runtime:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if precision == "auto":
-            precision = "bf16" if device == "cuda" or native_bf16() else "fp32"
+            precision = "bf16" if device == "cuda" else _cpu_precision()
         if threads is None:
             threads = usable_cpus()
         check_integer("--threads", threads, Range(1, 1024))
@@ -105,6 +105,16 @@ def _resident(key: _ById, device: str) -> ResidentData:
         train_x, train_y, val_x, val_y = (torch.from_numpy(a).to(target) for a in arrays)
     normalize = Normalizer(data.mean, data.std, target)
     return ResidentData(train_x, train_y, val_x, val_y, normalize, data.flip)
+
+
+def _cpu_precision() -> str:
+    """bf16 where the CPU has it; else the faster one, measured: emulated bf16 can be either."""
+    if native_bf16():
+        return "bf16"
+    from vgg6.calibration import precision_speeds  # which measures with this module
+
+    speeds = precision_speeds()
+    return max(speeds, key=lambda name: speeds[name])
 
 
 def native_bf16() -> bool:

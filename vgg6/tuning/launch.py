@@ -11,6 +11,7 @@ import ray
 import torch
 
 from search_spaces import Space
+from vgg6.calibration import thread_speeds
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.machine import usable_cpus
@@ -99,7 +100,8 @@ def decide(
 ) -> Plan:
     """Resources, runtime and the number of trials, from the resources of the nodes."""
     device = choose_device(settings, nodes)
-    allotment = allot(settings, nodes, device)
+    precision = cluster_runtime(settings, device, 1).precision
+    allotment = allot(settings, nodes, device, lambda: thread_speeds(precision))
     runtime = cluster_runtime(settings, device, allotment.threads)
     trials = settings.trials
     if trials is None:
@@ -153,7 +155,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
             f"searcher     {settings.searcher}, seed {settings.seed}",
             f"scheduler    {settings.scheduler}, grace {settings.grace},"
             f" reduction {settings.reduction:g}",
-            f"concurrency  {allotment.why}",
+            f"concurrency  {allotment.why}{allotment.measured}",
             f"arithmetic   {runtime.device}, {runtime.precision},"
             f" {runtime.threads} threads a trial",
             f"estimate     {cost.epoch_seconds:.1f} s an epoch (one step measured),"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from vgg6.calibration import best_threads
 from vgg6.config import InputError
 from vgg6.tuning.settings import Settings
 
@@ -15,25 +17,34 @@ DEFAULT_GPU_FRACTION = 0.25
 
 @dataclass(frozen=True)
 class Allotment:
-    """What one trial gets and how many run at once; ``why`` says it for the plan."""
+    """What one trial gets and how many run at once; ``why`` says it for the plan, and ``measured``
+    what it was chosen by, where it was."""
 
     cpus: float
     gpus: float
     threads: int
     concurrent: int
     why: str
+    measured: str = ""
 
     def request(self) -> dict[str, float]:
         """The trial's resources as Ray counts them."""
         return {"cpu": self.cpus, "gpu": self.gpus} if self.gpus else {"cpu": self.cpus}
 
 
-def allot(settings: Settings, nodes: list[dict[str, float]], device: str) -> Allotment:
+def allot(
+    settings: Settings,
+    nodes: list[dict[str, float]],
+    device: str,
+    speeds: Callable[[], dict[str, float]] | None = None,
+) -> Allotment:
     """Choose a trial's share of the cluster.
 
     Args:
         nodes: the resources of each live node as Ray names them (``CPU``, ``GPU``).
         device: ``cpu`` or ``cuda``.
+        speeds: measures images a second of all CPU trials together by the threads of each; asked
+            only where nothing else decides. The nodes of a cluster are taken to be alike.
 
     Raises:
         InputError: no node can ever run one trial; says what the cluster has.
@@ -41,7 +52,13 @@ def allot(settings: Settings, nodes: list[dict[str, float]], device: str) -> All
     gpus = settings.gpus_per_trial
     if gpus is None:
         gpus = DEFAULT_GPU_FRACTION if device == "cuda" else 0.0
-    cpus = settings.cpus_per_trial or 1.0
+    cpus, measured = settings.cpus_per_trial or 1.0, ""
+    free = settings.cpus_per_trial is None and settings.max_concurrent is None
+    if speeds and free and not gpus and max(n.get("CPU", 0) for n in nodes) > 1:
+        found = speeds()
+        cpus = float(best_threads(found))
+        by_threads = ", ".join(f"{speed:.0f} with {n}" for n, speed in found.items())
+        measured = f" (measured, images a second of all trials by threads of each: {by_threads})"
     fits = sum(_fits(node, cpus, gpus) for node in nodes)
     if not fits:
         has = "; ".join(f"{n.get('CPU', 0):g} CPUs and {n.get('GPU', 0):g} GPUs" for n in nodes)
@@ -56,7 +73,7 @@ def allot(settings: Settings, nodes: list[dict[str, float]], device: str) -> All
     threads = max(1, int(cpus))
     share = f"{gpus:g} GPU and {cpus:g} CPU" if gpus else f"{cpus:g} CPU ({threads} thread)"
     why = f"{wanted} at once, {share} each, on {len(nodes)} node{'s' * (len(nodes) > 1)}"
-    return Allotment(cpus, gpus, threads, wanted, why)
+    return Allotment(cpus, gpus, threads, wanted, why, measured)
 
 
 def live_nodes(ray_nodes: list[dict[str, Any]]) -> list[dict[str, float]]:

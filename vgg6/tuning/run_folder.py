@@ -14,6 +14,7 @@ from pyarrow import fs as pafs
 
 from vgg6.config import InputError, check_choice
 from vgg6.files import write_atomic
+from vgg6.machine import user_cache
 
 SEARCH, JOURNAL, BEST, TABLE, WEIGHTS = (
     "search.json", "journal.jsonl", "best.json", "results.csv", "weights",
@@ -107,8 +108,9 @@ class Appender:
         self.run, self.name = run, name
         staged = Path(run.file(name))
         if not run.local:
-            root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_vgg6"
-            staged = root / "staging" / hashlib.sha256(run.uri.encode()).hexdigest()[:16] / name
+            staged = (
+                user_cache() / "staging" / hashlib.sha256(run.uri.encode()).hexdigest()[:16] / name
+            )
             staged.parent.mkdir(parents=True, exist_ok=True)
             staged.write_bytes(run.read(name) if run.exists(name) else b"")
         self.staged, self.uploaded_at = staged, time.monotonic()
