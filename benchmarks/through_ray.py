@@ -1,0 +1,320 @@
+"""Claims: what a search adds to its trials' training is small.
+
+    python benchmarks/through_ray.py                    # all parts, about twenty minutes
+    python benchmarks/through_ray.py trial wandb        # some of them
+
+- ``trial``: a trial inside a search trains at least 95 % as fast as the same run outside Ray. A
+  run in this process and a search of one trial take turns; an epoch in the search lasts from one
+  line of its journal to the next, so that checkpoint, report and decision are in it.
+- ``overhead``: of a search's wall time, command to end of session, at most 10 % is not training,
+  with 32 trials under ASHA whose epochs take about 5 s.
+- ``start``: from the command to the first epoch takes at most 1.3 times as long as a process that
+  imports torch and ray and reads the data; the two take turns.
+- ``wandb``: W&B offline adds at most 10 % to the wall time of a search of 8 short trials; with and
+  without take turns.
+- ``checkpoint``: saving a trial's state takes under 1 % of a 5 s epoch.
+- ``disk``: a search of 64 trials keeps under 200 MB.
+
+CIFAR-10 is found as by ``tune_vgg6.py search`` (``$CIFAR10_DIR``, else ``data/``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import ray
+
+from benchmarks.machine import describe, write_result
+from search_spaces import Parameter, Space
+from vgg6.calibration import thread_speeds
+from vgg6.config import TrialConfig
+from vgg6.data import TrialData, data_facts, load_source, split
+from vgg6.machine import usable_cpus
+from vgg6.runtime import Runtime
+from vgg6.training import TrainState, fit
+from vgg6.tuning import cluster
+from vgg6.tuning import journal as j
+from vgg6.tuning.checkpoints import keep_state
+from vgg6.tuning.experiment import Plan, create_run, run_session
+from vgg6.tuning.resources import Allotment
+from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+EPOCH_S, ROUNDS = 5.0, 5
+
+
+def images_for(seconds: float, threads: int) -> int:
+    """Training images that make an epoch last so long, by this machine's measured speed."""
+    speeds = thread_speeds(Runtime.resolve("cpu").precision)
+    each = speeds[str(threads)] * threads / min(usable_cpus(), 16)
+    return max(100, round(each * seconds / 100) * 100)
+
+
+def search(folder: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """The real command, in a process of its own."""
+    command = [sys.executable, str(ROOT / "tune_vgg6.py"), "search", "--storage", folder]
+    fixed = ["--name", "s", "--address", "local", *arguments]
+    return subprocess.Popen([*command, *fixed], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def history_of(folder: str) -> j.History:
+    return j.read_history(RunFolder(f"{folder}/s"))
+
+
+def rows_of(history: j.History) -> list[dict[str, Any]]:
+    return [row for trial in history.trials.values() for row in trial.rows.values()]
+
+
+def ended(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+
+
+def trial() -> dict[str, Any]:
+    """Seconds of an epoch outside Ray and inside a search, on all CPUs."""
+    cpus = usable_cpus()
+    runtime = Runtime.resolve("cpu", threads=cpus)
+    data = split(load_source("cifar10"), limit_train=images_for(EPOCH_S, cpus))
+    cluster.quiet_environment()
+    cluster.connect("local", verbose=False)
+    pairs = []
+    for index in range(ROUNDS):
+        config = TrialConfig(activation="relu", epochs=3, seed=index)
+        started, outside = time.perf_counter(), []
+        for _ in fit(TrainState(config, runtime), data):
+            outside.append(time.perf_counter() - started)
+            started = time.perf_counter()
+        inside = _searched(config, data, runtime)
+        pairs.append((statistics.mean(outside[1:]), statistics.mean(inside)))
+    ray.shutdown()
+    ratios = [outside / inside for outside, inside in pairs]
+    return {
+        "claim": "speed of a trial in a search, of the same run outside",
+        "value": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+        "bar": 0.95,
+        "holds": statistics.median(ratios) >= 0.95,
+        "samples": pairs,
+    }
+
+
+def _searched(config: TrialConfig, data: TrialData, runtime: Runtime) -> list[float]:
+    """Seconds of the epochs after the first of one trial in a search of its own."""
+    point = {"activation": "relu", "seed": config.seed}
+    only = Parameter(name="activation", choices=("relu",))
+    space = Space(name="one", parameters=(only,), points=(point,), points_only=True)
+    settings = Settings(
+        name="s",
+        trials=1,
+        epochs=config.epochs,
+        searcher="grid",
+        wandb="disabled",
+        seed=config.seed,
+    )
+    allotment = Allotment(float(runtime.threads), 0.0, runtime.threads, 1, "one")
+    plan = Plan(settings, space, 1, data, runtime, allotment, "disabled")
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunFolder(f"{folder}/s")
+        facts = data_facts(
+            "cifar10", load_source("cifar10"), data, split_seed=42, limit_train=len(data.train)
+        )
+        create_run(run, plan, data_facts=facts, command="")
+        run_session(run, plan)
+        times = [row["time"] for row in rows_of(history_of(folder))]
+    return [later - earlier for earlier, later in pairwise(times)]
+
+
+def overhead() -> dict[str, Any]:
+    """The share of a search's wall time in which its trials do not train."""
+    images = images_for(EPOCH_S, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.time()
+        ended(
+            search(
+                folder, "--data", "cifar10", "--limit-train", str(images), "--trials", "32",
+                "--epochs", "4", "--cpus-per-trial", "1", "--wandb", "offline",
+            )
+        )  # fmt: skip
+        whole = time.time() - began
+        history = history_of(folder)
+    session = history.sessions[-1]
+    rows = rows_of(history)
+    wall = session["time"] - began
+    training = sum(row["seconds"] for row in rows) / usable_cpus()
+    first = min(row["time"] - row["seconds"] for row in rows) - began
+    last = session["time"] - max(row["time"] for row in rows)
+    return {
+        "claim": "share of a search's wall time that is not training",
+        "value": 1 - training / wall,
+        "bar": 0.10,
+        "holds": 1 - training / wall <= 0.10,
+        "wall_s": wall,
+        "epoch_s": statistics.median(row["seconds"] for row in rows),
+        "epochs": len(rows),
+        "before_first_epoch_s": first,
+        "after_last_epoch_s": last,
+        "between_s": wall - training - first - last,
+        "packing_the_winner_s": whole - wall,
+    }
+
+
+READ = (
+    "import torch, ray; from vgg6.data import load_source, split;"
+    " split(load_source('cifar10'), limit_train={}).train.images.sum()"
+)
+
+
+def start() -> dict[str, Any]:
+    """Seconds to the first epoch of a search, against importing and reading alone."""
+    pairs = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", READ.format(1000)], cwd=ROOT, check=True)
+        alone = time.perf_counter() - began
+        with tempfile.TemporaryDirectory() as folder:
+            begun = time.time()
+            process = search(
+                folder, "--data", "cifar10", "--limit-train", "1000", "--wandb", "disabled"
+            )
+            while not (rows := _rows_so_far(folder)):
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+        pairs.append((alone, min(row["time"] - row["seconds"] for row in rows) - begun))
+    ratios = [search_s / alone for alone, search_s in pairs]
+    return {
+        "claim": "start to first epoch, in times of importing and reading alone",
+        "value": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+        "bar": 1.3,
+        "holds": statistics.median(ratios) <= 1.3,
+        "samples": pairs,
+    }
+
+
+def _rows_so_far(folder: str) -> list[dict[str, Any]]:
+    return rows_of(history_of(folder)) if Path(folder, "s", j.JOURNAL).exists() else []
+
+
+def wandb() -> dict[str, Any]:
+    """Wall time of a search with W&B offline, in times of the same one without."""
+    pairs = []
+    for _ in range(ROUNDS):
+        walls = []
+        for mode in ("disabled", "offline"):
+            with tempfile.TemporaryDirectory() as folder:
+                began = time.perf_counter()
+                ended(
+                    search(
+                        folder, "--data", "cifar10", "--limit-train", "500", "--trials", "8",
+                        "--epochs", "2", "--scheduler", "none", "--searcher", "random",
+                        "--wandb", mode,
+                    )
+                )  # fmt: skip
+                walls.append(time.perf_counter() - began)
+        pairs.append(walls)
+    ratios = [offline / disabled for disabled, offline in pairs]
+    return {
+        "claim": "wall time of 8 short trials with W&B offline, in times of without",
+        "value": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+        "bar": 1.10,
+        "holds": statistics.median(ratios) <= 1.10,
+        "samples": pairs,
+    }
+
+
+def checkpoint() -> dict[str, Any]:
+    """Seconds to save a trial's state, as a part of a 5 s epoch: the larger of SGD's and Adam's."""
+    runtime = Runtime.resolve("cpu", threads=1)
+    data = split(load_source("digits"), limit_train=100)
+    medians = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, optimizer in enumerate(("sgd", "adam")):
+            config = TrialConfig(optimizer=optimizer, lr=1e-3, epochs=12)
+            state, times = TrainState(config, runtime), []
+            for metrics in fit(state, data):
+                started = time.perf_counter()
+                keep_state(RunFolder(folder), number, state, metrics.to_dict())
+                times.append(time.perf_counter() - started)
+            medians[optimizer] = statistics.median(times[2:])
+    worst = max(medians.values()) / EPOCH_S
+    return {
+        "claim": "saving a state, of an epoch of 5 s",
+        "value": worst,
+        "bar": 0.01,
+        "holds": worst <= 0.01,
+        "seconds": medians,
+    }
+
+
+def disk() -> dict[str, Any]:
+    """Megabytes that a run folder holds while a search of 64 trials runs, and after it."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = search(
+            folder, "--data", "digits", "--limit-train", "100", "--trials", "64", "--epochs", "4",
+            "--wandb", "offline",
+        )  # fmt: skip
+        most = 0.0
+        while process.poll() is None:
+            most = max(most, _megabytes(folder))
+            time.sleep(0.25)
+        ended(process)
+        kept = _megabytes(folder)
+    return {
+        "claim": "MB kept by a search of 64 trials",
+        "value": kept,
+        "most_while_running": most,
+        "bar": 200,
+        "holds": kept <= 200,
+    }
+
+
+def _megabytes(folder: str) -> float:
+    total = 0
+    for file in Path(folder).rglob("*"):
+        with suppress(FileNotFoundError):  # removed between the listing and now
+            total += file.stat().st_size if file.is_file() else 0
+    return total / 1e6
+
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "trial": trial, "overhead": overhead, "start": start, "wandb": wandb,
+    "checkpoint": checkpoint, "disk": disk,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    arguments = parser.parse_args()
+    facts = describe()
+    for name in arguments.parts:
+        found = PARTS[name]()
+        spread = " ({:.3f} to {:.3f})".format(*found["spread"]) if "spread" in found else ""
+        verdict = "holds" if found["holds"] else "does NOT hold"
+        print(f"{name:11}{found['value']:8.3f}{spread}  bar {found['bar']:g}: {verdict}")
+        for key, value in found.items():
+            if isinstance(value, (float, int)) and key not in ("value", "bar", "holds"):
+                print(f"{'':11}{key} {value:.3g}")
+        sys.stdout.flush()
+        write_result(f"through_ray_{name}", {"machine": facts, **found})
+
+
+if __name__ == "__main__":
+    main()
