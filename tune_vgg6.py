@@ -25,7 +25,7 @@ from vgg6.config import (
     parse_value,
 )
 from vgg6.data import data_facts, load_recorded, load_source, split
-from vgg6.tuning.cluster import quiet_environment
+from vgg6.tuning.cluster import joined, quiet_environment
 from vgg6.tuning.flags import (
     Parser,
     add_run_argument,
@@ -65,9 +65,9 @@ def search(args: argparse.Namespace) -> int:
     run = new_run(settings.name, settings.storage)
     source = load_source(settings.data)
     data = split(source, split_seed=settings.split_seed, limit_train=settings.limit_train)
-    from vgg6.tuning import launch
-
     if args.dry_run:
+        from vgg6.tuning import launch
+
         print(launch.dry_run(settings, space, data))
         return 0
     facts = data_facts(
@@ -75,7 +75,11 @@ def search(args: argparse.Namespace) -> int:
         limit_train=settings.limit_train,
     )  # fmt: skip
     command = "python tune_vgg6.py " + shlex.join(sys.argv[1:])
-    return conclude(run, launch.launch(run, settings, space, data, facts, command), settings)
+    with joined(settings.address, settings.verbose) as where:
+        from vgg6.tuning import launch
+
+        outcome = launch.launch(where, run, settings, space, data, facts, command)
+    return conclude(run, outcome, settings)
 
 
 def resume(args: argparse.Namespace) -> int:
@@ -87,9 +91,11 @@ def resume(args: argparse.Namespace) -> int:
     asked = facts["settings"] | {"trials": facts["trials"], "data": facts["data"]["argument"]}
     settings = Settings(**(asked | {k: v for k, v in changed.items() if v}))
     _, data = load_recorded(facts["data"])
-    from vgg6.tuning import launch
+    with joined(settings.address, settings.verbose) as where:
+        from vgg6.tuning import launch
 
-    return conclude(run, launch.relaunch(run, settings, facts, data), settings)
+        outcome = launch.relaunch(where, run, settings, facts, data)
+    return conclude(run, outcome, settings)
 
 
 def conclude(run: Any, outcome: Any, settings: Settings) -> int:

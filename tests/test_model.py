@@ -20,7 +20,7 @@ PLAIN: dict[str, type[nn.Module]] = {
 }  # fmt: skip
 
 
-def _plain(activation: str, dropout: float = 0.0) -> nn.Sequential:
+def plain_vgg6(activation: str, dropout: float = 0.0) -> nn.Sequential:
     """The study's network as it is written down: activation after each layer, then the pooling."""
     act = PLAIN[activation]
     return nn.Sequential(
@@ -69,7 +69,7 @@ def test_logits_and_gradients_equal_the_plain_network(
 ) -> None:
     images, labels = batch[0][:12].to(dtype), batch[1][:12]
     ours = _model(activation).to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    plain = _plain(activation).to(dtype)
+    plain = plain_vgg6(activation).to(dtype)
     with torch.no_grad():
         for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
             theirs.copy_(mine)
@@ -173,7 +173,7 @@ def test_torchs_own_initialisation_is_that_of_the_plain_network() -> None:
     torch.manual_seed(7)
     ours = VGG6(TrialConfig(activation="relu"))
     torch.manual_seed(7)
-    plain = _plain("relu")
+    plain = plain_vgg6("relu")
     for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
         assert mine.equal(theirs)
 

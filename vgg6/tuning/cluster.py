@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,21 @@ def quiet_environment() -> None:
         "RAY_USAGE_STATS_ENABLED": "0",
     }.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def joined(address: str | None, verbose: bool) -> Iterator[str]:
+    """``connect`` for as long as the block lasts. Says where Ray runs.
+
+    Entered before torch is imported: while this process does that, Ray's workers do so as well.
+    """
+    import ray
+
+    where = connect(address, verbose)
+    try:
+        yield where
+    finally:
+        ray.shutdown()
 
 
 def connect(address: str | None, verbose: bool) -> str:
@@ -54,7 +71,12 @@ def connect(address: str | None, verbose: bool) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         if address == "local" or not found:
-            ray.init(address="local", num_cpus=usable_cpus(), include_dashboard=False, **options)
+            # Workers start with the driver, and import what takes longest while it does too.
+            preload = {"preload_python_modules": ["torch", "ray.tune"]}
+            ray.init(
+                address="local", num_cpus=usable_cpus(), include_dashboard=False,
+                _system_config=preload, **options,
+            )  # fmt: skip
             return "this machine"
         target = found if ":" in found else f"{found}:{GCS_PORT}"
         # A cluster started where a token lies asks for it; `ray start` sends it unasked, and a

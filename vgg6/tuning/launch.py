@@ -40,6 +40,7 @@ class Estimate:
 
 
 def launch(
+    where: str,
     run: RunFolder,
     settings: Settings,
     space: Space,
@@ -47,21 +48,19 @@ def launch(
     data_facts: dict[str, Any],
     command: str,
 ) -> Outcome:
-    """Start a new search and run it to its end.
+    """Start a new search on the Ray that this process has joined, and run it to its end.
 
     Raises:
-        InputError: there is no cluster at the address, or no node can run a trial.
+        InputError: no node can run a trial.
     """
-    where = cluster.connect(settings.address, settings.verbose)
-    try:
-        plan = make_plan(settings, space, data, where)
-        create_run(run, plan, data_facts=data_facts, command=command)
-        return run_session(run, plan)
-    finally:
-        ray.shutdown()
+    plan = make_plan(settings, space, data, where)
+    create_run(run, plan, data_facts=data_facts, command=command)
+    return run_session(run, plan)
 
 
-def relaunch(run: RunFolder, settings: Settings, facts: dict[str, Any], data: TrialData) -> Outcome:
+def relaunch(
+    where: str, run: RunFolder, settings: Settings, facts: dict[str, Any], data: TrialData
+) -> Outcome:
     """Go on with a search where it stopped.
 
     Args:
@@ -70,13 +69,9 @@ def relaunch(run: RunFolder, settings: Settings, facts: dict[str, Any], data: Tr
     Raises:
         InputError: no node can run a trial; another process runs this search.
     """
-    where = cluster.connect(settings.address, settings.verbose)
-    try:
-        plan = make_plan(settings, Space.from_dict(facts["space"]), data, where)
-        # Unfinished trials go on in the arithmetic that they began in.
-        return run_session(run, replace(plan, runtime=Runtime(**facts["runtime"])))
-    finally:
-        ray.shutdown()
+    plan = make_plan(settings, Space.from_dict(facts["space"]), data, where)
+    # Unfinished trials go on in the arithmetic that they began in.
+    return run_session(run, replace(plan, runtime=Runtime(**facts["runtime"])))
 
 
 def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> Plan:
@@ -135,9 +130,8 @@ def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
     if settings.address in (None, "local"):
         nodes = [{"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())}]
     else:
-        cluster.connect(settings.address, settings.verbose)
-        nodes = live_nodes(ray.nodes())
-        ray.shutdown()
+        with cluster.joined(settings.address, settings.verbose):
+            nodes = live_nodes(ray.nodes())
     plan = decide(settings, space, data, nodes, settings.wandb or default_mode())
     allotment, runtime, trials = plan.allotment, plan.runtime, plan.trials
     cost = estimate(settings, data, runtime, trials, allotment.concurrent)

@@ -1,0 +1,128 @@
+"""Claim: a searcher that keeps at most 500 of its ended trials in mind finds as good a
+configuration as one that keeps them all, and suggests in a time that no longer grows.
+
+    python benchmarks/thinning.py                      # 20 seeds of 1,200 trials, 20 minutes
+
+The objective is made up, so that thousands of trials cost nothing, but shaped like the search's:
+the default space with its conditions, an optimum of the learning rate for each optimizer,
+activations and batch sizes that cost a little, noise, trials pruned at the first of four epochs
+when they are in the lower three quarters so far. To be harder on the claim than a search is,
+thinning starts at 400 trials and keeps 200. Both searchers see the same seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import bisect
+import math
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from benchmarks.machine import describe, write_result
+from search_spaces import load_space
+from vgg6.tuning import journal as j
+from vgg6.tuning import searcher as searchers
+from vgg6.tuning.run_folder import RunFolder
+
+EPOCHS, FIRST = 4, 1
+BEST_LR = {"sgd": 0.03, "nesterov": 0.04, "adam": 6e-4, "adamw": 8e-4, "nadam": 5e-4,
+           "adagrad": 0.012, "rmsprop": 2e-4}  # fmt: skip
+COST = {"relu": 0.01, "sigmoid": 0.25, "tanh": 0.04, "silu": 0.005, "gelu": 0.0,
+        "sgd": 0.01, "nesterov": 0.0, "adam": 0.02, "adamw": 0.015, "nadam": 0.02,
+        "adagrad": 0.05, "rmsprop": 0.03, 64: 0.0, 128: 0.005, 256: 0.015,
+        "constant": 0.02, "cosine": 0.005, "onecycle": 0.0}  # fmt: skip
+
+
+def quality(config: dict[str, Any]) -> float:
+    """The made-up accuracy of a configuration, without noise; 0.9 at the best."""
+    away = math.log10(config["lr"] / BEST_LR[config["optimizer"]])
+    decay = math.log10(config["weight_decay"] / 5e-4)
+    names = ("activation", "optimizer", "batch_size", "schedule")
+    momentum = config["momentum"]
+    inertia = 0.0 if momentum is None or config["optimizer"] == "rmsprop" else momentum - 0.92
+    loss = 0.15 * away**2 + 0.01 * decay**2 + 4 * inertia**2 + sum(COST[config[n]] for n in names)
+    return max(0.1, 0.9 - loss)
+
+
+def play(seed: int, trials: int, *, most: int, kept: int, best: int) -> tuple[list[float], float]:
+    """The incumbent's true quality after every trial, and the last hundred suggestions' median."""
+    searchers.TOLD_MOST, searchers.TOLD_KEPT, searchers.TOLD_BEST = most, kept, best
+    noise = np.random.default_rng(seed)
+    firsts: list[float] = []
+    track, times, incumbent = [], [], 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        journal = j.Journal(RunFolder(folder))
+        searcher = searchers.TruthfulSearcher(
+            load_space("default"), searcher="optuna", seed=seed, base={"epochs": EPOCHS, "seed": 1},
+            limit=trials, journal=journal,
+        )  # fmt: skip
+        for number in range(trials):
+            started = time.perf_counter()
+            assignment = searcher.suggest(str(number))
+            times.append(time.perf_counter() - started)
+            assert isinstance(assignment, dict)
+            true = quality(assignment["config"])
+            seen = true + noise.normal(0, 0.005)
+            first = 0.6 * seen
+            bisect.insort(firsts, first)
+            stays = bisect.bisect(firsts, first) > 0.75 * len(firsts)
+            last = EPOCHS if stays else FIRST
+            score = seen if stays else first
+            row = {"epoch": last, "val_acc": score, "best_val_acc": score}
+            journal.write("epoch", trial=number, **row)
+            searcher.on_trial_complete(str(number), row)
+            state = j.COMPLETED if stays else j.PRUNED
+            journal.write("end", trial=number, state=state, reason="")
+            incumbent = max(incumbent, true if stays else 0.0)
+            track.append(incumbent)
+        journal.close()
+    return track, statistics.median(times[-100:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=1200)
+    arguments = parser.parse_args()
+    facts = describe(seeds=arguments.seeds, trials=arguments.trials)
+    ways = {
+        "all": {"most": 10**9, "kept": 10**9, "best": 100},
+        "thinned": {"most": 400, "kept": 200, "best": 100},
+    }
+    found: dict[str, list[list[float]]] = {way: [] for way in ways}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    print("\nseed   regret of all   of thinned   suggestion ms: all   thinned", flush=True)
+    for seed in range(arguments.seeds):
+        for way, sizes in ways.items():
+            track, median = play(seed, arguments.trials, **sizes)
+            found[way].append(track)
+            seconds[way].append(median)
+        print(
+            f"{seed:4d}{0.9 - found['all'][-1][-1]:16.5f}{0.9 - found['thinned'][-1][-1]:13.5f}"
+            f"{1000 * seconds['all'][-1]:21.1f}{1000 * seconds['thinned'][-1]:10.1f}",
+            flush=True,
+        )
+    ends = {way: [0.9 - track[-1] for track in tracks] for way, tracks in found.items()}
+    worse = [a - b for a, b in zip(ends["thinned"], ends["all"], strict=True)]
+    mean, error = statistics.mean(worse), statistics.stdev(worse) / len(worse) ** 0.5
+    holds = mean <= 2 * error
+    print(
+        f"thinned ends {mean:+.5f} worse, standard error {error:.5f}, of a mean regret of"
+        f" {statistics.mean(ends['all']):.5f}: the claim {'holds' if holds else 'does NOT hold'}"
+    )
+    write_result(
+        "thinning", {"machine": facts, "regret": ends, "suggestion_s": seconds, "mean": mean,
+                     "error": error},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
