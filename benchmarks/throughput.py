@@ -19,7 +19,8 @@ The whole epoch with a validation set of a ninth as many images is printed besid
 Each side warms up with one epoch; then they take turns, ours and plain, and each pair gives one
 ratio. The kernel floor is the time of the bare convolutions and linear layers, forward and
 backward, at VGG6's shapes in our precision and layout, measured before each pair: no loop on these
-kernels can be faster.
+kernels can be faster. ``aug+val`` is the part of the whole epoch that augmentation, measured by
+itself, and validation take.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +46,12 @@ from torchvision import transforms
 
 import vgg6.training
 from benchmarks.machine import describe, write_result
+from vgg6.augment import epoch_batches
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData, load_source, split
 from vgg6.evaluation import Evaluation
 from vgg6.model import ACTIVATIONS, HIDDEN, LAYOUT
-from vgg6.runtime import Runtime
+from vgg6.runtime import Runtime, resident
 from vgg6.training import TrainState, fit
 
 STUDY = "relu,sigmoid,tanh,silu,gelu"
@@ -130,6 +133,19 @@ def our_epochs(activation: str, data: TrialData, runtime: Runtime) -> Iterator[t
         vgg6.training.evaluate = evaluate
 
 
+def augmentations(data: TrialData, runtime: Runtime) -> Iterator[float]:
+    """Seconds of an epoch's shuffling, cropping, flipping and normalising alone."""
+    parts = resident(data, "cpu")
+    for epoch in count(1):
+        runtime.apply()
+        started = time.perf_counter()
+        for images, _ in epoch_batches(
+            parts.train_images, parts.train_labels, BATCH, seed=0, epoch=epoch, flip=parts.flip
+        ):
+            parts.normalize(images)
+        yield time.perf_counter() - started
+
+
 def kernel_floors(runtime: Runtime, repeats: int = 6) -> Iterator[float]:
     """Images a second of the bare layers, forward and backward, in ``runtime``'s precision: the
     median of some passes, measured each time it is asked."""
@@ -165,14 +181,16 @@ def measure(activation: str, data: TrialData, runtime: Runtime, pairs: int) -> d
     """Images a second of both sides, taking turns after a warm-up epoch of each."""
     n = len(data.train)
     ours, plain = our_epochs(activation, data, runtime), plain_epochs(activation, data)
-    floors = kernel_floors(runtime)
-    samples: dict[str, list[float]] = {"ours": [], "ours_whole": [], "plain": [], "floor": []}
+    floors, augments = kernel_floors(runtime), augmentations(data, runtime)
+    names = ("ours", "ours_whole", "plain", "floor", "beside")
+    samples: dict[str, list[float]] = {name: [] for name in names}
     for pair in range(pairs + 1):
-        floor = next(floors)
+        floor, augment = next(floors), next(augments)
         training, whole = next(ours)
         tutorial = next(plain)
         if pair:
             samples["floor"].append(floor)
+            samples["beside"].append((augment + whole - training) / whole)
             samples["ours"].append(n / training)
             samples["ours_whole"].append(n / whole)
             samples["plain"].append(n / tutorial)
@@ -182,8 +200,11 @@ def measure(activation: str, data: TrialData, runtime: Runtime, pairs: int) -> d
     return {
         "activation": activation,
         "of_floor": statistics.median(of_floor),
+        "beside": statistics.median(samples["beside"]),
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
-        "images_per_second": {name: statistics.median(s) for name, s in samples.items()},
+        "images_per_second": {
+            name: statistics.median(s) for name, s in samples.items() if name != "beside"
+        },
         "samples": samples,
     }
 
@@ -204,9 +225,8 @@ def main() -> None:
         torchvision=torchvision.__version__, precision=runtime.precision, threads=runtime.threads,
         data=data.name, images=len(data.train),
     )  # fmt: skip
-    print(
-        "\nactivation   plain    ours  ours+val   floor  of floor   ratio (min to max)", flush=True
-    )
+    head = "activation   plain    ours  ours+val   floor  of floor  aug+val   ratio (min to max)"
+    print(f"\n{head}", flush=True)
     rows = []
     for activation in arguments.activations.split(","):
         row = measure(activation, data, runtime, arguments.pairs)
@@ -214,7 +234,7 @@ def main() -> None:
         speed, ratio = row["images_per_second"], row["ratio"]
         print(
             f"{activation:10}{speed['plain']:8.0f}{speed['ours']:8.0f}{speed['ours_whole']:10.0f}"
-            f"{speed['floor']:8.0f}{row['of_floor']:10.0%}{ratio['median']:8.2f}"
+            f"{speed['floor']:8.0f}{row['of_floor']:10.0%}{row['beside']:9.1%}{ratio['median']:8.2f}"
             f" ({ratio['min']:.2f} to {ratio['max']:.2f})",
             flush=True,
         )
