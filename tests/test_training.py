@@ -21,9 +21,10 @@ from vgg6.checkpoint import save_state
 from vgg6.config import InputError, TrialConfig
 from vgg6.data import Source, TrialData, split
 from vgg6.evaluation import evaluate
+from vgg6.gradients import Gradients, Replayed, hold_weights
 from vgg6.model import VGG6
 from vgg6.runtime import Runtime, native_bf16, resident, usable_cpus
-from vgg6.training import NonFiniteLoss, TrainState, _hold_weights, fit
+from vgg6.training import NonFiniteLoss, TrainState, fit
 
 FP32 = Runtime(device="cpu", precision="fp32", threads=1)
 
@@ -309,17 +310,45 @@ def test_gradients_of_a_lost_loss_are_zeroed_and_others_left(tiny: TrialData) ->
     loss = F.cross_entropy(logits, parts.train_labels[:8])
     loss.backward(retain_graph=True)
     before = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-    _hold_weights(model, torch.tensor(False))
+    hold_weights(model, torch.tensor(False))
     for kept, parameter in zip(before, model.parameters(), strict=True):
         assert parameter.grad is not None
         assert parameter.grad.equal(kept)
         assert parameter.grad.any()
 
     (loss * float("nan")).backward()
-    _hold_weights(model, torch.tensor(True))
+    hold_weights(model, torch.tensor(True))
     for parameter in model.parameters():
         assert parameter.grad is not None
         assert not parameter.grad.any()  # NaN counts as true: none is left
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_replaying_a_cuda_graph_gives_the_gradients_of_running_each_batch(
+    digits_source: Source, dropout: float
+) -> None:
+    runtime = Runtime(device="cuda", precision="fp32", threads=1)
+    config = _config(dropout=dropout, batch_size=32)
+    parts = resident(split(digits_source, limit_train=32 * 9 + 5), "cuda")
+    found = []
+    for replays in (False, True):
+        state = TrainState(config, runtime)
+        gradients = Gradients(state.model, parts.normalize, runtime, 0.0)
+        compute = Replayed(gradients, 32) if replays else gradients
+        state.model.train()
+        for epoch in (1, 2):
+            torch.manual_seed(epoch)
+            for images, labels in epoch_batches(
+                parts.train_images, parts.train_labels, 32, seed=1, epoch=epoch, flip=False
+            ):
+                compute(images, labels)
+                state.optimizer.step()
+        assert gradients.finite
+        found.append((gradients.totals.tolist(), state.model.state_dict()))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
+    for name, value in found[0][1].items():
+        torch.testing.assert_close(value, found[1][1][name], rtol=1e-3, atol=1e-5)
 
 
 # The machine

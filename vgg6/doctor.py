@@ -17,7 +17,7 @@ PINNED = Path(__file__).resolve().parents[1] / "requirements.txt"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. ``state``: ok, warn or fail; ``advice`` is empty when ok."""
+    """One line of the report. ``state``: ok, warn or fail; ``advice``: what to do, if anything."""
 
     topic: str
     state: str
@@ -92,8 +92,15 @@ def _gpu() -> Finding:
     import torch
 
     if torch.cuda.is_available():
+        from vgg6.machine import mps_is_running
+
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Finding("gpu", OK, ", ".join(names))
+        if mps_is_running():
+            return Finding("gpu", OK, f"{', '.join(names)}; MPS is running")
+        advice = (
+            "trials that share a GPU run their kernels at the same time: nvidia-cuda-mps-control -d"
+        )
+        return Finding("gpu", OK, f"{', '.join(names)}; MPS is not running", advice)
     advice = "none is needed; if there is one, its driver must fit torch's CUDA build"
     return Finding("gpu", WARN, "no CUDA GPU", advice)
 

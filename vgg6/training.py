@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vgg6.augment import derive_seed, epoch_batches
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.evaluation import evaluate
+from vgg6.gradients import Gradients, Replayed
 from vgg6.model import VGG6
 from vgg6.optim import build_optimizer, lr_factor, set_lr
 from vgg6.runtime import Runtime, resident
@@ -90,13 +90,14 @@ def fit(
     steps = math.ceil(n / config.batch_size)
     on_cpu = runtime.device == "cpu"
     last = config.epochs if stop_after is None else min(config.epochs, stop_after)
+    gradients = Gradients(model, parts.normalize, runtime, config.label_smoothing)
+    compute = gradients if on_cpu else Replayed(gradients, config.batch_size)
     while state.epoch < last:
         started, epoch = time.perf_counter(), state.epoch + 1
         runtime.apply()
         torch.manual_seed(derive_seed(config.seed, epoch, "dropout"))
         model.train()
-        totals = torch.zeros(2, dtype=torch.float64, device=runtime.device)
-        finite = torch.ones((), dtype=torch.bool, device=runtime.device)
+        gradients.reset()
         batches = epoch_batches(
             parts.train_images, parts.train_labels, config.batch_size,
             seed=config.seed, epoch=epoch, flip=parts.flip,
@@ -106,21 +107,12 @@ def fit(
                 config.schedule, steps * state.epoch + step, steps * config.epochs
             )
             set_lr(optimizer, lr)
-            with runtime.autocast():
-                logits = model(parts.normalize(images))
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
-            finite &= loss.detach().isfinite()
-            if on_cpu and not finite:
-                raise NonFiniteLoss(epoch, step, "training", loss.item())
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if not on_cpu:
-                _hold_weights(model, ~finite)
+            compute(images, labels)
+            if on_cpu and not gradients.finite:
+                raise NonFiniteLoss(epoch, step, "training", gradients.loss.item())
             optimizer.step()
-            correct = (logits.detach().argmax(1) == labels).sum()
-            totals += torch.stack((loss.detach().double() * len(labels), correct.double()))
-        train_loss, train_acc = (totals / n).tolist()
-        if not finite:
+        train_loss, train_acc = (gradients.totals / n).tolist()
+        if not gradients.finite:
             raise NonFiniteLoss(epoch, steps, "training", train_loss)
         val = evaluate(model, parts.val_images, parts.val_labels, parts.normalize, runtime)
         if not math.isfinite(val.loss):
@@ -134,14 +126,3 @@ def fit(
             val_acc=val.accuracy, best_val_acc=state.best.val_acc, best_epoch=state.best.epoch,
             lr=lr, seconds=time.perf_counter() - started,
         )  # fmt: skip
-
-
-def _hold_weights(model: VGG6, diverged: Tensor) -> None:
-    """Zero all gradients where ``diverged`` (a bool on the device) is true.
-
-    A GPU learns of a non-finite loss without telling the host, which reads the flag once an epoch:
-    until then no non-finite gradient may reach a weight.
-    """
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            parameter.grad.masked_fill_(diverged, 0.0)

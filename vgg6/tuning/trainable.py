@@ -35,7 +35,7 @@ def train_trial(
     """
     runtime = Runtime(device=device, precision=precision, threads=threads)
     if device == "cuda":
-        _prepare_gpu(gpu_fraction)
+        prepare_gpu(gpu_fraction)
     run = RunFolder(run_uri)
     state, missed = resume_or_start(run, assignment, runtime)
     worker = {"node": socket.gethostname(), "pid": os.getpid()}
@@ -52,7 +52,7 @@ def train_trial(
         tune.report({"epoch": error.epoch, "best_val_acc": best, INFEASIBLE: str(error)})
 
 
-def _prepare_gpu(fraction: float) -> None:
+def prepare_gpu(fraction: float) -> None:
     """Keep this trial to its share of the memory, and drop what the last one on this actor left."""
     import torch
 
