@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Callable
 from datetime import datetime
@@ -14,7 +15,7 @@ import torch
 
 from vgg6.machine import cpu_model, usable_cpus
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).parent / "results")
 INSTRUCTIONS: dict[str, Callable[[], bool]] = {
     "avx2": torch.cpu._is_avx2_supported,
     "avx512": torch.cpu._is_avx512_supported,
@@ -39,6 +40,6 @@ def describe(**more: Any) -> dict[str, Any]:
 
 
 def write_result(name: str, result: dict[str, Any]) -> None:
-    """Keep a benchmark's samples in ``results/NAME.json``."""
+    """Keep a benchmark's samples in ``results/NAME.json``, or in ``$BENCHMARK_RESULTS``."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -20,7 +20,8 @@ from vgg6.runtime import Runtime, resident
 from vgg6.training import TrainState, fit
 
 STEPS = 3
-LR = {"sgd": 0.02, "nesterov": 0.02, "adagrad": 5e-3, "rmsprop": 1e-4}  # the others: 1e-3
+# Small enough that a step does not throw the loss far up: there any rounding grows without bound.
+LR = {"sgd": 1e-3, "nesterov": 1e-3, "adagrad": 5e-4, "rmsprop": 1e-5}  # the others: 1e-4
 
 
 def losses_of_plain_fp32(config: TrialConfig, data: TrialData) -> tuple[float, float]:
@@ -72,7 +73,7 @@ def test_steps_in_bf16_lose_as_much_as_plain_fp32_ones(
     few: TrialData, activation: str, optimizer: str
 ) -> None:
     config = TrialConfig(
-        activation=activation, optimizer=optimizer, lr=LR.get(optimizer, 1e-3), batch_size=16,
+        activation=activation, optimizer=optimizer, lr=LR.get(optimizer, 1e-4), batch_size=16,
         dropout=0.0, init="kaiming", epochs=1,
     )  # fmt: skip
     assert_same(config, few)
@@ -95,7 +96,7 @@ def test_every_batch_size_of_the_spaces_trains_as_plain_fp32(
 ) -> None:
     data = split(cifar10_source, limit_train=batch_size * 5 // 2)  # the last batch is a half
     config = TrialConfig(
-        activation="gelu", optimizer="sgd", lr=0.02, batch_size=batch_size, dropout=0.0,
+        activation="gelu", optimizer="sgd", lr=1e-3, batch_size=batch_size, dropout=0.0,
         init="kaiming", epochs=1,
     )  # fmt: skip
     assert_same(config, data)

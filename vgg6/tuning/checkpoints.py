@@ -22,6 +22,7 @@ from vgg6.runtime import Runtime
 from vgg6.training import TrainState
 from vgg6.tuning.run_folder import RunFolder, trial_folder
 
+CHECKPOINTS = "checkpoints"
 KEPT = 2  # the newest, and the one before, should the newest turn out to be damaged
 
 
@@ -74,8 +75,7 @@ def kept_weights(run: RunFolder, number: int) -> dict[str, Tensor] | None:
 
 def drop_states(run: RunFolder, number: int) -> None:
     """Remove all that was kept of a trial: its training is over."""
-    if run.exists(_folder(number)):
-        run.fs.delete_dir(run.file(_folder(number)))
+    run.delete_folder(_folder(number))
 
 
 def newest_first(run: RunFolder, number: int) -> list[str]:
@@ -85,7 +85,7 @@ def newest_first(run: RunFolder, number: int) -> list[str]:
 
 
 def _folder(number: int) -> str:
-    return f"checkpoints/{trial_folder(number)}"
+    return f"{CHECKPOINTS}/{trial_folder(number)}"
 
 
 @contextmanager

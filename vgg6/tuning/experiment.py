@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pyarrow import fs as pafs
 from ray import tune
 
 from search_spaces import Space
@@ -25,6 +24,7 @@ from vgg6.data import TrialData
 from vgg6.runtime import Runtime
 from vgg6.tuning import journal as j
 from vgg6.tuning.callbacks import JournalCallback, SearchInterrupted, StopRule
+from vgg6.tuning.checkpoints import CHECKPOINTS
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.resources import Allotment
 from vgg6.tuning.run_folder import SEARCH, RunFolder, trial_folder
@@ -108,7 +108,9 @@ def run_session(run: RunFolder, plan: Plan) -> Outcome:
             journal.close()
             problem = mirror.finish()
         for entry in journal.history.sessions:
-            _remove(run, entry["session"])
+            run.delete_folder(entry["session"])  # what Ray kept there is never read
+        if not run.names(CHECKPOINTS):
+            run.delete_folder(CHECKPOINTS)
         return Outcome(outcome, detail, problem)
 
 
@@ -231,9 +233,3 @@ def _signals_to(callback: JournalCallback) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _remove(run: RunFolder, folder: str) -> None:
-    """Remove what Ray kept for a session, which is never read."""
-    if run.fs.get_file_info(run.file(folder)).type == pafs.FileType.Directory:
-        run.fs.delete_dir(run.file(folder))

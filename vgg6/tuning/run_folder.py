@@ -86,6 +86,11 @@ class RunFolder:
         if self.exists(name):
             self.fs.delete_file(self.file(name))
 
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder with all that is in it, or nothing where there is none."""
+        if self.exists(name):
+            self.fs.delete_dir(self.file(name))
+
 
 def trial_folder(number: int) -> str:
     """The name of a trial's folder below a session's."""
