@@ -39,7 +39,7 @@ import ray
 
 from benchmarks.machine import describe, write_result
 from search_spaces import Parameter, Space
-from vgg6.calibration import thread_speeds
+from vgg6.calibration import MOST_CPUS, thread_speeds
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_source, split
 from vgg6.machine import usable_cpus
@@ -60,7 +60,7 @@ EPOCH_S, ROUNDS = 5.0, 5
 def images_for(seconds: float, threads: int) -> int:
     """Training images that make an epoch last so long, by this machine's measured speed."""
     speeds = thread_speeds(Runtime.resolve("cpu").precision)
-    each = speeds[str(threads)] * threads / min(usable_cpus(), 16)
+    each = speeds[str(threads)] * threads / min(usable_cpus(), MOST_CPUS)
     return max(100, round(each * seconds / 100) * 100)
 
 
@@ -77,6 +77,20 @@ def history_of(folder: str) -> j.History:
 
 def rows_of(history: j.History) -> list[dict[str, Any]]:
     return [row for trial in history.trials.values() for row in trial.rows.values()]
+
+
+def of_pairs(
+    claim: str, pairs: list[tuple[float, float]], ratios: list[float], bar: float, holds: bool
+) -> dict[str, Any]:
+    """A finding from two sides that took turns."""
+    return {
+        "claim": claim,
+        "value": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+        "bar": bar,
+        "holds": holds,
+        "samples": pairs,
+    }
 
 
 def ended(process: subprocess.Popen[bytes]) -> None:
@@ -102,14 +116,8 @@ def trial() -> dict[str, Any]:
         pairs.append((statistics.mean(outside[1:]), statistics.mean(inside)))
     ray.shutdown()
     ratios = [outside / inside for outside, inside in pairs]
-    return {
-        "claim": "speed of a trial in a search, of the same run outside",
-        "value": statistics.median(ratios),
-        "spread": [min(ratios), max(ratios)],
-        "bar": 0.95,
-        "holds": statistics.median(ratios) >= 0.95,
-        "samples": pairs,
-    }
+    claim = "speed of a trial in a search, of the same run outside"
+    return of_pairs(claim, pairs, ratios, 0.95, statistics.median(ratios) >= 0.95)
 
 
 def _searched(config: TrialConfig, data: TrialData, runtime: Runtime) -> list[float]:
@@ -117,14 +125,7 @@ def _searched(config: TrialConfig, data: TrialData, runtime: Runtime) -> list[fl
     point = {"activation": "relu", "seed": config.seed}
     only = Parameter(name="activation", choices=("relu",))
     space = Space(name="one", parameters=(only,), points=(point,), points_only=True)
-    settings = Settings(
-        name="s",
-        trials=1,
-        epochs=config.epochs,
-        searcher="grid",
-        wandb="disabled",
-        seed=config.seed,
-    )
+    settings = Settings(name="s", trials=1, epochs=config.epochs, searcher="grid")
     allotment = Allotment(float(runtime.threads), 0.0, runtime.threads, 1, "one")
     plan = Plan(settings, space, 1, data, runtime, allotment, "disabled")
     with tempfile.TemporaryDirectory() as folder:
@@ -197,14 +198,8 @@ def start() -> dict[str, Any]:
             process.communicate()
         pairs.append((alone, min(row["time"] - row["seconds"] for row in rows) - begun))
     ratios = [search_s / alone for alone, search_s in pairs]
-    return {
-        "claim": "start to first epoch, in times of importing and reading alone",
-        "value": statistics.median(ratios),
-        "spread": [min(ratios), max(ratios)],
-        "bar": 1.3,
-        "holds": statistics.median(ratios) <= 1.3,
-        "samples": pairs,
-    }
+    claim = "start to first epoch, in times of importing and reading alone"
+    return of_pairs(claim, pairs, ratios, 1.3, statistics.median(ratios) <= 1.3)
 
 
 def _rows_so_far(folder: str) -> list[dict[str, Any]]:
@@ -227,16 +222,10 @@ def wandb() -> dict[str, Any]:
                     )
                 )  # fmt: skip
                 walls.append(time.perf_counter() - began)
-        pairs.append(walls)
+        pairs.append((walls[0], walls[1]))
     ratios = [offline / disabled for disabled, offline in pairs]
-    return {
-        "claim": "wall time of 8 short trials with W&B offline, in times of without",
-        "value": statistics.median(ratios),
-        "spread": [min(ratios), max(ratios)],
-        "bar": 1.10,
-        "holds": statistics.median(ratios) <= 1.10,
-        "samples": pairs,
-    }
+    claim = "wall time of 8 short trials with W&B offline, in times of without"
+    return of_pairs(claim, pairs, ratios, 1.10, statistics.median(ratios) <= 1.10)
 
 
 def checkpoint() -> dict[str, Any]:
@@ -301,10 +290,10 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all")
     arguments = parser.parse_args()
     facts = describe()
-    for name in arguments.parts:
+    for name in PARTS if "all" in arguments.parts else arguments.parts:
         found = PARTS[name]()
         spread = " ({:.3f} to {:.3f})".format(*found["spread"]) if "spread" in found else ""
         verdict = "holds" if found["holds"] else "does NOT hold"

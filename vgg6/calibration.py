@@ -57,6 +57,12 @@ def best_threads(speeds: dict[str, float]) -> int:
     return min(int(n) for n, speed in speeds.items() if speed * MARGIN >= top)
 
 
+def in_words(speeds: dict[str, float]) -> str:
+    """What ``thread_speeds`` found, for people."""
+    found = ", ".join(f"{speed:.0f} with {n}" for n, speed in speeds.items())
+    return f"measured, images a second of all trials by threads of each: {found}"
+
+
 def _speed(precision: str, threads: int, runs: int) -> float:
     """Images a second of ``runs`` runs at once on ``threads`` threads each: the best of two steps
     after one to warm up."""

@@ -67,19 +67,24 @@ def _torch() -> Finding:
 def _cpu() -> Finding:
     import torch
 
-    from vgg6.calibration import best_threads, cache_file, precision_speeds, thread_speeds
+    from vgg6.calibration import (
+        best_threads,
+        cache_file,
+        in_words,
+        precision_speeds,
+        thread_speeds,
+    )
     from vgg6.machine import usable_cpus
     from vgg6.runtime import Runtime, native_bf16
 
     precision = Runtime.resolve("cpu").precision
     speeds = thread_speeds(precision)
     threads = best_threads(speeds)
-    measured = ", ".join(f"{int(n)}: {speed:.0f}" for n, speed in speeds.items())
     found = (
         f"{usable_cpus()} CPUs, {torch.backends.cpu.get_cpu_capability()},"
         f" {'AMX' if torch.cpu._is_amx_tile_supported() else 'no AMX'}; trials compute in"
-        f" {precision} on {threads} thread{'s' * (threads > 1)} each (images a second of all"
-        f" trials, by threads of each: {measured}; {cache_file()})"
+        f" {precision} on {threads} thread{'s' * (threads > 1)} each ({in_words(speeds)};"
+        f" kept in {cache_file()})"
     )
     if native_bf16():
         return Finding("cpu", OK, found)

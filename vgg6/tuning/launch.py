@@ -95,9 +95,9 @@ def decide(
 ) -> Plan:
     """Resources, runtime and the number of trials, from the resources of the nodes."""
     device = choose_device(settings, nodes)
-    precision = cluster_runtime(settings, device, 1).precision
-    allotment = allot(settings, nodes, device, lambda: thread_speeds(precision))
-    runtime = cluster_runtime(settings, device, allotment.threads)
+    runtime = cluster_runtime(settings, device)
+    allotment = allot(settings, nodes, device, lambda: thread_speeds(runtime.precision))
+    runtime = replace(runtime, threads=allotment.threads)
     trials = settings.trials
     if trials is None:
         limit = settings.time_budget or AUTO_SECONDS.get(data.name, AUTO_SECONDS_ELSE)
@@ -117,12 +117,13 @@ def choose_device(settings: Settings, nodes: list[dict[str, float]]) -> str:
     return "cuda" if wants and any(node.get("GPU") for node in nodes) else "cpu"
 
 
-def cluster_runtime(settings: Settings, device: str, threads: int) -> Runtime:
-    """One runtime for all trials. On GPUs the driver itself may have none to ask."""
+def cluster_runtime(settings: Settings, device: str) -> Runtime:
+    """One runtime for all trials, but for their threads. On GPUs the driver itself may have none
+    to ask."""
     if device == "cuda":
         precision = "bf16" if settings.precision == "auto" else settings.precision
-        return Runtime(device="cuda", precision=precision, threads=threads)
-    return Runtime.resolve("cpu", settings.precision, threads)
+        return Runtime(device="cuda", precision=precision, threads=1)
+    return Runtime.resolve("cpu", settings.precision, threads=1)
 
 
 def dry_run(settings: Settings, space: Space, data: TrialData) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vgg6.calibration import best_threads
+from vgg6.calibration import best_threads, in_words
 from vgg6.config import InputError
 from vgg6.tuning.settings import Settings
 
@@ -56,9 +56,7 @@ def allot(
     free = settings.cpus_per_trial is None and settings.max_concurrent is None
     if speeds and free and not gpus and max(n.get("CPU", 0) for n in nodes) > 1:
         found = speeds()
-        cpus = float(best_threads(found))
-        by_threads = ", ".join(f"{speed:.0f} with {n}" for n, speed in found.items())
-        measured = f" (measured, images a second of all trials by threads of each: {by_threads})"
+        cpus, measured = float(best_threads(found)), f" ({in_words(found)})"
     fits = sum(_fits(node, cpus, gpus) for node in nodes)
     if not fits:
         has = "; ".join(f"{n.get('CPU', 0):g} CPUs and {n.get('GPU', 0):g} GPUs" for n in nodes)

@@ -54,8 +54,6 @@ class TruthfulSearcher(Searcher):
         self._sampler, self._seed = searcher, seed
         done = journal.history.trials
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._asked: dict[int, optuna.Trial] = {}
-        self._reported: dict[int, int] = {}
         self._numbers: dict[str, int] = {}
         self._seen = {TrialConfig.from_mapping(r.config).fingerprint for r in done.values()}
         unfinished = (n for n in sorted(done) if done[n].state in (j.RUNNING, j.STOPPED))
@@ -124,7 +122,8 @@ class TruthfulSearcher(Searcher):
             direction="maximize", sampler=build_sampler(self._sampler, self._seed + len(records))
         )
         self._rng = np.random.default_rng([self._seed, len(records)])
-        self._asked, self._reported = {}, {}
+        self._asked: dict[int, optuna.Trial] = {}
+        self._reported: dict[int, int] = {}
         ended = [r for r in records.values() if r.number not in open_trials and r.ended is not None]
         kept = {r.number for r in worth_telling(ended, self._rng)} | open_trials
         for number in sorted(kept):

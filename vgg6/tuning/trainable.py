@@ -6,6 +6,7 @@ import os
 import socket
 from typing import Any
 
+import torch
 from ray import tune
 
 from vgg6.data import TrialData
@@ -54,7 +55,5 @@ def train_trial(
 
 def prepare_gpu(fraction: float) -> None:
     """Keep this trial to its share of the memory, and drop what the last one on this actor left."""
-    import torch
-
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min(1.0, fraction))
