@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +32,7 @@ def new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 def test_a_measurement_is_made_once_and_then_read_by_the_next_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(calibration, "UNDISTURBED", 0.0)  # whatever else this machine does
     threads = torch.get_num_threads()
     found = thread_speeds("bf16")
     assert set(found) == {str(2**i) for i in range(min(usable_cpus(), 16).bit_length())}
@@ -44,10 +47,25 @@ def test_a_measurement_is_made_once_and_then_read_by_the_next_process(
     )
 
 
+def test_a_measurement_on_a_busy_machine_is_not_kept_for_other_processes() -> None:
+    """Twice as many spinning neighbours as CPUs: this process gets a third of them."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    neighbours = [subprocess.Popen(spin) for _ in range(2 * usable_cpus())]
+    try:
+        found = thread_speeds("bf16")
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
+    assert not cache_file().exists()
+    assert thread_speeds("bf16") == found, "this process decides once"
+
+
 def test_a_broken_or_forbidden_cache_only_costs_another_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "_speed", lambda precision, threads, runs: 1.0)
+    monkeypatch.setattr(calibration, "UNDISTURBED", 0.0)
     cache_file().parent.mkdir()
     cache_file().write_text('{"half a li')
     assert precision_speeds() == {"bf16": 1.0, "fp32": 1.0}
