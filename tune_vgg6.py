@@ -30,6 +30,7 @@ from vgg6.tuning.flags import (
     Parser,
     add_run_argument,
     add_search_flags,
+    add_session_flags,
     add_train_flags,
     read_settings,
     whole,
@@ -87,15 +88,20 @@ def resume(args: argparse.Namespace) -> int:
 
     run = open_run(args.RUN, args.storage)
     facts = run.read_json(SEARCH)
-    changed = {"address": args.address, "wandb": args.wandb, "verbose": args.verbose}
-    asked = facts["settings"] | {"trials": facts["trials"], "data": facts["data"]["argument"]}
-    settings = Settings(**(asked | {k: v for k, v in changed.items() if v}))
+    settings = recorded_settings(facts, args)
     _, data = load_recorded(facts["data"])
     with joined(settings.address, settings.verbose) as where:
         from vgg6.tuning import launch
 
         outcome = launch.relaunch(where, run, settings, facts, data)
     return conclude(run, outcome, settings)
+
+
+def recorded_settings(facts: dict[str, Any], args: argparse.Namespace) -> Settings:
+    """What the search was asked for, but for where this session runs and what it shows."""
+    changed = {"address": args.address, "wandb": args.wandb, "verbose": args.verbose}
+    asked = facts["settings"] | {"trials": facts["trials"], "data": facts["data"]["argument"]}
+    return Settings(**(asked | {k: v for k, v in changed.items() if v}))
 
 
 def conclude(run: Any, outcome: Any, settings: Settings) -> int:
@@ -153,10 +159,42 @@ def best(args: argparse.Namespace) -> int:
 
     top = check_integer("--top", whole("--top", args.top), Range(1, 1_000_000))
     run = open_run(args.RUN, args.storage)
+    if args.confirm is not None:
+        seeds = check_integer("--confirm", whole("--confirm", args.confirm), Range(1, 100))
+        if problem := confirm(run, args, top, seeds):
+            return problem
     from analysis.selection import render, summary
 
     found = summary(run, top=top)
     print(json.dumps(found, indent=1) if args.json else render(found))
+    return 0
+
+
+def confirm(run: Any, args: argparse.Namespace, top: int, seeds: int) -> int:
+    """Train the best again over fresh seeds. Returns 0, or the exit status of an incomplete one."""
+    from vgg6.tuning.journal import read_history
+    from vgg6.tuning.run_folder import SEARCH
+
+    facts = run.read_json(SEARCH)
+    settings = recorded_settings(facts, args)
+    _, data = load_recorded(facts["data"])
+    with joined(settings.address, settings.verbose) as where:
+        from analysis import confirm as c
+        from analysis.selection import winner_of
+        from vgg6.tuning.experiment import INTERRUPTED
+        from vgg6.tuning.launch import plan_confirmation
+
+        history = read_history(run)
+        winner_of(run, history)  # or a word on why there is none
+        candidates, fresh = c.choose(history, top, seeds)
+        plan = plan_confirmation(where, settings, facts, data, len(candidates) * seeds)
+        command = "python tune_vgg6.py " + shlex.join(sys.argv[1:])
+        outcome, found = c.confirm(run, plan, candidates, fresh, command)
+    if outcome.wandb_problem:
+        say(outcome.wandb_problem)
+    if found is None:
+        say(f"{outcome.outcome}: {outcome.detail}. To go on: the same command again")
+        return INTERRUPTED_EXIT if outcome.outcome == INTERRUPTED else 1
     return 0
 
 
@@ -222,9 +260,7 @@ def build_parser() -> Parser:
     add_search_flags(p)
     p = add("resume", resume, "go on with a search where it stopped")
     add_run_argument(p)
-    p.add_argument("--address", help="as in search")
-    p.add_argument("--wandb", help="as in search")
-    p.add_argument("--verbose", action="store_true", help="let Ray's own messages through")
+    add_session_flags(p)
     p = add("status", status, "say how a search stands, running or not")
     add_run_argument(p)
     p.add_argument("--json", action="store_true", help="print one JSON document")
@@ -232,7 +268,9 @@ def build_parser() -> Parser:
     add_train_flags(p)
     p = add("best", best, "show a search's best configuration, its curve and the ranking")
     add_run_argument(p)
-    p.add_argument("--top", default="5", help="how many trials the ranking shows (default 5)")
+    p.add_argument("--top", default="5", help="how many trials are shown, or confirmed (default 5)")
+    p.add_argument("--confirm", metavar="S", help="train them again with S fresh seeds each")
+    add_session_flags(p)
     p.add_argument("--json", action="store_true", help="print one JSON document")
     p = add("export", export, "write the best configuration as a folder that stands alone")
     add_run_argument(p)

@@ -1,14 +1,16 @@
-"""The winner of a search by validation accuracy, its curve and the ranking."""
+"""The winner of a search, confirmed or not, its curve and the ranking, for people and programs."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from analysis.frontier import KINDS, best_of_each, pareto_front
 from analysis.package import train_command
 from vgg6.config import InputError, TrialConfig
 from vgg6.tuning.journal import (
@@ -18,7 +20,7 @@ from vgg6.tuning.journal import (
     TrialRecord,
     read_history,
 )
-from vgg6.tuning.run_folder import SEARCH, RunFolder
+from vgg6.tuning.run_folder import CONFIRMATION, SEARCH, RunFolder
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
@@ -40,8 +42,16 @@ def winner_of(run: RunFolder, history: History) -> TrialRecord:
     return ranked[0]
 
 
+def confirmation_of(run: RunFolder) -> dict[str, Any] | None:
+    """What ``best --confirm`` found, or None where nothing is confirmed yet."""
+    return run.read_json(CONFIRMATION) if run.exists(CONFIRMATION) else None
+
+
 def summary(run: RunFolder, top: int) -> dict[str, Any]:
     """The winner, its curve and the ``top`` of the ranking as plain JSON values.
+
+    The winner is the confirmed one where there is one, with the curve and the command of its median
+    run over the fresh seeds; else the first of the ranking.
 
     ``complete``: the search ended as it was asked to, or all its trials ended and only the
     driver died before it could say so.
@@ -50,10 +60,18 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
         InputError: no trial has a score, or the journal is damaged in its middle.
     """
     facts, history = run.read_json(SEARCH), read_history(run)
+    ranked, confirmed = history.ranking(), confirmation_of(run)
     winner = winner_of(run, history)
+    config, length = TrialConfig.from_mapping(winner.config), stop_after(winner)
+    curve = [row for _, row in sorted(winner.rows.items())]
+    if confirmed:
+        chosen = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
+        seed = confirmed["representative_seed"]
+        winner = history.trials[confirmed["winner"]]
+        config, length = replace(TrialConfig.from_mapping(chosen["config"]), seed=seed), None
+        curve = next(run["history"] for run in chosen["runs"] if run["seed"] == seed)
     ended = sum(t.state not in (RUNNING, STOPPED) for t in history.trials.values())
     outcome = history.sessions[-1].get("outcome") if history.sessions else None
-    config = TrialConfig.from_mapping(winner.config)
     return {
         "search": facts["name"],
         "data": facts["data"]["name"],
@@ -61,17 +79,18 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
         "trials_asked": facts["trials"],
         "trials_ended": ended,
         "trials": dict(Counter(t.state for t in history.trials.values())),
-        "trials_scored": len(history.ranking()),
+        "trials_scored": len(ranked),
         "epochs_run": len(history.arrivals),
         "winner": {
             **row_of(winner),
             "config": config.to_dict(),
-            "train_command": train_command(
-                config, facts["data"], facts["runtime"], stop_after(winner)
-            ),
-            "curve": [{k: row[k] for k in CURVE} for _, row in sorted(winner.rows.items())],
+            "train_command": train_command(config, facts["data"], facts["runtime"], length),
+            "curve": [{k: row[k] for k in CURVE} for row in curve],
         },
-        "ranking": [row_of(t) for t in history.ranking()[:top]],
+        "confirmation": confirmed,
+        "ranking": [row_of(t) for t in ranked[:top]],
+        "pareto": pareto_front(ranked),
+        **{f"best_by_{kind}": best_of_each(ranked, kind) for kind in KINDS},
     }
 
 
@@ -94,9 +113,9 @@ def stop_after(trial: TrialRecord) -> int | None:
 
 
 def render(found: dict[str, Any]) -> str:
-    """The summary for a person: what won, how good it looks, and how to run it again."""
+    """The summary for a person: what won, how good it is or looks, and how to run it again."""
     out = Console(file=StringIO(), width=100, highlight=False)
-    best = found["winner"]
+    best, confirmed = found["winner"], found["confirmation"]
     name = shown(found["data"])
     state = "" if found["complete"] else ", not complete"
     counts = ", ".join(f"{n} {state}" for state, n in sorted(found["trials"].items()))
@@ -105,12 +124,17 @@ def render(found: dict[str, Any]) -> str:
     out.print(
         f"  val_acc {best['best_val_acc']:.4f} at epoch {best['best_epoch']}: the best single"
         f" validation score of {found['trials_scored']}, and so optimistic"
+        if confirmed is None
+        else confirmed_line(confirmed)
     )
     settings = [f"{k} {v}" for k, v in best["config"].items() if v is not None]
     for start in range(0, len(settings), 5):
         out.print("  " + ", ".join(settings[start : start + 5]))
     scores = [row["val_acc"] for row in best["curve"]]
     out.print(f"  val_acc by epoch {sparkline(scores)} {scores[0]:.3f} to {scores[-1]:.3f}\n")
+    if confirmed:
+        out.print(_confirmed_table(confirmed))
+        out.print(f"{confirmed['why']}\n")
     table = Table("rank", "trial", "configuration", "val_acc", "epoch", "epochs", "ended", box=None)
     for place, row in enumerate(found["ranking"], start=1):
         table.add_row(
@@ -118,9 +142,54 @@ def render(found: dict[str, Any]) -> str:
             str(row["best_epoch"]), str(row["epochs_run"]), row["state"],
         )  # fmt: skip
     out.print(table)
+    for kind in KINDS:
+        each = (f"{row[kind]} {row['best_val_acc']:.4f}" for row in found[f"best_by_{kind}"])
+        out.print(f"\nBest by {kind}: {', '.join(each)}")
+    out.print("\nMost accurate for their training time and size (Pareto front):")
+    for row in found["pareto"]:
+        out.print(
+            f"  trial {row['trial']}, {row['label']}: val_acc {row['best_val_acc']:.4f},"
+            f" {row['seconds']:.0f} s, {row['parameters']:,} parameters"
+        )
     out.print("\nTo train it again:")
     out.file.write(f"  {best['train_command']}\n")  # never wrapped: it is there to be copied
     return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def confirmed_line(confirmed: dict[str, Any]) -> str:
+    """The winner's mean with its interval, its single score beside it, and the difference."""
+    row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
+    n = sum(run["val_acc"] is not None for run in row["runs"])
+    return (
+        f"  val_acc {row['mean']:.4f}{_interval(row)}: the mean of {n} fresh"
+        f" seed{'s' * (n > 1)}\n  in the search it scored {row['search_score']:.4f}: an optimism of"
+        f" {row['optimism']:+.4f}"
+    )
+
+
+def _interval(row: dict[str, Any]) -> str:
+    return "" if row["low"] is None else f" (95 % {row['low']:.4f} to {row['high']:.4f})"
+
+
+def _confirmed_table(confirmed: dict[str, Any]) -> Table:
+    table = Table(
+        "trial", "configuration", "search", "seeds", "mean", "95 % interval", "", box=None
+    )
+    for row in confirmed["candidates"]:
+        dropped, runs = row["eliminated_after"], len(row["runs"])
+        verdict = "behind"
+        if row["trial"] == confirmed["winner"]:
+            verdict = "winner"
+        elif dropped:
+            verdict = f"dropped after {dropped} seed{'s' * (dropped > 1)}"
+        elif row["tied"]:
+            verdict = "tied"
+        table.add_row(
+            str(row["trial"]), row["label"], f"{row['search_score']:.4f}", str(runs),
+            "-" if row["mean"] is None else f"{row['mean']:.4f}",
+            "-" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}", verdict,
+        )  # fmt: skip
+    return table
 
 
 def shown(data: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from vgg6.config import TrialConfig
@@ -58,6 +59,12 @@ class VGG6(nn.Module):
         # NCHW order, whatever the memory layout: weights mean the same on every device.
         x = self.dropout(self.activation(self.fc1(x.flatten(1))))
         return self.fc2(x)
+
+
+def count_parameters(config: TrialConfig) -> int:
+    """How many numbers the network of ``config`` learns."""
+    with torch.device("meta"):  # shapes only: nothing is drawn or stored
+        return sum(p.numel() for p in VGG6(config).parameters())
 
 
 def _norm(name: str, channels: int) -> nn.Module:

@@ -65,9 +65,14 @@ class JournalCallback(tune.Callback):
     """
 
     def __init__(
-        self, run: RunFolder, journal: j.Journal, stop: StopRule, progress: Progress
+        self,
+        run: RunFolder,
+        journal: j.Journal,
+        stop: StopRule,
+        progress: Progress,
+        keep: int = KEEP_WEIGHTS,
     ) -> None:
-        self.run, self.journal = run, journal
+        self.run, self.journal, self.keep = run, journal, keep
         self.stop, self.progress = stop, progress
         self.signal: int | None = None  # set by the signal handler, read between two steps
 
@@ -116,7 +121,7 @@ class JournalCallback(tune.Callback):
 
     def _end(self, record: j.TrialRecord, state: str, reason: str) -> None:
         self.journal.write("end", trial=record.number, state=state, reason=reason)
-        keep_best(self.run, self.journal.history, record)
+        keep_best(self.run, self.journal.history, record, self.keep)
         if state != j.STOPPED:  # a stopped trial can be resumed from its checkpoints
             self.stop.trial_ended(record)
             drop_states(self.run, record.number)
@@ -126,11 +131,13 @@ class JournalCallback(tune.Callback):
         return {}
 
 
-def keep_best(run: RunFolder, history: j.History, ended: j.TrialRecord) -> None:
+def keep_best(
+    run: RunFolder, history: j.History, ended: j.TrialRecord, keep: int = KEEP_WEIGHTS
+) -> None:
     """Keep the best weights of an ended trial if it is among the best few, and forget the rest."""
     running = sum(t.ended is None for t in history.trials.values())
-    ranked = history.ranking(KEEP_WEIGHTS + running)
-    best = [t.number for t in ranked if t.ended is not None][:KEEP_WEIGHTS]
+    ranked = history.ranking(keep + running)
+    best = [t.number for t in ranked if t.ended is not None][:keep]
     if ended.number not in best:
         return
     for name in run.names(WEIGHTS):

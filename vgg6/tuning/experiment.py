@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,7 +23,7 @@ from vgg6.config import InputError
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime
 from vgg6.tuning import journal as j
-from vgg6.tuning.callbacks import JournalCallback, SearchInterrupted, StopRule
+from vgg6.tuning.callbacks import KEEP_WEIGHTS, JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.checkpoints import CHECKPOINTS
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.resources import Allotment
@@ -52,7 +52,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a session needs, decided before the first trial starts."""
+    """All that a session needs, decided before the first trial starts.
+
+    ``keep_weights``: the weights of how many trials, the best ones, are kept.
+    """
 
     settings: Settings
     space: Space
@@ -61,6 +64,7 @@ class Plan:
     runtime: Runtime
     allotment: Allotment
     wandb_mode: str
+    keep_weights: int = KEEP_WEIGHTS
 
 
 def create_run(run: RunFolder, plan: Plan, *, data_facts: dict[str, Any], command: str) -> None:
@@ -82,40 +86,9 @@ def create_run(run: RunFolder, plan: Plan, *, data_facts: dict[str, Any], comman
     run.write_json(SEARCH, facts)
 
 
-def run_session(run: RunFolder, plan: Plan) -> Outcome:
-    """Run the search, or what is left of it, on the Ray that this process is connected to.
-
-    Raises:
-        InputError: another driver runs this search.
-    """
-    with _only_driver(run):
-        journal = j.Journal(run)
-        session = f"session_{len(journal.history.sessions) + 1}"
-        journal.write("session", session=session, pid=os.getpid(), host=platform.node())
-        local = Path(run.path) if run.local else journal.staged.parent
-        mirror = WandbMirror(
-            plan.wandb_mode,
-            journal=journal.staged,
-            folder=local,
-            project=plan.settings.wandb_project,
-            group=run.name,
-        )
-        outcome = "failed"
-        try:
-            outcome, detail = _fit(run, plan, journal, session)
-        finally:
-            journal.write("session_end", session=session, outcome=outcome)
-            journal.close()
-            problem = mirror.finish()
-        for entry in journal.history.sessions:
-            run.delete_folder(entry["session"])  # what Ray kept there is never read
-        if not run.names(CHECKPOINTS):
-            run.delete_folder(CHECKPOINTS)
-        return Outcome(outcome, detail, problem)
-
-
-def _fit(run: RunFolder, plan: Plan, journal: j.Journal, session: str) -> tuple[str, str]:
-    settings, history = plan.settings, journal.history
+def search_parts(plan: Plan, journal: j.Journal) -> tuple[Any, Any]:
+    """The plan's searcher and scheduler, which know all that the journal does."""
+    settings = plan.settings
     searcher = TruthfulSearcher(
         plan.space,
         searcher=settings.searcher,
@@ -131,11 +104,63 @@ def _fit(run: RunFolder, plan: Plan, journal: j.Journal, session: str) -> tuple[
         reduction=settings.reduction,
         seed=settings.seed,
     )
-    scheduler.replay(history.arrivals)
+    scheduler.replay(journal.history.arrivals)
+    return searcher, scheduler
+
+
+def run_session(
+    run: RunFolder,
+    plan: Plan,
+    parts: Callable[[Plan, j.Journal], tuple[Any, Any]] = search_parts,
+) -> Outcome:
+    """Run the search, or what is left of it, on the Ray that this process is connected to.
+
+    Args:
+        parts: makes the searcher and the scheduler. The searcher's ``exhausted`` says that it has
+            no trial left to ask for, whatever the plan's number.
+
+    Raises:
+        InputError: another driver runs this search.
+    """
+    with _only_driver(run):
+        journal = j.Journal(run)
+        session = f"session_{len(journal.history.sessions) + 1}"
+        journal.write("session", session=session, pid=os.getpid(), host=platform.node())
+        local = Path(run.path) if run.local else journal.staged.parent
+        mirror = WandbMirror(
+            plan.wandb_mode,
+            journal=journal.staged,
+            folder=local,
+            project=plan.settings.wandb_project,
+            group=plan.settings.name,
+        )
+        outcome = "failed"
+        try:
+            outcome, detail = _fit(run, plan, journal, session, parts)
+        finally:
+            journal.write("session_end", session=session, outcome=outcome)
+            journal.close()
+            problem = mirror.finish()
+        for entry in journal.history.sessions:
+            run.delete_folder(entry["session"])  # what Ray kept there is never read
+        if not run.names(CHECKPOINTS):
+            run.delete_folder(CHECKPOINTS)
+        return Outcome(outcome, detail, problem)
+
+
+def _fit(
+    run: RunFolder,
+    plan: Plan,
+    journal: j.Journal,
+    session: str,
+    parts: Callable[[Plan, j.Journal], tuple[Any, Any]],
+) -> tuple[str, str]:
+    settings, history = plan.settings, journal.history
+    searcher, scheduler = parts(plan, journal)
     stop = StopRule(history, settings.time_budget, settings.patience)
-    title = f"{run.name}: {plan.data.name}, {plan.allotment.why}"
+    title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     with Progress(title, plan.trials, history) as progress:
-        callback = JournalCallback(run, journal, stop, progress)
+        callback = JournalCallback(run, journal, stop, progress, plan.keep_weights)
         trainable = tune.with_parameters(
             train_trial,
             data=plan.data,

@@ -111,6 +111,13 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", default="runs", help="where names are looked up (runs)")
 
 
+def add_session_flags(parser: argparse.ArgumentParser) -> None:
+    """Where a session that goes on with a search runs, and what it shows."""
+    parser.add_argument("--address", help="as in search")
+    parser.add_argument("--wandb", help="as in search")
+    parser.add_argument("--verbose", action="store_true", help="let Ray's own messages through")
+
+
 def add_search_flags(parser: argparse.ArgumentParser) -> None:
     """All that ``search`` takes. Values stay text: they are checked where their rules are."""
     group = parser.add_argument_group("what is searched")

@@ -74,6 +74,22 @@ def relaunch(
     return run_session(run, replace(plan, runtime=Runtime(**facts["runtime"])))
 
 
+def plan_confirmation(
+    where: str, settings: Settings, facts: dict[str, Any], data: TrialData, runs: int
+) -> Plan:
+    """Plan ``runs`` full-length runs in the arithmetic of the search that ``facts`` tells of.
+
+    Raises:
+        InputError: no node can run one.
+    """
+    wanted = replace(
+        settings, name=f"{facts['name'][:90]}-confirm", trials=runs, searcher="random",
+        scheduler="none", time_budget=None, patience=None,
+    )  # fmt: skip
+    plan = make_plan(wanted, Space.from_dict(facts["space"]), data, where)
+    return replace(plan, runtime=Runtime(**facts["runtime"]), keep_weights=runs)
+
+
 def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> Plan:
     """Plan on the Ray that this process is connected to, and say it on standard error."""
     mode = settings.wandb or default_mode()

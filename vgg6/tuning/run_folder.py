@@ -19,6 +19,8 @@ from vgg6.machine import user_cache
 SEARCH, JOURNAL, BEST, TABLE, WEIGHTS = (
     "search.json", "journal.jsonl", "best.json", "results.csv", "weights",
 )  # fmt: skip
+# What a confirmation leaves: its own folder, and what came of it.
+CONFIRMED, CONFIRMATION = "confirmed", "confirmation.json"
 UPLOAD_EVERY_S = 10.0
 
 
