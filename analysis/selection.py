@@ -176,12 +176,12 @@ def _confirmed_table(confirmed: dict[str, Any]) -> Table:
         "trial", "configuration", "search", "seeds", "mean", "95 % interval", "", box=None
     )
     for row in confirmed["candidates"]:
-        dropped, runs = row["eliminated_after"], len(row["runs"])
+        runs = len(row["runs"])
         verdict = "behind"
         if row["trial"] == confirmed["winner"]:
             verdict = "winner"
-        elif dropped:
-            verdict = f"dropped after {dropped} seed{'s' * (dropped > 1)}"
+        elif row["eliminated_after"]:
+            verdict = "dropped"
         elif row["tied"]:
             verdict = "tied"
         table.add_row(
