@@ -4,18 +4,25 @@ VENV ?= .venv
 ARGS ?=
 RUN = $(VENV)/bin/python
 
-.PHONY: search test lint clean
+.PHONY: search test lint browser clean
 
 search: $(VENV)/.installed
 	@$(RUN) tune_vgg6.py search --data auto --trials auto $(ARGS)
 
-test: lint
+test: lint browser
 	$(RUN) -m pytest $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# The report's tests need a browser; where it cannot be installed they are skipped and say so.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+		echo "no Chromium: the report's browser tests will be skipped"
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
