@@ -25,6 +25,7 @@ from vgg6.runtime import Runtime
 from vgg6.tuning import journal as j
 from vgg6.tuning.callbacks import KEEP_WEIGHTS, JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.checkpoints import CHECKPOINTS
+from vgg6.tuning.guard import StallGuard, open_board
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.resources import Allotment
 from vgg6.tuning.run_folder import SEARCH, RunFolder, trial_folder
@@ -161,6 +162,7 @@ def _fit(
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     with Progress(title, plan.trials, history) as progress:
         callback = JournalCallback(run, journal, stop, progress, plan.keep_weights)
+        board = open_board()
         trainable = tune.with_parameters(
             train_trial,
             data=plan.data,
@@ -169,6 +171,7 @@ def _fit(
             threads=plan.runtime.threads,
             gpu_fraction=plan.allotment.gpus,
             run_uri=run.uri,
+            board=board,
         )
         tuner = tune.Tuner(
             tune.with_resources(trainable, plan.allotment.request()),
@@ -187,7 +190,7 @@ def _fit(
                 storage_path=run.path,
                 storage_filesystem=run.fs,
                 stop=stop,
-                callbacks=[callback],
+                callbacks=[callback, StallGuard(board)],
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 verbose=1 if settings.verbose else 0,
             ),

@@ -13,6 +13,7 @@ from vgg6.data import TrialData
 from vgg6.runtime import Runtime
 from vgg6.training import NonFiniteLoss, fit
 from vgg6.tuning.checkpoints import keep_state, resume_or_start
+from vgg6.tuning.guard import beating
 from vgg6.tuning.run_folder import RunFolder
 
 # Key of the report of a run whose loss diverged; its value is the reason.
@@ -28,16 +29,28 @@ def train_trial(
     threads: int,
     gpu_fraction: float,
     run_uri: str,
+    board: Any,
 ) -> None:
     """Train one assignment of the searcher: a trial's ``number`` and its ``config``.
 
     ``data`` arrives through Ray's object store: one copy a node, mapped by all of its trials.
     A diverged run ends with a report that says so, not with an exception: Ray would retry it.
+    ``board`` hears that this process lives.
     """
-    runtime = Runtime(device=device, precision=precision, threads=threads)
-    if device == "cuda":
+    with beating(board, assignment["number"]):
+        _train(assignment, data, Runtime(device=device, precision=precision, threads=threads),
+               gpu_fraction, RunFolder(run_uri))  # fmt: skip
+
+
+def _train(
+    assignment: dict[str, Any],
+    data: TrialData,
+    runtime: Runtime,
+    gpu_fraction: float,
+    run: RunFolder,
+) -> None:
+    if runtime.device == "cuda":
         prepare_gpu(gpu_fraction)
-    run = RunFolder(run_uri)
     state, missed = resume_or_start(run, assignment, runtime)
     worker = {"node": socket.gethostname(), "pid": os.getpid()}
     if missed:
