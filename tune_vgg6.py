@@ -6,6 +6,7 @@ Nothing heavy is imported before what the user typed has been checked.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import shlex
@@ -54,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED_EXIT
     except BrokenPipeError:
         sys.stderr.close()
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOENT):
+            raise
+        print(f"error: {error}", file=sys.stderr)
         return 1
 
 
@@ -111,16 +117,17 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     from vgg6.tuning.experiment import ALL_FAILED, COMPLETE, INTERRUPTED
     from vgg6.tuning.run_folder import BEST
 
+    here = f"{interpreter()} tune_vgg6.py"
+    name = run.name if settings.storage == "runs" else shlex.quote(run.uri)
+    if outcome.outcome not in (COMPLETE, ALL_FAILED):
+        say(f"incomplete: {outcome.detail}. To go on: {here} resume {name}")
     write_table(run)
     if outcome.wandb_problem:
         say(outcome.wandb_problem)
     if outcome.outcome == ALL_FAILED:
         say(f"error: {outcome.detail}")
         return 1
-    here = f"{interpreter()} tune_vgg6.py"
-    name = run.name if settings.storage == "runs" else shlex.quote(run.uri)
     if outcome.outcome != COMPLETE:
-        say(f"incomplete: {outcome.detail}. To go on: {here} resume {name}")
         return INTERRUPTED_EXIT if outcome.outcome == INTERRUPTED else 1
     found = summary(run, top=5)
     run.write_json(BEST, found)

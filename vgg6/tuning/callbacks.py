@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from vgg6.tuning.run_folder import WEIGHTS, RunFolder, weights_file
 from vgg6.tuning.trainable import INFEASIBLE
 
 KEEP_WEIGHTS = 5
+# As Python, pyarrow and safetensors say that a file could not be written.
+STORAGE_FAULT = re.compile(
+    "errno (28|30|122)|no space left|read-only file system|quota exceeded", re.IGNORECASE
+)
 
 
 class SearchInterrupted(BaseException):
@@ -111,7 +116,10 @@ class JournalCallback(tune.Callback):
         # The driver's own copy: that in the storage comes later.
         file = Path(trial.error_file) if trial.error_file else None
         lines = file.read_text().strip().splitlines() if file and file.exists() else []
-        self._end(record, j.FAILED, lines[-1] if lines else "the worker died")
+        reason = lines[-1] if lines else "the worker died"
+        if STORAGE_FAULT.search(reason):  # no fault of the trial: it can be resumed
+            raise j.StorageLost(f"{self.run.path} cannot be written by a worker: {reason}")
+        self._end(record, j.FAILED, reason)
 
     def end_running(self) -> None:
         """End the trials that the search was stopped under, keeping what they had reached."""
@@ -121,7 +129,10 @@ class JournalCallback(tune.Callback):
 
     def _end(self, record: j.TrialRecord, state: str, reason: str) -> None:
         self.journal.write("end", trial=record.number, state=state, reason=reason)
-        keep_best(self.run, self.journal.history, record, self.keep)
+        try:
+            keep_best(self.run, self.journal.history, record, self.keep)
+        except OSError as error:
+            raise j.StorageLost(f"{self.run.path} cannot be written: {error}") from error
         if state != j.STOPPED:  # a stopped trial can be resumed from its checkpoints
             self.stop.trial_ended(record)
             drop_states(self.run, record.number)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -139,8 +139,9 @@ def run_session(
         try:
             outcome, detail = _fit(run, plan, journal, session, parts)
         finally:
-            journal.write("session_end", session=session, outcome=outcome)
-            journal.close()
+            with suppress(j.StorageLost, OSError):  # it has been said already
+                journal.write("session_end", session=session, outcome=outcome)
+                journal.close()
             problem = mirror.finish()
         for entry in journal.history.sessions:
             run.delete_folder(entry["session"])  # what Ray kept there is never read
@@ -201,6 +202,8 @@ def _fit(
         except SearchInterrupted:
             name = signal.Signals(callback.signal or signal.SIGINT).name
             return INTERRUPTED, f"{name} received"
+        except j.StorageLost as lost:
+            return INCOMPLETE, str(lost)
     if stop.reason:
         callback.end_running()
     return _judge(history, plan.trials, stop.reason, searcher.exhausted)

@@ -26,6 +26,13 @@ METRICS = (
 )  # fmt: skip
 
 
+class StorageLost(BaseException):
+    """The run folder cannot be written: it is full, read-only or gone. The message names it.
+
+    Not an Exception: Ray would take it for a fault of a trial or of the searcher.
+    """
+
+
 @dataclass
 class TrialRecord:
     """What the journal knows of one trial. ``rows``: metrics by epoch, each epoch once."""
@@ -127,8 +134,16 @@ class Journal:
         return self._lines.staged
 
     def write(self, event: str, **facts: Any) -> None:
+        """Add an event.
+
+        Raises:
+            StorageLost: it could not be written, and is not in the history either.
+        """
         entry = {"event": event, "time": time.time(), **facts}
-        self._lines.append(json.dumps(entry))
+        try:
+            self._lines.append(json.dumps(entry))
+        except OSError as error:
+            raise StorageLost(f"{self._lines.where} cannot be written: {error}") from error
         self.history.add(entry)
 
     def close(self) -> None:

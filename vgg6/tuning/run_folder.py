@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -112,7 +113,8 @@ class Appender:
     """
 
     def __init__(self, run: RunFolder, name: str) -> None:
-        self.run, self.name = run, name
+        self.run, self.where = run, run.file(name)
+        self.name = name
         staged = Path(run.file(name))
         if not run.local:
             staged = (
@@ -127,7 +129,11 @@ class Appender:
 
     def append(self, line: str) -> None:
         """Add one line in one system call, so that a signal cannot tear it."""
-        os.write(self.fd, line.encode() + b"\n")
+        if not os.fstat(self.fd).st_nlink:  # writing to it would succeed, and be lost
+            raise FileNotFoundError(errno.ENOENT, "it was deleted", str(self.staged))
+        content = line.encode() + b"\n"
+        if os.write(self.fd, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.staged))
         if not self.run.local and time.monotonic() - self.uploaded_at > UPLOAD_EVERY_S:
             self._upload()
 
