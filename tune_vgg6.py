@@ -217,6 +217,17 @@ def export(args: argparse.Namespace) -> int:
     return 0
 
 
+def convert(args: argparse.Namespace) -> int:
+    from vgg6.tuning.run_folder import open_run
+
+    run = open_run(args.RUN, args.storage)
+    from analysis.convert import convert as write
+
+    target, command = write(run, args.to, args.out)
+    print(f"written to {target}; to look at it:\n  {command}")
+    return 0
+
+
 def train(args: argparse.Namespace) -> int:
     given = {k: getattr(args, k) for k in FIELD_NAMES if getattr(args, k) is not None}
     config = TrialConfig(**{k: parse_value(k, v) for k, v in given.items()})
@@ -282,6 +293,10 @@ def build_parser() -> Parser:
     p = add("export", export, "write the best configuration as a folder that stands alone")
     add_run_argument(p)
     p.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    p = add("convert", convert, "write a search as TensorBoard or optuna-dashboard reads it")
+    add_run_argument(p)
+    p.add_argument("--to", required=True, help="tensorboard, optuna")
+    p.add_argument("--out", metavar="DIR", help="where to; default: below the run folder")
     p = add("doctor", doctor, "check what this machine has for a search, and say what to do")
     p.add_argument("--storage", default="runs", help="where searches would be kept")
     return parser

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.trial import FixedTrial, TrialState, create_trial
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from search_spaces import Space
@@ -19,6 +19,12 @@ from vgg6.tuning.trainable import INFEASIBLE
 
 # Positive in Optuna's terms means that a constraint is violated.
 _DIVERGED = ("diverged", 1.0)
+TOLD_AS = {
+    j.COMPLETED: TrialState.COMPLETE,
+    j.PRUNED: TrialState.PRUNED,
+    j.INFEASIBLE: TrialState.PRUNED,
+    j.FAILED: TrialState.FAIL,
+}
 _RETRIES = 32
 # A suggestion of TPE costs time in proportion to the trials that it looks at. When they are
 # TOLD_MOST the study is made anew of the best and of a sample of the others, TOLD_KEPT together.
@@ -172,38 +178,38 @@ class TruthfulSearcher(Searcher):
 
     def _take_in(self, record: j.TrialRecord, is_open: bool) -> None:
         """Put a journaled trial into the study as it ended, or as one that goes on."""
-        curve = {epoch: row["best_val_acc"] for epoch, row in sorted(record.rows.items())}
         if is_open:
             self.study.enqueue_trial(record.params)
             trial = self.study.ask()
             self.space.suggest(trial)
             self._asked[record.number] = trial
-            for epoch, score in curve.items():
-                self._report(record.number, epoch, score)
+            for epoch, row in sorted(record.rows.items()):
+                self._report(record.number, epoch, row["best_val_acc"])
             return
-        told = {
-            j.COMPLETED: TrialState.COMPLETE,
-            j.PRUNED: TrialState.PRUNED,
-            j.INFEASIBLE: TrialState.PRUNED,
-            j.FAILED: TrialState.FAIL,
-        }[record.state]
-        fixed = FixedTrial(record.params)
-        self.space.suggest(fixed)
-        frozen = create_trial(
-            state=told,
-            params=fixed.params,
-            distributions=fixed.distributions,
-            intermediate_values=curve,
-            # As study.tell does: a pruned trial's value is its last intermediate one.
-            value=None if told == TrialState.FAIL else next(reversed(curve.values()), None),
-        )
-        if record.state == j.INFEASIBLE:
-            frozen.set_constraint(*_DIVERGED)
-        self.study.add_trial(frozen)
+        self.study.add_trial(told_trial(record, self.space, TOLD_AS[record.state]))
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles a searcher for a restore of its own, which this tool never uses."""
         return {}
+
+
+def told_trial(record: j.TrialRecord, space: Space, state: TrialState) -> FrozenTrial:
+    """A journaled trial as Optuna knows it when it has been told ``state``, with its curve."""
+    curve = {epoch: row["best_val_acc"] for epoch, row in sorted(record.rows.items())}
+    fixed = FixedTrial(record.params)
+    space.suggest(fixed)
+    has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
+    frozen = create_trial(
+        state=state,
+        params=fixed.params,
+        distributions=fixed.distributions,
+        intermediate_values=curve,
+        # As study.tell does: a pruned trial's value is its last intermediate one.
+        value=next(reversed(curve.values()), None) if has_value else None,
+    )
+    if record.state == j.INFEASIBLE:
+        frozen.set_constraint(*_DIVERGED)
+    return frozen
 
 
 def worth_telling(ended: list[j.TrialRecord], rng: np.random.Generator) -> list[j.TrialRecord]:
