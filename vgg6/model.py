@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from vgg6.config import TrialConfig
@@ -78,3 +79,9 @@ def _initialise(model: nn.Module, config: TrialConfig) -> None:
                 nn.init.xavier_normal_(module.weight)
             assert module.bias is not None
             nn.init.zeros_(module.bias)
+
+
+def parameter_count(config: TrialConfig) -> int:
+    """How many numbers training moves."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in VGG6(config).parameters())
