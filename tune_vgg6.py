@@ -134,12 +134,16 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     print(render(found))
     print(f"{outcome.detail}. Results: {run.uri}")
     if run.local:
-        from analysis.export import PACKED, export_best
+        from analysis.export import export_best
+        from analysis.package import PACKED
 
         packed = Path(run.path) / PACKED
-        tested = export_best(run, packed)["test"]
-        print(f"  packed in     {packed} (test accuracy {tested['accuracy']:.4f})")
-    print(f"  best again    {here} best {name}\n  export        {here} export {name} --out DIR")
+        export_best(run, packed, look_at_test=False)
+        print(f"  packed in     {packed}")
+    print(f"  best again    {here} best {name}")
+    print(f"  confirm       {here} best {name} --confirm 3")
+    print("                trains the best over 3 fresh seeds, then scores the test images, once")
+    print(f"  export        {here} export {name} --out DIR")
     return 0
 
 
@@ -202,6 +206,12 @@ def confirm(run: Any, args: argparse.Namespace, top: int, seeds: int) -> int:
     if found is None:
         say(f"{outcome.outcome}: {outcome.detail}. To go on: the same command again")
         return INTERRUPTED_EXIT if outcome.outcome == INTERRUPTED else 1
+    from analysis.export import export_best, look_at_winner
+    from analysis.package import PACKED
+
+    look_at_winner(run)
+    if run.local:
+        export_best(run, Path(run.path) / PACKED)
     return 0
 
 
@@ -213,7 +223,7 @@ def export(args: argparse.Namespace) -> int:
 
     found = export_best(run, Path(args.out))
     print(json.dumps(found, indent=1))
-    say(f"exported to {args.out}: see README.md there for the command that re-runs it")
+    say(f"exported to {args.out}; this trains it again and compares: verify {args.out}")
     return 0
 
 
@@ -226,6 +236,20 @@ def convert(args: argparse.Namespace) -> int:
     target, command = write(run, args.to, args.out)
     print(f"written to {target}; to look at it:\n  {command}")
     return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    from analysis.checksums import SUMS
+
+    folder = Path(args.DIR)
+    if not (folder / SUMS).is_file():
+        raise InputError("DIR", args.DIR, f"is no package: it has no {SUMS}")
+    from analysis.verify import NOT_REPRODUCED, render
+    from analysis.verify import verify as compare
+
+    found = compare(folder, quick=args.quick, data=args.data)
+    print(json.dumps(found, indent=1) if args.json else render(found))
+    return int(found["verdict"] == NOT_REPRODUCED)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -297,6 +321,11 @@ def build_parser() -> Parser:
     add_run_argument(p)
     p.add_argument("--to", required=True, help="tensorboard, optuna")
     p.add_argument("--out", metavar="DIR", help="where to; default: below the run folder")
+    p = add("verify", verify, "train a package again from its folder alone, and compare")
+    p.add_argument("DIR", help="a package, as export and train write it")
+    p.add_argument("--quick", action="store_true", help="score the packed weights only")
+    p.add_argument("--data", help="where its images are, if not where they were")
+    p.add_argument("--json", action="store_true", help="print one JSON document")
     p = add("doctor", doctor, "check what this machine has for a search, and say what to do")
     p.add_argument("--storage", default="runs", help="where searches would be kept")
     return parser

@@ -20,7 +20,13 @@ from vgg6.config import InputError, TrialConfig
 from vgg6.model import count_parameters
 from vgg6.tuning import journal as j
 from vgg6.tuning.experiment import Outcome, Plan, run_session
-from vgg6.tuning.run_folder import CONFIRMATION, CONFIRMED, RunFolder, weights_file
+from vgg6.tuning.run_folder import (
+    CONFIRMATION,
+    CONFIRMED,
+    RunFolder,
+    confirmed_file,
+    weights_file,
+)
 from vgg6.tuning.scheduler import Full
 
 WHERE = ("time", "node", "pid")  # of a row: no part of the result
@@ -219,13 +225,7 @@ def keep_representative(run: RunFolder, inner: RunFolder, found: dict[str, Any])
     """Keep the weights of the winner's median run under the name that exports look for."""
     key = (found["winner"], found["representative_seed"])
     number = next(r.number for r in j.read_history(inner).trials.values() if run_key(r) == key)
-    run.write(representative_file(found), inner.read(weights_file(number)))
-
-
-def representative_file(found: dict[str, Any]) -> str:
-    """The name below the run folder of the winner's kept weights."""
-    seed = found["representative_seed"]
-    return f"{CONFIRMED}/trial_{found['winner']:05d}_seed_{seed}.safetensors"
+    run.write(confirmed_file(*key), inner.read(weights_file(number)))
 
 
 def _candidate(

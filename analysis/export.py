@@ -1,115 +1,160 @@
-"""Export: the winner of a search as a package, scored once on the test images."""
+"""Export: the answer of a search as a package that stands alone."""
 
 from __future__ import annotations
 
-import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from analysis.package import (
-    check_out,
-    copy_package,
-    read_package,
-    train_command,
-    write_package,
-)
-from analysis.selection import shown, stop_after, winner_of
-from vgg6.checkpoint import DamagedCheckpoint, load_weights
+from analysis.package import check_out, train_command, write_package
+from analysis.scoring import recorded_runtime, score
+from analysis.selection import confirmation_of, shown, stop_after, winner_of
+from analysis.test_set import look, looks_in_words, recorded
+from analysis.weights import run_weights
+from analysis.wilson import wilson
 from vgg6.config import InputError, TrialConfig
-from vgg6.data import LabelledImages, load_recorded
-from vgg6.evaluation import Evaluation, evaluate
-from vgg6.model import VGG6
-from vgg6.runtime import ResidentData, Runtime, resident
-from vgg6.tuning.journal import read_history
-from vgg6.tuning.run_folder import SEARCH, RunFolder, weights_file
+from vgg6.data import image_facts, load_recorded
+from vgg6.tuning.journal import History, read_history
+from vgg6.tuning.run_folder import SEARCH, RunFolder, confirmed_file, weights_file
 
 WHERE = ("time", "node", "pid")  # of a row: where and when it was made, no part of the result
-PACKED = "best"  # where a finished search keeps its winner's package
+CONFIRMED_FACTS = ("mean", "sd", "low", "high", "search_score", "optimism", "tied")
+UNCONFIRMED = (
+    "val_acc is the highest of selected_from scores and so optimistic; `best RUN --confirm 3` says"
+    " what the configuration scores over fresh seeds"
+)
+CONFIRMED = (
+    "confirmed.mean is what to expect of this configuration on the validation images; val_acc is"
+    " this package's own run, the one in the middle"
+)
 
 
-def export_best(run: RunFolder, out: Path) -> dict[str, Any]:
-    """Pack the winner of a search; score it on the test images, once, now that it is chosen.
+@dataclass(frozen=True)
+class Chosen:
+    """The run that is packed. ``weights``: its file below the run folder; ``rows``: its epochs;
+    ``confirmed``: what the confirmation says of its configuration, if there was one."""
 
-    A finished search has packed its winner already: that package is copied, and the test images
-    are not looked at again. Returns the package's metrics and, as ``out``, its folder.
+    what: str
+    config: TrialConfig
+    weights: str
+    rows: list[dict[str, Any]]
+    stop_after: int | None
+    confirmed: dict[str, Any] | None
+
+
+def export_best(run: RunFolder, out: Path, *, look_at_test: bool = True) -> dict[str, Any]:
+    """Pack the confirmed winner of a search, or the first of its ranking where none is confirmed.
+
+    Its weights are scored on the test images once, ever: see ``analysis.test_set``. Without
+    ``look_at_test`` they are not scored, and a score is given only if there is one already.
+    Returns the package's metrics and, as ``out``, its folder.
 
     Raises:
         InputError: there is no winner, its weights or its data are not there, ``out`` is taken.
     """
     check_out(out)
     facts, history = run.read_json(SEARCH), read_history(run)
-    winner = winner_of(run, history)
-    config = TrialConfig.from_mapping(winner.config)
-    packed = Path(run.path) / PACKED
-    if run.local and packed.is_dir() and packed.resolve() != out.resolve():
-        package = read_package(packed)
-        if package.config == config and package.metrics["val_acc"] == winner.best_val_acc:
-            copy_package(packed, out)
-            return package.metrics | {"out": str(out)}
-    command = train_command(config, facts["data"], facts["runtime"], stop_after(winner))
-    weights = _weights_of(run, weights_file(winner.number), command)
+    chosen = choose(run, history)
+    weights = _weights_of(run, chosen, facts)
     source, data = load_recorded(facts["data"])
-    runtime = Runtime(**facts["runtime"])
-    if runtime.device == "cuda" and not torch.cuda.is_available():
-        runtime = Runtime.resolve("cpu")
-    runtime.apply()  # another number of threads sums in another order
-    parts = resident(data, runtime.device)
-    model = VGG6(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.load_state_dict(weights)
-    again = evaluate(model, parts.val_images, parts.val_labels, parts.normalize, runtime)
-    tested = score(model, source.test, parts, runtime)
-    rows = [row for _, row in sorted(winner.rows.items())]
+    again = score(
+        chosen.config, weights, data.val, data, recorded_runtime(facts["runtime"])
+    ).accuracy
+    last = chosen.rows[-1]
+    val_acc = max(row["val_acc"] for row in chosen.rows)
     metrics = {
         "data": data.name,
-        "val_acc": winner.best_val_acc,
-        "best_epoch": rows[-1]["best_epoch"],
-        "epochs_run": winner.epoch,
-        "final": {k: rows[-1][k] for k in ("train_loss", "train_acc", "val_loss", "val_acc")},
-        "test": {"accuracy": tested.accuracy, "loss": tested.loss, "images": len(source.test)},
+        "packed": chosen.what,
+        "val_acc": val_acc,
+        "val_acc_interval": wilson(val_acc, len(data.val)),
+        "best_epoch": last["best_epoch"],
+        "epochs_run": len(chosen.rows),
+        "final": {k: last[k] for k in ("train_loss", "train_acc", "val_loss", "val_acc")},
+        "confirmed": chosen.confirmed,
         "selected_from": len(history.ranking()),
-        "note": "val_acc is the highest of selected_from scores and so optimistic; the test images"
-        " had no part in the choice",
+        "note": CONFIRMED if chosen.confirmed else UNCONFIRMED,
     }
-    if again.accuracy != winner.best_val_acc:
-        metrics["val_acc_again"] = again.accuracy
+    if again != val_acc:
+        metrics["val_acc_again"] = again
         metrics["warning"] = (
-            f"these weights score {again.accuracy} on the validation images here, and scored"
-            f" {winner.best_val_acc} in the search: another machine or thread count rounds"
-            " differently"
+            f"these weights score {again} on the validation images here, and scored {val_acc} in"
+            " the search: another machine or thread count rounds differently"
         )
+    tested = recorded(run, chosen.weights)
+    if look_at_test and tested is None:
+        tested = look(run, chosen.weights, chosen.what)
+    if tested is not None:
+        metrics["test"] = tested | {"note": looks_in_words(tested["looks"])}
+    kind = "the confirmed winner" if chosen.confirmed else "the best, unconfirmed,"
     write_package(
         out,
-        config=config,
+        config=chosen.config,
         runtime=facts["runtime"],
-        data=facts["data"],
+        data=facts["data"] | image_facts(source),
         weights=weights,
-        history=[{k: v for k, v in row.items() if k not in WHERE} for row in rows],
+        history=chosen.rows,
         metrics=metrics,
-        stop_after=stop_after(winner),
-        title=f"{config.label}, the best of the search {facts['name']} on {shown(data.name)}",
+        stop_after=chosen.stop_after,
+        title=f"{chosen.config.label}, {kind} of the search {facts['name']} on {shown(data.name)}",
+        versions=facts["versions"],
     )
     return metrics | {"out": str(out)}
 
 
-def score(model: VGG6, images: LabelledImages, parts: ResidentData, runtime: Runtime) -> Evaluation:
-    """Evaluate on images that are not resident, such as the test images."""
-    # A copy: the decoded cache is a read-only memory map, and torch wants to own what it reads.
-    x = torch.from_numpy(np.array(images.images)).to(runtime.device)
-    y = torch.from_numpy(images.labels).to(runtime.device)
-    return evaluate(model, x, y, parts.normalize, runtime)
+def look_at_winner(run: RunFolder) -> dict[str, Any]:
+    """Score the winner on the test images, unless these weights were scored before: see ``look``."""
+    chosen = choose(run, read_history(run))
+    return look(run, chosen.weights, chosen.what)
 
 
-def _weights_of(run: RunFolder, name: str, command: str) -> dict[str, Tensor]:
-    if not run.exists(name):
-        raise InputError("RUN", run.file(name), f"is not there; this makes it again: {command}")
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "weights.safetensors"
-        file.write_bytes(run.read(name))
-        try:
-            return load_weights(file)
-        except DamagedCheckpoint as error:
-            raise InputError("RUN", run.file(name), f"is damaged: {error}") from None
+def choose(run: RunFolder, history: History) -> Chosen:
+    """The representative run of the confirmed winner; else the first of the ranking, as it ran."""
+    if found := confirmation_of(run):
+        return _confirmed(found)
+    winner = winner_of(run, history)
+    rows = [row for _, row in sorted(winner.rows.items())]
+    return Chosen(
+        what=f"trial {winner.number}",
+        config=TrialConfig.from_mapping(winner.config),
+        weights=weights_file(winner.number),
+        rows=[{k: v for k, v in row.items() if k not in WHERE} for row in rows],
+        stop_after=stop_after(winner),
+        confirmed=None,
+    )
+
+
+def _confirmed(found: dict[str, Any]) -> Chosen:
+    trial, seed = found["winner"], found["representative_seed"]
+    candidate = next(c for c in found["candidates"] if c["trial"] == trial)
+    finished = [r for r in candidate["runs"] if r["state"] == "completed"]
+    packed = next(r for r in finished if r["seed"] == seed)
+    config = replace(TrialConfig.from_mapping(candidate["config"]), seed=seed)
+    epochs = len(packed["history"])
+    about = {
+        "seeds": [r["seed"] for r in finished],
+        "val_accs": [r["val_acc"] for r in finished],
+        "level": found["level"],
+        "tied_with": [t for t in found["ties"] if t != trial],
+        "why": found["why"],
+    }
+    return Chosen(
+        what=f"trial {trial} seed {seed}",
+        config=config,
+        weights=confirmed_file(trial, seed),
+        rows=packed["history"],
+        stop_after=epochs if epochs < config.epochs else None,
+        confirmed={k: candidate[k] for k in CONFIRMED_FACTS} | about,
+    )
+
+
+def _weights_of(run: RunFolder, chosen: Chosen, facts: dict[str, Any]) -> dict[str, Any]:
+    if not run.exists(chosen.weights):
+        command = train_command(chosen.config, facts["data"], facts["runtime"], chosen.stop_after)
+        rule = f"is not there; this makes it again: {command}"
+        raise InputError("RUN", run.file(chosen.weights), rule)
+    config, weights = run_weights(run, chosen.weights)
+    if config != chosen.config:
+        raise InputError(
+            "RUN", run.file(chosen.weights), f"is of {config.label}, not {chosen.what}"
+        )
+    return weights

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,12 +17,20 @@ import pandas as pd
 import yaml
 from torch import Tensor
 
+from analysis.checksums import SUMS, write_sums
+from analysis.environment import environment
+from analysis.model_card import model_card
+from analysis.onnx_file import onnx_bytes
+from analysis.snippet import snippet
+from analysis.weights import read_weights
 from vgg6.checkpoint import save_weights
 from vgg6.config import InputError, TrialConfig
 
-CONFIG, WEIGHTS, HISTORY, METRICS, README = PACKAGE = (
-    "config.yaml", "weights.safetensors", "history.csv", "metrics.json", "README.md",
+CONFIG, WEIGHTS, HISTORY, METRICS, ENVIRONMENT, ONNX, SNIPPET, README = PACKAGE = (
+    "config.yaml", "weights.safetensors", "history.csv", "metrics.json", "environment.json",
+    "model.onnx", "load_model.py", "README.md",
 )  # fmt: skip
+PACKED = "best"  # where a finished search keeps its winner's package
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Package:
     stop_after: int | None
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
+    environment: dict[str, Any]
 
 
 def train_command(
@@ -61,8 +69,11 @@ def check_out(out: Path) -> None:
     if not out.is_dir():
         raise InputError("--out", str(out), "is a file: a package is a folder")
     held = {p.name for p in out.iterdir()}
-    if held and not {CONFIG, WEIGHTS, METRICS} <= held:
-        raise InputError("--out", str(out), "holds other things, which would be replaced")
+    # Python leaves its cache beside a load_model.py that was imported.
+    others = held - {*PACKAGE, SUMS, "__pycache__"}
+    if others or (held and not {CONFIG, WEIGHTS, METRICS} <= held):
+        named = min(others or held)
+        raise InputError("--out", str(out), f"holds other things, which would be lost: {named}")
 
 
 def write_package(
@@ -76,8 +87,13 @@ def write_package(
     metrics: dict[str, Any],
     stop_after: int | None,
     title: str,
+    versions: dict[str, str] | None = None,
 ) -> None:
     """Write a package into ``out``, whole or not at all.
+
+    Args:
+        data: what ``data_facts`` recorded.
+        versions: of the packages that the search began with, where the run is one of a search.
 
     Raises:
         InputError: ``out`` holds other things.
@@ -89,15 +105,15 @@ def write_package(
         (folder / CONFIG).write_text(yaml.safe_dump(sections, sort_keys=False))
         save_weights(folder / WEIGHTS, weights, config)
         pd.DataFrame(history).to_csv(folder / HISTORY, index=False)
+        made_with = environment(runtime, versions)
         (folder / METRICS).write_text(json.dumps(metrics, indent=1) + "\n")
+        (folder / ENVIRONMENT).write_text(json.dumps(made_with, indent=1) + "\n")
+        (folder / ONNX).write_bytes(onnx_bytes(config, weights, data))
+        (folder / SNIPPET).write_text(snippet(config, data))
         command = train_command(config, data, runtime, stop_after)
-        (folder / README).write_text(_readme(title, config, data, runtime, metrics, command))
-
-
-def copy_package(source: Path, out: Path) -> None:
-    """Copy a package, whole or not at all; InputError where ``out`` holds other things."""
-    with _whole(out) as folder:
-        shutil.copytree(source, folder, dirs_exist_ok=True)
+        card = model_card(title, config, data, metrics, made_with, stop_after, command)
+        (folder / README).write_text(card)
+        write_sums(folder)
 
 
 @contextmanager
@@ -129,8 +145,28 @@ def read_package(folder: Path) -> Package:
         config = TrialConfig.from_mapping(sections["config"])
         stored = (sections["runtime"], sections["data"], sections["stop_after"])
     metrics = _read(folder / METRICS, json.loads)
-    history = _read(folder / HISTORY, lambda text: pd.read_csv(StringIO(text)).to_dict("records"))
-    return Package(config, *stored, metrics, [{str(k): v for k, v in r.items()} for r in history])
+    history = _read(folder / HISTORY, _rows)
+    return Package(config, *stored, metrics, history, _read(folder / ENVIRONMENT, json.loads))
+
+
+def package_weights(folder: Path, config: TrialConfig) -> dict[str, Tensor]:
+    """The weights of a package.
+
+    Raises:
+        InputError: they are damaged, or not those of ``config``; names the file.
+    """
+    file = folder / WEIGHTS
+    named, weights = read_weights(file)
+    if named != config:
+        rule = f"are the weights of {named.label} ({named.fingerprint}), not of {CONFIG}"
+        raise InputError("DIR", str(file), rule)
+    return weights
+
+
+def _rows(text: str) -> list[dict[str, Any]]:
+    # pandas rounds the last bit of some floats unless it is told to read them exactly.
+    table = pd.read_csv(StringIO(text), float_precision="round_trip")
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def _read(file: Path, parse: Callable[[str], Any]) -> Any:
@@ -146,55 +182,3 @@ def _named(file: Path) -> Iterator[None]:
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         text = str(error) if isinstance(error, InputError) else repr(error)
         raise InputError("DIR", str(file), f"cannot be read: {text}") from None
-
-
-def _readme(
-    title: str,
-    config: TrialConfig,
-    data: dict[str, Any],
-    runtime: dict[str, Any],
-    metrics: dict[str, Any],
-    command: str,
-) -> str:
-    lines = [
-        f"# {title}",
-        "",
-        f"VGG6 trained on {data['train_images']:,} images of {data['name']}"
-        f" ({data['fingerprint']}), {data['val_images']:,} more for validation.",
-        "",
-        f"- best validation accuracy {metrics['val_acc']:.4f} at epoch {metrics['best_epoch']}"
-        f" of {metrics['epochs_run']}"
-        + (
-            f": the highest of {metrics['selected_from']}, and so optimistic"
-            if "selected_from" in metrics
-            else ""
-        ),
-    ]
-    if test := metrics.get("test"):
-        lines.append(f"- test accuracy {test['accuracy']:.4f} on {test['images']:,} images")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"This runs it again ({runtime['device']}, {runtime['precision']},"
-            f" {runtime['threads']} threads; the same machine gives the same bits):",
-            "",
-            "```",
-            command,
-            "```",
-            "",
-            "And this loads the weights:",
-            "",
-            "```python",
-            "from pathlib import Path",
-            "from analysis.package import read_package",
-            "from vgg6.checkpoint import load_weights",
-            "from vgg6.model import VGG6",
-            "",
-            'here = Path(".")',
-            "model = VGG6(read_package(here).config)",
-            'model.load_state_dict(load_weights(here / "weights.safetensors"))',
-            "```",
-            "",
-        ]
-    )

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from analysis.frontier import KINDS, best_of_each, pareto_front
 from analysis.package import train_command
+from analysis.test_set import looks_in_words, recorded
 from vgg6.config import InputError, TrialConfig
 from vgg6.tuning.journal import (
     RUNNING,
@@ -20,7 +21,7 @@ from vgg6.tuning.journal import (
     TrialRecord,
     read_history,
 )
-from vgg6.tuning.run_folder import CONFIRMATION, SEARCH, RunFolder
+from vgg6.tuning.run_folder import CONFIRMATION, SEARCH, RunFolder, confirmed_file
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
@@ -88,6 +89,7 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
             "curve": [{k: row[k] for k in CURVE} for row in curve],
         },
         "confirmation": confirmed,
+        "test": recorded(run, confirmed_file(winner.number, config.seed)) if confirmed else None,
         "ranking": [row_of(t) for t in ranked[:top]],
         "pareto": pareto_front(ranked),
         **{f"best_by_{kind}": best_of_each(ranked, kind) for kind in KINDS},
@@ -135,6 +137,11 @@ def render(found: dict[str, Any]) -> str:
     if confirmed:
         out.print(_confirmed_table(confirmed))
         out.print(f"{confirmed['why']}\n")
+    if tested := found["test"]:
+        out.print(
+            f"Test accuracy of the run in the middle: {tested['accuracy']:.4f}{_interval(tested)}"
+            f" on {tested['images']:,} images;\n{looks_in_words(tested['looks'])}\n"
+        )
     table = Table("rank", "trial", "configuration", "val_acc", "epoch", "epochs", "ended", box=None)
     for place, row in enumerate(found["ranking"], start=1):
         table.add_row(

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.package import check_out, write_package
+from analysis.wilson import wilson
 from vgg6.config import Range, TrialConfig, check_integer
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime
@@ -55,7 +56,11 @@ def train_and_save(
     except NonFiniteLoss as error:
         print(f"error: {error}; nothing was saved", file=sys.stderr)
         return 1
-    best = {"val_acc": state.best.val_acc, "best_epoch": state.best.epoch}
+    best = {
+        "val_acc": state.best.val_acc,
+        "val_acc_interval": wilson(state.best.val_acc, len(data.val)),
+        "best_epoch": state.best.epoch,
+    }
     write_package(
         out,
         config=config,

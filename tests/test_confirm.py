@@ -31,7 +31,7 @@ from vgg6.training import TrainState, fit
 from vgg6.tuning import cluster
 from vgg6.tuning import journal as j
 from vgg6.tuning.launch import plan_confirmation
-from vgg6.tuning.run_folder import CONFIRMED, JOURNAL, SEARCH, RunFolder
+from vgg6.tuning.run_folder import CONFIRMED, JOURNAL, SEARCH, RunFolder, confirmed_file
 from vgg6.tuning.settings import Settings
 
 IMAGES = 5000
@@ -259,7 +259,8 @@ def test_the_kept_weights_are_those_of_the_winners_median_run(
     run = next(r for r in row["runs"] if r["seed"] == found["representative_seed"])
     RUNTIME.apply()
     model = VGG6(TrialConfig.from_mapping(row["config"]))
-    model.load_state_dict(load_weights(Path(search.file(c.representative_file(found)))))
+    file = confirmed_file(found["winner"], found["representative_seed"])
+    model.load_state_dict(load_weights(Path(search.file(file))))
     parts = resident(data, "cpu")
     scored = evaluate(model, parts.val_images, parts.val_labels, parts.normalize, RUNTIME)
     assert scored.accuracy == run["val_acc"]

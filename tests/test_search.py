@@ -441,9 +441,12 @@ def test_the_exported_train_command_gives_the_exported_numbers(tmp_path: Path) -
 
     best, _ = said(command("best", "s", "--json", cwd=tmp_path), 0)
     winner = json.loads(best)["winner"]
+    assert not (tmp_path / "runs" / "s" / "test_looks.jsonl").exists(), "a search never looks"
     said(command("export", "s", "--out", "packed", cwd=tmp_path), 0)
-    for file in (tmp_path / "runs" / "s" / "best").iterdir():
-        assert (tmp_path / "packed" / file.name).read_bytes() == file.read_bytes()
+    packed = tmp_path / "runs" / "s" / "best"
+    for name in ("config.yaml", "weights.safetensors", "history.csv", "model.onnx"):
+        assert (tmp_path / "packed" / name).read_bytes() == (packed / name).read_bytes()
+    assert "test" not in json.loads((packed / "metrics.json").read_text()), "export looked, once"
     exported = json.loads((tmp_path / "packed" / "metrics.json").read_text())
     assert exported["val_acc"] == winner["best_val_acc"]
     assert winner["train_command"] in (tmp_path / "packed" / "README.md").read_text()

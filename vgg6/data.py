@@ -194,6 +194,16 @@ def data_facts(
         "val_images": len(data.val),
         "split_seed": split_seed,
         "limit_train": limit_train,
+        **image_facts(source),
+    }
+
+
+def image_facts(source: Source) -> dict[str, Any]:
+    """What whoever classifies an image needs: the normalisation and the names of the classes."""
+    return {
+        "mean": list(source.mean),
+        "std": list(source.std),
+        "classes": list(source.classes),
     }
 
 

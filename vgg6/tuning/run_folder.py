@@ -105,6 +105,11 @@ def weights_file(number: int) -> str:
     return f"{WEIGHTS}/{trial_folder(number)}.safetensors"
 
 
+def confirmed_file(number: int, seed: int) -> str:
+    """The name of the weights of a confirmed trial's run with ``seed`` below the run folder."""
+    return f"{CONFIRMED}/{trial_folder(number)}_seed_{seed}.safetensors"
+
+
 class Appender:
     """Appends lines to one file of a run folder.
 

@@ -1,0 +1,61 @@
+"""SHA256SUMS: what every file of a package was when it was written, as ``sha256sum`` writes it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+
+from vgg6.config import InputError
+
+SUMS = "SHA256SUMS"
+HEX = set("0123456789abcdef")
+
+
+def write_sums(folder: Path) -> None:
+    """Write the checksums of all files in ``folder``; ``sha256sum -c SHA256SUMS`` reads them."""
+    names = sorted(p.name for p in folder.iterdir() if p.name != SUMS)
+    lines = [f"{_digest(folder / name)}  {name}\n" for name in names]
+    (folder / SUMS).write_text("".join(lines), encoding="ascii")
+
+
+def check_sums(folder: Path, names: Collection[str]) -> None:
+    """Check that the files ``names``, no fewer and no others, are as they were written.
+
+    Raises:
+        InputError: one is missing, altered, not listed, or listed and no part of a package; names
+            it.
+    """
+    if not folder.is_dir():
+        raise InputError("DIR", str(folder), "is no folder")
+    listed = _read_sums(folder / SUMS)
+    for name in sorted(listed.keys() - set(names)):
+        raise InputError("DIR", str(folder / SUMS), f"lists {name!r}, which no package has")
+    for name in names:
+        file = folder / name
+        if not file.is_file():
+            raise InputError("DIR", str(file), "is missing from the package")
+        if name not in listed:
+            raise InputError("DIR", str(folder / SUMS), f"does not list {name}")
+        if _digest(file) != listed[name]:
+            raise InputError("DIR", str(file), f"has been altered: its checksum is not {SUMS}'s")
+
+
+def _read_sums(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        raise InputError("DIR", str(file.parent), f"is no package: it has no {SUMS}")
+    sums: dict[str, str] = {}
+    # Bytes, and no other line ends than the one written: whatever was altered must show.
+    *lines, rest = file.read_bytes().split(b"\n")
+    for line in [*lines, rest] if rest else lines:
+        text = line.decode("ascii", errors="backslashreplace")
+        digest, gap, name = text[:64], text[64:66], text[66:]
+        if rest == line or gap != "  " or name in ("", *sums) or set(digest) - HEX:
+            raise InputError("DIR", str(file), f"is damaged: {text!r} is no checksum of a file")
+        sums[name] = digest
+    return sums
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

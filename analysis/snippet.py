@@ -1,0 +1,115 @@
+"""load_model.py of a package: the network in plain PyTorch, written out for one configuration."""
+
+from __future__ import annotations
+
+from string import Template
+from typing import Any
+
+import torch
+
+from vgg6.augment import Normalizer
+from vgg6.config import TrialConfig
+from vgg6.model import ACTIVATIONS, HIDDEN, LAYOUT
+
+NORM_CODE = {
+    "none": "nn.Identity()",
+    "batch": "nn.BatchNorm2d(channels)",
+    "group": "nn.GroupNorm(32, channels)",
+}
+TEMPLATE = Template('''\
+"""$label: the network and its weights, with nothing but torch and safetensors.
+
+    import load_model                         # this file, beside weights.safetensors
+    names = load_model.classify(images)       # images: uint8 RGB tensor (N, 3, 32, 32)
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+CLASSES = $classes
+# A pixel p of 0 to 255 becomes p * SCALE + SHIFT, which is (p / 255 - mean) / std.
+SCALE = torch.tensor($scale).view(1, 3, 1, 1)
+SHIFT = torch.tensor($shift).view(1, 3, 1, 1)
+# Input channels, output channels, whether a 2x2 max pooling follows.
+LAYOUT = $layout
+
+
+def norm(channels):
+    return $norm
+
+
+class VGG6(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o, _ in LAYOUT)
+        self.norms = nn.ModuleList(norm(o) for _, o, _ in LAYOUT)
+        self.activation = nn.$activation()
+        self.pool = nn.MaxPool2d(2)
+        self.fc1 = nn.Linear(256 * 4 * 4, $hidden)
+        self.dropout = nn.Dropout($dropout)
+        self.fc2 = nn.Linear($hidden, len(CLASSES))
+
+    def forward(self, images):
+        """Logits, float32 (N, $count), of uint8 RGB images (N, 3, 32, 32)."""
+        if images.dtype != torch.uint8 or images.shape[1:] != (3, 32, 32):
+            raise ValueError("images must be uint8 RGB of shape (N, 3, 32, 32)")
+        images = images.contiguous(memory_format=torch.channels_last)
+        x = torch.addcmul(SHIFT.to(images.device), images.float(), SCALE.to(images.device))
+        for conv, norm, (_, _, pooled) in zip(self.convs, self.norms, LAYOUT):
+            x = norm(conv(x))
+$block
+        x = self.dropout(self.activation(self.fc1(x.flatten(1))))
+        return self.fc2(x)
+
+
+def load(file=Path(__file__).resolve().parent / "weights.safetensors"):
+    """The trained network, ready to classify."""
+    model = VGG6()
+    model.load_state_dict(load_file(file))
+    return model.to(memory_format=torch.channels_last).eval()
+
+
+@torch.inference_mode()
+def classify(images, model=None):
+    """The class name of each of uint8 RGB images (N, 3, 32, 32)."""
+    logits = (model or load())(images)
+    return [CLASSES[i] for i in logits.argmax(1).tolist()]
+
+
+if __name__ == "__main__":
+    print("put your images here; four grey ones are taken for:")
+    print(classify(torch.full((4, 3, 32, 32), 128, dtype=torch.uint8)))
+''')
+# A function that never decreases may follow the pooling: the same result, on a quarter of values.
+POOL_FIRST = """\
+            x = self.activation(self.pool(x) if pooled else x)"""
+POOL_LAST = """\
+            x = self.activation(x)
+            x = self.pool(x) if pooled else x"""
+
+
+def snippet(config: TrialConfig, data: dict[str, Any]) -> str:
+    """The text of ``load_model.py``: its logits in fp32 are VGG6's to the last bit.
+
+    Args:
+        data: what ``data_facts`` recorded; mean, std and classes are written into the file.
+    """
+    normalize = Normalizer(data["mean"], data["std"], torch.device("cpu"))
+    activation, monotone = ACTIVATIONS[config.activation]
+    return TEMPLATE.substitute(
+        label=config.label,
+        classes=repr(tuple(data["classes"])),
+        count=len(data["classes"]),
+        # A float32 as the float64 that it is: torch.tensor() then gives the same float32 again.
+        scale=repr(normalize.scale.flatten().tolist()),
+        shift=repr(normalize.shift.flatten().tolist()),
+        layout=repr(LAYOUT),
+        norm=NORM_CODE[config.norm],
+        activation=type(activation()).__name__,
+        hidden=HIDDEN,
+        dropout=repr(config.dropout),
+        block=POOL_FIRST if monotone else POOL_LAST,
+    )
