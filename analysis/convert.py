@@ -62,8 +62,8 @@ def to_optuna(run: RunFolder, out: Path) -> None:
     for number, trial in sorted(history.trials.items()):
         frozen = told_trial(trial, space, shown_as[trial.state])
         frozen.datetime_start = datetime.fromtimestamp(trial.created)
-        ended = trial.ended and datetime.fromtimestamp(trial.ended)
-        frozen.datetime_complete = ended if frozen.state.is_finished() else None
+        if trial.ended is not None:
+            frozen.datetime_complete = datetime.fromtimestamp(trial.ended)
         frozen.user_attrs = {
             "trial": number,
             "label": TrialConfig.from_mapping(trial.config).label,

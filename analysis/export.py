@@ -102,7 +102,7 @@ def export_best(run: RunFolder, out: Path, *, look_at_test: bool = True) -> dict
 
 
 def look_at_winner(run: RunFolder) -> dict[str, Any]:
-    """Score the winner on the test images, unless these weights were scored before: see ``look``."""
+    """Score the winner on the test images, if these weights were not before: see ``look``."""
     chosen = choose(run, read_history(run))
     return look(run, chosen.weights, chosen.what)
 

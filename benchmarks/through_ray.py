@@ -182,7 +182,10 @@ READ = (
 
 STOCK = """
 import sys
+import ray
 from ray import tune
+
+ray.init(address="local")
 
 def trial(config):
     import torch
