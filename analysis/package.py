@@ -164,9 +164,8 @@ def package_weights(folder: Path, config: TrialConfig) -> dict[str, Tensor]:
 
 
 def _rows(text: str) -> list[dict[str, Any]]:
-    # pandas rounds the last bit of some floats unless it is told to read them exactly.
-    table = pd.read_csv(StringIO(text), float_precision="round_trip")
-    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    rows = pd.read_csv(StringIO(text)).to_dict("records")
+    return [{str(k): v for k, v in row.items()} for row in rows]
 
 
 def _read(file: Path, parse: Callable[[str], Any]) -> Any:

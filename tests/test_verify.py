@@ -251,7 +251,7 @@ def test_every_digit_of_the_history_is_read_back(package: Path) -> None:
     draw = random.Random(0)
     rows = read_package(package).history
     history = [row | {"train_loss": draw.random() * 10.0 ** draw.randint(-9, 3)} for row in rows]
-    history *= 300  # the usual parser of pandas gets the last bit of some of them wrong
+    history = [row | {"val_loss": draw.random() / 3} for row in history * 300]
     rewrite(package, history=history)
     assert read_package(package).history == history
 
@@ -717,7 +717,7 @@ def test_the_environment_names_versions_arithmetic_and_machine(packed: Path) -> 
     found = read_package(packed).environment
     assert (found["device"], found["threads"]) == ("cpu", 1)
     assert found["precision"] == RUNTIME.precision
-    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["torch"] == torch.__version__.split("+")[0]
     assert {"python", "ray", "optuna", "numpy"} <= set(found["versions"])
     assert found["cpu"] and found["os"]
     assert yaml.safe_load((packed / "config.yaml").read_text())["runtime"] == RUNTIME.to_dict()
