@@ -227,6 +227,43 @@ def export(args: argparse.Namespace) -> int:
     return 0
 
 
+def table(args: argparse.Namespace) -> int:
+    run = open_either(args)
+    from analysis.ray_results import ray_table
+    from analysis.results import load_table, load_trials, save_table
+    from vgg6.tuning.run_folder import SEARCH
+
+    if run.exists(SEARCH):
+        found = load_trials(run) if args.trials else load_table(run)
+    else:
+        found = ray_table(run)
+    if args.out:
+        save_table(found, Path(args.out))
+        say(f"{len(found)} rows written to {args.out}")
+    else:
+        print(found.to_csv(index=False), end="")
+    return 0
+
+
+def insights(args: argparse.Namespace) -> int:
+    run = open_either(args)
+    from analysis.insights import insights as find
+    from analysis.insights import render
+
+    found = find(run, args.metric, args.mode)
+    print(json.dumps(found, indent=1) if args.json else render(found))
+    return 0
+
+
+def open_either(args: argparse.Namespace) -> Any:
+    """A search of this tool, or a folder of stock Ray Tune's."""
+    from analysis.ray_results import is_ray_experiment
+    from vgg6.tuning.run_folder import RunFolder, open_run
+
+    folder = RunFolder(args.RUN)
+    return folder if is_ray_experiment(folder) else open_run(args.RUN, args.storage)
+
+
 def convert(args: argparse.Namespace) -> int:
     from vgg6.tuning.run_folder import open_run
 
@@ -317,6 +354,15 @@ def build_parser() -> Parser:
     p = add("export", export, "write the best configuration as a folder that stands alone")
     add_run_argument(p)
     p.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    p = add("table", table, "a search's results, or stock Ray Tune's, as CSV or parquet")
+    add_run_argument(p)
+    p.add_argument("--out", metavar="FILE", help=".csv or .parquet; default: CSV to the output")
+    p.add_argument("--trials", action="store_true", help="one row a trial, not a (trial, epoch)")
+    p = add("insights", insights, "what mattered in a search, and what early stopping saved")
+    add_run_argument(p)
+    p.add_argument("--metric", help="of a stock Ray Tune experiment, where it is not the usual one")
+    p.add_argument("--mode", help="max or min, with --metric")
+    p.add_argument("--json", action="store_true", help="print one JSON document")
     p = add("convert", convert, "write a search as TensorBoard or optuna-dashboard reads it")
     add_run_argument(p)
     p.add_argument("--to", required=True, help="tensorboard, optuna")

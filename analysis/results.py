@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vgg6.config import FIELD_NAMES, TrialConfig
+from vgg6.config import FIELD_NAMES, TrialConfig, check_choice
+from vgg6.files import write_atomic
 from vgg6.tuning.journal import TrialRecord, read_history
 from vgg6.tuning.run_folder import SEARCH, TABLE, RunFolder
 
@@ -78,9 +81,27 @@ def load_trials(run: RunFolder) -> pd.DataFrame:
 
 
 def write_table(run: RunFolder) -> None:
-    """Write ``results.csv`` and ``trials.csv`` into the run folder."""
-    run.write(TABLE, load_table(run).to_csv(index=False).encode())
-    run.write(TRIALS_TABLE, load_trials(run).to_csv(index=False).encode())
+    """Write ``results`` and ``trials`` into the run folder, each as CSV and as parquet."""
+    for name, table in ((TABLE, load_table(run)), (TRIALS_TABLE, load_trials(run))):
+        run.write(name, table.to_csv(index=False).encode())
+        run.write(str(Path(name).with_suffix(".parquet")), _parquet(table))
+
+
+def save_table(table: pd.DataFrame, file: Path) -> None:
+    """Write a table to a file whose name ends in ``.csv`` or ``.parquet``.
+
+    Raises:
+        InputError: it ends in something else.
+    """
+    check_choice("--out", file.suffix, (".csv", ".parquet"))
+    content = _parquet(table) if file.suffix == ".parquet" else table.to_csv(index=False).encode()
+    write_atomic(file, content)
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
 
 
 def _facts(trial: TrialRecord, data: str) -> dict[str, Any]:
