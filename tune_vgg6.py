@@ -227,6 +227,31 @@ def export(args: argparse.Namespace) -> int:
     return 0
 
 
+def report(args: argparse.Namespace) -> int:
+    from vgg6.tuning.run_folder import open_run
+
+    run = open_run(args.RUN, args.storage)
+    port = check_integer("--port", whole("--port", args.port), Range(0, 65535))
+    if args.watch:
+        from analysis.watch import serve
+
+        server = serve(run, port)
+        print(f"http://127.0.0.1:{server.server_port}/", flush=True)
+        say("serving the report to this machine; Ctrl-C ends it")
+        server.serve_forever()
+    from analysis.report import gather, write_pictures, write_report
+
+    found = gather(run)
+    out = Path(args.out or (Path(run.path) / "report.html" if run.local else "report.html"))
+    write_report(found, out)
+    print(f"report: {out}")
+    if args.png:
+        if not write_pictures(found, Path(args.png)):
+            say("no PNG files: they need Chrome or Chromium (or BROWSER_PATH); summary.md is there")
+        print(f"summary: {Path(args.png) / 'summary.md'}")
+    return 0
+
+
 def table(args: argparse.Namespace) -> int:
     run = open_either(args)
     from analysis.ray_results import ray_table
@@ -354,6 +379,12 @@ def build_parser() -> Parser:
     p = add("export", export, "write the best configuration as a folder that stands alone")
     add_run_argument(p)
     p.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    p = add("report", report, "write a search's report: one HTML file, and PNG files if asked")
+    add_run_argument(p)
+    p.add_argument("--out", metavar="FILE.html", help="default: RUN/report.html")
+    p.add_argument("--png", metavar="DIR", help="write the figures and a summary.md there too")
+    p.add_argument("--watch", action="store_true", help="serve it here while the search runs")
+    p.add_argument("--port", default="8421", help="of --watch (8421; 0 takes a free one)")
     p = add("table", table, "a search's results, or stock Ray Tune's, as CSV or parquet")
     add_run_argument(p)
     p.add_argument("--out", metavar="FILE", help=".csv or .parquet; default: CSV to the output")

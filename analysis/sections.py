@@ -1,0 +1,332 @@
+"""The words and tables of a report, as HTML and as Markdown. Every text of a run is escaped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from analysis.frontier import KINDS
+from analysis.test_set import looks_in_words
+from analysis.wilson import wilson
+
+if TYPE_CHECKING:
+    from analysis.report import Found
+
+TITLES = {
+    "parallel": "All hyperparameters of every trial, coloured by validation accuracy",
+    "progress": "Validation accuracy against the time of creation, with the best so far",
+    "curves": "Losses and accuracies by epoch",
+    "by_activation": "Validation accuracy by epoch, for each activation",
+    "by_optimizer": "Validation accuracy by epoch, for each optimizer",
+    "importance": "Importance of the hyperparameters",
+    "interaction": "Mean validation accuracy by optimizer and learning rate",
+    "effect_activation": "Effect of the activation, from matched pairs",
+    "effect_optimizer": "Effect of the optimizer, from matched pairs",
+    "rungs": "Trials that arrived at each rung, and that went on",
+    "cluster": "Which worker ran which trial when, and how many ran at once",
+    "pareto": "Accuracy against training time",
+    "confirmation": "The candidates over fresh seeds",
+    "confusion": "Confusion matrix on the validation images",
+}
+Part = tuple[str, str, str]
+
+
+def of(found: Found) -> list[Part]:
+    """The sections of the page: id, title and HTML."""
+    return [
+        ("result", "Result", _result(found)),
+        ("space", "The search", _space(found)),
+        ("curves-all", "Learning curves", _curves(found)),
+        ("mattered", "What mattered", _mattered(found)),
+        ("stopping", "Early stopping", _stopping(found)),
+        ("use", "Use of the cluster", _figure(found, "cluster") or _none("no epoch has ended yet")),
+        ("wrong", "What it gets wrong", _wrong(found)),
+        ("commands", "Commands", _commands(found)),
+    ]
+
+
+def subtitle(found: Found) -> str:
+    """When, how many, how it stands."""
+    states = found.trials.state.value_counts().to_dict()
+    counts = ", ".join(f"{n} {state}" for state, n in sorted(states.items())) or "no trial yet"
+    made = time.strftime("%d %B %Y %H:%M")
+    return f"{found.facts['trials']} trials asked for: {counts}. Written {made}."
+
+
+def _result(found: Found) -> str:
+    best = found.best
+    if best is None:
+        reasons = [t.reason for t in found.history.trials.values() if t.reason]
+        why = f" The first reason given: {escape(reasons[0])}" if reasons else ""
+        return _none(f"no trial has a validation score yet.{why}")
+    tiles = [(_short(best["winner"]["label"]), f"trial {best['winner']['trial']}, the winner")]
+    confirmed, images = best["confirmation"], found.facts["data"]["val_images"]
+    if confirmed:
+        row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
+        tiles.append((f"{row['mean']:.4f}", _over_seeds(row)))
+        tiles.append((f"{row['search_score']:.4f}", f"in the search: {row['optimism']:+.4f}"))
+    else:
+        score = best["winner"]["best_val_acc"]
+        known = wilson(score, images)
+        tiles.append((f"{score:.4f}", "best single validation score, and so optimistic"))
+        tiles.append(
+            (f"{known['low']:.3f} to {known['high']:.3f}",
+             f"95 % of chance in {images:,} validation images alone")
+        )  # fmt: skip
+    if test := best["test"]:
+        tiles.append((f"{test['accuracy']:.4f}", f"on {test['images']:,} test images, once chosen"))
+    saved = found.mattered["saved"]
+    tiles.append((f"{saved['share']:.0%}", f"of {saved['epochs_full']:,} epochs not needed"))
+    html = '<div class="tiles">' + "".join(
+        f'<div class="tile"><b>{escape(value)}</b><span>{escape(text)}</span></div>'
+        for value, text in tiles
+    )
+    html += "</div>"
+    if confirmed:
+        html += f'<p class="note">{escape(confirmed["why"])}.</p>'
+        html += _figure(found, "confirmation")
+        html += _table(
+            ("trial", "configuration", "search", "seeds", "mean", "95 % interval", ""),
+            [_candidate(row, confirmed["winner"]) for row in confirmed["candidates"]], "0 2 3 4",
+        )  # fmt: skip
+    else:
+        html += (
+            '<p class="note">Not confirmed: the highest of many noisy scores is too good to be'
+            " true. <code>best NAME --confirm 3</code> trains the best again over fresh seeds.</p>"
+        )
+    count = len(found.looks)
+    if count:
+        html += f"<p>Test images: {escape(looks_in_words(count))}.</p>"
+    html += "<h3>The winner's configuration</h3>" + _table(
+        ("hyperparameter", "value"),
+        [(k, v) for k, v in best["winner"]["config"].items() if v is not None], "",
+    )  # fmt: skip
+    html += _figure(found, "pareto")
+    for kind in KINDS:
+        rows = [
+            (r[kind], f"{r['best_val_acc']:.4f}", r["trial"], r["label"], r["trials"])
+            for r in best[f"best_by_{kind}"]
+        ]
+        html += f"<h3>Best of each {kind}</h3>" + _table(
+            (kind, "val_acc", "trial", "configuration", "trials"), rows, "1 2 4"
+        )
+    return html
+
+
+def _over_seeds(row: dict[str, Any]) -> str:
+    n = sum(run["val_acc"] is not None for run in row["runs"])
+    interval = "" if row["low"] is None else f", 95 % {row['low']:.4f} to {row['high']:.4f}"
+    return f"validation accuracy: mean of {n} fresh seeds{interval}"
+
+
+def _candidate(row: dict[str, Any], winner: int) -> tuple[Any, ...]:
+    verdict = "tied" if row["tied"] else "behind"
+    if row["eliminated_after"]:
+        verdict = "dropped"
+    if row["trial"] == winner:
+        verdict = "winner"
+    interval = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
+    mean = "" if row["mean"] is None else f"{row['mean']:.4f}"
+    search = f"{row['search_score']:.4f}"
+    return row["trial"], row["label"], search, len(row["runs"]), mean, interval, verdict
+
+
+def _space(found: Found) -> str:
+    if "parallel" not in found.figures:
+        return _none("no epoch has ended yet")
+    ranked = [
+        (n, t.number, row["label"], f"{t.best_val_acc:.4f}", t.epoch, t.state)
+        for n, (t, row) in enumerate(
+            ((t, found.trials[found.trials.trial == t.number].iloc[0]) for t in _top(found)), 1
+        )
+    ]
+    return (
+        "<p>Drag along an axis to mark a range: only trials that pass every mark stay.</p>"
+        '<div class="brushed"><span id="brushed" role="status"></span>'
+        '<button type="button" id="unbrush">Clear all marks</button></div>'
+        f'<p id="brushed-list"></p>{_figure(found, "parallel")}{_figure(found, "progress")}'
+        "<details><summary>The best trials as a table</summary>"
+        + _table(
+            ("rank", "trial", "configuration", "val_acc", "epochs", "ended"), ranked, "0 1 3 4"
+        )
+        + "</details>"
+    )
+
+
+def _top(found: Found) -> list[Any]:
+    return found.history.ranking(25)
+
+
+def _curves(found: Found) -> str:
+    if not len(found.table):
+        return _none("no epoch has ended yet")
+    boxes = ""
+    for kind in KINDS:
+        values = sorted(found.table[kind].unique())
+        inputs = "".join(
+            f'<label><input type="checkbox" checked data-kind="{kind}" id="{kind}-{escape(v)}"'
+            f' value="{escape(v)}">{escape(v)}</label>'
+            for v in values
+        )
+        boxes += (
+            f'<fieldset><legend>{kind}</legend>{inputs}<button type="button" data-all="{kind}">'
+            "all or none</button></fieldset>"
+        )
+    return boxes + "".join(
+        _figure(found, name) for name in ("curves", "by_activation", "by_optimizer")
+    )
+
+
+def _mattered(found: Found) -> str:
+    mattered, html = found.mattered, ""
+    if weights := mattered["importance"]:
+        left = f" Not in every trial, and so left out: {', '.join(weights['left_out'])}."
+        html += (
+            f"<p>Of {escape(weights['of'])}: what decides whether a trial is among the best tenth."
+            f"{escape(left) if weights['left_out'] else ''}</p>{_figure(found, 'importance')}"
+        )
+    else:
+        html += _none("importance needs at least ten trials with a score")
+    if cells := mattered["interaction"]:
+        html += (
+            f"{_figure(found, 'interaction')}<p>Learning rate and optimizer together explain"
+            f" {cells['strength']:.1%} of the variance more than each by itself"
+            f" (permutation p {cells['p']:.2g}).</p>"
+        )
+    for kind, rows in mattered["effects"].items():
+        html += _figure(found, f"effect_{kind}")
+        few = [r["value"] for r in rows if r["difference"] is None]
+        if few:
+            html += f"<p>Too few matched pairs: {escape(', '.join(few))}.</p>"
+    return html
+
+
+def _stopping(found: Found) -> str:
+    saved, bad = found.mattered["saved"], found.mattered["infeasible"]
+    html = (
+        f"<p>{saved['epochs_run']:,} epochs were run. Had every trial gone full length it would"
+        f" have been {saved['epochs_full']:,}: {saved['share']:.0%} saved, about"
+        f" {saved['seconds_saved'] / 60:,.0f} minutes of training.</p>"
+    ) + _figure(found, "rungs")
+    html += f"<p>{bad['count']} of {len(found.trials)} trials diverged ({bad['share']:.0%}).</p>"
+    if bad["reasons"]:
+        rows = [(r["reason"], r["count"]) for r in bad["reasons"]]
+        html += _table(("reason", "trials"), rows, "1")
+    return html
+
+
+def _wrong(found: Found) -> str:
+    examples = found.examples
+    if "missing" in examples:
+        return _none(f"not shown: {examples['missing']}")
+    images = "".join(
+        f'<figure><img src="{e["image"]}" alt="a {escape(e["true"])} taken for a'
+        f' {escape(e["predicted"])}" loading="lazy"><figcaption>{escape(e["true"])} taken for'
+        f" <b>{escape(e['predicted'])}</b> ({e['probability']:.0%})</figcaption></figure>"
+        for e in examples["wrong"]
+    )
+    return (
+        f"<p>{escape(examples['what'])} on {examples['images']:,} validation images. No test image"
+        f" is shown here.</p>{_figure(found, 'confusion')}<h3>Its surest mistakes</h3>"
+        f'<div class="gallery">{images}</div>'
+    )
+
+
+def commands(found: Found) -> list[tuple[str, str]]:
+    """What was run, and what can be: words and command."""
+    name, here = found.facts["name"], "python tune_vgg6.py"
+    lines = [
+        ("The search", found.facts.get("command", "")),
+        ("Go on with it, should it have been interrupted", f"{here} resume {name}"),
+        ("Confirm the best over fresh seeds", f"{here} best {name} --top 5 --confirm 3"),
+        ("Pack the winner", f"{here} export {name} --out packed/"),
+        ("Prove that the package re-runs", f"{here} verify packed/"),
+    ]
+    if found.best:
+        lines.append(("Train the winner again", found.best["winner"]["train_command"]))
+    return lines
+
+
+def _commands(found: Found) -> str:
+    return "".join(
+        f"<h3>{words}</h3><pre><code>{escape(command)}</code></pre>"
+        for words, command in commands(found)
+    )
+
+
+def markdown(found: Found, pictures: Sequence[str]) -> str:
+    """The report's main figures and numbers for a repository."""
+    lines = [f"# {_plain(found.title)}", "", _plain(subtitle(found)), ""]
+    if best := found.best:
+        confirmed = best["confirmation"]
+        lines += [
+            f"**Winner: trial {best['winner']['trial']}, {_plain(best['winner']['label'])}**",
+            "",
+        ]
+        if confirmed:
+            row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
+            lines += [
+                f"{_over_seeds(row)}: **{row['mean']:.4f}**; in the search it scored"
+                f" {row['search_score']:.4f} ({row['optimism']:+.4f}). {_plain(confirmed['why'])}.",
+                "",
+            ]
+        else:
+            score = best["winner"]["best_val_acc"]
+            lines += [f"Best single validation score {score:.4f}, and so optimistic.", ""]
+        if test := best["test"]:
+            words = looks_in_words(test["looks"])
+            lines += [
+                f"Test accuracy {test['accuracy']:.4f} ({test['images']:,} images; {words}).",
+                "",
+            ]
+        for kind in KINDS:
+            lines += [f"| {kind} | val_acc | trial | configuration |", "|---|---|---|---|"]
+            lines += [
+                f"| {r[kind]} | {r['best_val_acc']:.4f} | {r['trial']} | {_plain(r['label'])} |"
+                for r in best[f"best_by_{kind}"]
+            ] + [""]
+    for name in pictures:
+        lines += [f"## {TITLES[name]}", "", f"![{TITLES[name]}]({name}.png)", ""]
+    lines += ["## Commands", "", "```"]
+    lines += [command for _, command in commands(found)]
+    return "\n".join([*lines, "```", ""])
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown takes for nothing but text."""
+    return "".join(f"\\{c}" if c in "\\`*[]<>|#" else c for c in text)
+
+
+def _figure(found: Found, name: str) -> str:
+    figure = found.figures.get(name)
+    if figure is None:
+        return ""
+    filtered = ' data-filtered="yes"' if name in ("curves", "by_activation", "by_optimizer") else ""
+    wide = "wide" if name in ("parallel", "curves", "confusion", "cluster") else ""
+    return (
+        f'<h3>{TITLES[name]}</h3><div class="{wide}"><div class="figure" id="fig-{name}"'
+        f' role="img" aria-label="{TITLES[name]}"{filtered}'
+        f' style="height:{figure.layout.height:.0f}px"></div></div>'
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: str) -> str:
+    right = {int(n) for n in numeric.split()}
+    kind = [' class="n"' if i in right else "" for i in range(len(head))]
+    top = "".join(f"<th{kind[i]}>{escape(h)}</th>" for i, h in enumerate(head))
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind[i]}>{escape(str(v))}</td>" for i, v in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _none(why: str) -> str:
+    return f'<p class="note">{escape(why)}</p>'
+
+
+def _short(label: str) -> str:
+    """The first two words of a label, its activation and optimizer, for a headline."""
+    return " ".join(label.split("_")[:2])
