@@ -1,4 +1,4 @@
-"""What the winner gets wrong: its confusion matrix and a few of its mistakes on validation images."""
+"""What the winner gets wrong on validation images: its confusion matrix and a few mistakes."""
 
 from __future__ import annotations
 

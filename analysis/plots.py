@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,7 @@ STATES = {"completed": "#009E73", "pruned": "#E69F00", "infeasible": "#D55E00",
 PANELS = {"train_loss": "training loss (nats)", "train_acc": "training accuracy",
           "val_loss": "validation loss (nats)", "val_acc": "validation accuracy"}  # fmt: skip
 CURVE = {"width": 1.3}
+FEW = 6  # values that get a step of their own on an axis
 MANY_ROWS = 6000  # above it lines are drawn by the graphics card
 ACCURACY = {"tickformat": ".2f", "title": "validation accuracy"}
 
@@ -53,7 +55,13 @@ def _axis(name: str, values: pd.Series) -> dict[str, Any]:
             "label": name, "values": [names.index(t) for t in texts],
             "tickvals": list(range(len(names))), "ticktext": [escape(n) for n in names],
         }  # fmt: skip
-    if values.min() > 0 and values.max() / values.min() > 20:
+    if values.nunique() <= FEW:
+        steps = sorted(values.unique())
+        text = [f"{step:g}" for step in steps]
+        places = [steps.index(v) for v in values]
+        return {"label": name, "values": places, "tickvals": list(range(len(steps))),
+                "ticktext": text}  # fmt: skip
+    if values.min() > 0 and values.max() / values.min() >= 10:
         logs = [round(math.log10(v), 5) for v in values]
         ticks = range(math.floor(min(logs)), math.ceil(max(logs)) + 1)
         text = [f"{10.0**t:g}" for t in ticks]
@@ -93,7 +101,7 @@ def curves(table: pd.DataFrame) -> go.Figure:
     fig = make_subplots(2, 2, subplot_titles=list(PANELS.values()), vertical_spacing=0.14)
     colours = _colours(table.activation)
     seen: set[str] = set()
-    for (activation, optimizer), part in table.groupby(["activation", "optimizer"]):
+    for (activation, optimizer), part in _groups(table, "activation", "optimizer"):
         for place, metric in enumerate(PANELS):
             x, y, _ = _broken(part, metric)
             fig.add_trace(
@@ -116,11 +124,13 @@ def small_multiples(table: pd.DataFrame, kind: str, colour: str) -> go.Figure:
     columns = min(3, len(kinds))
     rows = math.ceil(len(kinds) / columns)
     fig = make_subplots(
-        rows, columns, subplot_titles=kinds, shared_yaxes="all", shared_xaxes="all",
-        vertical_spacing=0.16 / rows, horizontal_spacing=0.04,
+        rows, columns, subplot_titles=kinds, shared_yaxes="all", vertical_spacing=0.24 / rows,
+        horizontal_spacing=0.04,
     )  # fmt: skip
-    colours, seen = _colours(table[colour]), set()
-    for (own, other), part in table.groupby([kind, colour]):
+    fig.update_xaxes(matches="x")
+    colours = _colours(table[colour])
+    seen: set[str] = set()
+    for (own, other), part in _groups(table, kind, colour):
         place = kinds.index(own)
         x, y, text = _broken(part, "val_acc")
         named = {kind: own, colour: other}
@@ -134,14 +144,17 @@ def small_multiples(table: pd.DataFrame, kind: str, colour: str) -> go.Figure:
             row=place // columns + 1, col=place % columns + 1,
         )  # fmt: skip
         seen.add(other)
-    return _multiples(fig, 90 + 250 * rows)
+    fig = _multiples(fig, 90 + 250 * rows)
+    for place in range(len(kinds) - columns):  # another panel lies below: its axis has the title
+        fig.update_xaxes(title_text="", row=place // columns + 1, col=place % columns + 1)
+    return fig
 
 
 def _multiples(fig: go.Figure, height: int) -> go.Figure:
     style = figure([], height).layout
     margin = {"l": 56, "r": 16, "t": 84, "b": 48}
-    fig.update_layout(template="none", height=height, font=style.font, margin=margin,
-                      legend={"orientation": "h", "y": 1 + 46 / height, "yanchor": "bottom"})  # fmt: skip
+    legend = {"orientation": "h", "y": 1 + 46 / height, "yanchor": "bottom"}
+    fig.update_layout(template="none", height=height, font=style.font, margin=margin, legend=legend)
     fig.update_annotations(font_size=13)
     fig.update_xaxes(title_text="epoch", title_standoff=4, rangemode="tozero")
     fig.update_yaxes(tickformat="~g")
@@ -150,6 +163,10 @@ def _multiples(fig: go.Figure, height: int) -> go.Figure:
 
 def _lines(table: pd.DataFrame) -> type:
     return go.Scattergl if len(table) > MANY_ROWS else go.Scatter
+
+
+def _groups(table: pd.DataFrame, *names: str) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    return [((str(a), str(b)), part) for (a, b), part in table.groupby(list(names))]
 
 
 def _broken(
@@ -195,7 +212,7 @@ def importance(found: dict[str, Any]) -> go.Figure:
 def interaction(found: dict[str, Any]) -> go.Figure:
     """Mean accuracy by optimizer and bin of learning rates."""
     edges = found["lr_bins"]
-    bins = [f"{low:.2g} to {high:.2g}" for low, high in zip(edges, edges[1:], strict=False)]
+    bins = [f"{low:.2g} to {high:.2g}" for low, high in pairwise(edges)]
     text = [
         [f"{v:.3f} (n={n})" if v is not None else "" for v, n in zip(*row, strict=True)]
         for row in zip(found["mean_val_acc"], found["count"], strict=True)
@@ -253,7 +270,10 @@ def cluster(spans: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
         spans: worker, trial, state, start and length in minutes. running: minute, count.
     """
     fig = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.68, 0.32], vertical_spacing=0.07)
-    for state, part in spans.groupby("state"):
+    for state in STATES:
+        part = spans[spans.state == state]
+        if not len(part):
+            continue
         fig.add_trace(
             go.Bar(
                 base=part.start.round(3).tolist(), x=part.length.round(3).tolist(),
@@ -296,7 +316,8 @@ def pareto(rows: Sequence[dict[str, Any]], front: Sequence[dict[str, Any]]) -> g
     return figure(
         [points(rows, "trials", "#56B4E9", "markers"),
          points(ordered, "no other beats these", "#D55E00", "markers+lines")],
-        xaxis={"title": "training to the best epoch (s)", "type": "log"}, yaxis=ACCURACY,
+        xaxis={"title": "training to the best epoch (s)", "type": "log",
+               "tickvals": [m * 10**e for e in range(-2, 7) for m in (1, 2, 5)]}, yaxis=ACCURACY,
     )  # fmt: skip
 
 
@@ -335,6 +356,6 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Fig
         colorbar={"tickformat": ".0%", "thickness": 14}, zmin=0, zmax=1,
     )  # fmt: skip
     return figure(
-        [trace], 520, xaxis={"title": "predicted", "automargin": True},
-        yaxis={"title": "true", "autorange": "reversed", "automargin": True},
+        [trace], 520, xaxis={"title": "predicted", "automargin": True, "type": "category"},
+        yaxis={"title": "true", "autorange": "reversed", "automargin": True, "type": "category"},
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The report of a search: one HTML file that needs no network, PNG files, and a Markdown summary."""
+"""A search's report: one HTML file that needs no network, PNG files, and a Markdown summary."""
 
 from __future__ import annotations
 

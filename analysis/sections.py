@@ -66,7 +66,9 @@ def _result(found: Found) -> str:
     if confirmed:
         row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
         tiles.append((f"{row['mean']:.4f}", _over_seeds(row)))
-        tiles.append((f"{row['search_score']:.4f}", f"in the search: {row['optimism']:+.4f}"))
+        tiles.append(
+            (f"{row['search_score']:.4f}", f"its score in the search: {row['optimism']:+.4f}")
+        )
     else:
         score = best["winner"]["best_val_acc"]
         known = wilson(score, images)
@@ -99,10 +101,12 @@ def _result(found: Found) -> str:
     count = len(found.looks)
     if count:
         html += f"<p>Test images: {escape(looks_in_words(count))}.</p>"
-    html += "<h3>The winner's configuration</h3>" + _table(
-        ("hyperparameter", "value"),
-        [(k, v) for k, v in best["winner"]["config"].items() if v is not None], "",
-    )  # fmt: skip
+    settings = "".join(
+        f"<div><dt>{k}</dt><dd>{escape(str(v))}</dd></div>"
+        for k, v in best["winner"]["config"].items()
+        if v is not None
+    )
+    html += f"<h3>The winner's configuration</h3><dl>{settings}</dl>"
     html += _figure(found, "pareto")
     for kind in KINDS:
         rows = [
@@ -320,7 +324,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: str) -> 
         "<tr>" + "".join(f"<td{kind[i]}>{escape(str(v))}</td>" for i, v in enumerate(row)) + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll">{table}</div>'
 
 
 def _none(why: str) -> str:
