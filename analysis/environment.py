@@ -10,7 +10,7 @@ import torch
 
 from vgg6.machine import cpu_model, usable_cpus
 
-PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "safetensors", "onnx", "onnxscript")
+PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "safetensors", "onnx")
 
 
 def environment(runtime: dict[str, Any], at_search: dict[str, str] | None) -> dict[str, Any]:

@@ -13,14 +13,14 @@ FILES = """\
 | `config.yaml` | every hyperparameter, the data with its fingerprint, the arithmetic |
 | `weights.safetensors` | the weights of the best epoch by validation accuracy, float32 |
 | `history.csv` | the metrics of every epoch |
-| `metrics.json` | the scores below, with their intervals |
+| `metrics.json` | the scores above, with their intervals |
 | `environment.json` | versions, device, threads, CPU |
 | `model.onnx` | the network in fp32, its normalisation inside |
 | `load_model.py` | the network in plain PyTorch, which loads the weights |
 | `SHA256SUMS` | checksums of all the others: `sha256sum -c SHA256SUMS` |"""
 
 LOADING = """\
-All of them take pixels as they are: uint8, RGB, of shape (N, 3, 32, 32). Normalisation is
+Both take pixels as they are: uint8, RGB, of shape (N, 3, 32, 32). Normalisation is
 inside, so it cannot be forgotten or done twice.
 
 ```python
@@ -34,14 +34,16 @@ session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionPro
 (logits,) = session.run(None, {{"images": images}})   # images: a uint8 numpy array
 ```
 
-Both compute in fp32 and give the same logits but for rounding.{precision} In this project,
+They compute in fp32 and give the same logits but for rounding.{precision}
+
+In this project,
 `analysis.package.read_package` and `package_weights` read the folder."""
 
 LIMITS = """\
 For learning and for comparing hyperparameters. The network knows ten classes and answers with one
-of them whatever it is shown; its logits are no calibrated probabilities. It has seen {data} only:
-other images, other cameras or altered ones score lower, by how much has not been measured. Do not
-decide about people with it."""
+of them whatever it is shown; its logits are no calibrated probabilities. It has seen {data} only,
+and how it does on images of other sources or on altered ones has not been measured. Do not decide
+about people with it."""
 
 
 def model_card(

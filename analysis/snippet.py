@@ -59,8 +59,8 @@ class VGG6(nn.Module):
         images = images.contiguous(memory_format=torch.channels_last)
         x = torch.addcmul(SHIFT.to(images.device), images.float(), SCALE.to(images.device))
         for conv, norm, (_, _, pooled) in zip(self.convs, self.norms, LAYOUT):
-            x = norm(conv(x))
-$block
+            x = self.activation(norm(conv(x)))
+            x = self.pool(x) if pooled else x
         x = self.dropout(self.activation(self.fc1(x.flatten(1))))
         return self.fc2(x)
 
@@ -83,22 +83,17 @@ if __name__ == "__main__":
     print("put your images here; four grey ones are taken for:")
     print(classify(torch.full((4, 3, 32, 32), 128, dtype=torch.uint8)))
 ''')
-# A function that never decreases may follow the pooling: the same result, on a quarter of values.
-POOL_FIRST = """\
-            x = self.activation(self.pool(x) if pooled else x)"""
-POOL_LAST = """\
-            x = self.activation(x)
-            x = self.pool(x) if pooled else x"""
 
 
 def snippet(config: TrialConfig, data: dict[str, Any]) -> str:
-    """The text of ``load_model.py``: its logits in fp32 are VGG6's to the last bit.
+    """The text of ``load_model.py``: its logits in fp32 are VGG6's to the last bit. (VGG6
+    pools before an activation that never decreases, which gives the same numbers faster.)
 
     Args:
         data: what ``data_facts`` recorded; mean, std and classes are written into the file.
     """
     normalize = Normalizer(data["mean"], data["std"], torch.device("cpu"))
-    activation, monotone = ACTIVATIONS[config.activation]
+    activation, _ = ACTIVATIONS[config.activation]
     return TEMPLATE.substitute(
         label=config.label,
         classes=repr(tuple(data["classes"])),
@@ -111,5 +106,4 @@ def snippet(config: TrialConfig, data: dict[str, Any]) -> str:
         activation=type(activation()).__name__,
         hidden=HIDDEN,
         dropout=repr(config.dropout),
-        block=POOL_FIRST if monotone else POOL_LAST,
     )

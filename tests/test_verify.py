@@ -417,6 +417,19 @@ def test_other_weights_than_the_recorded_scores_had_do_not_pass_the_quick_check(
     assert status == 1 and out.startswith("not reproduced: validation ")
 
 
+def test_a_loss_that_is_not_the_recorded_one_does_not_pass_though_the_accuracy_is(
+    package: Path, said: Any
+) -> None:
+    weights = package_weights(package, CONFIG)
+    for name in ("fc2.weight", "fc2.bias"):  # the same order of the logits, more certain of itself
+        weights[name] = weights[name] * 3
+    rewrite(package, weights=weights)
+    status, out, _ = said("verify", package, "--quick", "--json")
+    scores = json.loads(out)["scores"]["validation"]
+    assert abs(scores["accuracy"]["again"] - scores["accuracy"]["recorded"]) <= 0.01
+    assert status == 1 and json.loads(out)["why"].startswith("validation loss ")
+
+
 def test_a_machine_without_the_recorded_device_says_so_and_goes_on(
     package: Path, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,6 +453,7 @@ def test_the_data_is_looked_for_where_it_was_and_refused_if_it_is_other_data(
     assert status == 2 and "0123456789ab" in err
 
 
+@pytest.mark.slow
 def test_an_interrupted_verify_exits_130(package: Path, python_path: None) -> None:
     row = read_package(package).history[0]
     config = replace(CONFIG, epochs=5000)
