@@ -133,6 +133,7 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     run.write_json(BEST, found)
     print(render(found))
     print(f"{outcome.detail}. Results: {run.uri}")
+    sum_up(run, settings)
     if run.local:
         from analysis.export import export_best
         from analysis.package import PACKED
@@ -210,9 +211,23 @@ def confirm(run: Any, args: argparse.Namespace, top: int, seeds: int) -> int:
     from analysis.package import PACKED
 
     look_at_winner(run)
+    sum_up(run, settings)
     if run.local:
         export_best(run, Path(run.path) / PACKED)
     return 0
+
+
+def sum_up(run: Any, settings: Settings) -> None:
+    """One more W&B run: the whole search's."""
+    from analysis.wandb_summary import start_summary
+    from vgg6.tuning.wandb_mirror import default_mode, local_folder
+
+    problem = start_summary(
+        run, settings.wandb or default_mode(), folder=local_folder(run),
+        project=settings.wandb_project, group=settings.name,
+    )  # fmt: skip
+    if problem:
+        say(problem)
 
 
 def export(args: argparse.Namespace) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -33,7 +32,7 @@ from vgg6.tuning.scheduler import build_scheduler
 from vgg6.tuning.searcher import TruthfulSearcher
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trainable import train_trial
-from vgg6.tuning.wandb_mirror import WandbMirror
+from vgg6.tuning.wandb_mirror import WandbMirror, local_folder
 
 COMPLETE, INTERRUPTED, INCOMPLETE, ALL_FAILED = (
     "complete", "interrupted", "incomplete", "all failed",
@@ -127,11 +126,10 @@ def run_session(
         journal = j.Journal(run)
         session = f"session_{len(journal.history.sessions) + 1}"
         journal.write("session", session=session, pid=os.getpid(), host=platform.node())
-        local = Path(run.path) if run.local else journal.staged.parent
         mirror = WandbMirror(
             plan.wandb_mode,
             journal=journal.staged,
-            folder=local,
+            folder=local_folder(run),
             project=plan.settings.wandb_project,
             group=plan.settings.name,
         )
@@ -191,7 +189,7 @@ def _fit(
                 storage_path=run.path,
                 storage_filesystem=run.fs,
                 stop=stop,
-                callbacks=[callback, StallGuard(board)],
+                callbacks=[callback, StallGuard(board), *_mirrors(settings, history)],
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 verbose=1 if settings.verbose else 0,
             ),
@@ -207,6 +205,14 @@ def _fit(
     if stop.reason:
         callback.end_running()
     return _judge(history, plan.trials, stop.reason, searcher.exhausted)
+
+
+def _mirrors(settings: Settings, history: j.History) -> list[tune.Callback]:
+    if settings.mlflow is None:
+        return []
+    from vgg6.tuning.mlflow_mirror import MlflowMirror  # slow to import, and not always there
+
+    return [MlflowMirror(settings.mlflow, settings.name, history)]
 
 
 def _judge(history: j.History, trials: int, reason: str, exhausted: bool) -> tuple[str, str]:

@@ -58,8 +58,8 @@ def read_settings(args: argparse.Namespace) -> Settings:
     }  # fmt: skip
     named = {
         key: getattr(args, key)
-        for key in ("searcher", "scheduler", "address", "storage", "wandb", "wandb_project", "data",
-                    "device", "precision", "verbose")
+        for key in ("searcher", "scheduler", "address", "storage", "wandb", "wandb_project",
+                    "mlflow", "data", "device", "precision", "verbose")
     }  # fmt: skip
     name = args.name if args.name is not None else time.strftime("search-%Y%m%d-%H%M%S")
     return Settings(name=name, **given, **named)
@@ -150,6 +150,7 @@ def add_search_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--name", help="of the search; default: the time")
     group.add_argument("--wandb", help=", ".join(WANDB_MODES) + "; default: online with a key")
     group.add_argument("--wandb-project", default="tune_vgg6", help="W&B project (tune_vgg6)")
+    group.add_argument("--mlflow", metavar="URI", help="log to MLflow too, as sqlite:///mlflow.db")
     group.add_argument("--dry-run", action="store_true", help="print the plan and an estimate")
     group.add_argument("--verbose", action="store_true", help="let Ray's own messages through")
 

@@ -110,6 +110,14 @@ def confirmed_file(number: int, seed: int) -> str:
     return f"{CONFIRMED}/{trial_folder(number)}_seed_{seed}.safetensors"
 
 
+def staging(run: RunFolder) -> Path:
+    """A folder of this machine for what a remote run folder gets in parts."""
+    digest = hashlib.sha256(run.uri.encode()).hexdigest()[:16]
+    folder = user_cache() / "staging" / digest
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 class Appender:
     """Appends lines to one file of a run folder.
 
@@ -122,10 +130,7 @@ class Appender:
         self.name = name
         staged = Path(run.file(name))
         if not run.local:
-            staged = (
-                user_cache() / "staging" / hashlib.sha256(run.uri.encode()).hexdigest()[:16] / name
-            )
-            staged.parent.mkdir(parents=True, exist_ok=True)
+            staged = staging(run) / name
             staged.write_bytes(run.read(name) if run.exists(name) else b"")
         self.staged, self.uploaded_at = staged, time.monotonic()
         self.fd = os.open(staged, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

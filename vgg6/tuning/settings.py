@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,7 +22,8 @@ class Settings:
     """What ``search`` was asked for. ``None`` means: choose by the machine, or no limit.
 
     ``trials=None`` takes as many as are expected to fit into an hour (four minutes of digits), and
-    makes that the time budget if none is given; ``time_budget`` is in seconds.
+    makes that the time budget if none is given; ``time_budget`` is in seconds; ``mlflow`` is a
+    tracking URI.
 
     Raises:
         InputError: a value breaks its rule; the key is the command line's flag.
@@ -45,6 +47,7 @@ class Settings:
     patience: int | None = None
     wandb: str | None = None
     wandb_project: str = "tune_vgg6"
+    mlflow: str | None = None
     data: str = "cifar10"
     limit_train: int | None = None
     device: str = "auto"
@@ -59,6 +62,8 @@ class Settings:
         check_choice("--scheduler", self.scheduler, SCHEDULERS)
         check_choice("--device", self.device, ("auto", "cpu", "cuda"))
         check_choice("--precision", self.precision, ("auto", "bf16", "fp32"))
+        if self.mlflow is not None and importlib.util.find_spec("mlflow") is None:
+            raise InputError("--mlflow", self.mlflow, "needs MLflow: pip install mlflow")
         if self.wandb is not None:
             check_choice("--wandb", self.wandb, WANDB_MODES)
         whole = {

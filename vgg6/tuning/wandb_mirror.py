@@ -22,6 +22,7 @@ from urllib.parse import urlparse
 
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
+from vgg6.tuning.run_folder import RunFolder, staging
 from vgg6.tuning.settings import WANDB_MODES
 
 FINISH_S = 10.0  # how long the end of a search waits for W&B
@@ -63,6 +64,11 @@ class WandbMirror:
                 self.process.kill()
             return f"W&B did not finish within {FINISH_S:g} s and was left behind; see {self.log}"
         return f"W&B failed (exit {code}); see {self.log}" if code else ""
+
+
+def local_folder(run: RunFolder) -> Path:
+    """Where a search's W&B files lie: in its folder, or for a remote one on this machine."""
+    return Path(run.path) if run.local else staging(run)
 
 
 def default_mode() -> str:
