@@ -1,0 +1,66 @@
+"""Claim: the report of 1,000 trials of 30 epochs is under 10 MB and can be used within 3 s.
+
+    python benchmarks/report_size.py                   # five openings, about two minutes
+
+The journal is made up. Each opening is a new headless Chromium page, from the request to the moment
+when its buttons answer and the figures in the window are drawn. Needs Playwright
+(requirements-dev.txt) and Chromium or Chrome.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
+
+from made_runs import made_run
+from playwright.sync_api import sync_playwright
+
+from analysis.report import gather, write_report
+from benchmarks.machine import describe, write_result
+
+TRIALS, EPOCHS, OPENINGS = 1000, 30, 5
+MOST_MB, MOST_S = 10.0, 3.0
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+def main() -> None:
+    facts = describe()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        file = Path(folder) / "report.html"
+        started = time.perf_counter()
+        write_report(gather(made_run(Path(folder), TRIALS, EPOCHS)), file)
+        written = time.perf_counter() - started
+        megabytes = file.stat().st_size / 1e6
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=FLAGS
+        )
+        seconds = []
+        for _ in range(OPENINGS):
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            started = time.perf_counter()
+            page.goto(file.as_uri())
+            page.wait_for_selector("html[data-ready]")
+            page.wait_for_selector(".figure[data-drawn]")
+            seconds.append(time.perf_counter() - started)
+            page.close()
+        browser.close()
+    median = statistics.median(seconds)
+    holds = megabytes < MOST_MB and median < MOST_S
+    print(f"size     {megabytes:.1f} MB  bar {MOST_MB:g}")
+    print(f"in use   {median:.2f} s ({min(seconds):.2f} to {max(seconds):.2f})  bar {MOST_S:g}")
+    print(f"written  {written:.1f} s")
+    print("the claim holds" if holds else "the claim does NOT hold")
+    found = {"megabytes": megabytes, "seconds": seconds, "written_s": written, "holds": holds}
+    write_result("report_size", {"machine": facts, **found})
+
+
+if __name__ == "__main__":
+    main()
