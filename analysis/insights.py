@@ -205,13 +205,13 @@ def _beyond(additive: np.ndarray, cells: np.ndarray, y: np.ndarray) -> float:
 
 
 def saved(trials: Sequence[j.TrialRecord]) -> dict[str, Any]:
-    """Epochs run against epochs had every trial gone full length. A trial that diverged or crashed
-    could not have: it counts as long as it was. Seconds: each trial's own mean epoch."""
+    """Epochs run against epochs had every pruned trial gone full length. One that diverged or
+    crashed could not have, and of one that has not ended nobody decided: they count as long as they
+    were. Seconds: each trial's own mean epoch."""
     run = full = 0
     seconds = 0.0
     for trial in trials:
-        able = trial.state not in (j.INFEASIBLE, j.FAILED)
-        length = trial.config["epochs"] if able else trial.epoch
+        length = trial.config["epochs"] if trial.state == j.PRUNED else trial.epoch
         run, full = run + trial.epoch, full + length
         if trial.rows:
             mean = sum(row["seconds"] for row in trial.rows.values()) / len(trial.rows)
