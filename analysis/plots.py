@@ -202,7 +202,7 @@ def importance(found: dict[str, Any]) -> go.Figure:
         x=[found["fanova"][n] for n in names], y=names, mode="markers", name="fANOVA",
         marker={"color": "#D55E00", "size": 10, "symbol": "diamond"}, hovertemplate="%{x:.1%}",
     )  # fmt: skip
-    axis = {"title": "share of the importance (bars: 95 % interval)", "tickformat": ".0%"}
+    axis = {"title": "share (bars: 95 % interval)", "tickformat": ".0%"}
     return figure(
         [bars, other], 130 + 42 * len(names), xaxis=axis | {"rangemode": "tozero"},
         yaxis={"automargin": True},
@@ -223,7 +223,12 @@ def interaction(found: dict[str, Any]) -> go.Figure:
         colorbar={"title": {"text": "val_acc"}, "thickness": 14},
     )  # fmt: skip
     height = 160 + 44 * len(found["optimizers"])
-    return figure([trace], height, xaxis={"title": "learning rate"}, yaxis={"automargin": True})
+    return figure(
+        [trace],
+        height,
+        xaxis={"title": "learning rate", "automargin": True},
+        yaxis={"automargin": True},
+    )
 
 
 def effect(rows: Sequence[dict[str, Any]]) -> go.Figure:
@@ -236,7 +241,7 @@ def effect(rows: Sequence[dict[str, Any]]) -> go.Figure:
         error_x={"array": [r["high"] - r["difference"] for r in shown],
                  "arrayminus": [r["difference"] - r["low"] for r in shown]},
     )  # fmt: skip
-    title = f"difference in validation accuracy against {shown[0]['against']} (95 % interval)"
+    title = f"val_acc against {shown[0]['against']} (95 % interval)"
     return figure(
         [trace], 120 + 40 * len(shown), yaxis={"automargin": True},
         xaxis={"title": title, "zeroline": True, "zerolinewidth": 2, "tickformat": "+.3f"},
@@ -294,7 +299,9 @@ def cluster(spans: pd.DataFrame, running: pd.DataFrame) -> go.Figure:
     fig.update_layout(barmode="overlay", margin={"l": 120, "r": 16, "t": 50, "b": 48})
     fig.update_xaxes(title_text=None, row=1, col=1)
     fig.update_xaxes(title_text="minutes since the first trial", row=2, col=1)
-    fig.update_yaxes(title_text="trials at once", rangemode="tozero", row=2, col=1)
+    fig.update_yaxes(
+        title_text="trials at once", rangemode="tozero", tickformat="d", nticks=4, row=2, col=1
+    )
     return fig
 
 
