@@ -315,3 +315,31 @@ def test_the_live_report_is_this_machines_alone_and_follows_the_journal(
 def test_the_page_is_made_again_only_when_the_journal_has_grown(tmp_path: Path) -> None:
     live = LivePage(made_run(tmp_path, trials=6, epochs=2))
     assert live.page() is live.page()
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_live_page_refreshes_itself_and_keeps_its_filters(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.watch.LEAST_S", 0.0)
+    run = made_run(tmp_path, trials=12, epochs=3)
+    journal = Path(run.file(JOURNAL))
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[: len(lines) // 2]))
+    server = serve(run, 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    opened = Opened(browser, f"http://127.0.0.1:{server.server_port}/")
+    page = opened.page
+    page.locator("#activation-relu").uncheck()
+    before = page.locator("[data-live]").get_attribute("data-live")
+    journal.write_text("".join(lines))
+    page.wait_for_function(
+        "v => (document.querySelector('[data-live]') || {dataset: {live: v}}).dataset.live !== v",
+        arg=before, timeout=60_000,
+    )  # fmt: skip
+    page.wait_for_selector("html[data-ready]")
+    assert not page.locator("#activation-relu").is_checked()
+    assert "completed" in page.locator(".sub").inner_text()
+    page.close()
+    server.shutdown()
