@@ -169,3 +169,15 @@ def add_train_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", help="CPU threads; default: all")
     group.add_argument("--stop-after", help="end after so many of the --epochs")
     group.add_argument("--out", help="folder for weights, configuration and history")
+
+
+def recorded_settings(facts: dict[str, Any], args: argparse.Namespace) -> Settings:
+    """What the search was asked for, but for where this session runs and what it shows."""
+    changed = {"address": args.address, "wandb": args.wandb, "verbose": args.verbose}
+    asked = facts["settings"] | {"trials": facts["trials"], "data": facts["data"]["argument"]}
+    return Settings(**(asked | {k: v for k, v in changed.items() if v}))
+
+
+def say(message: str) -> None:
+    """A message for a person, on standard error."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,184 @@
+"""The commands that say what came of a search: each reads arguments, calls, and prints.
+
+Nothing heavy is imported before what the user typed has been checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from vgg6.config import InputError, Range, check_integer
+from vgg6.data import load_recorded
+from vgg6.tuning.cluster import joined
+from vgg6.tuning.flags import recorded_settings, say, whole
+from vgg6.tuning.settings import Settings
+
+INTERRUPTED_EXIT = 130
+
+
+def best(args: argparse.Namespace) -> int:
+    from vgg6.tuning.run_folder import open_run
+
+    top = check_integer("--top", whole("--top", args.top), Range(1, 1_000_000))
+    run = open_run(args.RUN, args.storage)
+    if args.confirm is not None:
+        seeds = check_integer("--confirm", whole("--confirm", args.confirm), Range(1, 100))
+        if problem := confirm(run, args, top, seeds):
+            return problem
+    from analysis.selection import render, summary
+
+    found = summary(run, top=top)
+    print(json.dumps(found, indent=1) if args.json else render(found))
+    return 0
+
+
+def confirm(run: Any, args: argparse.Namespace, top: int, seeds: int) -> int:
+    """Train the best again over fresh seeds. Returns 0, or the exit status of an incomplete one."""
+    from vgg6.tuning.journal import read_history
+    from vgg6.tuning.run_folder import SEARCH
+
+    facts = run.read_json(SEARCH)
+    settings = recorded_settings(facts, args)
+    _, data = load_recorded(facts["data"])
+    with joined(settings.address, settings.verbose) as where:
+        from analysis import confirm as c
+        from analysis.selection import winner_of
+        from vgg6.tuning.experiment import INTERRUPTED
+        from vgg6.tuning.launch import plan_confirmation
+
+        history = read_history(run)
+        winner_of(run, history)  # or a word on why there is none
+        candidates, fresh = c.choose(history, top, seeds)
+        plan = plan_confirmation(where, settings, facts, data, len(candidates) * seeds)
+        command = "python tune_vgg6.py " + shlex.join(sys.argv[1:])
+        outcome, found = c.confirm(run, plan, candidates, fresh, command)
+    if outcome.wandb_problem:
+        say(outcome.wandb_problem)
+    if found is None:
+        say(f"{outcome.outcome}: {outcome.detail}. To go on: the same command again")
+        return INTERRUPTED_EXIT if outcome.outcome == INTERRUPTED else 1
+    from analysis.export import export_best, look_at_winner
+    from analysis.package import PACKED
+
+    look_at_winner(run)
+    sum_up(run, settings)
+    if run.local:
+        export_best(run, Path(run.path) / PACKED)
+    return 0
+
+
+def sum_up(run: Any, settings: Settings) -> None:
+    """One more W&B run: the whole search's."""
+    from analysis.wandb_summary import start_summary
+    from vgg6.tuning.wandb_mirror import default_mode, local_folder
+
+    problem = start_summary(
+        run, settings.wandb or default_mode(), folder=local_folder(run),
+        project=settings.wandb_project, group=settings.name,
+    )  # fmt: skip
+    if problem:
+        say(problem)
+
+
+def export(args: argparse.Namespace) -> int:
+    from vgg6.tuning.run_folder import open_run
+
+    run = open_run(args.RUN, args.storage)
+    from analysis.export import export_best
+
+    found = export_best(run, Path(args.out))
+    print(json.dumps(found, indent=1))
+    say(f"exported to {args.out}; this trains it again and compares: verify {args.out}")
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    from analysis.checksums import SUMS
+
+    folder = Path(args.DIR)
+    if not (folder / SUMS).is_file():
+        raise InputError("DIR", args.DIR, f"is no package: it has no {SUMS}")
+    from analysis.verify import NOT_REPRODUCED, render
+    from analysis.verify import verify as compare
+
+    found = compare(folder, quick=args.quick, data=args.data)
+    print(json.dumps(found, indent=1) if args.json else render(found))
+    return int(found["verdict"] == NOT_REPRODUCED)
+
+
+def report(args: argparse.Namespace) -> int:
+    from vgg6.tuning.run_folder import open_run
+
+    run = open_run(args.RUN, args.storage)
+    port = check_integer("--port", whole("--port", args.port), Range(0, 65535))
+    if args.watch:
+        from analysis.watch import serve
+
+        server = serve(run, port)
+        print(f"http://127.0.0.1:{server.server_port}/", flush=True)
+        say("serving the report to this machine; Ctrl-C ends it")
+        server.serve_forever()
+    from analysis.report import gather, write_pictures, write_report
+
+    found = gather(run)
+    out = Path(args.out or (Path(run.path) / "report.html" if run.local else "report.html"))
+    write_report(found, out)
+    print(f"report: {out}")
+    if args.png:
+        if not write_pictures(found, Path(args.png)):
+            say("no PNG files: they need Chrome or Chromium (or BROWSER_PATH); summary.md is there")
+        print(f"summary: {Path(args.png) / 'summary.md'}")
+    return 0
+
+
+def table(args: argparse.Namespace) -> int:
+    run = open_either(args)
+    from analysis.ray_results import ray_table
+    from analysis.results import load_table, load_trials, save_table
+    from vgg6.tuning.run_folder import SEARCH
+
+    if run.exists(SEARCH):
+        found = load_trials(run) if args.trials else load_table(run)
+    else:
+        found = ray_table(run)
+    if args.out:
+        save_table(found, Path(args.out))
+        say(f"{len(found)} rows written to {args.out}")
+    else:
+        print(found.to_csv(index=False), end="")
+    return 0
+
+
+def insights(args: argparse.Namespace) -> int:
+    run = open_either(args)
+    from analysis.insights import insights as find
+    from analysis.insights import render
+
+    found = find(run, args.metric, args.mode)
+    print(json.dumps(found, indent=1) if args.json else render(found))
+    return 0
+
+
+def open_either(args: argparse.Namespace) -> Any:
+    """A search of this tool, or a folder of stock Ray Tune's."""
+    from analysis.ray_results import is_ray_experiment
+    from vgg6.tuning.run_folder import RunFolder, open_run
+
+    folder = RunFolder(args.RUN)
+    return folder if is_ray_experiment(folder) else open_run(args.RUN, args.storage)
+
+
+def convert(args: argparse.Namespace) -> int:
+    from vgg6.tuning.run_folder import open_run
+
+    run = open_run(args.RUN, args.storage)
+    from analysis.convert import convert as write
+
+    target, command = write(run, args.to, args.out)
+    print(f"written to {target}; to look at it:\n  {command}")
+    return 0
