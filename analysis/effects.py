@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from vgg6.tuning.journal import TrialRecord
 
 CALLIPER = 0.15  # mean difference over the other hyperparameters, each from 0 to 1
 LEAST_PAIRS = 5
+REACHED = 0.9  # of the trials must have come to the epoch at which they are compared
 REFERENCE = {"activation": "relu", "optimizer": "sgd"}  # the plainest of each
 _UNMATCHED = ("seed", "epochs")
 
@@ -24,12 +26,16 @@ def effects(trials: Sequence[TrialRecord], kind: str) -> list[dict[str, Any]]:
     Each trial is matched to the reference trial, not yet taken, whose other hyperparameters are
     nearest (Gower's distance: a mismatch of a choice counts 1, numbers by their share of the range,
     on a log scale where it spans a factor of ten), the nearest pairs first, none beyond the
-    calliper. A pair is compared at the last epoch that both ran. Learning rates are compared by
+    calliper. Pairs are compared at the last epoch that nearly all trials came to (``epoch``): among
+    the survivors of a rung every effect looks smaller than it is, for a bad choice that survived
+    was lucky in all else. Learning rates are compared by
     their place among those of the same optimizer: what is high for one is low for another.
 
     The reference is ReLU or SGD, or the commonest value where that was not tried. A row with fewer
     than five pairs has no difference.
     """
+    epoch = common_epoch(trials)
+    trials = [t for t in trials if t.epoch >= epoch]
     counts = Counter(t.config[kind] for t in trials if kind in t.config)
     if len(counts) < 2:
         return []
@@ -41,8 +47,13 @@ def effects(trials: Sequence[TrialRecord], kind: str) -> list[dict[str, Any]]:
         ours = [i for i, t in enumerate(trials) if t.config[kind] == value]
         theirs = [i for i, t in enumerate(trials) if t.config[kind] == against]
         pairs = match(features, numeric, ours, theirs)
-        gaps = [_difference(trials[a], trials[b]) for a, b in pairs]
-        row: dict[str, Any] = {"value": value, "against": against, "pairs": len(gaps)}
+        gaps = [_score(trials[a], epoch) - _score(trials[b], epoch) for a, b in pairs]
+        row: dict[str, Any] = {
+            "value": value,
+            "against": against,
+            "pairs": len(gaps),
+            "epoch": epoch,
+        }
         known = t_interval(gaps) if len(gaps) >= LEAST_PAIRS else None
         row["difference"] = known and known.mean
         row["low"], row["high"] = (known.low, known.high) if known else (None, None)
@@ -77,12 +88,14 @@ def match(
     return pairs
 
 
-def _difference(trial: TrialRecord, other: TrialRecord) -> float:
-    epoch = min(trial.epoch, other.epoch)
-    first, second = (
-        max(row["val_acc"] for e, row in t.rows.items() if e <= epoch) for t in (trial, other)
-    )
-    return float(first - second)
+def common_epoch(trials: Sequence[TrialRecord]) -> int:
+    """The last epoch that REACHED of the trials came to: under ASHA the first rung; 0 of none."""
+    ends = sorted((t.epoch for t in trials), reverse=True)
+    return ends[math.ceil(REACHED * len(ends)) - 1] if ends else 0
+
+
+def _score(trial: TrialRecord, epoch: int) -> float:
+    return float(max(row["val_acc"] for e, row in trial.rows.items() if e <= epoch))
 
 
 def _features(trials: Sequence[TrialRecord], kind: str) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 Trials that were stopped early cannot be compared by their scores alone: one epoch is not thirty.
 Where all are needed they are put in one order, by how far they came and then by their score there,
-as ASHA sees them (``standing_of``); where two are compared it is at the last epoch that both ran.
+as ASHA sees them (``standing_of``); pairs are compared at the last epoch that nearly all reached.
 """
 
 from __future__ import annotations
@@ -259,7 +259,8 @@ def render(found: dict[str, Any]) -> str:
             f" alone (p {cells['p']:.2g})"
         )
     for kind, rows in found["effects"].items():
-        out.print(f"\nEffect of the {kind} on val_acc, from matched pairs")
+        at = f" at epoch {rows[0]['epoch']}" if rows else ""
+        out.print(f"\nEffect of the {kind} on val_acc, from matched pairs{at}")
         for row in rows:
             said = "too few pairs"
             if row["difference"] is not None:

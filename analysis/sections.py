@@ -201,6 +201,11 @@ def _mattered(found: Found) -> str:
         )
     for kind, rows in mattered["effects"].items():
         html += _figure(found, f"effect_{kind}")
+        if f"effect_{kind}" in found.figures:
+            html += (
+                f"<p>Compared at epoch {rows[0]['epoch']}, the last that nearly all trials came"
+                " to.</p>"
+            )
         few = [r["value"] for r in rows if r["difference"] is None]
         if few:
             html += f"<p>Too few matched pairs: {escape(', '.join(few))}.</p>"

@@ -116,7 +116,7 @@ def test_a_known_effect_lies_in_its_interval_in_95_of_100_searches() -> None:
     assert rows > 190 and 0.90 <= held / rows <= 0.99
 
 
-def test_pairs_are_compared_at_the_last_epoch_that_both_ran() -> None:
+def test_pairs_are_compared_at_the_last_epoch_that_nearly_all_came_to() -> None:
     trials = []
     for n in range(12):
         activation = "gelu" if n % 2 else "relu"
@@ -125,7 +125,22 @@ def test_pairs_are_compared_at_the_last_epoch_that_both_ran() -> None:
             record.rows[epoch]["val_acc"] = 0.9
         trials.append(record)
     row = effects(trials, "activation")[0]
-    assert row["pairs"] == 6 and row["difference"] == 0.0
+    assert (row["pairs"], row["difference"], row["epoch"]) == (6, 0.0, 1)
+
+
+def test_the_survivors_of_a_rung_do_not_shrink_an_effect() -> None:
+    differences = []
+    for seed in range(30):
+        trials = drawn(
+            120, 900 + seed, lambda c, n: 0.6 + 0.1 * (c["activation"] == "gelu") + 0.1 * n
+        )
+        cut = sorted(t.rows[1]["val_acc"] for t in trials)[90]
+        for t in trials:  # ASHA: one in four goes on
+            if t.rows[1]["val_acc"] < cut:
+                t.rows, t.epoch, t.state = {1: t.rows[1]}, 1, j.PRUNED
+        row = next(r for r in effects(trials, "activation") if r["value"] == "gelu")
+        differences.append(row["difference"])
+    assert np.mean(differences) == pytest.approx(0.1, abs=0.012)
 
 
 def test_trials_that_are_not_alike_are_not_paired() -> None:
