@@ -89,11 +89,25 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
             "curve": [{k: row[k] for k in CURVE} for row in curve],
         },
         "confirmation": confirmed,
+        "unconfirmed": _unconfirmed(ranked, confirmed),
         "test": recorded(run, confirmed_file(winner.number, config.seed)) if confirmed else None,
         "ranking": [row_of(t) for t in ranked[:top]],
         "pareto": pareto_front(ranked),
         **{f"best_by_{kind}": best_of_each(ranked, kind) for kind in KINDS},
     }
+
+
+def _unconfirmed(ranked: list[TrialRecord], confirmed: dict[str, Any] | None) -> list[int]:
+    """Trials that a confirmation asked for now would take, and the one there is has not."""
+    if confirmed is None:
+        return []
+    known = {row["trial"] for row in confirmed["candidates"]}
+    floor = min(row["search_score"] for row in confirmed["candidates"])
+    return [
+        t.number
+        for t in ranked[: confirmed["top"]]
+        if t.number not in known and (t.best_val_acc or 0.0) > floor
+    ]
 
 
 def row_of(trial: TrialRecord) -> dict[str, Any]:
@@ -137,6 +151,9 @@ def render(found: dict[str, Any]) -> str:
     if confirmed:
         out.print(_confirmed_table(confirmed))
         out.print(f"{confirmed['why']}\n")
+        if newer := found["unconfirmed"]:
+            names = ", ".join(map(str, newer))
+            out.print(f"Since then trial {names} came among the best: confirm again.\n")
     if tested := found["test"]:
         out.print(
             f"Test accuracy of the run in the middle: {tested['accuracy']:.4f}{_interval(tested)}"

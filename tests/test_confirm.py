@@ -330,6 +330,25 @@ def test_when_every_candidate_diverges_the_confirmation_says_why(
     assert found is None and "diverged" in outcome.detail
 
 
+@pytest.mark.slow
+def test_a_better_trial_that_came_after_the_confirmation_is_named(
+    found: dict[str, Any], search: RunFolder, tmp_path: Path
+) -> None:
+    assert summary(search, top=3)["unconfirmed"] == []
+    shutil.copytree(search.path, tmp_path / "first")
+    run = RunFolder(str(tmp_path / "first"))
+    journal = j.Journal(run)
+    config = TrialConfig(activation="silu", epochs=3)
+    journal.write("trial", trial=4, config=config.to_dict(), params={})
+    last = journal.history.trials[0].rows[3]
+    row = {k: v for k, v in last.items() if k != "time"}
+    journal.write("epoch", trial=4, **(row | {"epoch": 1, "val_acc": 0.999, "best_val_acc": 0.999}))
+    journal.write("end", trial=4, state=j.COMPLETED, reason="")
+    journal.close()
+    assert summary(run, top=3)["unconfirmed"] == [4]
+    assert "trial 4 came among the best: confirm again" in render(summary(run, top=3))
+
+
 def test_a_search_without_a_score_has_nothing_to_confirm() -> None:
     assert c.choose(j.History(), top=3, count=2) == ([], [1, 2])
     with pytest.raises(InputError, match="no fresh seed"):

@@ -464,6 +464,8 @@ def test_an_interrupted_verify_exits_130(package: Path, python_path: None) -> No
     process = subprocess.Popen(
         [sys.executable, tune_vgg6.__file__, "verify", str(package)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Tests that a shell runs in the background inherit that it ignores this signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:

@@ -21,7 +21,7 @@ CONFIRMED = {
                                  "history": [{"epoch": 1, "val_acc": 0.81, "val_loss": 1.0,
                                               "train_acc": 0.8, "train_loss": 1.0}]}]}
     ],
-    "winner": 0, "ties": [0], "why": "made up", "representative_seed": 43, "level": 0.95,
+    "top": 1, "winner": 0, "ties": [0], "why": "made up", "representative_seed": 43, "level": 0.95,
 }  # fmt: skip
 
 
