@@ -28,6 +28,7 @@ from vgg6.data import data_facts, load_recorded, load_source, split
 from vgg6.tuning.cluster import joined, quiet_environment
 from vgg6.tuning.flags import (
     Parser,
+    add_any_run_arguments,
     add_run_argument,
     add_search_flags,
     add_train_flags,
@@ -160,6 +161,37 @@ def best(args: argparse.Namespace) -> int:
     return 0
 
 
+def table(args: argparse.Namespace) -> int:
+    from analysis.results import load_run
+    from analysis.tables import check_table_file, encoded, save
+
+    if args.out:
+        check_table_file(Path(args.out))
+    run = load_run(args.RUN, args.storage, metric=args.metric, mode=args.mode)
+    for note in run.notes:
+        say(note)
+    rows = run.trials if args.trials else run.table
+    if not args.out:
+        sys.stdout.write(encoded(rows, ".csv").decode())
+        return 0
+    save(rows, Path(args.out))
+    say(f"{len(rows)} rows, one a {'trial' if args.trials else 'trial and epoch'}: {args.out}")
+    return 0
+
+
+def insights(args: argparse.Namespace) -> int:
+    from analysis.insights import insights as gather
+    from analysis.insights import render
+    from analysis.results import load_run
+
+    run = load_run(args.RUN, args.storage, metric=args.metric, mode=args.mode)
+    for note in run.notes:
+        say(note)
+    found = gather(run, args.evaluator)
+    print(json.dumps(found, indent=1) if args.json else render(run, found))
+    return 0
+
+
 def export(args: argparse.Namespace) -> int:
     from vgg6.tuning.run_folder import open_run
 
@@ -233,6 +265,14 @@ def build_parser() -> Parser:
     p = add("best", best, "show a search's best configuration, its curve and the ranking")
     add_run_argument(p)
     p.add_argument("--top", default="5", help="how many trials the ranking shows (default 5)")
+    p.add_argument("--json", action="store_true", help="print one JSON document")
+    p = add("table", table, "write all trials and epochs as a CSV or parquet table")
+    add_any_run_arguments(p)
+    p.add_argument("--out", metavar="FILE", help="a .csv or .parquet file (default: print CSV)")
+    p.add_argument("--trials", action="store_true", help="one row a trial, not one an epoch")
+    p = add("insights", insights, "say what mattered, and what early stopping saved")
+    add_any_run_arguments(p)
+    p.add_argument("--evaluator", default="ped-anova", help="of importance: or fanova")
     p.add_argument("--json", action="store_true", help="print one JSON document")
     p = add("export", export, "write the best configuration as a folder that stands alone")
     add_run_argument(p)

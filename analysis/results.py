@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.ray_results import is_experiment, read_experiment
+from analysis.ray_files import is_experiment
+from analysis.ray_results import read_experiment
 from analysis.tables import FORMATS, SEARCH_KIND, Run, columns_of, encoded, typed
 from search_spaces import Space
 from vgg6.config import FIELD_NAMES, InputError, TrialConfig
@@ -65,12 +66,12 @@ def load_search(folder: RunFolder) -> Run:
     # The space's own names; a space lists some more than once, each for another condition.
     space = Space.from_dict(facts["space"]) if facts["space"] else None
     names = dict.fromkeys(p.name for p in space.parameters) if space else {}
-    notes = []
+    data, notes = facts["data"]["name"], []
     if history.torn_lines:
         notes.append(f"{history.torn_lines} unfinished lines of the journal were left out")
     return Run(
-        name=facts["name"], kind=SEARCH_KIND, data=facts["data"]["name"],
-        table=_epochs(history, facts["data"]["name"]), trials=_trials(history, facts["data"]["name"]),
+        name=facts["name"], kind=SEARCH_KIND, data=data,
+        table=_epochs(history, data), trials=_trials(history, data),
         metric=METRIC, mode="max", metric_name=METRIC, parameters=tuple(names), space=space,
         notes=tuple(notes),
     )  # fmt: skip

@@ -65,9 +65,9 @@ class Run:
 def typed(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
     """A frame whose columns have the types that they are read back with from parquet.
 
-    A known column has one type whatever it holds, an empty one too (whole numbers are nullable where
-    one is missing). Any other has the type of its values; where these are mixed, or lists, it is
-    their JSON text.
+    A known column has one type whatever it holds, an empty one too (whole numbers are nullable
+    where one is missing). Any other has the type of its values; where these are mixed, or lists,
+    it is their JSON text.
     """
     return pd.DataFrame({name: _column(name, values) for name, values in columns.items()})
 
@@ -98,24 +98,26 @@ def encoded(frame: pd.DataFrame, suffix: str) -> bytes:
     return content.getvalue()
 
 
+def check_table_file(out: Path) -> None:
+    """Raise InputError unless a table can be written as ``out``."""
+    if out.suffix not in FORMATS:
+        raise InputError("--out", str(out), f"does not end with {' or '.join(FORMATS)}")
+    if not out.absolute().parent.is_dir():
+        raise InputError("--out", str(out), "is in no folder that exists")
+
+
 def save(frame: pd.DataFrame, out: Path) -> None:
     """Write a frame in the format that its file's name ends with.
 
     Raises:
         InputError: the name ends otherwise, or there is no such folder.
     """
-    if out.suffix not in FORMATS:
-        raise InputError("--out", str(out), f"does not end with {' or '.join(FORMATS)}")
-    if not out.absolute().parent.is_dir():
-        raise InputError("--out", str(out), "is in no folder that exists")
+    check_table_file(out)
     write_atomic(out, encoded(frame, out.suffix))
 
 
-def columns_of(
-    rows: Iterable[Mapping[str, Any]], first: Iterable[str] = ()
-) -> dict[str, list[Any]]:
-    """Rows turned into columns: those named ``first``, then others as they appear, None if absent."""
-    rows = list(rows)
+def columns_of(rows: list[dict[str, Any]], first: Iterable[str]) -> dict[str, list[Any]]:
+    """Rows as columns: those named ``first``, then others as they appear; None where absent."""
     names = dict.fromkeys(first)
     for row in rows:
         names.update(dict.fromkeys(row))
