@@ -272,7 +272,7 @@ def build_parser() -> Parser:
     p.add_argument("--trials", action="store_true", help="one row a trial, not one an epoch")
     p = add("insights", insights, "say what mattered, and what early stopping saved")
     add_any_run_arguments(p)
-    p.add_argument("--evaluator", default="ped-anova", help="of importance: or fanova")
+    p.add_argument("--evaluator", default="fanova", help="of importance: or ped-anova")
     p.add_argument("--json", action="store_true", help="print one JSON document")
     p = add("export", export, "write the best configuration as a folder that stands alone")
     add_run_argument(p)

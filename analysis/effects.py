@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from analysis.fidelity import Value, common_epoch, hyperparameters, scores_at
 from analysis.tables import Run
 
 REFERENCE = {"activation": "relu", "optimizer": "sgd"}
-CALLIPER = 1 / 3
+CALLIPER, CALLIPER_TRIALS = 0.15, 60
 MIN_PAIRS = 4
 MOST_BINS, FEW_BINS, FEW_TRIALS = 6, 4, 100
 PERMUTATIONS = 499
@@ -24,13 +25,17 @@ def matched_effects(run: Run, factor: str) -> tuple[list[dict[str, Any]], str]:
     """The mean difference that each value of a factor makes against its reference value.
 
     Trials are compared in pairs, at ``common_epoch``. The two of a pair agree in the other of
-    activation and optimizer, and are within CALLIPER of each other in all else by Gower's distance
-    (1971): the mean over the hyperparameters that both have of 0 or 1 for a choice, and for a
-    number of how far apart they lie within their ranges, each within its own where the range
-    depends on the factor. In a space of choices only nothing may differ. No trial is in two pairs
-    of a comparison; among all ways to pair, that with the most pairs and then the least distance is
-    taken (optimal matching: Rosenbaum, 1989). The 95 % interval is Student's over the pairs. Each
-    comparison stands alone, uncorrected for their number.
+    activation and optimizer, and are near each other in all else by Gower's distance (1971): the
+    mean over the hyperparameters that both have of 0 or 1 for a choice, and for a number of how
+    far apart they lie within their ranges, each within its own where the range depends on the
+    factor. In a space of choices only nothing may differ; else the calliper is CALLIPER for up to
+    CALLIPER_TRIALS trials and shrinks with the root of their number, as the interval does: what
+    is left of a difference between the pairs' learning rates must stay small beside it. No trial
+    is in two pairs of a comparison; among all ways to pair, that with the most pairs and then the
+    least distance is taken (optimal matching: Rosenbaum, 1989). The 95 % interval is Student's
+    over the pairs. Each comparison stands alone, uncorrected for their number. A searcher that
+    follows good scores leaves a value sooner where it was unlucky, so of its trials the interval
+    is too short (Nie et al., 2018): the remark says so.
 
     Returns rows (the values with most pairs first; no difference where there are fewer than
     MIN_PAIRS), and a remark or why there are none.
@@ -50,7 +55,9 @@ def matched_effects(run: Run, factor: str) -> tuple[list[dict[str, Any]], str]:
     if reference not in levels:
         reference = max(levels, key=lambda v: len(levels[v]))
     only_choices = all(v.is_choice for values in given.values() for v in values.values())
-    calliper = 0.0 if only_choices else CALLIPER
+    calliper = CALLIPER * min(1.0, math.sqrt(CALLIPER_TRIALS / len(given)))
+    if only_choices:
+        calliper = 0.0
     exact = next((f for f in REFERENCE if f != factor), None)
     rows = []
     for level, trials in levels.items():
@@ -61,8 +68,13 @@ def matched_effects(run: Run, factor: str) -> tuple[list[dict[str, Any]], str]:
         gaps = np.array([scores[trials[a]] - scores[levels[reference][b]] for a, b in pairs])
         rows.append({"value": level, "against": reference, **_mean_interval(gaps)})
     rows.sort(key=lambda row: (-row["pairs"], str(row["value"])))
-    close = "agree in all else" if only_choices else f"are within {CALLIPER:.2f} of a range in all else"
-    return rows, f"pairs of trials that {close}, at epoch {epoch}, which nearly all scored ones ran"
+    close = "agree in all else"
+    if not only_choices:
+        close = f"are within {calliper:.2g} of their ranges in all else"
+    remark = f"pairs of trials that {close}, at epoch {epoch}, which nearly all scored ones ran"
+    if run.follows:
+        remark += "; the searcher left what had done badly, so the intervals are rather too short"
+    return rows, remark
 
 
 def _distances(
@@ -92,8 +104,9 @@ def _distances(
         else:
             x, y = (np.array([v.place if v else 0.0 for v in values]) for values in (a, b))
             apart = np.abs(x[:, None] - y[None, :])
-        if name == exact:
-            apart = np.where(apart > 0, np.inf, 0.0)
+        if name == exact:  # a condition, and no part of the mean
+            total += np.where(apart > 0, np.inf, 0.0)
+            continue
         total += np.where(both, apart, 0.0)
         count += both
     return total / np.maximum(count, 1)
@@ -194,10 +207,13 @@ def _strength(rows: np.ndarray, columns: np.ndarray, y: np.ndarray) -> dict[str,
     fitted = additive @ (additive.T @ y)
     rng = np.random.default_rng(SEED)
     permuted = [f_ratio(fitted + rng.permutation(y - fitted))[0] for _ in range(PERMUTATIONS)]
-    low, high = (
-        min(1.0, noncentrality(observed, df_inter, df_error, tail) * error / total)
+    bounds = [
+        noncentrality(observed, df_inter, df_error, tail)
         for tail in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
-    )
+    ]
+    # Of what the main effects leave, the interaction's share is lambda / (lambda + n).
+    rest = (added + error * df_error) / total
+    low, high = (rest * bound / (bound + len(y)) for bound in bounds)
     strength = min(1.0, max(0.0, (added - df_inter * error) / (total + error)))
     p = (1 + sum(f >= observed for f in permuted)) / (1 + PERMUTATIONS)
     return {"strength": strength, "interval": {"low": low, "high": high}, "p": p}

@@ -34,7 +34,8 @@ class Value:
         """Where in its range it lies, from 0 to 1, by the logarithm in a log range."""
         low, high = self.drawn_from.low, self.drawn_from.high  # type: ignore[attr-defined]
         scale = math.log if self.drawn_from.log else float  # type: ignore[attr-defined]
-        return (scale(self.value) - scale(low)) / ((scale(high) - scale(low)) or 1.0)
+        place = (scale(self.value) - scale(low)) / ((scale(high) - scale(low)) or 1.0)
+        return min(1.0, max(0.0, place))  # rounding can carry it over an end
 
     @property
     def is_choice(self) -> bool:

@@ -3,47 +3,51 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
+from optuna.distributions import FloatDistribution
 from optuna.importance import (
     BaseImportanceEvaluator,
     FanovaImportanceEvaluator,
     PedAnovaImportanceEvaluator,
     get_param_importances,
 )
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from analysis.fidelity import Value, hyperparameters, standings
 from analysis.tables import Run
 from vgg6.config import check_choice
 
-PED_ANOVA, FANOVA = EVALUATORS = ("ped-anova", "fanova")
+FANOVA, PED_ANOVA = EVALUATORS = ("fanova", "ped-anova")
 MIN_TRIALS = 20
-DRAWS = {PED_ANOVA: 100, FANOVA: 19}
-TREES = 16  # of a forest; as many take seconds for hundreds of trials
+DRAWS = {FANOVA: 39, PED_ANOVA: 99}  # of a random half; a forest takes a tenth of a second
+TREES, DEPTH = 16, 6
 TOP_TRIALS = 10  # PED-ANOVA describes the best trials by a density, which needs about so many
 SEED = 0
+_PLACE = FloatDistribution(0.0, 1.0)
 
 
-def importance(run: Run, evaluator: str = PED_ANOVA) -> tuple[dict[str, Any] | None, str]:
+def importance(run: Run, evaluator: str = FANOVA) -> tuple[dict[str, Any] | None, str]:
     """The share of each hyperparameter in how trials stand (``standings``).
 
-    ``ped-anova`` (Watanabe et al., 2023, with Optuna's conditional regimes) measures how the best
-    trials' values differ from all trials' values, also of hyperparameters that only some trials
-    have. ``fanova`` (Hutter et al., 2014) is the share of variance that a forest of trees puts
-    down to each one alone; it sees only those that all trials drew from one range, and what it
-    left out is named in ``left_out``.
+    ``fanova`` (Hutter et al., 2014) is the share of variance that a forest of trees puts down to
+    each one alone, whatever the others are. It sees those that every trial has; the others are
+    named in ``left_out``. ``ped-anova`` (Watanabe et al., 2023, with Optuna's conditional regimes)
+    measures how the best trials' values differ from all trials' values, also of hyperparameters
+    that only some trials have; Optuna's version smooths a choice that all of the best share so
+    much that it overlooks it, which is why it is not the default. A number counts by its place in
+    the range that its trial drew it from: two optimizers' learning rates are comparable so.
 
-    Both find something in noise, and more of it in a hyperparameter with more to choose from. What
-    shuffled standings give is therefore taken off (Altmann et al., 2010), and what is left is
-    divided by all that was found: the shares add up to less than 1 where chance had a part, and
-    ``p`` is how often shuffling gives as much as the search did. ``mean`` is over random halves of
-    the trials; ``low`` and ``high`` enclose 95 % of them, which vary as much as samples of the
-    whole size do (the delete-half jackknife: Shao and Wu, 1989).
+    Both find something in noise, and more of it where there is more to choose from. So each
+    hyperparameter is assessed beside a shadow of itself, its values dealt to the trials at random
+    (Kursa and Rudnicki, 2010): what the shadows get is taken off, and ``p`` is how often a shadow
+    gets as much as the hyperparameter does. The shares add up to less than 1 where chance or, for
+    fanova, interactions had a part. ``mean`` is over random halves of the trials, which vary about
+    as much as samples of the whole size do (the delete-half jackknife: Shao and Wu, 1989): ``low``
+    and ``high`` are 1.96 of their standard deviations away.
 
     Returns the importance, and a remark or why there is none.
 
@@ -56,41 +60,34 @@ def importance(run: Run, evaluator: str = PED_ANOVA) -> tuple[dict[str, Any] | N
     if len(given) < MIN_TRIALS:
         return None, f"needs {MIN_TRIALS} trials that ended, has {len(given)}"
     names = list(dict.fromkeys(name for values in given.values() for name in values))
-    kept = names if evaluator == PED_ANOVA else _everywhere(given, names)
-    varied = [n for n in kept if len({v[n].value for v in given.values() if n in v}) > 1]
+    able = [n for n in names if evaluator == PED_ANOVA or all(n in v for v in given.values())]
+    varied = [n for n in able if len({v[n].value for v in given.values() if n in v}) > 1]
     if len(varied) < 2:
-        return None, "needs two hyperparameters that varied"
-    study = _study(given, varied)
+        return None, f"{evaluator} needs two hyperparameters that varied"
     rng = np.random.default_rng(SEED)
-    numbers = list(given)
-    order = value.loc[numbers].to_numpy()
-
-    def assess(standing: np.ndarray, part: np.ndarray) -> dict[str, float]:
-        # Optuna leaves out trials whose target is not finite, and takes a low target as good.
-        target = np.full(len(standing), np.nan)
-        target[part] = -standing[part]
-        return _assess(study, _evaluator(evaluator, len(part)), lambda t: float(target[t.number]))
-
-    everyone, draws = np.arange(len(order)), DRAWS[evaluator]
-
-    def half() -> np.ndarray:
-        return rng.choice(everyone, len(order) // 2, replace=False)
-
-    halves = pd.DataFrame([assess(order, half()) for _ in range(draws)])
-    chance = pd.DataFrame([assess(rng.permutation(order), half()) for _ in range(draws)]).mean()
-    shares = (halves - chance).clip(lower=0).div(halves.sum(axis=1), axis=0).fillna(0.0)
-    whole = pd.Series(assess(order, everyone))
-    shuffled = pd.DataFrame([assess(rng.permutation(order), everyone) for _ in range(draws)])
-    p = (1 + (shuffled[whole.index] >= whole).sum()) / (1 + draws)
-    values = {
-        name: {
-            "mean": float(shares[name].mean()),
-            "low": float(shares[name].quantile(0.025)),
-            "high": float(shares[name].quantile(0.975)),
-            "p": float(p[name]),
+    trials = [{n: v for n, v in values.items() if n in varied} for values in given.values()]
+    order = value.loc[list(given)].to_numpy()
+    draws = pd.DataFrame(
+        [
+            _assess(_half_study(trials, order, varied, rng), evaluator)
+            for _ in range(DRAWS[evaluator])
+        ]
+    )
+    real = draws[varied]
+    shadow = draws[[_shadow(n) for n in varied]].set_axis(varied, axis=1)
+    shares = (real - shadow.mean()).clip(lower=0)
+    if evaluator == PED_ANOVA:  # divergences, of which only the proportions say something
+        shares = shares.div(real.sum(axis=1), axis=0).fillna(0.0)
+    values = {}
+    for name, mean in shares.mean().sort_values(ascending=False).items():
+        reach = 1.96 * shares[name].std()
+        exceeded = (shadow[name] >= real[name].mean()).sum()
+        values[str(name)] = {
+            "mean": float(mean),
+            "low": float(max(0.0, mean - reach)),
+            "high": float(min(1.0, mean + reach)),
+            "p": float((1 + exceeded) / (1 + len(draws))),
         }
-        for name in shares.mean().sort_values(ascending=False).index
-    }
     left_out = [n for n in names if n not in varied]
     found = {"evaluator": evaluator, "values": values, "trials": len(given), "left_out": left_out}
     return found, (
@@ -99,45 +96,43 @@ def importance(run: Run, evaluator: str = PED_ANOVA) -> tuple[dict[str, Any] | N
     )
 
 
-def _everywhere(given: dict[int, dict[str, Value]], names: list[str]) -> list[str]:
-    """The hyperparameters that every trial drew from the same distribution."""
-    drawn: dict[str, set[Any]] = {n: set() for n in names}
-    for values in given.values():
-        for name in names:
-            drawn[name].add(values[name].drawn_from if name in values else None)
-    return [n for n in names if len(drawn[n]) == 1]
+def _shadow(name: str) -> str:
+    return f"shadow of {name}"
 
 
-def _study(given: dict[int, dict[str, Value]], names: list[str]) -> optuna.Study:
-    """A study of the trials in the given order. Values come later, as targets."""
+def _half_study(
+    trials: list[dict[str, Value]], standing: np.ndarray, names: list[str], rng: np.random.Generator
+) -> optuna.Study:
+    """A study of a random half of the trials, each hyperparameter beside its shadow."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study()
-    for values in given.values():
-        mine = {n: values[n] for n in names if n in values}
+    study = optuna.create_study(direction="maximize")
+    part = rng.choice(len(trials), len(trials) // 2, replace=False)
+    dealt = {n: rng.permutation(part) for n in names}
+    for place, index in enumerate(part):
+        mine = dict(trials[index])
+        for name in names:
+            if name in (other := trials[dealt[name][place]]):
+                mine[_shadow(name)] = other[name]
         study.add_trial(
             create_trial(
                 state=TrialState.COMPLETE,
-                value=0.0,
-                params={n: v.value for n, v in mine.items()},
-                distributions={n: v.drawn_from for n, v in mine.items()},
+                value=float(standing[index]),
+                params={n: v.value if v.is_choice else v.place for n, v in mine.items()},
+                distributions={n: v.drawn_from if v.is_choice else _PLACE for n, v in mine.items()},
             )
         )
     return study
 
 
-def _evaluator(name: str, trials: int) -> BaseImportanceEvaluator:
-    if name == FANOVA:
-        return FanovaImportanceEvaluator(n_trees=TREES, seed=SEED)
-    return PedAnovaImportanceEvaluator(target_quantile=min(0.5, max(0.1, TOP_TRIALS / trials)))
-
-
-def _assess(
-    study: optuna.Study,
-    evaluator: BaseImportanceEvaluator,
-    target: Callable[[FrozenTrial], float],
-) -> dict[str, float]:
+def _assess(study: optuna.Study, evaluator: str) -> dict[str, float]:
+    chosen: BaseImportanceEvaluator
+    if evaluator == FANOVA:
+        chosen = FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=SEED)
+    else:
+        top = min(0.5, max(0.1, TOP_TRIALS / len(study.get_trials(deepcopy=False))))
+        chosen = PedAnovaImportanceEvaluator(target_quantile=top)
     with warnings.catch_warnings():
-        # Of a target that must be low, and of ranges that few trials drew from; of `normalize`.
+        # Of ranges that few trials drew from, and of `normalize`.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return get_param_importances(study, evaluator=evaluator, target=target, normalize=False)
+        return get_param_importances(study, evaluator=chosen, normalize=False)

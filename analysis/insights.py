@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.effects import MIN_PAIRS, REFERENCE, interaction, matched_effects
-from analysis.importance import PED_ANOVA, importance
+from analysis.importance import FANOVA, importance
 from analysis.selection import shown
 from analysis.tables import Run
 from vgg6.tuning import journal as j
@@ -20,7 +20,7 @@ from vgg6.tuning import journal as j
 NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[+-]?\d+)?(?![\w.]*\w)", re.IGNORECASE)
 
 
-def insights(run: Run, evaluator: str = PED_ANOVA) -> dict[str, Any]:
+def insights(run: Run, evaluator: str = FANOVA) -> dict[str, Any]:
     """What mattered, as plain JSON values; ``notes`` say how each part was made, or why it is not.
 
     The parts: ``importance`` (see analysis.importance), ``interaction`` and ``effects`` (see
@@ -112,6 +112,8 @@ def _importance(out: Console, found: dict[str, Any]) -> None:
             f"{value['low']:.2f} to {value['high']:.2f}", f"{value['p']:.2f}",
         )  # fmt: skip
     out.print(table)
+    chance = 1 - sum(value["mean"] for value in mattered["values"].values())
+    out.print(f"  the rest, {chance:.2f}, is what chance gives too, and interactions")
     if mattered["left_out"]:
         out.print(f"  left out: {', '.join(mattered['left_out'])}", markup=False)
 

@@ -72,7 +72,8 @@ def load_search(folder: RunFolder) -> Run:
     return Run(
         name=facts["name"], kind=SEARCH_KIND, data=data,
         table=_epochs(history, data), trials=_trials(history, data),
-        metric=METRIC, mode="max", metric_name=METRIC, parameters=tuple(names), space=space,
+        metric=METRIC, mode="max", metric_name=METRIC, parameters=tuple(names),
+        follows=facts["settings"].get("searcher") == "optuna", space=space,
         notes=tuple(notes),
     )  # fmt: skip
 

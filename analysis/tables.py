@@ -40,6 +40,7 @@ class Run:
         mode: whether ``max`` or ``min`` of it is best.
         metric_name: what the metric was reported as.
         parameters: the columns of ``trials`` that the search varied.
+        follows: whether the searcher chose trials by what earlier ones scored.
         space: the search space; None where the folder holds none.
         notes: what was left out or guessed while reading, a sentence each.
     """
@@ -53,6 +54,7 @@ class Run:
     mode: str
     metric_name: str
     parameters: tuple[str, ...]
+    follows: bool = False
     space: Space | None = None
     notes: tuple[str, ...] = ()
 
