@@ -72,7 +72,7 @@ def matched_effects(run: Run, factor: str) -> tuple[list[dict[str, Any]], str]:
     if not only_choices:
         close = f"are within {calliper:.2g} of their ranges in all else"
     remark = f"pairs of trials that {close}, at epoch {epoch}, which nearly all scored ones ran"
-    if run.follows:
+    if run.follows and any(row["pairs"] >= MIN_PAIRS for row in rows):
         remark += "; the searcher left what had done badly, so the intervals are rather too short"
     return rows, remark
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -22,8 +23,8 @@ from analysis.tables import Run
 from vgg6.config import check_choice
 
 FANOVA, PED_ANOVA = EVALUATORS = ("fanova", "ped-anova")
-MIN_TRIALS = 20
-DRAWS = {FANOVA: 39, PED_ANOVA: 99}  # of a random half; a forest takes a tenth of a second
+MIN_TRIALS, MOST_TRIALS = 20, 500  # of a search; of a part of it that is assessed at a time
+DRAWS = {FANOVA: 39, PED_ANOVA: 99}  # of a random part; a forest takes a tenth of a second
 TREES, DEPTH = 16, 6
 TOP_TRIALS = 10  # PED-ANOVA describes the best trials by a density, which needs about so many
 SEED = 0
@@ -45,9 +46,9 @@ def importance(run: Run, evaluator: str = FANOVA) -> tuple[dict[str, Any] | None
     hyperparameter is assessed beside a shadow of itself, its values dealt to the trials at random
     (Kursa and Rudnicki, 2010): what the shadows get is taken off, and ``p`` is how often a shadow
     gets as much as the hyperparameter does. The shares add up to less than 1 where chance or, for
-    fanova, interactions had a part. ``mean`` is over random halves of the trials, which vary about
-    as much as samples of the whole size do (the delete-half jackknife: Shao and Wu, 1989): ``low``
-    and ``high`` are 1.96 of their standard deviations away.
+    fanova, interactions had a part.``mean`` is over random halves of the trials, or parts of MOST_TRIALS where
+    these are smaller; ``low`` and ``high`` are 1.96 standard errors away, which the spread of the
+    parts gives (the delete-d jackknife: Shao and Wu, 1989).
 
     Returns the importance, and a remark or why there is none.
 
@@ -67,9 +68,10 @@ def importance(run: Run, evaluator: str = FANOVA) -> tuple[dict[str, Any] | None
     rng = np.random.default_rng(SEED)
     trials = [{n: v for n, v in values.items() if n in varied} for values in given.values()]
     order = value.loc[list(given)].to_numpy()
+    size = min(len(trials) // 2, MOST_TRIALS)
     draws = pd.DataFrame(
         [
-            _assess(_half_study(trials, order, varied, rng), evaluator)
+            _assess(_part_study(trials, order, varied, size, rng), evaluator)
             for _ in range(DRAWS[evaluator])
         ]
     )
@@ -80,7 +82,7 @@ def importance(run: Run, evaluator: str = FANOVA) -> tuple[dict[str, Any] | None
         shares = shares.div(real.sum(axis=1), axis=0).fillna(0.0)
     values = {}
     for name, mean in shares.mean().sort_values(ascending=False).items():
-        reach = 1.96 * shares[name].std()
+        reach = 1.96 * shares[name].std() * math.sqrt(size / (len(given) - size))
         exceeded = (shadow[name] >= real[name].mean()).sum()
         values[str(name)] = {
             "mean": float(mean),
@@ -100,13 +102,17 @@ def _shadow(name: str) -> str:
     return f"shadow of {name}"
 
 
-def _half_study(
-    trials: list[dict[str, Value]], standing: np.ndarray, names: list[str], rng: np.random.Generator
+def _part_study(
+    trials: list[dict[str, Value]],
+    standing: np.ndarray,
+    names: list[str],
+    size: int,
+    rng: np.random.Generator,
 ) -> optuna.Study:
-    """A study of a random half of the trials, each hyperparameter beside its shadow."""
+    """A study of ``size`` random trials, each hyperparameter beside its shadow."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
-    part = rng.choice(len(trials), len(trials) // 2, replace=False)
+    part = rng.choice(len(trials), size, replace=False)
     dealt = {n: rng.permutation(part) for n in names}
     for place, index in enumerate(part):
         mine = dict(trials[index])

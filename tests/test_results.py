@@ -124,6 +124,7 @@ def test_an_unfinished_search_is_read_by_name_by_folder_and_by_uri(search: RunFo
         assert run.notes == ("1 unfinished lines of the journal were left out",)
 
 
+@pytest.mark.slow
 def test_both_kinds_of_folder_are_read_from_storage_that_is_no_disk(
     search: RunFolder, experiments: Path, tmp_path: Path
 ) -> None:
