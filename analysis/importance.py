@@ -46,9 +46,9 @@ def importance(run: Run, evaluator: str = FANOVA) -> tuple[dict[str, Any] | None
     hyperparameter is assessed beside a shadow of itself, its values dealt to the trials at random
     (Kursa and Rudnicki, 2010): what the shadows get is taken off, and ``p`` is how often a shadow
     gets as much as the hyperparameter does. The shares add up to less than 1 where chance or, for
-    fanova, interactions had a part.``mean`` is over random halves of the trials, or parts of MOST_TRIALS where
-    these are smaller; ``low`` and ``high`` are 1.96 standard errors away, which the spread of the
-    parts gives (the delete-d jackknife: Shao and Wu, 1989).
+    fanova, interactions had a part. ``mean`` is over random halves of the trials, or parts of
+    MOST_TRIALS where these are smaller; ``low`` and ``high`` are 1.96 standard errors away, which
+    the spread of the parts gives (the delete-d jackknife: Shao and Wu, 1989).
 
     Returns the importance, and a remark or why there is none.
 

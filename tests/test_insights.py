@@ -258,20 +258,22 @@ def test_a_pure_interaction_is_found_with_about_its_true_share(tmp_path: Path) -
 
 def test_two_main_effects_are_no_interaction(tmp_path: Path) -> None:
     gain = {"sgd": 0.0, "adam": 0.1, "rmsprop": -0.1}
-    low, strong = 0, 0
+    likely, sure, strengths = 0, 0, []
     for seed in range(20):
-        hidden = noise(seed, 0.02)
+        hidden = noise(seed, 0.1)
         run = make(
             tmp_path / str(seed), FLAT,
-            lambda c, hidden=hidden: 0.5 + gain[c.optimizer] + 0.02 * round(decades(c)) + hidden(),
+            lambda c, hidden=hidden: 0.5 + gain[c.optimizer] + 0.1 * round(decades(c)) + hidden(),
             trials=120, seed=seed,
         )  # fmt: skip
         found, _ = interaction(run)
         assert found is not None
-        low += found["p"] <= 0.05
-        strong += found["interval"]["low"] > 0
-        assert found["strength"] < 0.05
-    assert low <= 4 and strong <= 4  # of 20, where 1 and 0.5 are expected
+        likely += found["p"] <= 0.05
+        sure += found["interval"]["low"] > 0
+        strengths.append(found["strength"])
+    assert likely <= 4 and sure <= 4  # of 20, where 1 and 0.5 are expected
+    # Uncorrected, as many cells explain 4 % of so much noise.
+    assert np.mean(strengths) < 0.02
 
 
 def test_few_learning_rates_have_a_bin_each_and_empty_cells_are_empty(tmp_path: Path) -> None:
@@ -361,12 +363,15 @@ def test_the_two_of_a_pair_are_near_each_other_and_no_trial_is_in_two(tmp_path: 
         {"activation": "tanh", "optimizer": "sgd", "lr": lr, "dropout": 0.0}
         for lr in (0.1, 0.09, 0.08, 0.07, 0.06)
     ]
-    extra = [{"activation": "gelu", "optimizer": "sgd", "lr": 1.5e-4, "dropout": 0.3}]
+    extra = [
+        {"activation": a, "optimizer": "sgd", "lr": 1.5e-4, "dropout": 0.3}
+        for a in ("gelu", "relu", "relu", "relu")
+    ]
     other = [{"activation": "gelu", "optimizer": "adam", "lr": 1e-4, "dropout": 0.3}] * 3
     run = make(tmp_path, FLAT, lambda c: c.lr, configs=[*near, *far, *extra, *other])
     rows, _ = matched_effects(run, "activation")
     pairs = {row["value"]: row["pairs"] for row in rows}
-    assert pairs == {"gelu": 5, "tanh": 0}
+    assert pairs == {"gelu": 6, "tanh": 0}, "three more gelus are Adam's"
     gelu, tanh = sorted(rows, key=lambda row: str(row["value"]))
     assert gelu["difference"] == pytest.approx(0, abs=1e-5), "each with its own twin"
     assert tanh["difference"] is tanh["low"] is tanh["high"] is None
@@ -401,13 +406,22 @@ def test_a_search_without_the_reference_takes_the_most_tried_value(tmp_path: Pat
 
 
 def test_saved_epochs_are_those_that_pruned_trials_did_not_run(tmp_path: Path) -> None:
-    scores = iter([0.5, 0.4, math.nan, 0.6])
-    run = make(
-        tmp_path, FLAT, lambda c: next(scores), trials=4, epochs=10, rungs=(2,)
-    )  # fmt: skip
-    assert run.trials.state.tolist() == ["completed", "pruned", "infeasible", "completed"]
+    scores = iter([0.5, 0.4, math.nan, 0.6, 0.4, 0.4])
+    make(tmp_path, FLAT, lambda c: next(scores), trials=6, epochs=10, rungs=(2,))
+    journal = Path(tmp_path / JOURNAL)
+    # The last two ended otherwise: one diverged after all, one is still running.
+    *lines, last = journal.read_text().splitlines()
+    index = next(i for i, x in enumerate(lines) if '"end", "trial": 4' in x)
+    lines[index] = lines[index].replace("pruned", "infeasible")
+    assert '"end", "trial": 5' in last
+    journal.write_text("\n".join(lines) + "\n")
+    run = load_search(RunFolder(str(tmp_path)))
+    assert run.trials.state.tolist() == [
+        "completed", "pruned", "infeasible", "completed", "infeasible", "running",
+    ]  # fmt: skip
+    assert run.trials.epochs_run.tolist() == [10, 2, 0, 10, 2, 2]
     assert saved(run) == {
-        "epochs_run": 22, "epochs_full": 30, "share": pytest.approx(8 / 30), "seconds_saved": 16.0,
+        "epochs_run": 26, "epochs_full": 34, "share": pytest.approx(8 / 34), "seconds_saved": 16.0,
     }  # fmt: skip
 
 

@@ -206,6 +206,13 @@ def losses(config):
 
 run("losses", losses, {"lr": tune.grid_search([0.5, 0.25, 10.0])}, stop={"training_iteration": 4})
 
+def one(config):
+    tune.report({"mean_accuracy": 0.5 - abs(math.log10(config["lr"]) + 2) / 5})
+
+run("many", one, {"lr": tune.grid_search([10 ** (-4 + i / 3) for i in range(12)]),
+                  "optimizer": tune.grid_search(["sgd", "adam"]),
+                  "head": {"width": tune.grid_search([8])}})
+
 class Killer(tune.Callback):
     seen = 0
     def on_trial_result(self, iteration, trials, trial, result, **info):
@@ -320,6 +327,23 @@ def test_a_loss_is_judged_by_its_least_and_a_nan_is_a_diverged_trial(experiments
     found = insights(run)
     assert found["infeasible"]["count"] == 1 and found["importance"] is None
     assert "Diverged: 1 trials" in render(run, found)
+
+
+@pytest.mark.slow
+def test_what_mattered_in_a_ray_experiment_is_said_without_a_search_space(
+    experiments: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune_vgg6.main(["insights", str(experiments / "many"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    values = found["importance"]["values"]
+    assert (
+        list(values) == ["lr", "optimizer"] and values["lr"]["p"] < 0.05 < values["optimizer"]["p"]
+    )
+    assert found["interaction"]["optimizers"] == ["adam", "sgd"]
+    assert sum(map(sum, found["interaction"]["count"])) == 24
+    (row,) = found["effects"]["optimizer"]
+    assert (row["value"], row["against"], row["pairs"]) == ("adam", "sgd", 12)
+    assert row["difference"] == pytest.approx(0)
 
 
 @pytest.mark.slow
