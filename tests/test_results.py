@@ -337,7 +337,7 @@ def test_what_mattered_in_a_ray_experiment_is_said_without_a_search_space(
     found = json.loads(capsys.readouterr().out)
     values = found["importance"]["values"]
     assert (
-        list(values) == ["lr", "optimizer"] and values["lr"]["p"] < 0.05 < values["optimizer"]["p"]
+        list(values) == ["lr", "optimizer"] and values["lr"]["p"] < 0.1 < values["optimizer"]["p"]
     )
     assert found["interaction"]["optimizers"] == ["adam", "sgd"]
     assert sum(map(sum, found["interaction"]["count"])) == 24
