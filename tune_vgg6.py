@@ -29,6 +29,7 @@ from vgg6.data import data_facts, load_recorded, load_source, split
 from vgg6.tuning.cluster import joined, quiet_environment
 from vgg6.tuning.flags import (
     Parser,
+    add_any_run_arguments,
     add_run_argument,
     add_search_flags,
     add_session_flags,
@@ -240,22 +241,13 @@ def build_parser() -> Parser:
     p.add_argument("--png", metavar="DIR", help="write the figures and a summary.md there too")
     p.add_argument("--watch", action="store_true", help="serve it here while the search runs")
     p.add_argument("--port", default="8421", help="of --watch (8421; 0 takes a free one)")
-    p = add(
-        "table",
-        commands.table,
-        "a search's results, or stock Ray Tune's, as CSV or parquet",
-    )
-    add_run_argument(p)
-    p.add_argument("--out", metavar="FILE", help=".csv or .parquet; default: CSV to the output")
-    p.add_argument("--trials", action="store_true", help="one row a trial, not a (trial, epoch)")
-    p = add(
-        "insights",
-        commands.insights,
-        "what mattered in a search, and what early stopping saved",
-    )
-    add_run_argument(p)
-    p.add_argument("--metric", help="of a stock Ray Tune experiment, where it is not the usual one")
-    p.add_argument("--mode", help="max or min, with --metric")
+    p = add("table", commands.table, "write all trials and epochs as a CSV or parquet table")
+    add_any_run_arguments(p)
+    p.add_argument("--out", metavar="FILE", help="a .csv or .parquet file (default: print CSV)")
+    p.add_argument("--trials", action="store_true", help="one row a trial, not one an epoch")
+    p = add("insights", commands.insights, "say what mattered, and what early stopping saved")
+    add_any_run_arguments(p)
+    p.add_argument("--evaluator", default="fanova", help="of importance: or ped-anova")
     p.add_argument("--json", action="store_true", help="print one JSON document")
     p = add(
         "convert",

@@ -137,40 +137,34 @@ def report(args: argparse.Namespace) -> int:
 
 
 def table(args: argparse.Namespace) -> int:
-    run = open_either(args)
-    from analysis.ray_results import ray_table
-    from analysis.results import load_table, load_trials, save_table
-    from vgg6.tuning.run_folder import SEARCH
+    from analysis.results import load_run
+    from analysis.tables import check_table_file, encoded, save
 
-    if run.exists(SEARCH):
-        found = load_trials(run) if args.trials else load_table(run)
-    else:
-        found = ray_table(run)
     if args.out:
-        save_table(found, Path(args.out))
-        say(f"{len(found)} rows written to {args.out}")
-    else:
-        print(found.to_csv(index=False), end="")
+        check_table_file(Path(args.out))
+    run = load_run(args.RUN, args.storage, metric=args.metric, mode=args.mode)
+    for note in run.notes:
+        say(note)
+    rows = run.trials if args.trials else run.table
+    if not args.out:
+        sys.stdout.write(encoded(rows, ".csv").decode())
+        return 0
+    save(rows, Path(args.out))
+    say(f"{len(rows)} rows, one a {'trial' if args.trials else 'trial and epoch'}: {args.out}")
     return 0
 
 
 def insights(args: argparse.Namespace) -> int:
-    run = open_either(args)
-    from analysis.insights import insights as find
+    from analysis.insights import insights as gather
     from analysis.insights import render
+    from analysis.results import load_run
 
-    found = find(run, args.metric, args.mode)
-    print(json.dumps(found, indent=1) if args.json else render(found))
+    run = load_run(args.RUN, args.storage, metric=args.metric, mode=args.mode)
+    for note in run.notes:
+        say(note)
+    found = gather(run, args.evaluator)
+    print(json.dumps(found, indent=1) if args.json else render(run, found))
     return 0
-
-
-def open_either(args: argparse.Namespace) -> Any:
-    """A search of this tool, or a folder of stock Ray Tune's."""
-    from analysis.ray_results import is_ray_experiment
-    from vgg6.tuning.run_folder import RunFolder, open_run
-
-    folder = RunFolder(args.RUN)
-    return folder if is_ray_experiment(folder) else open_run(args.RUN, args.storage)
 
 
 def convert(args: argparse.Namespace) -> int:

@@ -1,135 +1,239 @@
-"""The effect of an activation or an optimizer, from pairs of trials that are else alike."""
+"""What an activation or an optimizer changes, and whether the right learning rate depends on it."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import optimize, stats
 
-from analysis.statistics import t_interval
-from vgg6.tuning.journal import TrialRecord
+from analysis.fidelity import Value, common_epoch, hyperparameters, scores_at
+from analysis.tables import Run
 
-CALLIPER = 0.15  # mean difference over the other hyperparameters, each from 0 to 1
-LEAST_PAIRS = 5
-REACHED = 0.9  # of the trials must have come to the epoch at which they are compared
-REFERENCE = {"activation": "relu", "optimizer": "sgd"}  # the plainest of each
-_UNMATCHED = ("seed", "epochs")
+REFERENCE = {"activation": "relu", "optimizer": "sgd"}
+CALLIPER, CALLIPER_TRIALS = 0.15, 60
+MIN_PAIRS = 4
+MOST_BINS, FEW_BINS, FEW_TRIALS = 6, 4, 100
+PERMUTATIONS = 499
+LEVEL = 0.95
+SEED = 0
 
 
-def effects(trials: Sequence[TrialRecord], kind: str) -> list[dict[str, Any]]:
-    """Mean difference in val_acc that each value of ``kind`` makes against the reference, from
-    matched pairs, with Student's 95 % interval; the largest difference first.
+def matched_effects(run: Run, factor: str) -> tuple[list[dict[str, Any]], str]:
+    """The mean difference that each value of a factor makes against its reference value.
 
-    Each trial is matched to the reference trial, not yet taken, whose other hyperparameters are
-    nearest (Gower's distance: a mismatch of a choice counts 1, numbers by their share of the range,
-    on a log scale where it spans a factor of ten), the nearest pairs first, none beyond the
-    calliper. Pairs are compared at the last epoch that nearly all trials came to (``epoch``): among
-    the survivors of a rung every effect looks smaller than it is, for a bad choice that survived
-    was lucky in all else. Learning rates are compared by
-    their place among those of the same optimizer: what is high for one is low for another.
+    Trials are compared in pairs, at ``common_epoch``. The two of a pair agree in the other of
+    activation and optimizer, and are near each other in all else by Gower's distance (1971): the
+    mean over the hyperparameters that both have of 0 or 1 for a choice, and for a number of how
+    far apart they lie within their ranges, each within its own where the range depends on the
+    factor. In a space of choices only nothing may differ; else the calliper is CALLIPER for up to
+    CALLIPER_TRIALS trials and shrinks with the root of their number, as the interval does: what
+    is left of a difference between the pairs' learning rates must stay small beside it. No trial
+    is in two pairs of a comparison; among all ways to pair, that with the most pairs and then the
+    least distance is taken (optimal matching: Rosenbaum, 1989). The 95 % interval is Student's
+    over the pairs. Each comparison stands alone, uncorrected for their number. A searcher that
+    follows good scores leaves a value sooner where it was unlucky, so of its trials the interval
+    is too short (Nie et al., 2018): the remark says so.
 
-    The reference is ReLU or SGD, or the commonest value where that was not tried. A row with fewer
-    than five pairs has no difference.
+    Returns rows (the values with most pairs first; no difference where there are fewer than
+    MIN_PAIRS), and a remark or why there are none.
     """
-    epoch = common_epoch(trials)
-    trials = [t for t in trials if t.epoch >= epoch]
-    counts = Counter(t.config[kind] for t in trials if kind in t.config)
-    if len(counts) < 2:
-        return []
-    wanted = REFERENCE[kind]
-    against = wanted if wanted in counts else counts.most_common(1)[0][0]
-    features, numeric = _features(trials, kind)
-    found = []
-    for value in sorted(counts.keys() - {against}):
-        ours = [i for i, t in enumerate(trials) if t.config[kind] == value]
-        theirs = [i for i, t in enumerate(trials) if t.config[kind] == against]
-        pairs = match(features, numeric, ours, theirs)
-        gaps = [_score(trials[a], epoch) - _score(trials[b], epoch) for a, b in pairs]
-        row: dict[str, Any] = {
-            "value": value,
-            "against": against,
-            "pairs": len(gaps),
-            "epoch": epoch,
-        }
-        known = t_interval(gaps) if len(gaps) >= LEAST_PAIRS else None
-        row["difference"] = known and known.mean
-        row["low"], row["high"] = (known.low, known.high) if known else (None, None)
-        found.append(row)
-    return sorted(found, key=lambda row: -(row["difference"] or -1.0))
-
-
-def match(
-    features: np.ndarray, numeric: np.ndarray, ours: list[int], theirs: list[int]
-) -> list[tuple[int, int]]:
-    """Pairs of rows, each row in one pair at most, the nearest first, within the calliper.
-
-    Args:
-        features: (trials, hyperparameters); numbers from 0 to 1, choices by their code.
-        numeric: bool (hyperparameters,).
-    """
-    if not features.shape[1]:
-        return list(zip(ours, theirs, strict=False))
-    gap = np.abs(features[ours][:, None] - features[theirs][None])
-    distance = np.where(numeric, gap, gap > 0).mean(axis=2)
-    pairs: list[tuple[int, int]] = []
-    used_a: set[int] = set()
-    used_b: set[int] = set()
-    for flat in np.argsort(distance, axis=None, kind="stable"):
-        a, b = divmod(int(flat), len(theirs))
-        if distance[a, b] > CALLIPER:
-            break
-        if a not in used_a and b not in used_b:
-            used_a.add(a)
-            used_b.add(b)
-            pairs.append((ours[a], theirs[b]))
-    return pairs
-
-
-def common_epoch(trials: Sequence[TrialRecord]) -> int:
-    """The last epoch that REACHED of the trials came to: under ASHA the first rung; 0 of none."""
-    ends = sorted((t.epoch for t in trials), reverse=True)
-    return ends[math.ceil(REACHED * len(ends)) - 1] if ends else 0
-
-
-def _score(trial: TrialRecord, epoch: int) -> float:
-    return float(max(row["val_acc"] for e, row in trial.rows.items() if e <= epoch))
-
-
-def _features(trials: Sequence[TrialRecord], kind: str) -> tuple[np.ndarray, np.ndarray]:
-    columns, numeric = [], []
-    for name in sorted({name for t in trials for name in t.config}):
-        values = [t.config.get(name) for t in trials]
-        if name in (*_UNMATCHED, kind) or len(set(values)) < 2:
+    if factor not in run.parameters:
+        return [], f"{factor} did not vary"
+    epoch = common_epoch(run)
+    scores = scores_at(run, epoch)
+    given = {t: p for t, p in hyperparameters(run).items() if t in scores.index}
+    levels: dict[Any, list[int]] = {}
+    for trial, values in given.items():
+        if factor in values:
+            levels.setdefault(values[factor].value, []).append(trial)
+    if len(levels) < 2:
+        return [], f"fewer than two values of {factor} have a score"
+    reference = REFERENCE.get(factor)
+    if reference not in levels:
+        reference = max(levels, key=lambda v: len(levels[v]))
+    only_choices = all(v.is_choice for values in given.values() for v in values.values())
+    calliper = CALLIPER * min(1.0, math.sqrt(CALLIPER_TRIALS / len(given)))
+    if only_choices:
+        calliper = 0.0
+    exact = next((f for f in REFERENCE if f != factor), None)
+    rows = []
+    for level, trials in levels.items():
+        if level == reference:
             continue
-        if name == "lr" and all("optimizer" in t.config for t in trials):
-            columns.append(_rate_places(trials))
-            numeric.append(True)
-        elif all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
-            columns.append(_scaled(np.array(values, dtype=float)))
-            numeric.append(True)
+        distance = _distances(given, trials, levels[reference], factor, exact)
+        pairs = _pairs(distance, calliper)
+        gaps = np.array([scores[trials[a]] - scores[levels[reference][b]] for a, b in pairs])
+        rows.append({"value": level, "against": reference, **_mean_interval(gaps)})
+    rows.sort(key=lambda row: (-row["pairs"], str(row["value"])))
+    close = "agree in all else"
+    if not only_choices:
+        close = f"are within {calliper:.2g} of their ranges in all else"
+    remark = f"pairs of trials that {close}, at epoch {epoch}, which nearly all scored ones ran"
+    if run.follows and any(row["pairs"] >= MIN_PAIRS for row in rows):
+        remark += "; the searcher left what had done badly, so the intervals are rather too short"
+    return rows, remark
+
+
+def _distances(
+    given: dict[int, dict[str, Value]],
+    these: list[int],
+    those: list[int],
+    factor: str,
+    exact: str | None,
+) -> np.ndarray:
+    """Gower's distance of each of ``these`` from each of ``those``; infinite where ``exact`` is
+    not the same."""
+    total = np.zeros((len(these), len(those)))
+    count = np.zeros_like(total)
+    names = dict.fromkeys(n for t in (*these, *those) for n in given[t])
+    for name in names:
+        if name == factor:
+            continue
+        a, b = ([given[t].get(name) for t in trials] for trials in (these, those))
+        both = np.outer([v is not None for v in a], [v is not None for v in b])
+        if any(v is not None and v.is_choice for v in (*a, *b)):
+            codes: dict[Any, int] = {}
+            x, y = (
+                np.array([codes.setdefault(v and v.value, len(codes)) for v in values])
+                for values in (a, b)
+            )
+            apart = (x[:, None] != y[None, :]).astype(float)
         else:
-            codes = {v: code for code, v in enumerate(sorted(set(values), key=str))}
-            columns.append(np.array([codes[v] for v in values], dtype=float))
-            numeric.append(False)
-    shape = np.stack(columns, axis=1) if columns else np.empty((len(trials), 0))
-    return shape, np.array(numeric, dtype=bool)
+            x, y = (np.array([v.place if v else 0.0 for v in values]) for values in (a, b))
+            apart = np.abs(x[:, None] - y[None, :])
+        if name == exact:  # a condition, and no part of the mean
+            total += np.where(apart > 0, np.inf, 0.0)
+            continue
+        total += np.where(both, apart, 0.0)
+        count += both
+    return total / np.maximum(count, 1)
 
 
-def _scaled(values: np.ndarray) -> np.ndarray:
-    if values.min() > 0 and values.max() / values.min() > 10:
-        values = np.log(values)
-    return np.asarray((values - values.min()) / (values.max() - values.min()))
+def _pairs(distance: np.ndarray, calliper: float) -> list[tuple[int, int]]:
+    """The pairs within the calliper: as many as there can be, as near as they can be."""
+    too_far = 1e6
+    cost = np.where(distance <= calliper, distance, too_far)
+    chosen = zip(*optimize.linear_sum_assignment(cost), strict=True)
+    return [(int(a), int(b)) for a, b in chosen if cost[a, b] < too_far]
 
 
-def _rate_places(trials: Sequence[TrialRecord]) -> np.ndarray:
-    """Each learning rate's place, 0 to 1, in the log range of its optimizer's."""
-    places = np.full(len(trials), 0.5)
-    for optimizer in {t.config["optimizer"] for t in trials}:
-        own = [i for i, t in enumerate(trials) if t.config["optimizer"] == optimizer]
-        rates = np.log([trials[i].config["lr"] for i in own])
-        if rates.max() > rates.min():
-            places[own] = (rates - rates.min()) / (rates.max() - rates.min())
-    return places
+def _mean_interval(gaps: np.ndarray) -> dict[str, Any]:
+    count = len(gaps)
+    if count < MIN_PAIRS:
+        return {"difference": None, "low": None, "high": None, "pairs": count}
+    mean = float(gaps.mean())
+    half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1) * gaps.std(ddof=1) / np.sqrt(count))
+    return {"difference": mean, "low": mean - half, "high": mean + half, "pairs": count}
+
+
+def interaction(run: Run) -> tuple[dict[str, Any] | None, str]:
+    """Whether the learning rate that suits one optimizer suits the others.
+
+    Scores at ``common_epoch`` in a two-way layout of optimizers and bins of the learning rate's
+    logarithm (one bin a value, where there are few). ``strength`` is omega squared of the
+    interaction: the share of the scores' variance that the cells explain beyond both main effects,
+    corrected for what as many cells explain by chance. Its 95 % interval inverts the noncentral F
+    distribution (Steiger, 2004); ``p`` is from permuting the residuals of the model without
+    interaction (Freedman and Lane, 1983). Cells may be empty: only those that hold trials count.
+    All three are None where no cell repeats or no two optimizers share bins.
+
+    Returns the layout, and a remark or why there is none.
+    """
+    if not {"lr", "optimizer"} <= set(run.parameters):
+        return None, "lr and optimizer did not both vary"
+    epoch = common_epoch(run)
+    scores = scores_at(run, epoch)
+    trials = run.trials.set_index("trial").loc[scores.index, ["lr", "optimizer"]]
+    trials = trials.assign(score=scores).dropna()
+    if trials.optimizer.nunique() < 2 or trials.lr.nunique() < 2:
+        return None, "needs two optimizers and two learning rates with a score"
+    edges = _edges(trials.lr.to_numpy(dtype=float))
+    bins = np.clip(np.searchsorted(edges, trials.lr, side="right") - 1, 0, len(edges) - 2)
+    optimizers = sorted(trials.optimizer.unique())
+    cells = trials.assign(bin=bins).groupby(["optimizer", "bin"]).score.agg(["mean", "size"])
+    grid = pd.MultiIndex.from_product([optimizers, range(len(edges) - 1)])
+    means, counts = cells["mean"].reindex(grid), cells["size"].reindex(grid, fill_value=0)
+    width = len(edges) - 1
+    rows = [slice(i * width, (i + 1) * width) for i in range(len(optimizers))]
+    found = {
+        "optimizers": optimizers,
+        "lr_bins": [float(e) for e in edges],
+        "mean_val_acc": [
+            [None if np.isnan(m) else float(m) for m in means.iloc[row]] for row in rows
+        ],
+        "count": [[int(n) for n in counts.iloc[row]] for row in rows],
+        "epoch": epoch,
+        **_strength(pd.factorize(trials.optimizer)[0], bins, trials.score.to_numpy(dtype=float)),
+    }
+    remark = f"scores up to epoch {epoch}, of {len(trials)} trials; diverged trials have none"
+    if found["strength"] is None:
+        remark += "; too few trials a cell, or no shared learning rates, to tell an interaction"
+    return found, remark
+
+
+def _edges(rates: np.ndarray) -> np.ndarray:
+    """Bin edges, evenly in the logarithm, or half-way between the values where these are few."""
+    distinct = np.unique(rates)
+    if len(distinct) <= MOST_BINS:
+        between = np.sqrt(distinct[1:] * distinct[:-1])
+        return np.concatenate(
+            [[distinct[0] ** 2 / between[0]], between, [distinct[-1] ** 2 / between[-1]]]
+        )
+    count = FEW_BINS if len(rates) < FEW_TRIALS else MOST_BINS
+    return np.geomspace(distinct[0], distinct[-1], count + 1)
+
+
+def _strength(rows: np.ndarray, columns: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """Omega squared of the interaction of two factors, its interval and permutation p-value."""
+    none = {"strength": None, "interval": None, "p": None}
+    by_row, by_column = np.eye(rows.max() + 1)[rows], np.eye(columns.max() + 1)[columns]
+    cell = pd.factorize(rows * (columns.max() + 1) + columns)[0]
+    additive, full = _basis(np.hstack([by_row, by_column])), _basis(np.eye(cell.max() + 1)[cell])
+    df_inter, df_error = full.shape[1] - additive.shape[1], len(y) - full.shape[1]
+    total = float(((y - y.mean()) ** 2).sum())
+    if df_inter < 1 or df_error < 1 or total == 0:
+        return none
+
+    def f_ratio(values: np.ndarray) -> tuple[float, float, float]:
+        rest = values - full @ (full.T @ values)
+        added = float(((full.T @ values) ** 2).sum() - ((additive.T @ values) ** 2).sum())
+        error = max(float(rest @ rest), 1e-12 * total) / df_error
+        return added / df_inter / error, added, error
+
+    observed, added, error = f_ratio(y)
+    fitted = additive @ (additive.T @ y)
+    rng = np.random.default_rng(SEED)
+    permuted = [f_ratio(fitted + rng.permutation(y - fitted))[0] for _ in range(PERMUTATIONS)]
+    bounds = [
+        noncentrality(observed, df_inter, df_error, tail)
+        for tail in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
+    ]
+    # Of what the main effects leave, the interaction's share is lambda / (lambda + n).
+    rest = (added + error * df_error) / total
+    low, high = (rest * bound / (bound + len(y)) for bound in bounds)
+    strength = min(1.0, max(0.0, (added - df_inter * error) / (total + error)))
+    p = (1 + sum(f >= observed for f in permuted)) / (1 + PERMUTATIONS)
+    return {"strength": strength, "interval": {"low": low, "high": high}, "p": p}
+
+
+def _basis(design: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of the columns' space."""
+    u, s, _ = np.linalg.svd(design, full_matrices=False)
+    return u[:, s > 1e-9 * s[0]]
+
+
+def noncentrality(f: float, df1: int, df2: int, level: float) -> float:
+    """The noncentrality at which an F ratio of at most ``f`` has the probability ``level``."""
+
+    def excess(value: float) -> float:
+        return float(stats.ncf.cdf(f, df1, df2, value)) - level
+
+    if stats.f.cdf(f, df1, df2) <= level:
+        return 0.0
+    most = 10.0 + 2 * f * df1
+    while excess(most) > 0:
+        most *= 2
+    return float(optimize.brentq(excess, 0, most))

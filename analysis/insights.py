@@ -1,279 +1,167 @@
-"""What mattered in a search: importances, an interaction, matched comparisons, and what was saved.
-
-Trials that were stopped early cannot be compared by their scores alone: one epoch is not thirty.
-Where all are needed they are put in one order, by how far they came and then by their score there,
-as ASHA sees them (``standing_of``); pairs are compared at the last epoch that nearly all reached.
-"""
+"""What mattered in a search, what early stopping saved, and why trials diverged."""
 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Sequence
 from io import StringIO
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import optuna
-import pandas as pd
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
-from optuna.trial import create_trial
 from rich.console import Console
+from rich.table import Table
 
-from analysis.effects import effects
-from analysis.ray_results import ray_history
+from analysis.effects import MIN_PAIRS, REFERENCE, interaction, matched_effects
+from analysis.importance import FANOVA, importance
 from analysis.selection import shown
+from analysis.tables import Run
 from vgg6.tuning import journal as j
-from vgg6.tuning.run_folder import SEARCH, RunFolder
 
-LEAST_TRIALS, LEAST_IN_CELLS = 10, 12
-BOOTSTRAPS, PERMUTATIONS, LR_BINS = 100, 500, 4
-CONFIG_ONLY = ("seed", "epochs")  # no hyperparameter of the network
+NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[+-]?\d+)?(?![\w.]*\w)", re.IGNORECASE)
 
 
-def insights(run: RunFolder, metric: str | None = None, mode: str | None = None) -> dict[str, Any]:
-    """All that this module finds, as plain JSON values; None where there are too few trials.
+def insights(run: Run, evaluator: str = FANOVA) -> dict[str, Any]:
+    """What mattered, as plain JSON values; ``notes`` say how each part was made, or why it is not.
 
-    Args:
-        run: a search of this tool, or a stock Ray Tune experiment.
-        metric, mode: of the latter, where they are not the usual ones.
-
-    Raises:
-        InputError: the journal is damaged in its middle, or an experiment has no such metric.
+    The parts: ``importance`` (see analysis.importance), ``interaction`` and ``effects`` (see
+    analysis.effects), ``saved`` and ``infeasible`` (here).
     """
-    if run.exists(SEARCH):
-        facts, history = run.read_json(SEARCH), j.read_history(run)
-        name, data = facts["name"], facts["data"]["name"]
-    else:
-        (history, data), name = ray_history(run, metric, mode), run.name
-    trials = sorted(history.trials.values(), key=lambda t: t.number)
-    scored = [t for t in trials if t.rows]
+    mattered, why = importance(run, evaluator)
+    layout, layout_note = interaction(run)
+    effects = {factor: matched_effects(run, factor) for factor in REFERENCE}
     return {
-        "search": name,
-        "data": data,
-        "trials": len(trials),
-        "importance": importance(scored),
-        "interaction": interaction(scored),
-        "effects": {kind: effects(scored, kind) for kind in ("activation", "optimizer")},
-        "saved": saved(trials),
-        "infeasible": infeasible(trials),
+        "importance": mattered,
+        "interaction": layout,
+        "effects": {factor: rows for factor, (rows, _) in effects.items()},
+        "saved": saved(run),
+        "infeasible": infeasible(run),
+        "notes": {
+            "importance": why,
+            "interaction": layout_note,
+            **{factor: note for factor, (_, note) in effects.items()},
+            "saved": "the epochs that pruned trials were spared, each at its own mean seconds;"
+            " a trial that diverged, crashed or has not ended counts as it ran",
+        },
     }
 
 
-def standing_of(trials: Sequence[j.TrialRecord]) -> np.ndarray:
-    """Each trial's place from 0 (worst) to 1 (best): by epochs run, then by the best score."""
-    order = sorted(
-        range(len(trials)), key=lambda i: (trials[i].epoch, trials[i].best_val_acc or 0.0)
-    )
-    places = np.empty(len(trials))
-    places[order] = np.linspace(0, 1, len(trials))
-    return places
+def saved(run: Run) -> dict[str, Any]:
+    """The epochs that were run, against those had no trial been stopped early.
 
-
-def importance(trials: Sequence[j.TrialRecord]) -> dict[str, Any] | None:
-    """How much each hyperparameter decides whether a trial is among the best, shares that sum to 1.
-
-    ``values``: PED-ANOVA (Watanabe et al., 2023), of the best tenth against all, with a 95 %
-    interval from resampled trials; ``fanova``: fANOVA (Hutter et al., 2014) of the places. Of
-    hyperparameters that not every trial has (momentum) nothing is said: ``left_out``.
+    Only pruned trials could have gone on: a diverged one had no more epochs to run, and of one
+    that crashed or has not ended nobody decided that it should stop.
     """
-    if len(trials) < LEAST_TRIALS:
-        return None
-    configs = pd.DataFrame([t.config for t in trials])
-    names = [str(n) for n in configs if n not in CONFIG_ONLY and configs[n].nunique() > 1]
-    left_out = [n for n in names if configs[n].isna().any()]
-    spread = {n: _distribution(configs[n]) for n in names if n not in left_out}
-    if len(spread) < 2:
-        return None
-    places, draw = standing_of(trials), np.random.default_rng(0)
-    rows: list[dict[str, Any]] = configs[list(spread)].to_dict("records")  # type: ignore[assignment]
-    whole = _shares(rows, places, spread, PedAnovaImportanceEvaluator())
-    samples = []
-    for _ in range(BOOTSTRAPS):
-        at = draw.integers(0, len(rows), len(rows))
-        part = [rows[i] for i in at]
-        if all(len({row[n] for row in part}) > 1 for n in spread):
-            samples.append(_shares(part, places[at], spread, PedAnovaImportanceEvaluator()))
-    forest = _shares(rows, places, spread, FanovaImportanceEvaluator(seed=0))
-    values = {}
-    for name in sorted(whole, key=lambda n: -whole[n]):
-        low, high = np.percentile([s[name] for s in samples] or [whole[name]], [2.5, 97.5])
-        values[name] = {
-            "mean": whole[name], "low": min(float(low), whole[name]),
-            "high": max(float(high), whole[name]),
-        }  # fmt: skip
+    trials = run.trials
+    pruned = trials[(trials.state == j.PRUNED) & (trials.epochs_run > 0)]
+    spared = (pruned.epochs - pruned.epochs_run).clip(lower=0)
+    ran = int(trials.epochs_run.sum())
+    full = ran + int(spared.sum())
+    seconds = float((spared * pruned.train_seconds / pruned.epochs_run).sum())
     return {
-        "evaluator": "PED-ANOVA",
-        "of": "the trials in the order of how far they came, then of their score",
-        "values": values,
-        "fanova": forest,
-        "left_out": left_out,
-    }
-
-
-def _distribution(values: pd.Series) -> BaseDistribution:
-    if values.dtype == object or not pd.api.types.is_numeric_dtype(values):
-        return CategoricalDistribution(sorted(values.unique()))
-    low, high = values.min(), values.max()
-    if pd.api.types.is_integer_dtype(values):
-        return IntDistribution(int(low), int(high), log=low > 0 and high / low > 10)
-    return FloatDistribution(float(low), float(high), log=bool(low > 0 and high / low > 10))
-
-
-def _shares(
-    rows: Sequence[dict[str, Any]],
-    places: np.ndarray,
-    spread: dict[str, BaseDistribution],
-    evaluator: Any,
-) -> dict[str, float]:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
-    study.add_trials(
-        [
-            create_trial(params=row, distributions=spread, value=float(place))
-            for row, place in zip(rows, places, strict=True)
-        ]
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = optuna.importance.get_param_importances(
-            study, evaluator=evaluator, params=list(spread)
-        )
-    return {name: float(share) for name, share in found.items()}
-
-
-def interaction(trials: Sequence[j.TrialRecord]) -> dict[str, Any] | None:
-    """Whether the best learning rate depends on the optimizer.
-
-    ``mean_val_acc`` and ``count``: a cell for each optimizer and bin of learning rates (equal
-    counts; ``lr_bins`` are the edges). ``strength``: the share of the variance of the places that
-    the cells explain beyond the sum of both effects; ``p``: how often that is reached by chance,
-    from residuals of the sum permuted (Freedman and Lane, 1983).
-    """
-    if not all({"lr", "optimizer"} <= t.config.keys() for t in trials):
-        return None
-    rates = np.array([t.config["lr"] for t in trials])
-    if len(trials) < LEAST_IN_CELLS or len(set(rates)) < 2:
-        return None
-    edges = np.unique(np.quantile(rates, np.linspace(0, 1, LR_BINS + 1)))
-    bins = np.clip(np.searchsorted(edges, rates, side="right") - 1, 0, len(edges) - 2)
-    optimizers = sorted({t.config["optimizer"] for t in trials})
-    kinds = np.array([optimizers.index(t.config["optimizer"]) for t in trials])
-    if len(optimizers) < 2 or len(edges) < 3:
-        return None
-    both = np.eye(len(optimizers))[kinds], np.eye(len(edges) - 1)[bins]
-    additive = np.hstack(both)
-    cells = np.eye(len(optimizers) * (len(edges) - 1))[kinds * (len(edges) - 1) + bins]
-    y, draw = standing_of(trials), np.random.default_rng(0)
-    fitted = _fit(additive, y)
-    strength = _beyond(additive, cells, y)
-    chance = [
-        _beyond(additive, cells, fitted + draw.permutation(y - fitted)) for _ in range(PERMUTATIONS)
-    ]
-    accuracy = np.array([t.best_val_acc for t in trials], dtype=float)
-    means: list[list[float | None]] = []
-    counts: list[list[int]] = []
-    for kind in range(len(optimizers)):
-        own = [accuracy[(kinds == kind) & (bins == b)] for b in range(len(edges) - 1)]
-        means.append([float(cell.mean()) if len(cell) else None for cell in own])
-        counts.append([len(cell) for cell in own])
-    return {
-        "optimizers": optimizers,
-        "lr_bins": [float(edge) for edge in edges],
-        "mean_val_acc": means,
-        "count": counts,
-        "strength": strength,
-        "p": (1 + sum(c >= strength for c in chance)) / (1 + PERMUTATIONS),
-    }
-
-
-def _fit(design: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.asarray(design @ np.linalg.lstsq(design, y, rcond=None)[0])
-
-
-def _beyond(additive: np.ndarray, cells: np.ndarray, y: np.ndarray) -> float:
-    """The share of the variance of ``y`` that the cells explain and the sum of effects does not."""
-    total = ((y - y.mean()) ** 2).sum()
-    rest, rest_of_cells = (((y - _fit(x, y)) ** 2).sum() for x in (additive, cells))
-    return float((rest - rest_of_cells) / total) if total else 0.0
-
-
-def saved(trials: Sequence[j.TrialRecord]) -> dict[str, Any]:
-    """Epochs run against epochs had every pruned trial gone full length. One that diverged or
-    crashed could not have, and of one that has not ended nobody decided: they count as long as they
-    were. Seconds: each trial's own mean epoch."""
-    run = full = 0
-    seconds = 0.0
-    for trial in trials:
-        length = trial.config["epochs"] if trial.state == j.PRUNED else trial.epoch
-        run, full = run + trial.epoch, full + length
-        if trial.rows:
-            mean = sum(row["seconds"] for row in trial.rows.values()) / len(trial.rows)
-            seconds += (length - trial.epoch) * mean
-    return {
-        "epochs_run": run,
+        "epochs_run": ran,
         "epochs_full": full,
-        "share": 1 - run / full if full else 0.0,
+        "share": 1 - ran / full if full else 0.0,
         "seconds_saved": seconds,
     }
 
 
-def infeasible(trials: Sequence[j.TrialRecord]) -> dict[str, Any]:
-    """The share of trials that diverged, and why: reasons that differ only in their numbers are
-    one."""
-    found: dict[str, list[int]] = {}
-    for trial in trials:
-        if trial.state == j.INFEASIBLE:
-            found.setdefault(re.sub(r"\d+", "N", trial.reason), []).append(trial.number)
-    count = sum(map(len, found.values()))
-    reasons = [
-        {"reason": reason, "count": len(numbers), "trials": numbers}
-        for reason, numbers in sorted(found.items(), key=lambda item: -len(item[1]))
-    ]
-    share = count / len(trials) if trials else 0.0
-    return {"count": count, "share": share, "reasons": reasons}
+def infeasible(run: Run) -> dict[str, Any]:
+    """The share of the ended trials whose loss diverged, and their reasons without the numbers."""
+    ended = run.trials[~run.trials.state.isin((j.RUNNING, j.STOPPED))]
+    diverged = ended[ended.state == j.INFEASIBLE]
+    reasons = diverged.groupby(diverged.reason.map(without_numbers)).trial.agg(list)
+    grouped = sorted(reasons.items(), key=lambda item: (-len(item[1]), str(item[0])))
+    return {
+        "count": len(diverged),
+        "share": len(diverged) / len(ended) if len(ended) else 0.0,
+        "reasons": [
+            {"reason": str(reason), "count": len(numbers), "trials": [int(n) for n in numbers]}
+            for reason, numbers in grouped
+        ],
+    }
 
 
-def render(found: dict[str, Any]) -> str:
-    """The findings for a person."""
+def without_numbers(reason: str) -> str:
+    """A reason with ``N`` for each number, so that the same one of two epochs is one."""
+    return NUMBER.sub("N", reason)
+
+
+def render(run: Run, found: dict[str, Any]) -> str:
+    """The insights for a person."""
     out = Console(file=StringIO(), width=100, highlight=False)
-    out.print(f"What mattered in {found['search']} on {shown(found['data'])}")
-    if weights := found["importance"]:
-        out.print(f"\nImportance ({weights['evaluator']}, 95 % interval; fANOVA beside it)")
-        for name, row in weights["values"].items():
-            out.print(
-                f"  {name:16}{row['mean']:6.1%}  ({row['low']:.1%} to {row['high']:.1%})"
-                f"  {weights['fanova'][name]:6.1%}"
-            )
-    else:
-        out.print("\nImportance: too few trials")
-    if cells := found["interaction"]:
+    where = f" on {shown(run.data)}" if run.data else ""
+    out.print(f"{run.name}{where}: {len(run.trials)} trials by {run.metric_name}", markup=False)
+    _importance(out, found)
+    _interaction(out, found)
+    for factor, rows in found["effects"].items():
+        _effects(out, factor, rows, found["notes"][factor])
+    _cost(out, found)
+    return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def _importance(out: Console, found: dict[str, Any]) -> None:
+    mattered, note = found["importance"], found["notes"]["importance"]
+    if mattered is None:
+        out.print(f"\nImportance: none, {note}", markup=False)
+        return
+    out.print(f"\nImportance ({mattered['evaluator']}, {mattered['trials']} trials): {note}")
+    table = Table("", "share", "95 %", "p by chance", box=None)
+    for name, value in mattered["values"].items():
+        table.add_row(
+            name.replace("[", r"\["), f"{value['mean']:.2f}",
+            f"{value['low']:.2f} to {value['high']:.2f}", f"{value['p']:.2f}",
+        )  # fmt: skip
+    out.print(table)
+    chance = 1 - sum(value["mean"] for value in mattered["values"].values())
+    out.print(f"  the rest, {chance:.2f}, is what chance gives too, and interactions")
+    if mattered["left_out"]:
+        out.print(f"  left out: {', '.join(mattered['left_out'])}", markup=False)
+
+
+def _interaction(out: Console, found: dict[str, Any]) -> None:
+    layout, note = found["interaction"], found["notes"]["interaction"]
+    if layout is None:
+        out.print(f"\nLearning rate and optimizer: {note}", markup=False)
+        return
+    out.print(f"\nLearning rate and optimizer: {note}", markup=False)
+    edges = layout["lr_bins"]
+    heads = [f"{np.sqrt(a * b):.2g}" for a, b in pairwise(edges)]
+    table = Table("mean at lr about", *heads, box=None)
+    for name, means, counts in zip(
+        layout["optimizers"], layout["mean_val_acc"], layout["count"], strict=True
+    ):
+        cells = ["" if m is None else f"{m:.3f} ({n})" for m, n in zip(means, counts, strict=True)]
+        table.add_row(name, *cells)
+    out.print(table)
+    if layout["strength"] is not None:
+        low, high = layout["interval"].values()
         out.print(
-            f"\nLearning rate and optimizer together explain {cells['strength']:.1%} more than each"
-            f" alone (p {cells['p']:.2g})"
+            f"  their interaction explains {layout['strength']:.0%} of the variance"
+            f" (95 %: {low:.0%} to {high:.0%}; p {layout['p']:.3f})"
         )
-    for kind, rows in found["effects"].items():
-        at = f" at epoch {rows[0]['epoch']}" if rows else ""
-        out.print(f"\nEffect of the {kind} on val_acc, from matched pairs{at}")
-        for row in rows:
-            said = "too few pairs"
-            if row["difference"] is not None:
-                said = f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
-            out.print(f"  {row['value']} against {row['against']}: {said}, {row['pairs']} pairs")
-        if not rows:
-            out.print("  only one was tried")
+
+
+def _effects(out: Console, factor: str, rows: list[dict[str, Any]], note: str) -> None:
+    if not rows:
+        out.print(f"\nEffect of {factor}: none, {note}", markup=False)
+        return
+    out.print(f"\nEffect of {factor} against {rows[0]['against']}: {note}", markup=False)
+    table = Table("", "difference", "95 %", "pairs", box=None)
+    for row in rows:
+        if row["difference"] is None:
+            cells = ["", f"too few pairs (of {MIN_PAIRS})"]
+        else:
+            cells = [f"{row['difference']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}"]
+        table.add_row(str(row["value"]), *cells, str(row["pairs"]))
+    out.print(table)
+
+
+def _cost(out: Console, found: dict[str, Any]) -> None:
     cost, bad = found["saved"], found["infeasible"]
     out.print(
         f"\nEarly stopping: {cost['epochs_run']} epochs run of {cost['epochs_full']},"
-        f" {cost['share']:.0%} saved, about {cost['seconds_saved'] / 60:.0f} minutes of training"
+        f" {cost['share']:.0%} spared, about {cost['seconds_saved'] / 60:.1f} minutes of trials"
     )
-    out.print(f"Diverged: {bad['count']} of {found['trials']} trials ({bad['share']:.0%})")
-    for row in bad["reasons"]:
-        out.print(f"  {row['count']} x {row['reason']}")
-    return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    out.print(f"Diverged: {bad['count']} trials, {bad['share']:.0%} of those that ended")
+    for reason in bad["reasons"]:
+        out.print(f"  {reason['count']} x {reason['reason']}", markup=False)

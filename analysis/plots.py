@@ -188,25 +188,19 @@ def _colours(values: pd.Series) -> dict[str, str]:
 
 
 def importance(found: dict[str, Any]) -> go.Figure:
-    """Share of each hyperparameter with its interval, and fANOVA's beside it."""
+    """Share of each hyperparameter, less what chance gives, with its interval."""
     names = list(found["values"])[::-1]
     rows = [found["values"][n] for n in names]
     means = [r["mean"] for r in rows]
     bars = go.Bar(
-        x=means, y=names, orientation="h", name=found["evaluator"],
-        marker={"color": "#0072B2"}, hovertemplate="%{x:.1%}",
+        x=means, y=names, orientation="h", marker={"color": "#0072B2"},
+        text=[f"p {r['p']:.2g}" for r in rows], hovertemplate="%{x:.1%}, %{text} by chance",
+        textposition="none",
         error_x={"array": [r["high"] - r["mean"] for r in rows],
                  "arrayminus": [r["mean"] - r["low"] for r in rows], "thickness": 1.5},
     )  # fmt: skip
-    other = go.Scatter(
-        x=[found["fanova"][n] for n in names], y=names, mode="markers", name="fANOVA",
-        marker={"color": "#D55E00", "size": 10, "symbol": "diamond"}, hovertemplate="%{x:.1%}",
-    )  # fmt: skip
     axis = {"title": "share (bars: 95 % interval)", "tickformat": ".0%"}
-    return figure(
-        [bars, other], 130 + 42 * len(names), xaxis=axis | {"rangemode": "tozero"},
-        yaxis={"automargin": True},
-    )  # fmt: skip
+    return figure([bars], 110 + 42 * len(names), xaxis=axis, yaxis={"automargin": True})
 
 
 def interaction(found: dict[str, Any]) -> go.Figure:

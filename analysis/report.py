@@ -20,7 +20,7 @@ from analysis import plots, sections
 from analysis.examples import mistakes
 from analysis.frontier import cost_of
 from analysis.insights import insights
-from analysis.results import load_table, load_trials
+from analysis.results import load_search, load_table, load_trials
 from analysis.selection import shown, summary
 from analysis.test_set import looks
 from analysis.timeline import rung_counts, spans
@@ -69,7 +69,7 @@ def gather(run: RunFolder) -> Found:
         table=load_table(run),
         trials=load_trials(run),
         best=summary(run, top=10) if scored else None,
-        mattered=insights(run),
+        mattered=insights(load_search(run)),
         examples=mistakes(run, history) if scored else {"missing": "no trial has a score yet"},
         looks=looks(run),
         rungs=rung_counts(history, facts["settings"]),

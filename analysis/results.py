@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vgg6.config import FIELD_NAMES, TrialConfig, check_choice
-from vgg6.files import write_atomic
-from vgg6.tuning.journal import TrialRecord, read_history
-from vgg6.tuning.run_folder import SEARCH, TABLE, RunFolder
+from analysis.ray_files import is_experiment
+from analysis.ray_results import read_experiment
+from analysis.tables import FORMATS, SEARCH_KIND, Run, columns_of, encoded, typed
+from search_spaces import Space
+from vgg6.config import FIELD_NAMES, InputError, TrialConfig
+from vgg6.tuning.journal import History, TrialRecord, read_history
+from vgg6.tuning.run_folder import SEARCH, TABLE, RunFolder, open_run
 
 TRIALS_TABLE = "trials.csv"
+METRIC = "val_acc"
 EPOCH_COLUMNS = (
     "trial", "epoch", "state", "label", "data", *FIELD_NAMES, "train_loss", "train_acc",
     "val_loss", "val_acc", "best_val_acc", "best_epoch", "epoch_lr", "seconds", "node", "time",
@@ -26,6 +28,56 @@ TRIAL_COLUMNS = (
 )  # fmt: skip
 
 
+def load_run(
+    location: str, storage: str = "runs", *, metric: str | None = None, mode: str | None = None
+) -> Run:
+    """Read a search of this tool, or a stock Ray Tune experiment, finished or not.
+
+    Args:
+        location: a folder, a storage URI, or a name below ``storage``.
+        metric: for a Ray Tune experiment, what its trials are judged by; ``analysis.ray_results``
+            says what is taken without it.
+        mode: whether ``max`` or ``min`` of that is best.
+
+    Raises:
+        InputError: there is neither there, its files are damaged, or it has no such metric.
+    """
+    places = [location] if "://" in location else [location, f"{storage.rstrip('/')}/{location}"]
+    for folder in map(RunFolder, places):
+        if folder.exists(SEARCH):
+            break
+        if is_experiment(folder):
+            return read_experiment(folder, metric, mode)
+    else:
+        folder = open_run(location, storage)
+    if metric not in (None, METRIC) or mode not in (None, "max"):
+        rule = f"is for Ray Tune experiments: this search is judged by the highest {METRIC}"
+        raise InputError("--metric", metric or mode, rule)
+    return load_search(folder)
+
+
+def load_search(folder: RunFolder) -> Run:
+    """Read a search of this tool.
+
+    Raises:
+        InputError: the journal is damaged in its middle.
+    """
+    facts, history = folder.read_json(SEARCH), read_history(folder)
+    # The space's own names; a space lists some more than once, each for another condition.
+    space = Space.from_dict(facts["space"]) if facts["space"] else None
+    names = dict.fromkeys(p.name for p in space.parameters) if space else {}
+    data, notes = facts["data"]["name"], []
+    if history.torn_lines:
+        notes.append(f"{history.torn_lines} unfinished lines of the journal were left out")
+    return Run(
+        name=facts["name"], kind=SEARCH_KIND, data=data,
+        table=_epochs(history, data), trials=_trials(history, data),
+        metric=METRIC, mode="max", metric_name=METRIC, parameters=tuple(names),
+        follows=facts["settings"].get("searcher") == "optuna", space=space,
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
 def load_table(run: RunFolder) -> pd.DataFrame:
     """One row a finished epoch of every trial, each (trial, epoch) once, sorted by both.
 
@@ -35,19 +87,7 @@ def load_table(run: RunFolder) -> pd.DataFrame:
     Raises:
         InputError: the journal is damaged in its middle.
     """
-    history, data = read_history(run), run.read_json(SEARCH)["data"]["name"]
-    columns: dict[str, list[Any]] = {name: [] for name in EPOCH_COLUMNS}
-    for number in sorted(history.trials):
-        trial = history.trials[number]
-        facts = _facts(trial, data)
-        epochs = sorted(trial.rows)
-        for name, values in columns.items():
-            if name in facts:
-                values.extend([facts[name]] * len(epochs))
-            else:
-                key = "lr" if name == "epoch_lr" else name
-                values.extend([trial.rows[epoch].get(key) for epoch in epochs])
-    return pd.DataFrame(columns)
+    return _epochs(read_history(run), run.read_json(SEARCH)["data"]["name"])
 
 
 def load_trials(run: RunFolder) -> pd.DataFrame:
@@ -59,7 +99,33 @@ def load_trials(run: RunFolder) -> pd.DataFrame:
     Raises:
         InputError: the journal is damaged in its middle.
     """
+    return _trials(read_history(run), run.read_json(SEARCH)["data"]["name"])
+
+
+def write_table(run: RunFolder) -> None:
+    """Write ``results`` and ``trials`` into the run folder, each as CSV and as parquet."""
     history, data = read_history(run), run.read_json(SEARCH)["data"]["name"]
+    for name, frame in ((TABLE, _epochs(history, data)), (TRIALS_TABLE, _trials(history, data))):
+        for suffix in FORMATS:
+            run.write(name.removesuffix(".csv") + suffix, encoded(frame, suffix))
+
+
+def _epochs(history: History, data: str) -> pd.DataFrame:
+    columns: dict[str, list[Any]] = {name: [] for name in EPOCH_COLUMNS}
+    for number in sorted(history.trials):
+        trial = history.trials[number]
+        facts = _facts(trial, data)
+        epochs = sorted(trial.rows)
+        for name, values in columns.items():
+            if name in facts:
+                values.extend([facts[name]] * len(epochs))
+            else:
+                key = "lr" if name == "epoch_lr" else name
+                values.extend([trial.rows[epoch].get(key) for epoch in epochs])
+    return typed(columns)
+
+
+def _trials(history: History, data: str) -> pd.DataFrame:
     rows = []
     for number in sorted(history.trials):
         trial = history.trials[number]
@@ -77,31 +143,7 @@ def load_trials(run: RunFolder) -> pd.DataFrame:
             }
         )
     # The columns are named so that a search without a trial still has a table that reads back.
-    return pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
-
-
-def write_table(run: RunFolder) -> None:
-    """Write ``results`` and ``trials`` into the run folder, each as CSV and as parquet."""
-    for name, table in ((TABLE, load_table(run)), (TRIALS_TABLE, load_trials(run))):
-        run.write(name, table.to_csv(index=False).encode())
-        run.write(str(Path(name).with_suffix(".parquet")), _parquet(table))
-
-
-def save_table(table: pd.DataFrame, file: Path) -> None:
-    """Write a table to a file whose name ends in ``.csv`` or ``.parquet``.
-
-    Raises:
-        InputError: it ends in something else.
-    """
-    check_choice("--out", file.suffix, (".csv", ".parquet"))
-    content = _parquet(table) if file.suffix == ".parquet" else table.to_csv(index=False).encode()
-    write_atomic(file, content)
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    buffer = BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()
+    return typed(columns_of(rows, TRIAL_COLUMNS))
 
 
 def _facts(trial: TrialRecord, data: str) -> dict[str, Any]:

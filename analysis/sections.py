@@ -184,31 +184,30 @@ def _curves(found: Found) -> str:
 
 
 def _mattered(found: Found) -> str:
-    mattered, html = found.mattered, ""
+    mattered, notes = found.mattered, found.mattered["notes"]
+    html = ""
     if weights := mattered["importance"]:
-        left = f" Not in every trial, and so left out: {', '.join(weights['left_out'])}."
+        left = f" Left out: {', '.join(weights['left_out'])}." if weights["left_out"] else ""
         html += (
-            f"<p>Of {escape(weights['of'])}: what decides whether a trial is among the best tenth."
-            f"{escape(left) if weights['left_out'] else ''}</p>{_figure(found, 'importance')}"
+            f"{_figure(found, 'importance')}<p>{escape(weights['evaluator'])} over"
+            f" {weights['trials']} trials: {escape(notes['importance'] + '.' + left)}</p>"
         )
     else:
-        html += _none("importance needs at least ten trials with a score")
-    if cells := mattered["interaction"]:
+        html += _none(f"importance {notes['importance']}")
+    html += f"{_figure(found, 'interaction')}<p>Learning rate and optimizer:"
+    html += f" {escape(notes['interaction'])}."
+    if (cells := mattered["interaction"]) and cells["strength"] is not None:
         html += (
-            f"{_figure(found, 'interaction')}<p>Learning rate and optimizer together explain"
-            f" {cells['strength']:.1%} of the variance more than each by itself"
-            f" (permutation p {cells['p']:.2g}).</p>"
+            f" Their interaction explains {cells['strength']:.0%} of the variance"
+            f" (p {cells['p']:.2g})."
         )
+    html += "</p>"
     for kind, rows in mattered["effects"].items():
-        html += _figure(found, f"effect_{kind}")
-        if f"effect_{kind}" in found.figures:
-            html += (
-                f"<p>Compared at epoch {rows[0]['epoch']}, the last that nearly all trials came"
-                " to.</p>"
-            )
-        few = [r["value"] for r in rows if r["difference"] is None]
+        few = [str(r["value"]) for r in rows if r["difference"] is None]
+        text = f"Effect of the {kind}: {notes[kind]}."
         if few:
-            html += f"<p>Too few matched pairs: {escape(', '.join(few))}.</p>"
+            text += f" Too few matched pairs: {', '.join(few)}."
+        html += f"{_figure(found, f'effect_{kind}')}<p>{escape(text)}</p>"
     return html
 
 

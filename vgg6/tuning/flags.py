@@ -111,6 +111,15 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", default="runs", help="where names are looked up (runs)")
 
 
+def add_any_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN, which may also be a stock Ray Tune experiment, and what its trials are judged by."""
+    add_run_argument(parser)
+    parser.add_argument(
+        "--metric", metavar="NAME", help="of a Ray Tune experiment: what its trials are judged by"
+    )
+    parser.add_argument("--mode", metavar="max|min", help="whether more or less of it is better")
+
+
 def add_session_flags(parser: argparse.ArgumentParser) -> None:
     """Where a session that goes on with a search runs, and what it shows."""
     parser.add_argument("--address", help="as in search")
