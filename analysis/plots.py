@@ -9,6 +9,7 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -48,25 +49,38 @@ def parallel(trials: pd.DataFrame, names: Sequence[str]) -> go.Figure:
 
 
 def _axis(name: str, values: pd.Series) -> dict[str, Any]:
-    if not pd.api.types.is_numeric_dtype(values) or values.isna().any():
-        texts = values.map(lambda v: "none" if v is None or v != v else str(v))
-        names = sorted(texts.unique())
-        return {
-            "label": name, "values": [names.index(t) for t in texts],
-            "tickvals": list(range(len(names))), "ticktext": [escape(n) for n in names],
-        }  # fmt: skip
-    if values.nunique() <= FEW:
-        steps = sorted(values.unique())
-        text = [f"{step:g}" for step in steps]
-        places = [steps.index(v) for v in values]
-        return {"label": name, "values": places, "tickvals": list(range(len(steps))),
-                "ticktext": text}  # fmt: skip
-    if values.min() > 0 and values.max() / values.min() >= 10:
-        logs = [round(math.log10(v), 5) for v in values]
-        ticks = range(math.floor(min(logs)), math.ceil(max(logs)) + 1)
-        text = [f"{10.0**t:g}" for t in ticks]
-        return {"label": name, "values": logs, "tickvals": list(ticks), "ticktext": text}
-    return {"label": name, "values": [float(f"{v:.5g}") for v in values]}
+    """A scale where a hyperparameter has many numbers, else a step for each value. Trials that do
+    not have it lie at "none", below."""
+    has = values[values.notna()]
+    if pd.api.types.is_numeric_dtype(has.infer_objects()) and has.nunique() > FEW:
+        return {"label": name, **_scale(values.astype(float))}
+    names = ["none"] * bool(values.isna().any()) + [_step(v) for v in sorted(has.unique())]
+    places = ["none" if v is None or v != v else _step(v) for v in values]
+    return {
+        "label": name, "values": [names.index(p) for p in places],
+        "tickvals": list(range(len(names))), "ticktext": [escape(n) for n in names],
+    }  # fmt: skip
+
+
+def _step(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _scale(values: pd.Series) -> dict[str, Any]:
+    """Places and ticks of numbers, by their logarithm where they span a power of ten."""
+    low, high = values.min(), values.max()
+    if low > 0 and high / low >= 10:
+        values, low, high = np.log10(values), math.log10(low), math.log10(high)
+        ticks = {float(t): f"{10.0**t:g}" for t in range(math.ceil(low), math.floor(high) + 1)}
+    else:
+        ticks = {float(t): f"{t:.3g}" for t in np.linspace(low, high, 5)}
+    if values.isna().any():
+        bottom = low - (high - low) / 8
+        values, low, ticks = values.fillna(bottom), bottom, {bottom: "none", **ticks}
+    return {
+        "values": [round(float(v), 5) for v in values], "range": [low, high],
+        "tickvals": list(ticks), "ticktext": list(ticks.values()),
+    }  # fmt: skip
 
 
 def progress(trials: pd.DataFrame) -> go.Figure:

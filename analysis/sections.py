@@ -245,10 +245,14 @@ def _wrong(found: Found) -> str:
 def commands(found: Found) -> list[tuple[str, str]]:
     """What was run, and what can be: words and command."""
     name, here = found.facts["name"], "python tune_vgg6.py"
+    confirmed = ((found.best or {}).get("confirmation") or {}).get("command")
     lines = [
         ("The search", found.facts.get("command", "")),
         ("Go on with it, should it have been interrupted", f"{here} resume {name}"),
-        ("Confirm the best over fresh seeds", f"{here} best {name} --top 5 --confirm 3"),
+        (
+            "Confirm the best over fresh seeds",
+            confirmed or f"{here} best {name} --top 5 --confirm 3",
+        ),
         ("Pack the winner", f"{here} export {name} --out packed/"),
         ("Prove that the package re-runs", f"{here} verify packed/"),
     ]
