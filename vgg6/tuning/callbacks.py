@@ -14,6 +14,7 @@ from vgg6.checkpoint import weights_bytes
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
 from vgg6.tuning.checkpoints import drop_states, kept_weights
+from vgg6.tuning.flags import say
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.run_folder import WEIGHTS, RunFolder, weights_file
 from vgg6.tuning.trainable import INFEASIBLE
@@ -21,7 +22,8 @@ from vgg6.tuning.trainable import INFEASIBLE
 KEEP_WEIGHTS = 5
 # As Python, pyarrow and safetensors say that a file could not be written.
 STORAGE_FAULT = re.compile(
-    "errno (28|30|122)|no space left|read-only file system|quota exceeded", re.IGNORECASE
+    "errno (28|30|122)|no space left|read-only file system|quota exceeded|is not shared",
+    re.IGNORECASE,
 )
 
 
@@ -94,6 +96,9 @@ class JournalCallback(tune.Callback):
             return
         row = {key: result[key] for key in (*j.METRICS, "node", "pid")}
         self.journal.write("epoch", trial=trial.config["number"], epoch=result["epoch"], **row)
+        # Attempts are counted from the last epoch that was gained: a trial is given up where it
+        # cannot get on, not because its machines were lost often.
+        trial.run_metadata.num_failures = 0
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -109,14 +114,17 @@ class JournalCallback(tune.Callback):
         else:
             self._end(record, j.PRUNED, f"behind the others at epoch {record.epoch}")
 
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        record = self.journal.history.trials[trial.config["number"]]
+        say(f"trial {record.number} goes on after epoch {record.epoch}: {_last_error(trial)}")
+
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         record = self.journal.history.trials[trial.config["number"]]
-        # The driver's own copy: that in the storage comes later.
-        file = Path(trial.error_file) if trial.error_file else None
-        lines = file.read_text().strip().splitlines() if file and file.exists() else []
-        reason = lines[-1] if lines else "the worker died"
+        reason = _last_error(trial)
         if STORAGE_FAULT.search(reason):  # no fault of the trial: it can be resumed
             raise j.StorageLost(f"{self.run.path} cannot be written by a worker: {reason}")
         self._end(record, j.FAILED, reason)
@@ -140,6 +148,14 @@ class JournalCallback(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles callbacks for a restore of its own, which this tool never uses."""
         return {}
+
+
+def _last_error(trial: Trial) -> str:
+    """Why a trial's last attempt ended, in a line. Read from the driver's own copy of Ray's
+    messages: that in the storage comes later."""
+    file = Path(trial.error_file) if trial.error_file else None
+    lines = file.read_text().strip().splitlines() if file and file.exists() else []
+    return lines[-1].strip() if lines else "the worker died"
 
 
 def keep_best(

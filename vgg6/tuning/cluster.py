@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from vgg6.config import InputError
 from vgg6.machine import usable_cpus
 
 GCS_PORT = 6379
+ANSWER_S = 10.0
+HERE = "this machine"
 
 
 def quiet_environment() -> None:
@@ -22,6 +26,7 @@ def quiet_environment() -> None:
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds the results
         "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # and is what a search is resumed from
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the journal says them, each in a line
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -55,9 +60,6 @@ def connect(address: str | None, verbose: bool) -> str:
         InputError: there is no cluster at the address.
     """
     import ray
-    from ray._private.authentication.authentication_token_setup import (
-        maybe_enable_token_auth_if_token_available,
-    )
 
     options: dict[str, Any] = {
         "logging_level": logging.INFO if verbose else logging.ERROR,
@@ -77,12 +79,10 @@ def connect(address: str | None, verbose: bool) -> str:
                 address="local", num_cpus=usable_cpus(), include_dashboard=False,
                 _system_config=preload, **options,
             )  # fmt: skip
-            return "this machine"
+            return HERE
         target = found if ":" in found else f"{found}:{GCS_PORT}"
-        # A cluster started where a token lies asks for it; `ray start` sends it unasked, and a
-        # driver only after this.
         logging.getLogger("ray").setLevel(options["logging_level"])
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        _agree_on_token(address, target)
         root = Path(__file__).resolve().parents[2]
         packages = [str(root / "vgg6"), str(root / "search_spaces")]
         try:
@@ -94,12 +94,64 @@ def connect(address: str | None, verbose: bool) -> str:
     return f"the Ray cluster at {target}"
 
 
+def _agree_on_token(address: str | None, target: str) -> None:
+    """Use this user's Ray token if the cluster asks for one, and only then: to a cluster without
+    one, a driver that insists on it looks dead.
+
+    Raises:
+        InputError: nothing listens at ``target``: Ray would wait for it for minutes.
+    """
+    from ray._private.authentication.authentication_token_setup import (
+        AUTH_MODE_ENV_VAR,
+        maybe_enable_token_auth_if_token_available,
+    )
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+    from ray.exceptions import AuthenticationError
+
+    if silence := _silence(target):
+        raise InputError("--address", address, f"answers not as a Ray cluster: {silence}")
+    if AUTH_MODE_ENV_VAR in os.environ:
+        return
+    try:
+        with _no_standard_error():
+            GcsClient(address=target)
+        os.environ[AUTH_MODE_ENV_VAR] = "disabled"
+    except AuthenticationError:
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    except RuntimeError as error:
+        raise InputError("--address", address, f"answers not as a Ray cluster: {error}") from None
+
+
+@contextmanager
+def _no_standard_error() -> Iterator[None]:
+    """Drop what Ray's C++ writes there: being asked for a token is no fault."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _running_cluster() -> str | None:
-    """The address of a cluster on this machine. Asks the processes, not Ray's note of its last
-    cluster, which a crash leaves behind."""
+    """The address of a cluster on this machine that listens. Asks the processes, not Ray's note of
+    its last cluster, which a crash leaves behind."""
     named = os.environ.get("RAY_ADDRESS")
     if named and named != "local":
         return named.removeprefix("ray://")
     from ray._private.services import find_gcs_addresses
 
-    return next(iter(sorted(find_gcs_addresses())), None)
+    return next((a for a in sorted(find_gcs_addresses()) if not _silence(a)), None)
+
+
+def _silence(target: str) -> str:
+    """Why nothing can be reached at ``host:port``; empty where something can."""
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        return f"nothing listens at {target} ({error})"
+    return ""

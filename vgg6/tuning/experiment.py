@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from ray import tune
+from ray.tune.search import ConcurrencyLimiter
 
 from search_spaces import Space
 from vgg6.config import InputError
@@ -24,7 +25,8 @@ from vgg6.runtime import Runtime
 from vgg6.tuning import journal as j
 from vgg6.tuning.callbacks import KEEP_WEIGHTS, JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.checkpoints import CHECKPOINTS
-from vgg6.tuning.guard import StallGuard, open_board
+from vgg6.tuning.guard import StallGuard
+from vgg6.tuning.nodes import ClusterLost, NodeWatch
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.resources import Allotment
 from vgg6.tuning.run_folder import SEARCH, RunFolder, trial_folder
@@ -159,9 +161,10 @@ def _fit(
     searcher, scheduler = parts(plan, journal)
     stop = StopRule(history, settings.time_budget, settings.patience)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
-    with Progress(title, plan.trials, history) as progress:
+    limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
+    watch, guard = NodeWatch(limiter, plan.allotment), StallGuard()
+    with watch, guard, Progress(title, plan.trials, history) as progress:
         callback = JournalCallback(run, journal, stop, progress, plan.keep_weights)
-        board = open_board()
         trainable = tune.with_parameters(
             train_trial,
             data=plan.data,
@@ -170,17 +173,15 @@ def _fit(
             threads=plan.runtime.threads,
             gpu_fraction=plan.allotment.gpus,
             run_uri=run.uri,
-            board=board,
         )
         tuner = tune.Tuner(
             tune.with_resources(trainable, plan.allotment.request()),
             tune_config=tune.TuneConfig(
                 metric="best_val_acc",
                 mode="max",
-                search_alg=searcher,
+                search_alg=limiter,
                 scheduler=scheduler,
                 num_samples=-1,  # the searcher knows when it has asked for all trials
-                max_concurrent_trials=plan.allotment.concurrent,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial_folder(trial.config["number"]),
             ),
@@ -189,7 +190,7 @@ def _fit(
                 storage_path=run.path,
                 storage_filesystem=run.fs,
                 stop=stop,
-                callbacks=[callback, StallGuard(board), *_mirrors(settings, history)],
+                callbacks=[callback, watch, guard, *_mirrors(settings, history)],
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 verbose=1 if settings.verbose else 0,
             ),
@@ -200,7 +201,7 @@ def _fit(
         except SearchInterrupted:
             name = signal.Signals(callback.signal or signal.SIGINT).name
             return INTERRUPTED, f"{name} received"
-        except j.StorageLost as lost:
+        except (j.StorageLost, ClusterLost) as lost:
             return INCOMPLETE, str(lost)
     if stop.reason:
         callback.end_running()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,22 +11,26 @@ import torch
 
 from search_spaces import Space
 from vgg6.calibration import thread_speeds
-from vgg6.config import TrialConfig
+from vgg6.config import InputError, TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.machine import usable_cpus
 from vgg6.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning import cluster
+from vgg6.tuning.cluster import HERE
 from vgg6.tuning.experiment import Outcome, Plan, create_run, run_session
+from vgg6.tuning.flags import say
 from vgg6.tuning.resources import allot, live_nodes
 from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.scheduler import expected_epochs
 from vgg6.tuning.settings import AUTO_TRIALS, Settings
+from vgg6.tuning.sharing import check_shared
 from vgg6.tuning.wandb_mirror import default_mode
 
 # What ``--trials auto`` fills, and never exceeds. Digits are for a first look.
 AUTO_SECONDS, AUTO_SECONDS_ELSE = {"digits": 240.0}, 3600.0
 PROBE_IMAGES = 256
+JOINING_S = 15.0  # how long a cluster's first worker may take to join
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,11 @@ def launch(
     """Start a new search on the Ray that this process has joined, and run it to its end.
 
     Raises:
-        InputError: no node can run a trial.
+        InputError: no node can run a trial; a node does not see the storage.
     """
     plan = make_plan(settings, space, data, where)
+    if where != HERE:
+        check_shared(run, plan.allotment)
     create_run(run, plan, data_facts=data_facts, command=command)
     return run_session(run, plan)
 
@@ -93,7 +98,7 @@ def plan_confirmation(
 def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> Plan:
     """Plan on the Ray that this process is connected to, and say it on standard error."""
     mode = settings.wandb or default_mode()
-    plan = decide(settings, space, data, live_nodes(ray.nodes()), mode)
+    plan = decide_with_nodes(settings, space, data, mode, patient=where != HERE)
     if settings.wandb is None and mode == "offline":
         say("W&B: no key found, logging offline (`wandb login`, or --wandb online|disabled)")
     say(
@@ -106,13 +111,40 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
     return plan
 
 
+def decide_with_nodes(
+    settings: Settings, space: Space, data: TrialData, mode: str, *, patient: bool
+) -> Plan:
+    """``decide`` with the nodes that there are. ``patient``: they are a cluster's, whose workers
+    may be joining just now.
+
+    Raises:
+        InputError: no node can run a trial.
+    """
+    give_up = time.monotonic() + (JOINING_S if patient else 0.0)
+    while True:
+        try:
+            return decide(settings, space, data, live_nodes(ray.nodes()), mode, can_grow=patient)
+        except InputError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(1)
+
+
 def decide(
-    settings: Settings, space: Space, data: TrialData, nodes: list[dict[str, float]], mode: str
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    nodes: list[dict[str, float]],
+    mode: str,
+    *,
+    can_grow: bool = False,
 ) -> Plan:
     """Resources, runtime and the number of trials, from the resources of the nodes."""
     device = choose_device(settings, nodes)
     runtime = cluster_runtime(settings, device)
-    allotment = allot(settings, nodes, device, lambda: thread_speeds(runtime.precision))
+    allotment = allot(
+        settings, nodes, device, lambda: thread_speeds(runtime.precision), can_grow=can_grow
+    )
     runtime = replace(runtime, threads=allotment.threads)
     trials = settings.trials
     if trials is None:
@@ -144,12 +176,13 @@ def cluster_runtime(settings: Settings, device: str) -> Runtime:
 
 def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
     """The plan as text, without starting Ray here or a trial anywhere."""
+    mode = settings.wandb or default_mode()
     if settings.address in (None, "local"):
         nodes = [{"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())}]
+        plan = decide(settings, space, data, nodes, mode)
     else:
         with cluster.joined(settings.address, settings.verbose):
-            nodes = live_nodes(ray.nodes())
-    plan = decide(settings, space, data, nodes, settings.wandb or default_mode())
+            plan = decide_with_nodes(settings, space, data, mode, patient=True)
     allotment, runtime, trials = plan.allotment, plan.runtime, plan.trials
     cost = estimate(settings, data, runtime, trials, allotment.concurrent)
     return "\n".join(
@@ -215,7 +248,3 @@ def measure_epoch(data: TrialData, runtime: Runtime) -> float:
         if metrics.epoch == 1:
             started = time.perf_counter()
     return (time.perf_counter() - started) * len(data.train) / n
-
-
-def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

@@ -18,7 +18,11 @@ DEFAULT_GPU_FRACTION = 0.25
 @dataclass(frozen=True)
 class Allotment:
     """What one trial gets and how many run at once; ``why`` says it for the plan, and ``measured``
-    what it was chosen by, where it was."""
+    what it was chosen by, where it was.
+
+    ``most``: never more at once, whatever the cluster holds. ``queued``: so many are asked for even
+    where fewer fit, which is what makes an autoscaler add nodes.
+    """
 
     cpus: float
     gpus: float
@@ -26,6 +30,18 @@ class Allotment:
     concurrent: int
     why: str
     measured: str = ""
+    most: int | None = None
+    queued: bool = False
+
+    def fits(self, nodes: list[dict[str, float]]) -> int:
+        """How many trials these nodes hold."""
+        return sum(_fits(node, self.cpus, self.gpus) for node in nodes)
+
+    def at_once(self, fits: int) -> int:
+        """How many trials may be started where ``fits`` fit; one waits where none does."""
+        if self.queued and self.most:
+            return self.most
+        return max(1, min(self.most or fits, fits))
 
     def request(self) -> dict[str, float]:
         """The trial's resources as Ray counts them."""
@@ -37,6 +53,8 @@ def allot(
     nodes: list[dict[str, float]],
     device: str,
     speeds: Callable[[], dict[str, float]] | None = None,
+    *,
+    can_grow: bool = False,
 ) -> Allotment:
     """Choose a trial's share of the cluster.
 
@@ -45,6 +63,7 @@ def allot(
         device: ``cpu`` or ``cuda``.
         speeds: measures images a second of all CPU trials together by the threads of each; asked
             only where nothing else decides. The nodes of a cluster are taken to be alike.
+        can_grow: the nodes are a cluster's, to which others may be added.
 
     Raises:
         InputError: no node can ever run one trial; says what the cluster has.
@@ -54,7 +73,7 @@ def allot(
         gpus = DEFAULT_GPU_FRACTION if device == "cuda" else 0.0
     cpus, measured = settings.cpus_per_trial or 1.0, ""
     free = settings.cpus_per_trial is None and settings.max_concurrent is None
-    if speeds and free and not gpus and max(n.get("CPU", 0) for n in nodes) > 1:
+    if speeds and free and not gpus and max((n.get("CPU", 0) for n in nodes), default=0) > 1:
         found = speeds()
         cpus, measured = float(best_threads(found)), f" ({in_words(found)})"
     fits = sum(_fits(node, cpus, gpus) for node in nodes)
@@ -71,7 +90,11 @@ def allot(
     threads = max(1, int(cpus))
     share = f"{gpus:g} GPU and {cpus:g} CPU" if gpus else f"{cpus:g} CPU ({threads} thread)"
     why = f"{wanted} at once, {share} each, on {len(nodes)} node{'s' * (len(nodes) > 1)}"
-    return Allotment(cpus, gpus, threads, wanted, why, measured)
+    most, queued = settings.max_concurrent, False
+    if can_grow and most and most > fits:
+        queued, most = True, min(most, settings.trials or most)
+        why += f" ({most} as nodes are added)"
+    return Allotment(cpus, gpus, threads, wanted, why, measured, most, queued)
 
 
 def live_nodes(ray_nodes: list[dict[str, Any]]) -> list[dict[str, float]]:

@@ -15,6 +15,7 @@ from vgg6.training import NonFiniteLoss, fit
 from vgg6.tuning.checkpoints import keep_state, resume_or_start
 from vgg6.tuning.guard import beating
 from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.sharing import check_here
 
 # Key of the report of a run whose loss diverged; its value is the reason.
 INFEASIBLE = "infeasible"
@@ -29,15 +30,13 @@ def train_trial(
     threads: int,
     gpu_fraction: float,
     run_uri: str,
-    board: Any,
 ) -> None:
     """Train one assignment of the searcher: a trial's ``number`` and its ``config``.
 
     ``data`` arrives through Ray's object store: one copy a node, mapped by all of its trials.
     A diverged run ends with a report that says so, not with an exception: Ray would retry it.
-    ``board`` hears that this process lives.
     """
-    with beating(board, assignment["number"]):
+    with beating(assignment["number"]):
         _train(assignment, data, Runtime(device=device, precision=precision, threads=threads),
                gpu_fraction, RunFolder(run_uri))  # fmt: skip
 
@@ -51,8 +50,9 @@ def _train(
 ) -> None:
     if runtime.device == "cuda":
         prepare_gpu(gpu_fraction)
+    worker: dict[str, Any] = {"node": socket.gethostname(), "pid": os.getpid()}
+    check_here(run, worker["node"])
     state, missed = resume_or_start(run, assignment, runtime)
-    worker = {"node": socket.gethostname(), "pid": os.getpid()}
     if missed:
         # The process that saved this epoch may have died before its report was journaled. One that
         # was journaled is not written again.
