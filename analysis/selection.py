@@ -90,11 +90,15 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
         },
         "confirmation": confirmed,
         "unconfirmed": _unconfirmed(ranked, confirmed),
-        "test": recorded(run, confirmed_file(winner.number, config.seed)) if confirmed else None,
+        "test": _test_of(run, winner.number, config.seed) if confirmed else None,
         "ranking": [row_of(t) for t in ranked[:top]],
         "pareto": pareto_front(ranked),
         **{f"best_by_{kind}": best_of_each(ranked, kind) for kind in KINDS},
     }
+
+
+def _test_of(run: RunFolder, trial: int, seed: int) -> dict[str, Any] | None:
+    return recorded(run, confirmed_file(trial, seed), what=f"trial {trial} seed {seed}")
 
 
 def _unconfirmed(ranked: list[TrialRecord], confirmed: dict[str, Any] | None) -> list[int]:

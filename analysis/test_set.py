@@ -59,13 +59,16 @@ def look(run: RunFolder, weights: str, what: str) -> dict[str, Any]:
     return _result(line, len(looks(run)))
 
 
-def recorded(run: RunFolder, weights: str) -> dict[str, Any] | None:
-    """What ``look`` returns if these weights were scored before, else None. Scores nothing."""
+def recorded(run: RunFolder, weights: str, what: str = "") -> dict[str, Any] | None:
+    """What ``look`` returns if these weights were scored before, else None. Scores nothing.
+
+    ``what`` they are finds them in a run folder that was kept without its weights.
+    """
     before = looks(run)
-    if not before or not run.exists(weights):
-        return None
-    digest = _digest(run, weights)
     count = len(before)
+    if not run.exists(weights):
+        return next((_result(line, count) for line in before if line["what"] == what), None)
+    digest = _digest(run, weights)
     return next((_result(line, count) for line in before if line["weights"] == digest), None)
 
 

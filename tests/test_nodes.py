@@ -74,7 +74,8 @@ def test_a_request_that_no_node_of_a_cluster_can_meet_is_refused_with_what_it_ha
 @pytest.mark.slow
 def test_a_search_whose_cluster_is_gone_ends_by_name_and_is_resumed(tmp_path: Path) -> None:
     with cluster(head_cpus=2) as nodes:
-        process = driver(*LONG, "--address", nodes.address, cwd=tmp_path)
+        arguments = (*SEARCH, "--trials", "3", "--epochs", "30", "--address", nodes.address)
+        process = driver(*arguments, cwd=tmp_path)
         wait_until(lambda: len(history(tmp_path).arrivals) >= 6, "six epochs", process)
         os.kill(nodes.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGKILL)
         assert process.wait(90) == 1
