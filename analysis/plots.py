@@ -21,6 +21,7 @@ STATES = {"completed": "#009E73", "pruned": "#E69F00", "infeasible": "#D55E00",
 PANELS = {"train_loss": "training loss (nats)", "train_acc": "training accuracy",
           "val_loss": "validation loss (nats)", "val_acc": "validation accuracy"}  # fmt: skip
 CURVE = {"width": 1.3}
+ERROR_BAR = {"color": "#8A8A8A", "thickness": 1.5}  # seen on light and dark
 FEW = 6  # values that get a step of their own on an axis
 MANY_ROWS = 6000  # above it lines are drawn by the graphics card
 ACCURACY = {"tickformat": ".2f", "title": "validation accuracy"}
@@ -142,6 +143,7 @@ def small_multiples(table: pd.DataFrame, kind: str, colour: str) -> go.Figure:
         horizontal_spacing=0.04,
     )  # fmt: skip
     fig.update_xaxes(matches="x")
+    fig.layout.xaxis.matches = None  # not itself
     colours = _colours(table[colour])
     seen: set[str] = set()
     for (own, other), part in _groups(table, kind, colour):
@@ -211,7 +213,7 @@ def importance(found: dict[str, Any]) -> go.Figure:
         text=[f"p {r['p']:.2g}" for r in rows], hovertemplate="%{x:.1%}, %{text} by chance",
         textposition="none",
         error_x={"array": [r["high"] - r["mean"] for r in rows],
-                 "arrayminus": [r["mean"] - r["low"] for r in rows], "thickness": 1.5},
+                 "arrayminus": [r["mean"] - r["low"] for r in rows], **ERROR_BAR},
     )  # fmt: skip
     axis = {"title": "share (bars: 95 % interval)", "tickformat": ".0%"}
     return figure([bars], 110 + 42 * len(names), xaxis=axis, yaxis={"automargin": True})

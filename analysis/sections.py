@@ -30,6 +30,7 @@ TITLES = {
     "confirmation": "The candidates over fresh seeds",
     "confusion": "Confusion matrix on the validation images",
 }
+STACKED = {"curves": 1, "by_activation": 2, "by_optimizer": 2}  # panels side by side on a phone
 Part = tuple[str, str, str]
 
 
@@ -67,7 +68,10 @@ def _result(found: Found) -> str:
         row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
         tiles.append((f"{row['mean']:.4f}", _over_seeds(row)))
         tiles.append(
-            (f"{row['search_score']:.4f}", f"its score in the search: {row['optimism']:+.4f}")
+            (
+                f"{row['search_score']:.4f}",
+                f"its score in the search, an optimism of {row['optimism']:+.4f}",
+            )
         )
     else:
         score = best["winner"]["best_val_acc"]
@@ -315,8 +319,8 @@ def _figure(found: Found, name: str) -> str:
     figure = found.figures.get(name)
     if figure is None:
         return ""
-    filtered = ' data-filtered="yes"' if name in ("curves", "by_activation", "by_optimizer") else ""
-    wide = "wide" if name in ("parallel", "curves", "confusion", "cluster") else ""
+    filtered = f' data-filtered="yes" data-stacked="{STACKED[name]}"' if name in STACKED else ""
+    wide = "wide" if name in ("parallel", "interaction", "confusion", "cluster") else ""
     return (
         f'<h3>{TITLES[name]}</h3><div class="{wide}"><div class="figure" id="fig-{name}"'
         f' role="img" aria-label="{TITLES[name]}"{filtered}'

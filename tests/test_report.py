@@ -67,7 +67,8 @@ class Opened:
         self.page.wait_for_selector("html[data-ready]", timeout=60_000)
 
     def _heard(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
+        # Plotly says its warnings as traces.
+        if message.type in ("error", "warning", "trace"):
             self.complaints.append(message.text)
 
     def draw_all(self) -> list[str]:
@@ -195,6 +196,25 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, page_file: Path, widt
     opened = Opened(browser, page_file.as_uri(), width=width)
     opened.draw_all()
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    panels = opened.page.evaluate(
+        "['curves', 'by_activation', 'by_optimizer'].flatMap(name => {"
+        " const f = document.getElementById('fig-' + name), left = f.getBoundingClientRect().left;"
+        " return Object.entries(f._fullLayout).filter(([key]) => /^xaxis\\d*$/.test(key))"
+        " .map(([, axis]) => [left + axis._offset, axis._length]); })"
+    )
+    assert len(panels) >= 15
+    assert all(left >= 0 and left + wide <= width and wide >= 80 for left, wide in panels)
+    opened.page.close()
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_printed_page_has_every_figure(browser: Any, page_file: Path) -> None:
+    opened = Opened(browser, page_file.as_uri())
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    opened.page.wait_for_function(
+        "[...document.querySelectorAll('.figure')].every(f => f.dataset.drawn)", timeout=60_000
+    )
     opened.page.close()
 
 

@@ -39,10 +39,31 @@
     }
   };
 
+  // On a phone panels that lie side by side are too small: they go below each other.
+  const GAP = 64, SIDE = 0.16;
+  const restack = (div, layout, columns) => {
+    const panels = layout.annotations.length, rows = Math.ceil(panels / columns);
+    const inner = rows * (190 + GAP) - GAP, width = (1 - SIDE * (columns - 1)) / columns;
+    layout.height = inner + layout.margin.t + layout.margin.b;
+    layout.legend.y = 1 + 46 / inner;
+    div.style.height = layout.height + "px";
+    for (let i = 0; i < panels; i++) {
+      const column = i % columns, row = Math.floor(i / columns), n = i ? String(i + 1) : "";
+      const left = column * (width + SIDE), top = 1 - (row * (190 + GAP)) / inner;
+      const x = layout["xaxis" + n], y = layout["yaxis" + n];
+      x.domain = [left, left + width];
+      y.domain = [Math.max(0, top - 190 / inner), top];
+      y.showticklabels = true;
+      x.title = { text: i + columns < panels ? "" : "epoch", standoff: 4 };
+      Object.assign(layout.annotations[i], { x: left + width / 2, y: top });
+    }
+  };
+
   const draw = async (div) => {
     if (drawn.has(div)) return;
     drawn.add(div);
     const { data, layout } = structuredClone(figures[div.id.slice(4)]);
+    if (div.dataset.stacked && innerWidth <= 560) restack(div, layout, Number(div.dataset.stacked));
     await Plotly.newPlot(div, data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
     paint(div);
     div.dataset.drawn = "yes";
@@ -117,5 +138,6 @@
     }, 3000);
   }
   figureDivs.forEach((div) => near.observe(div));
+  addEventListener("beforeprint", () => figureDivs.forEach(draw));
   root.dataset.ready = "yes";
 })();
