@@ -39,13 +39,14 @@ class Spread:
 
 
 def t_interval(scores: Sequence[float]) -> Interval:
-    """Student's t interval of the mean of ``scores``, from their own spread."""
+    """Student's t interval of the mean of ``scores``, from their own spread; accuracies, so that
+    no bound is below 0 or above 1."""
     n, mean = len(scores), fmean(scores)
     if n < 2:
         return Interval(n, mean, None, None, None)
     sd = stdev(scores)
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
-    return Interval(n, mean, sd, mean - half, mean + half)
+    return Interval(n, mean, sd, max(0.0, mean - half), min(1.0, mean + half))
 
 
 def pooled_spread(scores: Mapping[int, Sequence[float]], images: int) -> Spread:

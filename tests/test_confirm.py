@@ -81,6 +81,11 @@ def test_the_interval_holds_the_true_mean_in_95_of_100() -> None:
     assert 0.935 < held / 2000 < 0.965
 
 
+def test_an_interval_of_accuracies_stays_between_0_and_1() -> None:
+    known = t_interval([0.99, 0.9, 1.0])
+    assert known.high == 1.0 and known.low is not None and 0 < known.low < known.mean
+
+
 def test_one_seed_has_no_interval() -> None:
     found = t_interval([0.86])
     assert (found.mean, found.sd, found.low, found.high) == (0.86, None, None, None)
@@ -235,9 +240,12 @@ def test_the_winner_is_judged_by_its_mean_and_shown_beside_its_search_score(
 ) -> None:
     for row in found["candidates"]:
         scores = [run["val_acc"] for run in row["runs"]]
-        assert len(scores) == 2 and {run["seed"] for run in row["runs"]} == {44, 45}
-        assert row["mean"] == fmean(scores) and row["sd"] == stdev(scores)
-        assert row["low"] <= row["mean"] <= row["high"]
+        # How far apart the two are differs by machine: the second may be dropped after a seed.
+        seeds = [44, 45][: row["eliminated_after"]]
+        assert sorted(run["seed"] for run in row["runs"]) == seeds
+        assert row["mean"] == fmean(scores)
+        if len(scores) == 2:
+            assert row["sd"] == stdev(scores) and row["low"] <= row["mean"] <= row["high"]
         assert row["optimism"] == row["search_score"] - row["mean"]
     means = [row["mean"] for row in found["candidates"]]
     assert means == sorted(means, reverse=True)

@@ -33,6 +33,7 @@ from vgg6.tuning.run_folder import SEARCH, RunFolder, trial_folder
 from vgg6.tuning.scheduler import build_scheduler
 from vgg6.tuning.searcher import TruthfulSearcher
 from vgg6.tuning.settings import Settings
+from vgg6.tuning.sharing import mark
 from vgg6.tuning.trainable import train_trial
 from vgg6.tuning.wandb_mirror import WandbMirror, local_folder
 
@@ -127,6 +128,7 @@ def run_session(
     with _only_driver(run):
         journal = j.Journal(run)
         session = f"session_{len(journal.history.sessions) + 1}"
+        mark(run)
         journal.write("session", session=session, pid=os.getpid(), host=platform.node())
         mirror = WandbMirror(
             plan.wandb_mode,

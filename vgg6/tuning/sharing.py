@@ -9,8 +9,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vgg6.config import InputError
 from vgg6.tuning.resources import Allotment
-from vgg6.tuning.run_folder import SEARCH, RunFolder
+from vgg6.tuning.run_folder import RunFolder
 
+MARK = ".here"  # a file that every session of a run folder begins with
 ANSWER_S = 120.0  # a node that has just joined fetches the code first
 
 
@@ -35,13 +36,18 @@ def check_shared(run: RunFolder, allotment: Allotment) -> None:
         raise InputError("--storage", run.uri, _rule(", ".join(blind)))
 
 
+def mark(run: RunFolder) -> None:
+    """Leave what ``check_here`` looks for."""
+    run.write(MARK, b"")
+
+
 def check_here(run: RunFolder, node: str) -> None:
     """What a trial asks before it trains: nodes may have joined since the search began.
 
     Raises:
         FileNotFoundError: this node does not see the search's files.
     """
-    if not run.exists(SEARCH):
+    if not run.exists(MARK):
         raise FileNotFoundError(f"storage {run.uri} {_rule(node)}")
 
 
