@@ -1,0 +1,223 @@
+"""Claim: a search that is hurt without pause for half an hour ends with every trial accounted for
+and every (trial, epoch) once.
+
+    python benchmarks/soak.py                          # about 30 minutes on 2 CPUs
+    python benchmarks/soak.py --minutes 3 --trials 40  # a look
+
+A real cluster of a head and two workers on this host, a real search on the embedded digits, and a
+seeded chaos loop that kills and freezes workers, ends the driver by SIGKILL, SIGTERM and SIGINT and
+resumes it, and kills a node that another one then replaces. After ``--minutes`` the search is left
+alone until it ends. Prints the faults, the epochs that were trained in part and again, and the
+seconds lost: from each fault to the next epoch of each trial that it met, less what an epoch takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import psutil
+from ray.cluster_utils import Cluster
+
+from benchmarks.machine import describe, write_result
+from vgg6.tuning import journal as j
+from vgg6.tuning.run_folder import RunFolder
+
+SCRIPT = str(Path(__file__).resolve().parent.parent / "tune_vgg6.py")
+# Kinds of fault and how often each is drawn.
+FAULTS = {"worker killed": 5, "worker frozen": 2, "driver SIGKILL": 2, "driver SIGTERM": 1,
+          "driver SIGINT": 1, "node killed": 2}  # fmt: skip
+BETWEEN_S = (8.0, 25.0)  # pause between two faults
+ENDING_S = 120.0  # within which a driver must have followed a signal
+
+
+class Soak:
+    """A cluster, a search on it, and the faults that were put into both."""
+
+    def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
+        self.folder, self.random = folder, random.Random(arguments.seed)
+        self.run = RunFolder(str(folder / "runs" / "soak"))
+        self.cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+        )
+        self.addresses = iter(range(2, 250))
+        self.nodes = [self._add_node() for _ in range(2)]
+        self.faults: list[dict[str, Any]] = []
+        self.sessions = 0
+        self.driver = self._start(
+            "search", "--data", "digits", "--trials", str(arguments.trials), "--epochs", "8",
+            "--name", "soak", "--wandb", "disabled", "--seed", str(arguments.seed),
+        )  # fmt: skip
+
+    def _add_node(self) -> Any:
+        """Each worker has a loopback address of its own."""
+        address = f"127.0.0.{next(self.addresses)}"
+        return self.cluster.add_node(num_cpus=1, node_ip_address=address)
+
+    def _start(self, *arguments: str) -> subprocess.Popen[str]:
+        self.sessions += 1
+        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+        with open(self.folder / "messages", "a") as messages:
+            return subprocess.Popen(
+                [sys.executable, SCRIPT, *arguments, "--address", self.cluster.address],
+                cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=messages,
+                text=True,
+            )  # fmt: skip
+
+    def hurt(self) -> None:
+        """One fault of a drawn kind, and what a person would do about it."""
+        kind = self.random.choices(list(FAULTS), list(FAULTS.values()))[0]
+        fault = {"kind": kind, "time": time.time(), "trials": self._running()}
+        if kind.startswith("worker"):
+            workers = self._workers()
+            if not workers:
+                return
+            worker = self.random.choice(workers)
+            fault["trials"] = [n for n, pid in self._pids().items() if pid == worker.pid]
+            worker.send_signal(signal.SIGKILL if kind == "worker killed" else signal.SIGSTOP)
+        elif kind == "node killed":
+            node = self.nodes.pop(self.random.randrange(len(self.nodes)))
+            os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+            self.cluster.remove_node(node, allow_graceful=False)
+            self.nodes.append(self._add_node())
+        else:
+            self.driver.send_signal(getattr(signal, kind.split()[1]))
+            fault["exit"] = self.driver.wait(ENDING_S)
+            self.driver = self._start("resume", "soak")
+        self.faults.append(fault)
+        print(f"{len(self.faults):4} {kind}", flush=True)
+
+    def _running(self) -> list[int]:
+        trials = j.read_history(self.run).trials.values()
+        return [t.number for t in trials if t.state == j.RUNNING]
+
+    def _pids(self) -> dict[int, int]:
+        """The process of each running trial, as far as the journal has heard of it."""
+        trials = j.read_history(self.run).trials.values()
+        return {t.number: t.rows[t.epoch]["pid"] for t in trials if t.state == j.RUNNING and t.rows}
+
+    def _workers(self) -> list[psutil.Process]:
+        """The processes below this cluster's raylets that hold a trial."""
+        found = []
+        for node in self.nodes:
+            raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+            for process in raylet.children(recursive=True):
+                try:
+                    if "ImplicitFunc" in " ".join(process.cmdline()):
+                        found.append(process)
+                except psutil.NoSuchProcess:
+                    continue
+        return found
+
+    def started(self) -> bool:
+        return self.run.exists(j.JOURNAL) and bool(j.read_history(self.run).arrivals)
+
+    def end(self) -> None:
+        """Leave the search alone until it ends, then end the cluster."""
+        while (status := self.driver.wait()) != 0:
+            if self.sessions > 2 * len(self.faults) + 5:
+                raise RuntimeError(f"the driver ends with {status}: see {self.folder}/messages")
+            self.driver = self._start("resume", "soak")
+        self.cluster.shutdown()
+
+
+def lost_seconds(fault: dict[str, Any], history: j.History, usual: float) -> list[float]:
+    """For each trial that a fault met: how long it got no further, less an epoch's usual time."""
+    waits = []
+    for number in fault["trials"]:
+        trial = history.trials[number]
+        times = [row["time"] for row in trial.rows.values()] + [trial.ended or 0.0]
+        later = [t for t in times if t > fault["time"]]
+        if later:
+            waits.append(max(0.0, min(later) - fault["time"] - usual))
+    return waits
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=30.0, help="of chaos (30)")
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="where the run is kept; default: nowhere")
+    arguments = parser.parse_args()
+    facts = describe(seed=arguments.seed)
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="soak-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    soak = Soak(folder, arguments)
+    while not soak.started():
+        time.sleep(0.5)
+    chaos_began = time.monotonic()
+    while time.monotonic() - chaos_began < 60 * arguments.minutes:
+        time.sleep(soak.random.uniform(*BETWEEN_S))
+        if soak.driver.poll() == 0:
+            break
+        if soak.driver.poll() is not None:  # it ended by itself: the cluster was lost under it
+            soak.driver = soak._start("resume", "soak")
+        elif soak.started():
+            soak.hurt()
+    chaos_minutes = (time.monotonic() - chaos_began) / 60
+    soak.end()
+    minutes = (time.monotonic() - began) / 60
+
+    history = j.read_history(soak.run)
+    rows = [row for t in history.trials.values() for row in t.rows.values()]
+    usual = statistics.median(row["seconds"] for row in rows)
+    kinds = Counter(fault["kind"] for fault in soak.faults)
+    table = {}
+    for kind in FAULTS:
+        waits = [
+            seconds
+            for fault in soak.faults
+            if fault["kind"] == kind
+            for seconds in lost_seconds(fault, history, usual)
+        ]
+        table[kind] = {
+            "faults": kinds[kind],
+            "trials_met": len(waits),
+            "lost_s_median": round(statistics.median(waits), 1) if waits else None,
+            "lost_s_max": round(max(waits), 1) if waits else None,
+        }
+    states = Counter(t.state for t in history.trials.values())
+    gaps = [
+        t.number for t in history.trials.values() if sorted(t.rows) != list(range(1, t.epoch + 1))
+    ]
+    holds = (
+        len(history.trials) == arguments.trials
+        and not gaps
+        and history.repeated_rows == 0
+        and states[j.RUNNING] == states[j.FAILED] == 0
+    )
+    for kind, row in table.items():
+        print(f"{kind:15} {row}")
+    print(f"{len(soak.faults)} faults in {chaos_minutes:.0f} minutes, {soak.sessions} drivers")
+    print(f"trials {dict(states)}; {len(rows)} epochs, each of {usual:.1f} s")
+    print(f"epochs counted twice {history.repeated_rows}, gaps {len(gaps)},"
+          f" torn lines {history.torn_lines}")  # fmt: skip
+    print("the claim holds" if holds else "the claim does NOT hold")
+    found = {
+        "faults": len(soak.faults), "by_kind": table, "chaos_minutes": round(chaos_minutes, 1),
+        "minutes": round(minutes, 1), "drivers": soak.sessions, "trials": dict(states),
+        "epochs": len(rows), "epoch_s_median": round(usual, 2),
+        "epochs_counted_twice": history.repeated_rows, "torn_lines": history.torn_lines,
+        "gaps": gaps, "holds": holds,
+    }  # fmt: skip
+    write_result("soak", {"machine": facts, **found})
+    if not holds:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
