@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -49,3 +51,15 @@ def test_every_picture_that_the_readme_shows_is_there() -> None:
     shown = [part.split(")")[0] for part in (ROOT / "README.md").read_text().split("](")[1:]]
     missing = [name for name in shown if "://" not in name and not (ROOT / name).exists()]
     assert not missing
+
+
+def test_every_fault_names_tests_that_exist() -> None:
+    rows = re.findall(r"^\| \d+ \|.*$", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
+    for row in rows:
+        named = re.findall(r"`(test_\w+\.py)::(\w+)`", row)
+        assert named, f"no test is named: {row}"
+        for file, test in named:
+            tree = ast.parse((ROOT / "tests" / file).read_text())
+            found = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            assert test in found, f"{file} has no {test}"
+    assert len(rows) > 20
