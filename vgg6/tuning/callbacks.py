@@ -25,6 +25,8 @@ STORAGE_FAULT = re.compile(
     "errno (28|30|122)|no space left|read-only file system|quota exceeded|is not shared",
     re.IGNORECASE,
 )
+# Here Ray begins to guess why a worker died.
+CAUSES = "Some common causes include"
 
 
 class SearchInterrupted(BaseException):
@@ -155,7 +157,7 @@ def _last_error(trial: Trial) -> str:
     messages: that in the storage comes later."""
     file = Path(trial.error_file) if trial.error_file else None
     lines = file.read_text().strip().splitlines() if file and file.exists() else []
-    return lines[-1].strip() if lines else "the worker died"
+    return lines[-1].split(CAUSES)[0].strip() if lines else "the worker died"
 
 
 def keep_best(
