@@ -150,7 +150,7 @@ def lost_seconds(fault: dict[str, Any], history: j.History, usual: float) -> lis
 
 
 def by_kind(faults: list[dict[str, Any]], history: j.History, usual: float) -> dict[str, Any]:
-    """What each kind of fault cost. An epoch under way is lost with its process, and begun again."""
+    """What each kind of fault cost. An epoch under way ends with its process: it is begun again."""
     table = {}
     for kind in FAULTS:
         met = [fault for fault in faults if fault["kind"] == kind]
