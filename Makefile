@@ -4,12 +4,12 @@ VENV ?= .venv
 ARGS ?=
 RUN = $(VENV)/bin/python
 
-.PHONY: search test lint browser clean
+.PHONY: search test lint browser network clean
 
 search: $(VENV)/.installed
 	@$(RUN) tune_vgg6.py search --data auto --trials auto $(ARGS)
 
-test: lint browser
+test: lint browser network
 	$(RUN) -m pytest $(ARGS)
 
 lint: $(VENV)/.installed-dev
@@ -23,6 +23,13 @@ browser:
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
 		echo "no Chromium: the report's browser tests will be skipped"
+
+# The tests of a search over several hosts make them as network namespaces, which needs root and `ip`.
+network:
+	@command -v ip >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		  apt-get update -qq && apt-get install -y -qq --no-install-recommends iproute2 >/dev/null; } || \
+		echo "no \`ip\` (iproute2): the tests over several hosts will be skipped"
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'

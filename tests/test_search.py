@@ -528,6 +528,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
     out, _ = said(command(*SEARCH, "--dry-run", cwd=tmp_path), 0)
     for part in (
         "6 of up to 4 epochs",
+        "planned for  this machine",
         "concurrency",
         "estimate",
         "when optimizer is sgd or nesterov",

@@ -66,7 +66,7 @@ def connect(address: str | None, verbose: bool) -> str:
         "log_to_driver": verbose,
         "configure_logging": True,
     }
-    found = address if address not in (None, "auto", "local") else _running_cluster()
+    found = address if address not in (None, "auto", "local") else running_cluster()
     if address == "auto" and not found:
         rule = "finds no running cluster: start one with `ray start --head`, or give its host"
         raise InputError("--address", address, rule)
@@ -99,7 +99,8 @@ def _agree_on_token(address: str | None, target: str) -> None:
     one, a driver that insists on it looks dead.
 
     Raises:
-        InputError: nothing listens at ``target``: Ray would wait for it for minutes.
+        InputError: nothing listens at ``target``, or it asks for another token: Ray would wait for
+            it for minutes.
     """
     from ray._private.authentication.authentication_token_setup import (
         AUTH_MODE_ENV_VAR,
@@ -110,14 +111,17 @@ def _agree_on_token(address: str | None, target: str) -> None:
 
     if silence := _silence(target):
         raise InputError("--address", address, f"answers not as a Ray cluster: {silence}")
-    if AUTH_MODE_ENV_VAR in os.environ:
-        return
+    chosen = AUTH_MODE_ENV_VAR in os.environ
     try:
         with _no_standard_error():
             GcsClient(address=target)
-        os.environ[AUTH_MODE_ENV_VAR] = "disabled"
+        os.environ.setdefault(AUTH_MODE_ENV_VAR, "disabled")
     except AuthenticationError:
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        if not chosen and maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+            _agree_on_token(address, target)
+            return
+        rule = "asks for its token: copy its ~/.ray/auth_token to this user's"
+        raise InputError("--address", address, rule) from None
     except RuntimeError as error:
         raise InputError("--address", address, f"answers not as a Ray cluster: {error}") from None
 
@@ -136,7 +140,7 @@ def _no_standard_error() -> Iterator[None]:
         os.close(kept)
 
 
-def _running_cluster() -> str | None:
+def running_cluster() -> str | None:
     """The address of a cluster on this machine that listens. Asks the processes, not Ray's note of
     its last cluster, which a crash leaves behind."""
     named = os.environ.get("RAY_ADDRESS")

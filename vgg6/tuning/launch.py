@@ -178,16 +178,20 @@ def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
     """The plan as text, without starting Ray here or a trial anywhere."""
     mode = settings.wandb or default_mode()
     if settings.address in (None, "local"):
+        where = HERE
+        if settings.address is None and (found := cluster.running_cluster()):
+            where += f"; a search would join the cluster at {found}: --address {found} plans for it"
         nodes = [{"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())}]
         plan = decide(settings, space, data, nodes, mode)
     else:
-        with cluster.joined(settings.address, settings.verbose):
+        with cluster.joined(settings.address, settings.verbose) as where:
             plan = decide_with_nodes(settings, space, data, mode, patient=True)
     allotment, runtime, trials = plan.allotment, plan.runtime, plan.trials
     cost = estimate(settings, data, runtime, trials, allotment.concurrent)
     return "\n".join(
         [
             f"search       {settings.name} in {settings.storage}",
+            f"planned for  {where}",
             f"data         {data.name}: {len(data.train):,} training,"
             f" {len(data.val):,} validation images ({data.fingerprint})",
             f"trials       {trials} of up to {settings.epochs} epochs"

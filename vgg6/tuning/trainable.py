@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import Any
 
 import torch
 from ray import tune
+from ray.util import get_node_ip_address
 
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime
@@ -50,7 +50,7 @@ def _train(
 ) -> None:
     if runtime.device == "cuda":
         prepare_gpu(gpu_fraction)
-    worker: dict[str, Any] = {"node": socket.gethostname(), "pid": os.getpid()}
+    worker: dict[str, Any] = {"node": get_node_ip_address(), "pid": os.getpid()}
     check_here(run, worker["node"])
     state, missed = resume_or_start(run, assignment, runtime)
     if missed:
