@@ -12,14 +12,13 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis import commands
 from analysis.commands import INTERRUPTED_EXIT, sum_up
-from search_spaces import load_space
+from search_spaces import Space, load_space
 from vgg6.config import (
     FIELD_NAMES,
     InputError,
@@ -27,7 +26,7 @@ from vgg6.config import (
     parse_value,
 )
 from vgg6.data import data_facts, load_recorded, load_source, split
-from vgg6.tuning.cluster import joined, quiet_environment, sigterm_as_ctrl_c
+from vgg6.tuning.cluster import joined, quiet_environment
 from vgg6.tuning.flags import (
     Parser,
     add_any_run_arguments,
@@ -41,6 +40,7 @@ from vgg6.tuning.flags import (
     whole,
 )
 from vgg6.tuning.settings import Settings
+from vgg6.tuning.surroundings import check_devices, check_surroundings
 
 BAD_INPUT = 2
 
@@ -49,9 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 2 bad input, 130 interrupted, 1 else."""
     quiet_environment()
     try:
-        with sigterm_as_ctrl_c():
-            args = build_parser().parse_args(argv)
-            return int(args.run(args))
+        args = build_parser().parse_args(argv)
+        return int(args.run(args))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -72,6 +71,7 @@ def search(args: argparse.Namespace) -> int:
     settings, space = read_settings(args), load_space(args.space)
     if settings.searcher == "grid":
         space.grid()
+    check_surroundings(settings.address, settings.wandb)
     from vgg6.tuning.run_folder import new_run
 
     run = new_run(settings.name, settings.storage)
@@ -87,50 +87,29 @@ def search(args: argparse.Namespace) -> int:
         limit_train=settings.limit_train,
     )  # fmt: skip
     command = "python tune_vgg6.py " + shlex.join(sys.argv[1:])
-    with resumable(run, settings):
-        with joined(settings.address, settings.verbose) as where:
-            from vgg6.tuning import launch
+    with joined(settings.address, settings.verbose) as where:
+        from vgg6.tuning import launch
 
-            outcome = launch.launch(where, run, settings, space, data, facts, command)
-        return conclude(run, outcome, settings)
+        outcome = launch.launch(where, run, settings, space, data, facts, command)
+    return conclude(run, outcome, settings)
 
 
 def resume(args: argparse.Namespace) -> int:
-    from vgg6.tuning.run_folder import SEARCH, open_run
+    from vgg6.tuning.journal import read_history
+    from vgg6.tuning.recorded import check_params, read_search
+    from vgg6.tuning.run_folder import open_run
 
     run = open_run(args.RUN, args.storage)
-    facts = run.read_json(SEARCH)
+    facts = read_search(run)
     settings = recorded_settings(facts, args)
-    with resumable(run, settings):
-        _, data = load_recorded(facts["data"])
-        with joined(settings.address, settings.verbose) as where:
-            from vgg6.tuning import launch
+    check_surroundings(settings.address, settings.wandb)
+    check_params(run, read_history(run), Space.from_dict(facts["space"]))
+    _, data = load_recorded(facts["data"])
+    with joined(settings.address, settings.verbose) as where:
+        from vgg6.tuning import launch
 
-            outcome = launch.relaunch(where, run, settings, facts, data)
-        return conclude(run, outcome, settings)
-
-
-@contextmanager
-def resumable(run: Any, settings: Settings) -> Iterator[None]:
-    """Say how to go on when the search is interrupted while it starts, or while it is packed."""
-    from vgg6.tuning.run_folder import SEARCH
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        if run.exists(SEARCH):
-            say(f"incomplete: interrupted. To go on: {here()} resume {named(run, settings)}")
-        raise
-
-
-def here() -> str:
-    """How to call this program again from where it was called."""
-    return f"{interpreter()} tune_vgg6.py"
-
-
-def named(run: Any, settings: Settings) -> str:
-    """A search as an argument of the next command."""
-    return str(run.name if settings.storage == "runs" else shlex.quote(run.uri))
+        outcome = launch.relaunch(where, run, settings, facts, data)
+    return conclude(run, outcome, settings)
 
 
 def conclude(run: Any, outcome: Any, settings: Settings) -> int:
@@ -140,9 +119,10 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     from vgg6.tuning.experiment import ALL_FAILED, COMPLETE, INTERRUPTED
     from vgg6.tuning.run_folder import BEST
 
-    program, name = here(), named(run, settings)
+    here = f"{interpreter()} tune_vgg6.py"
+    name = run.name if settings.storage == "runs" else shlex.quote(run.uri)
     if outcome.outcome not in (COMPLETE, ALL_FAILED):
-        say(f"incomplete: {outcome.detail}. To go on: {program} resume {name}")
+        say(f"incomplete: {outcome.detail}. To go on: {here} resume {name}")
     write_table(run)
     if outcome.wandb_problem:
         say(outcome.wandb_problem)
@@ -155,7 +135,7 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     run.write_json(BEST, found)
     print(render(found))
     print(f"{outcome.detail}. Results: {run.uri}")
-    sum_up(run, settings, outcome.wandb_seconds)
+    sum_up(run, settings)
     if run.local:
         from analysis.export import export_best
         from analysis.package import PACKED
@@ -163,10 +143,10 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
         packed = Path(run.path) / PACKED
         export_best(run, packed, look_at_test=False)
         print(f"  packed in     {packed}")
-    print(f"  best again    {program} best {name}")
-    print(f"  confirm       {program} best {name} --confirm 3")
+    print(f"  best again    {here} best {name}")
+    print(f"  confirm       {here} best {name} --confirm 3")
     print("                trains the best over 3 fresh seeds, then scores the test images, once")
-    print(f"  export        {program} export {name} --out DIR")
+    print(f"  export        {here} export {name} --out DIR")
     return 0
 
 
@@ -190,6 +170,7 @@ def status(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     given = {k: getattr(args, k) for k in FIELD_NAMES if getattr(args, k) is not None}
+    check_devices()
     config = TrialConfig(**{k: parse_value(k, v) for k, v in given.items()})
     limit = whole("--limit-train", args.limit_train)
     source = load_source(args.data)

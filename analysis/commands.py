@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from vgg6.config import InputError, Range, check_integer
 from vgg6.data import load_recorded
+from vgg6.files import check_target
 from vgg6.tuning.cluster import joined
 from vgg6.tuning.flags import recorded_settings, say, whole
 from vgg6.tuning.settings import Settings
+from vgg6.tuning.surroundings import check_devices, check_surroundings
 
 INTERRUPTED_EXIT = 130
 
@@ -40,10 +44,11 @@ def best(args: argparse.Namespace) -> int:
 def confirm(run: Any, args: argparse.Namespace, top: int, seeds: int) -> int:
     """Train the best again over fresh seeds. Returns 0, or the exit status of an incomplete one."""
     from vgg6.tuning.journal import read_history
-    from vgg6.tuning.run_folder import SEARCH
+    from vgg6.tuning.recorded import read_search
 
-    facts = run.read_json(SEARCH)
+    facts = read_search(run)
     settings = recorded_settings(facts, args)
+    check_surroundings(settings.address, settings.wandb)
     _, data = load_recorded(facts["data"])
     with joined(settings.address, settings.verbose) as where:
         from analysis import confirm as c
@@ -66,20 +71,20 @@ def confirm(run: Any, args: argparse.Namespace, top: int, seeds: int) -> int:
     from analysis.package import PACKED
 
     look_at_winner(run)
-    sum_up(run, settings, outcome.wandb_seconds)
+    sum_up(run, settings)
     if run.local:
         export_best(run, Path(run.path) / PACKED)
     return 0
 
 
-def sum_up(run: Any, settings: Settings, waited: float) -> None:
-    """One more W&B run: the whole search's. ``waited``: seconds that W&B has held up its end."""
+def sum_up(run: Any, settings: Settings) -> None:
+    """One more W&B run: the whole search's."""
     from analysis.wandb_summary import start_summary
     from vgg6.tuning.wandb_mirror import default_mode, local_folder
 
     problem = start_summary(
         run, settings.wandb or default_mode(), folder=local_folder(run),
-        project=settings.wandb_project, group=settings.name, waited=waited,
+        project=settings.wandb_project, group=settings.name,
     )  # fmt: skip
     if problem:
         say(problem)
@@ -103,6 +108,7 @@ def verify(args: argparse.Namespace) -> int:
     folder = Path(args.DIR)
     if not (folder / SUMS).is_file():
         raise InputError("DIR", args.DIR, f"is no package: it has no {SUMS}")
+    check_devices()
     from analysis.verify import NOT_REPRODUCED, render
     from analysis.verify import verify as compare
 
@@ -115,6 +121,12 @@ def report(args: argparse.Namespace) -> int:
     from vgg6.tuning.run_folder import open_run
 
     run = open_run(args.RUN, args.storage)
+    out = Path(args.out or (Path(run.path) / "report.html" if run.local else "report.html"))
+    check_target("--out", out)
+    if out.is_dir():
+        raise InputError("--out", str(out), "is a folder: a report is a file")
+    if args.png:
+        check_pictures(Path(args.png))
     port = check_integer("--port", whole("--port", args.port), Range(0, 65535))
     if args.watch:
         from analysis.watch import serve
@@ -126,7 +138,6 @@ def report(args: argparse.Namespace) -> int:
     from analysis.report import gather, write_pictures, write_report
 
     found = gather(run)
-    out = Path(args.out or (Path(run.path) / "report.html" if run.local else "report.html"))
     write_report(found, out)
     print(f"report: {out}")
     if args.png:
@@ -134,6 +145,14 @@ def report(args: argparse.Namespace) -> int:
             say("no PNG files: they need Chrome or Chromium (or BROWSER_PATH); summary.md is there")
         print(f"summary: {Path(args.png) / 'summary.md'}")
     return 0
+
+
+def check_pictures(folder: Path) -> None:
+    """Raise InputError unless pictures can be written there by the browser that is named."""
+    check_target("--png", folder / "summary.md")
+    browser = os.environ.get("BROWSER_PATH")
+    if browser and not shutil.which(browser):
+        raise InputError("BROWSER_PATH", browser, "is no program")
 
 
 def table(args: argparse.Namespace) -> int:

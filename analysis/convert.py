@@ -18,8 +18,10 @@ from tensorboardX.summary import hparams
 
 from search_spaces import Space
 from vgg6.config import InputError, TrialConfig, check_choice
+from vgg6.files import check_target
 from vgg6.tuning import journal as j
-from vgg6.tuning.run_folder import SEARCH, RunFolder, trial_folder
+from vgg6.tuning.recorded import check_params, read_search
+from vgg6.tuning.run_folder import RunFolder, trial_folder
 from vgg6.tuning.searcher import TOLD_AS, told_trial
 
 SCALARS = ("train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "lr")
@@ -47,8 +49,9 @@ def to_optuna(run: RunFolder, out: Path) -> None:
 
     A trial that was stopped because the search ended is shown as pruned: nothing runs on.
     """
-    facts, history = run.read_json(SEARCH), j.read_history(run)
+    facts, history = read_search(run), j.read_history(run)
     space = Space.from_dict(facts["space"])
+    check_params(run, history, space)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out.parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
@@ -94,6 +97,7 @@ def convert(run: RunFolder, form: str, out: str | None) -> tuple[Path, str]:
     if out is None and not run.local:
         raise InputError("--out", "", f"is needed: {run.uri} is no folder of this machine")
     target = Path(out) / Path(name).name if out else Path(run.path) / name
+    check_target("--out", target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as scratch:
         fresh = Path(scratch) / target.name

@@ -19,7 +19,8 @@ from vgg6.evaluation import EVAL_BATCH
 from vgg6.model import VGG6
 from vgg6.runtime import resident
 from vgg6.tuning.journal import History
-from vgg6.tuning.run_folder import SEARCH, RunFolder
+from vgg6.tuning.recorded import read_search
+from vgg6.tuning.run_folder import RunFolder
 
 SHOWN, SCALE = 24, 2
 
@@ -34,7 +35,7 @@ def mistakes(run: RunFolder, history: History) -> dict[str, Any]:
     try:
         chosen = choose(run, history)
         config, weights = run_weights(run, chosen.weights)
-        facts = run.read_json(SEARCH)
+        facts = read_search(run)
         source, data = load_recorded(facts["data"])
     except InputError as error:
         return {"missing": str(error)}

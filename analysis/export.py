@@ -8,14 +8,15 @@ from typing import Any
 
 from analysis.package import check_out, train_command, write_package
 from analysis.scoring import recorded_runtime, score
-from analysis.selection import confirmation_of, shown, stop_after, winner_of
+from analysis.selection import shown, stop_after, winner_of
 from analysis.test_set import look, looks_in_words, recorded
 from analysis.weights import run_weights
 from analysis.wilson import wilson
 from vgg6.config import InputError, TrialConfig
 from vgg6.data import image_facts, load_recorded
 from vgg6.tuning.journal import History, read_history
-from vgg6.tuning.run_folder import SEARCH, RunFolder, confirmed_file, weights_file
+from vgg6.tuning.recorded import read_confirmation, read_search
+from vgg6.tuning.run_folder import RunFolder, confirmed_file, weights_file
 
 WHERE = ("time", "node", "pid")  # of a row: where and when it was made, no part of the result
 CONFIRMED_FACTS = ("mean", "sd", "low", "high", "search_score", "optimism", "tied")
@@ -53,7 +54,7 @@ def export_best(run: RunFolder, out: Path, *, look_at_test: bool = True) -> dict
         InputError: there is no winner, its weights or its data are not there, ``out`` is taken.
     """
     check_out(out)
-    facts, history = run.read_json(SEARCH), read_history(run)
+    facts, history = read_search(run), read_history(run)
     chosen = choose(run, history)
     weights = _weights_of(run, chosen, facts)
     source, data = load_recorded(facts["data"])
@@ -109,7 +110,7 @@ def look_at_winner(run: RunFolder) -> dict[str, Any]:
 
 def choose(run: RunFolder, history: History) -> Chosen:
     """The representative run of the confirmed winner; else the first of the ranking, as it ran."""
-    if found := confirmation_of(run):
+    if found := read_confirmation(run):
         return _confirmed(found)
     winner = winner_of(run, history)
     rows = [row for _, row in sorted(winner.rows.items())]

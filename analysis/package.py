@@ -23,8 +23,12 @@ from analysis.model_card import model_card
 from analysis.onnx_file import onnx_bytes
 from analysis.snippet import snippet
 from analysis.weights import read_weights
+from vgg6 import schema as s
 from vgg6.checkpoint import save_weights
 from vgg6.config import InputError, TrialConfig
+from vgg6.files import check_target
+from vgg6.tuning.recorded import HISTORY as HISTORY_ROWS
+from vgg6.tuning.recorded import IMAGES, RUNTIME, SEED, SHARE
 
 CONFIG, WEIGHTS, HISTORY, METRICS, ENVIRONMENT, ONNX, SNIPPET, README = PACKAGE = (
     "config.yaml", "weights.safetensors", "history.csv", "metrics.json", "environment.json",
@@ -64,6 +68,7 @@ def train_command(
 
 def check_out(out: Path) -> None:
     """Raise InputError unless ``out`` is new, empty, or an earlier package to be replaced."""
+    check_target("--out", out)
     if not out.exists():
         return
     if not out.is_dir():
@@ -140,13 +145,19 @@ def read_package(folder: Path) -> Package:
     for name in PACKAGE:
         if not (folder / name).is_file():
             raise InputError("DIR", str(folder), f"is no package: it has no {name}")
-    sections = _read(folder / CONFIG, yaml.safe_load)
-    with _named(folder / CONFIG):
-        config = TrialConfig.from_mapping(sections["config"])
-        stored = (sections["runtime"], sections["data"], sections["stop_after"])
-    metrics = _read(folder / METRICS, json.loads)
-    history = _read(folder / HISTORY, _rows)
-    return Package(config, *stored, metrics, history, _read(folder / ENVIRONMENT, json.loads))
+    sections = _read(folder / CONFIG, _yaml, _SECTIONS)
+    metrics = _read(folder / METRICS, json.loads, _METRICS)
+    history = _read(folder / HISTORY, _rows, HISTORY_ROWS)
+    made_with = _read(folder / ENVIRONMENT, json.loads, _ENVIRONMENT)
+    return Package(
+        config=TrialConfig.from_mapping(sections["config"]),
+        runtime=sections["runtime"],
+        data=sections["data"],
+        stop_after=sections["stop_after"],
+        metrics=metrics,
+        history=history,
+        environment=made_with,
+    )
 
 
 def package_weights(folder: Path, config: TrialConfig) -> dict[str, Tensor]:
@@ -168,16 +179,42 @@ def _rows(text: str) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in rows]
 
 
-def _read(file: Path, parse: Callable[[str], Any]) -> Any:
-    with _named(file):
-        return parse(file.read_text(encoding="utf-8"))
+def _yaml(text: str) -> Any:
+    """Plain values only. An alias is none: a few of them can stand for more than memory holds."""
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ValueError("it holds an alias")
+    return yaml.safe_load(text)
 
 
-@contextmanager
-def _named(file: Path) -> Iterator[None]:
-    """Whatever is wrong inside is said of ``file``."""
+def _read(file: Path, parse: Callable[[str], Any], check: s.Check) -> Any:
+    """A file's content, parsed and checked; whatever is wrong inside is said of ``file``."""
     try:
-        yield
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        text = str(error) if isinstance(error, InputError) else repr(error)
-        raise InputError("DIR", str(file), f"cannot be read: {text}") from None
+        found = parse(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError("DIR", str(file), f"cannot be read: {error!r}") from None
+    with s.located(f"{file}: "):
+        check(s.TOP, found)
+    return found
+
+
+_INTERVAL = s.mapping(dict.fromkeys(("low", "high"), s.optional(s.number())))
+_TEST = s.mapping({"accuracy": SHARE, "loss": s.number()})
+_CONFIRMED = s.mapping({"sd": s.optional(s.number(0, 1)), "seeds": s.each(SEED)})
+_SECTIONS = s.mapping(
+    {
+        "config": s.config,
+        "runtime": RUNTIME,
+        "data": IMAGES,
+        "stop_after": s.optional(s.integer(1, 10_000)),
+    },
+    closed=True,
+)
+_METRICS = s.mapping(
+    {"val_acc": SHARE, "best_epoch": s.integer(1, 10_000)},
+    {"test": s.optional(_TEST), "confirmed": s.optional(_CONFIRMED), "val_acc_interval": _INTERVAL},
+)
+_VERSIONS = s.mapping({}, {"torch": s.text, "numpy": s.text})
+_ENVIRONMENT = s.mapping(
+    {"cpu": s.text, "instructions": s.text, "gpus": s.each(s.text), "versions": _VERSIONS},
+    {"versions_of_search": s.optional(_VERSIONS)},
+)

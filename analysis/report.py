@@ -27,7 +27,8 @@ from analysis.timeline import rung_counts, spans
 from vgg6.config import FIELD_NAMES
 from vgg6.files import write_atomic
 from vgg6.tuning import journal as j
-from vgg6.tuning.run_folder import SEARCH, RunFolder
+from vgg6.tuning.recorded import read_search
+from vgg6.tuning.run_folder import RunFolder
 
 PAGE = Path(__file__).parent / "page"
 FILTERED = ("curves", "by_activation", "by_optimizer")
@@ -61,7 +62,7 @@ def gather(run: RunFolder) -> Found:
     Raises:
         InputError: the journal is damaged in its middle.
     """
-    facts, history = run.read_json(SEARCH), j.read_history(run)
+    facts, history = read_search(run), j.read_history(run)
     scored = bool(history.ranking())
     found = Found(
         facts=facts,

@@ -12,6 +12,7 @@ from analysis.tables import FORMATS, SEARCH_KIND, Run, columns_of, encoded, type
 from search_spaces import Space
 from vgg6.config import FIELD_NAMES, InputError, TrialConfig
 from vgg6.tuning.journal import History, TrialRecord, read_history
+from vgg6.tuning.recorded import read_search
 from vgg6.tuning.run_folder import SEARCH, TABLE, RunFolder, open_run
 
 TRIALS_TABLE = "trials.csv"
@@ -62,7 +63,7 @@ def load_search(folder: RunFolder) -> Run:
     Raises:
         InputError: the journal is damaged in its middle.
     """
-    facts, history = folder.read_json(SEARCH), read_history(folder)
+    facts, history = read_search(folder), read_history(folder)
     # The space's own names; a space lists some more than once, each for another condition.
     space = Space.from_dict(facts["space"]) if facts["space"] else None
     names = dict.fromkeys(p.name for p in space.parameters) if space else {}
@@ -87,7 +88,7 @@ def load_table(run: RunFolder) -> pd.DataFrame:
     Raises:
         InputError: the journal is damaged in its middle.
     """
-    return _epochs(read_history(run), run.read_json(SEARCH)["data"]["name"])
+    return _epochs(read_history(run), read_search(run)["data"]["name"])
 
 
 def load_trials(run: RunFolder) -> pd.DataFrame:
@@ -99,12 +100,12 @@ def load_trials(run: RunFolder) -> pd.DataFrame:
     Raises:
         InputError: the journal is damaged in its middle.
     """
-    return _trials(read_history(run), run.read_json(SEARCH)["data"]["name"])
+    return _trials(read_history(run), read_search(run)["data"]["name"])
 
 
 def write_table(run: RunFolder) -> None:
     """Write ``results`` and ``trials`` into the run folder, each as CSV and as parquet."""
-    history, data = read_history(run), run.read_json(SEARCH)["data"]["name"]
+    history, data = read_history(run), read_search(run)["data"]["name"]
     for name, frame in ((TABLE, _epochs(history, data)), (TRIALS_TABLE, _trials(history, data))):
         for suffix in FORMATS:
             run.write(name.removesuffix(".csv") + suffix, encoded(frame, suffix))

@@ -21,7 +21,8 @@ from vgg6.tuning.journal import (
     TrialRecord,
     read_history,
 )
-from vgg6.tuning.run_folder import CONFIRMATION, SEARCH, RunFolder, confirmed_file
+from vgg6.tuning.recorded import read_confirmation, read_search
+from vgg6.tuning.run_folder import RunFolder, confirmed_file
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
@@ -43,11 +44,6 @@ def winner_of(run: RunFolder, history: History) -> TrialRecord:
     return ranked[0]
 
 
-def confirmation_of(run: RunFolder) -> dict[str, Any] | None:
-    """What ``best --confirm`` found, or None where nothing is confirmed yet."""
-    return run.read_json(CONFIRMATION) if run.exists(CONFIRMATION) else None
-
-
 def summary(run: RunFolder, top: int) -> dict[str, Any]:
     """The winner, its curve and the ``top`` of the ranking as plain JSON values.
 
@@ -60,8 +56,8 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
     Raises:
         InputError: no trial has a score, or the journal is damaged in its middle.
     """
-    facts, history = run.read_json(SEARCH), read_history(run)
-    ranked, confirmed = history.ranking(), confirmation_of(run)
+    facts, history = read_search(run), read_history(run)
+    ranked, confirmed = history.ranking(), read_confirmation(run)
     winner = winner_of(run, history)
     config, length = TrialConfig.from_mapping(winner.config), stop_after(winner)
     curve = [row for _, row in sorted(winner.rows.items())]

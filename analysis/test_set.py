@@ -15,13 +15,17 @@ from analysis.package import METRICS, PACKED, WEIGHTS
 from analysis.scoring import recorded_runtime, score
 from analysis.weights import run_weights
 from analysis.wilson import wilson
+from vgg6 import schema as s
 from vgg6.config import InputError
 from vgg6.data import load_recorded
-from vgg6.tuning.run_folder import SEARCH, Appender, RunFolder
+from vgg6.tuning.recorded import SHARE, read_search
+from vgg6.tuning.run_folder import Appender, RunFolder
 
 LOOKS = "test_looks.jsonl"
 PACKED_METRICS, PACKED_WEIGHTS = f"{PACKED}/{METRICS}", f"{PACKED}/{WEIGHTS}"
 SCORES = ("accuracy", "loss", "images")
+_SCORES = {"accuracy": SHARE, "loss": s.number(), "images": s.integer(1, 10**9)}
+_LOOK = s.mapping({"time": s.number(), "what": s.text, "weights": s.text, **_SCORES})
 
 
 def look(run: RunFolder, weights: str, what: str) -> dict[str, Any]:
@@ -44,7 +48,7 @@ def look(run: RunFolder, weights: str, what: str) -> dict[str, Any]:
     if found := recorded(run, weights):
         return found
     config, tensors = run_weights(run, weights)
-    facts = run.read_json(SEARCH)
+    facts = read_search(run)
     source, data = load_recorded(facts["data"])
     tested = score(config, tensors, source.test, data, recorded_runtime(facts["runtime"]))
     line = {
@@ -82,12 +86,14 @@ def looks(run: RunFolder) -> list[dict[str, Any]]:
         return _earlier_look(run)
     found = []
     for number, line in enumerate(run.read(LOOKS).splitlines(), start=1):
+        where = f"{run.file(LOOKS)} line {number}"
         try:
             entry = json.loads(line)
-            found.append({k: entry[k] for k in ("time", "what", "weights", *SCORES)})
-        except (ValueError, KeyError, TypeError) as error:
-            where = f"{run.file(LOOKS)} line {number}"
+        except (ValueError, RecursionError) as error:
             raise InputError("RUN", where, f"is damaged: {error!r}") from None
+        with s.located(f"{where}: "):
+            _LOOK(s.TOP, entry)
+        found.append({k: entry[k] for k in ("time", "what", "weights", *SCORES)})
     return found
 
 
@@ -105,7 +111,10 @@ def _earlier_look(run: RunFolder) -> list[dict[str, Any]]:
     """The look of a version that scored the winner when its search ended, and kept no record."""
     if not (run.exists(PACKED_METRICS) and run.exists(PACKED_WEIGHTS)):
         return []
-    test = run.read_json(PACKED_METRICS).get("test")
+    packed = run.read_json(PACKED_METRICS)
+    with s.located(f"{run.file(PACKED_METRICS)}: "):
+        s.mapping({}, {"test": s.optional(s.mapping(_SCORES))})(s.TOP, packed)
+    test = packed.get("test")
     if test is None or "looks" in test:
         return []
     facts = {"time": 0.0, "what": "the winner, at the end of the search"}

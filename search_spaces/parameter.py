@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,15 +20,6 @@ from vgg6.config import (
 
 # Length and seed belong to the command line; only a point may bring its own.
 PARAMETER_NAMES = tuple(name for name in FIELD_NAMES if name not in ("epochs", "seed"))
-
-
-@contextmanager
-def located(prefix: str, drop: str = "") -> Iterator[None]:
-    """Put ``prefix`` before the key of an InputError raised inside, less a leading ``drop``."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(prefix + error.key.removeprefix(drop), error.value, error.rule) from None
 
 
 def check_name(where: str, name: object) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from search_spaces.parameter import Parameter, check_name, check_value, located
+from search_spaces.parameter import Parameter, check_name, check_value
 from vgg6.config import FIELD_NAMES, MOMENTUM_OPTIMIZERS, InputError, TrialConfig, check_key
+from vgg6.schema import each, located, mapping
 
 # Far beyond what any search can run; a larger number is a slip in the choices.
 GRID_LIMIT = 100_000
@@ -222,11 +223,17 @@ class Space:
     def from_dict(cls, values: Mapping[str, Any]) -> Space:
         """Make the space that ``to_dict`` wrote, checked anew."""
         _check_keys("space", values, cls, required=("name", "parameters"))
+        each(mapping({}))("parameters", values["parameters"])
+        each(mapping({}))("points", values.get("points", []))
+        mapping({})("fixed", values.get("fixed", {}))
         for index, entry in enumerate(values["parameters"]):
+            mapping({})(f"parameters[{index}].when", entry.get("when", {}))
             _check_keys(f"parameters[{index}]", entry, Parameter, required=("name",))
         with located(f"space {values['name']!r}: ", drop=f"space {values['name']!r}: "):
             parameters = tuple(Parameter(**entry) for entry in values["parameters"])
-            return cls(**{**values, "parameters": parameters, "points": tuple(values["points"])})
+            return cls(
+                **{**values, "parameters": parameters, "points": tuple(values.get("points", []))}
+            )
 
     def describe(self) -> str:
         """A table for people: one line a parameter, then what is fixed and how many points."""

@@ -23,6 +23,19 @@ DATA = {
 }  # fmt: skip
 
 
+def search_facts(
+    name: str, trials: int, spaces: str = "study_grid", **facts: Any
+) -> dict[str, Any]:
+    """A whole ``search.json``, but for what ``facts`` say otherwise."""
+    settings = Settings(name="made", trials=max(1, trials), data="digits", searcher="random")
+    return {
+        "format": 1, "name": name, "created": "2026-11-24T10:00:00+0000",
+        "command": "python tune_vgg6.py search --data digits", "trials": trials,
+        "settings": settings.to_dict(), "space": load_space(spaces).to_dict(), "data": DATA,
+        "runtime": {"device": "cpu", "precision": "fp32", "threads": 1}, "versions": {},
+    } | facts  # fmt: skip
+
+
 def made_run(
     folder: Path, trials: int, epochs: int, *, seed: int = 0, name: str = "made", **facts: Any
 ) -> RunFolder:
@@ -32,13 +45,7 @@ def made_run(
     run = RunFolder(str(folder / name))
     run.create()
     settings = Settings(name="made", trials=trials, epochs=epochs, data="digits")
-    search = {
-        "format": 1, "name": "made", "created": "2026-11-24T10:00:00+0000",
-        "command": "python tune_vgg6.py search --data digits", "trials": trials,
-        "settings": settings.to_dict(), "space": load_space("study_grid").to_dict(), "data": DATA,
-        "runtime": {"device": "cpu", "precision": "fp32", "threads": 1}, "versions": {},
-    }  # fmt: skip
-    run.write_json(SEARCH, search | facts)
+    run.write_json(SEARCH, search_facts("made", trials, settings=settings.to_dict()) | facts)
     events: list[dict[str, Any]] = [{"event": "session", "time": STARTED, "session": "session_1"}]
     for number in range(trials):
         params: dict[str, Any] = {

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_runs import search_facts
 
 import tune_vgg6
 from analysis.export import export_best
@@ -52,9 +53,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> Path:
     facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=LIMIT)
     run.write_json(
         SEARCH,
-        {"format": 1, "name": "made", "trials": 3, "data": facts, "runtime": RUNTIME.to_dict(),
-         "settings": {}, "space": {}, "versions": {}},
-    )  # fmt: skip
+        search_facts("made", 3, data=facts, runtime=RUNTIME.to_dict()),
+    )
     journal = j.Journal(run)
     journal.write("session", session="session_1")
     for number, config in enumerate(CONFIGS):
@@ -162,7 +162,8 @@ print(len(table), table.groupby(["trial", "epoch"]).ngroups, peak)
 def test_a_journal_of_300_000_rows_is_read_in_bounded_memory(run: RunFolder) -> None:
     trials, epochs = 10_000, 30
     config = json.dumps(CONFIGS[0].to_dict())
-    metrics = ", ".join(f'"{k}": 0.123456789' for k in j.METRICS)
+    facts = dict.fromkeys(j.METRICS, 0.123456789) | {"best_epoch": 1}
+    metrics = json.dumps(facts)[1:-1]
     lines = ['{"event": "session", "time": 1.5, "session": "session_1"}']
     lines += [
         f'{{"event": "trial", "time": 1.5, "trial": {t}, "config": {config}, "params": {{}}}}'

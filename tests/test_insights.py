@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_runs import DATA, search_facts
 
 import tune_vgg6
 from analysis.effects import MIN_PAIRS, interaction, matched_effects
@@ -99,9 +100,8 @@ def make(
     run.create()
     run.write_json(
         SEARCH,
-        {"name": folder.name, "trials": trials, "data": {"name": "cifar10"}, "settings": {},
-         "space": space.to_dict()},
-    )  # fmt: skip
+        search_facts(folder.name, trials, data=DATA | {"name": "cifar10"}, space=space.to_dict()),
+    )
     text = "".join(json.dumps({**line, "time": float(n)}) + "\n" for n, line in enumerate(lines))
     run.write(JOURNAL, text.encode())
     return load_search(run)
@@ -257,13 +257,13 @@ def test_a_pure_interaction_is_found_with_about_its_true_share(tmp_path: Path) -
 
 
 def test_two_main_effects_are_no_interaction(tmp_path: Path) -> None:
-    gain = {"sgd": 0.0, "adam": 0.1, "rmsprop": -0.1}
+    gain = {"sgd": 0.0, "adam": 0.05, "rmsprop": -0.05}
     likely, sure, strengths = 0, 0, []
     for seed in range(20):
-        hidden = noise(seed, 0.1)
+        hidden = noise(seed, 0.05)
         run = make(
             tmp_path / str(seed), FLAT,
-            lambda c, hidden=hidden: 0.5 + gain[c.optimizer] + 0.1 * round(decades(c)) + hidden(),
+            lambda c, hidden=hidden: 0.5 + gain[c.optimizer] + 0.05 * round(decades(c)) + hidden(),
             trials=120, seed=seed,
         )  # fmt: skip
         found, _ = interaction(run)

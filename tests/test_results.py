@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made_runs import DATA, search_facts
 from pyarrow import fs as pafs
 
 import tune_vgg6
@@ -20,7 +21,6 @@ from analysis.insights import insights, render
 from analysis.ray_results import read_experiment
 from analysis.results import load_run, load_search, load_table, load_trials, write_table
 from analysis.tables import RAY_KIND, SEARCH_KIND, typed
-from search_spaces import load_space
 from vgg6.config import InputError, TrialConfig
 from vgg6.tuning import journal as j
 from vgg6.tuning.run_folder import JOURNAL, SEARCH, RunFolder
@@ -40,10 +40,7 @@ def search(tmp_path: Path) -> RunFolder:
 
 def write_search(run: RunFolder) -> RunFolder:
     run.create()
-    facts = {
-        "name": "mine", "trials": 3, "data": {"name": "cifar10"}, "settings": {},
-        "space": load_space("default").to_dict(),
-    }  # fmt: skip
+    facts = search_facts("mine", 3, "default", data=DATA | {"name": "cifar10"})
     run.write_json(SEARCH, facts)
     lines = [{"event": "session", "session": "session_1"}]
     for number, config in enumerate(CONFIGS):

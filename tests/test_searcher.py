@@ -36,7 +36,9 @@ def make(folder: Path, space: Space, *, limit: int, kind: str = "optuna") -> Tru
 
 
 def row(trial: int, epoch: int, score: float) -> dict[str, Any]:
-    return {"trial": trial, "epoch": epoch, "val_acc": score, "best_val_acc": score}
+    return {
+        **dict.fromkeys(j.METRICS, score), "trial": trial, "epoch": epoch, "best_epoch": epoch,
+    }  # fmt: skip
 
 
 def play(searcher: TruthfulSearcher, ray_id: str, scores: list[float], state: str) -> int:

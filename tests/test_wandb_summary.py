@@ -19,9 +19,12 @@ CONFIRMED = {
          "search_score": 0.84, "optimism": 0.03, "tied": True, "eliminated_after": None,
          "label": "x", "runs": [{"seed": 43, "val_acc": 0.81, "state": "completed",
                                  "history": [{"epoch": 1, "val_acc": 0.81, "val_loss": 1.0,
-                                              "train_acc": 0.8, "train_loss": 1.0}]}]}
+                                              "train_acc": 0.8, "train_loss": 1.0,
+                                              "best_val_acc": 0.81, "best_epoch": 1, "lr": 0.1,
+                                              "seconds": 1.0}]}]}
     ],
-    "top": 1, "winner": 0, "ties": [0], "why": "made up", "representative_seed": 43, "level": 0.95,
+    "format": 1, "seeds": [43], "top": 1, "winner": 0, "ties": [0],
+    "why": "made up", "representative_seed": 43, "level": 0.95,
 }  # fmt: skip
 
 

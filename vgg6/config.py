@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import math
+import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -28,6 +29,12 @@ _OPTIMIZER_LABELS = {
 }
 
 
+# A value from a file can be as long as the file, or nest without end: an error shows its start.
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel, _SHOWN.maxdict, _SHOWN.maxlist, _SHOWN.maxtuple = 3, 6, 10, 10
+_SHOWN.maxstring = _SHOWN.maxlong = _SHOWN.maxother = 1000
+
+
 class InputError(ValueError):
     """Something a user gave breaks a rule: says the key, the value and the rule.
 
@@ -38,7 +45,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, key: str, value: object, rule: str) -> None:
-        super().__init__(f"{key}: {value!r} {rule}")
+        super().__init__(f"{key}: {_SHOWN.repr(value)} {rule}")
         self.key, self.value, self.rule = key, value, rule
 
 
@@ -79,7 +86,7 @@ class Range:
 
     def __str__(self) -> str:
         left, right = "(" if self.low_open else "[", ")" if self.high_open else "]"
-        return f"{left}{self.low:g}, {self.high:g}{right}"
+        return f"{left}{self.low:.10g}, {self.high:.10g}{right}"
 
 
 CHOICES: dict[str, tuple[str, ...]] = {

@@ -5,6 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from vgg6.config import InputError
+
+
+def check_target(key: str, out: Path) -> None:
+    """Raise InputError unless ``out`` can be made, in folders that are there or can be made too."""
+    above = next(p for p in out.absolute().parents if p.exists())
+    if not above.is_dir():
+        raise InputError(key, str(out), f"cannot be written: {above} is no folder")
+    if not os.access(above, os.W_OK):
+        raise InputError(key, str(out), f"cannot be written: {above} is read-only")
+
 
 def write_atomic(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write ``content`` to ``path`` so that a reader finds the old file or the new one, whole.

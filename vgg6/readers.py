@@ -160,15 +160,27 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
     key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
     root = user_cache()
     target = root / key
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(root / f"{key}.lock")
+        lock.acquire().lock.release()
+    except OSError as error:
+        variable = "XDG_CACHE_HOME" if os.environ.get("XDG_CACHE_HOME") else "HOME"
+        rule = f"cannot be written, and keeps the decoded images: {error}"
+        raise InputError(variable, os.environ.get(variable), rule) from None
     # The lock lets the first of several readers decode while the others wait for its files.
-    with FileLock(root / f"{key}.lock"):
+    with lock:
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=root) as scratch:
                 whole = Path(scratch) / key
                 whole.mkdir()
                 print(f"decoding images into {root}, once", file=sys.stderr, flush=True)
-                for name, part in zip(("train", "test"), read(), strict=True):
+                try:
+                    parts = read()
+                except InputError:  # whoever waits for the lock will be told the same
+                    Path(lock.lock_file).unlink(missing_ok=True)
+                    raise
+                for name, part in zip(("train", "test"), parts, strict=True):
                     np.save(whole / f"{name}_images.npy", part.images)
                     np.save(whole / f"{name}_labels.npy", part.labels)
                 os.rename(whole, target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import sys
 import warnings
@@ -15,7 +14,6 @@ from typing import Any
 
 from vgg6.config import InputError
 from vgg6.machine import usable_cpus
-from vgg6.tuning.reaper import workers_end_with_this_process
 
 GCS_PORT = 6379
 ANSWER_S = 10.0
@@ -38,20 +36,6 @@ def quiet_environment() -> None:
 
 
 @contextmanager
-def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM end this process as SIGINT does: by an exception, which leaves nothing behind."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
 def joined(address: str | None, verbose: bool) -> Iterator[str]:
     """``connect`` for as long as the block lasts. Says where Ray runs.
 
@@ -59,14 +43,11 @@ def joined(address: str | None, verbose: bool) -> Iterator[str]:
     """
     import ray
 
-    on_term = signal.getsignal(signal.SIGTERM)
-    with workers_end_with_this_process():
-        try:
-            where = connect(address, verbose)
-            signal.signal(signal.SIGTERM, on_term)  # Ray has put its own in its place
-            yield where
-        finally:
-            ray.shutdown()
+    where = connect(address, verbose)
+    try:
+        yield where
+    finally:
+        ray.shutdown()
 
 
 def connect(address: str | None, verbose: bool) -> str:
@@ -163,7 +144,7 @@ def running_cluster() -> str | None:
     """The address of a cluster on this machine that listens. Asks the processes, not Ray's note of
     its last cluster, which a crash leaves behind."""
     named = os.environ.get("RAY_ADDRESS")
-    if named and named != "local":
+    if named and named not in ("local", "auto"):
         return named.removeprefix("ray://")
     from ray._private.services import find_gcs_addresses
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import heapq
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vgg6.config import InputError
+from vgg6 import schema as s
+from vgg6.config import InputError, Range, TrialConfig, check_choice, check_integer, check_number
 from vgg6.tuning.run_folder import JOURNAL, Appender, RunFolder
 
 # How a trial can stand. "pruned": the scheduler stopped it early; "infeasible": its loss diverged;
@@ -120,6 +122,67 @@ class History:
         else:
             raise KeyError(kind)
 
+    def checked(self, event: Any) -> dict[str, Any]:
+        """An event of a file, its configuration filled in; what is read, anybody may have written.
+
+        Raises:
+            InputError: it cannot follow on those before, or breaks a rule; names the key.
+        """
+        _EVENT(s.TOP, event)
+        kind = event["event"]
+        check_choice("event", kind, EVENTS)
+        EVENTS[kind](s.TOP, event)
+        if kind == "session_end" and not self.sessions:
+            raise InputError("event", kind, "comes before any session")
+        if "trial" not in event:
+            return dict(event)
+        number, known = event["trial"], self.trials.get(event["trial"])
+        if (known is None) != (kind == "trial"):
+            rule = "has not begun" if known is None else "begins twice"
+            raise InputError("trial", number, rule)
+        if kind == "trial":
+            return event | {"config": TrialConfig.from_mapping(event["config"]).to_dict()}
+        if known and kind == "epoch":
+            check_integer("epoch", event["epoch"], Range(1, known.config["epochs"]))
+            for key, allowed in _METRIC_RANGES.items():
+                if key not in event:
+                    raise InputError(kind, key, "is missing")
+                value = event[key]
+                # The common case without a call: a search has ten thousands of these.
+                if not (type(value) is float and allowed.low <= value <= allowed.high):
+                    check_number(key, value, allowed)
+            check_integer("best_epoch", event["best_epoch"], Range(1, event["epoch"]))
+        if known and event.get("state") == COMPLETED and not known.rows:
+            raise InputError("state", COMPLETED, "is that of a trial without a finished epoch")
+        return dict(event)
+
+
+LONGEST = 10_000  # epochs
+_METRIC_RANGES = {
+    key: Range(0, 1) if key.endswith("_acc") else Range(0, 1e9) if key == "seconds" else s.FINITE
+    for key in METRICS
+}
+_NUMBER = s.integer(0, 10**7)
+_EVENT = s.mapping({"event": s.text, "time": s.number(0, 1e11)})
+
+
+def _session(key: str, value: Any) -> None:
+    s.text(key, value)
+    if not SESSION.fullmatch(value):
+        raise InputError(key, value, "is no name of a session, such as session_1")
+
+
+# A session's name becomes that of a folder which is removed.
+SESSION = re.compile(r"session_\d{1,9}")
+_PARAMS = s.mapping({})
+EVENTS: dict[str, s.Check] = {
+    "session": s.mapping({"session": _session}),
+    "session_end": s.mapping({"session": _session, "outcome": s.text}),
+    "trial": s.mapping({"trial": _NUMBER, "config": s.config, "params": _PARAMS}),
+    "epoch": s.mapping({"trial": _NUMBER, "epoch": s.integer(1, LONGEST)}, {"node": s.text}),
+    "end": s.mapping({"trial": _NUMBER, "state": s.one_of(STATES), "reason": s.text}),
+}
+
 
 class Journal:
     """Writes events and keeps the history that they make."""
@@ -157,7 +220,8 @@ def read_history(run: RunFolder) -> History:
     line too: every session starts with its own event.
 
     Raises:
-        InputError: a line in the middle is damaged; names the file and the line.
+        InputError: a line in the middle is damaged, or any line breaks a rule; names the file,
+            the line and the key.
     """
     history = History()
     if not run.exists(JOURNAL):
@@ -166,13 +230,16 @@ def read_history(run: RunFolder) -> History:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        where = f"{run.file(JOURNAL)} line {number}"
         try:
             event = json.loads(line)
-            history.add(event)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
             following = next((x for x in lines[number:] if x.strip()), b'{"event": "session"')
             if not following.startswith(b'{"event": "session"'):
-                where = f"{run.file(JOURNAL)} line {number}"
                 raise InputError("RUN", where, f"is damaged: {error!r}") from None
             history.torn_lines += 1
+            continue
+        with s.located(f"{where}: "):
+            event = history.checked(event)
+        history.add(event)
     return history

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from vgg6.config import InputError, Range, check_choice, check_integer, check_number
@@ -15,6 +15,8 @@ SCHEDULERS = ("asha", "hyperband", "median", "none")
 WANDB_MODES = ("online", "offline", "disabled")
 AUTO_TRIALS = Range(8, 64)  # the trials that ``--trials auto`` may choose
 DEFAULT_TRIALS = 64
+_TEXTS_OR_NONE = ("address", "wandb", "mlflow")
+_ADDRESS = re.compile(r"(?:ray://)?(?:[\w.-]+|\[[\da-fA-F:]+\])(?::(\d{1,5}))?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,15 @@ class Settings:
     verbose: bool = False
 
     def __post_init__(self) -> None:
+        for field in fields(self):  # a run folder's settings may be of any type
+            given = getattr(self, field.name)
+            texts = isinstance(field.default, str) or field.name in ("name", *_TEXTS_OR_NONE)
+            if texts and not (isinstance(given, str) or (given is None and field.default is None)):
+                raise InputError(f"--{field.name.replace('_', '-')}", given, "is not text")
+        if not isinstance(self.verbose, bool):
+            raise InputError("--verbose", self.verbose, "is not true or false")
+        if self.address is not None:
+            check_address("--address", self.address)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             rule = "must be 1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
             raise InputError("--name", self.name, rule)
@@ -91,6 +102,14 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def check_address(key: str, address: str) -> None:
+    """Raise InputError unless ``address`` can be that of a Ray cluster."""
+    found = _ADDRESS.fullmatch(address)
+    if not found or not 0 < int(found[1] or 1) < 2**16:
+        rule = "is not local, auto, or a host[:port], with a port of 1 to 65535"
+        raise InputError(key, address, rule)
 
 
 def check_gpus(value: float) -> None:

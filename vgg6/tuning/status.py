@@ -11,12 +11,13 @@ from filelock import FileLock, Timeout
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
 from vgg6.tuning.progress import clock, remaining_epochs
-from vgg6.tuning.run_folder import SEARCH, RunFolder
+from vgg6.tuning.recorded import read_search
+from vgg6.tuning.run_folder import RunFolder
 
 
 def status_of(run: RunFolder) -> dict[str, Any]:
     """The state of a search as plain values; ``minutes_left`` is None before the first end."""
-    facts, history = run.read_json(SEARCH), j.read_history(run)
+    facts, history = read_search(run), j.read_history(run)
     states = Counter(t.state for t in history.trials.values())
     session = history.sessions[-1] if history.sessions else {}
     running = is_running(run)
@@ -63,8 +64,6 @@ def render(status: dict[str, Any]) -> str:
     if best := status["incumbent"]:
         score = f"val_acc {best['best_val_acc']:.4f}"
         lines.append(f"  incumbent trial {best['trial']} {best['label']}: {score}")
-    if torn := status["torn_lines"]:
-        lines.append(f"  journal   {torn} line{'s' * (torn > 1)} torn by a crash, left out")
     if status["state"] in ("interrupted", "incomplete", "killed", "failed"):
         lines.append(f"  to go on  tune_vgg6.py resume {status['search']}")
     return "\n".join(lines)

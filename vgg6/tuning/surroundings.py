@@ -1,0 +1,63 @@
+"""The environment variables that a session depends on, checked before anything starts.
+
+Each means something to Ray, CUDA or W&B, which would take nonsense for absence, or fail late.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlparse
+
+from vgg6.config import InputError, check_choice
+from vgg6.tuning.settings import WANDB_MODES, check_address
+
+# What CUDA takes: numbers, the identifiers of GPUs and of their parts, or a word for none.
+_GPU = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+")
+_NO_GPU = ("", "-1", "NoDevFiles", "none")
+
+
+def check_surroundings(address: str | None, wandb: str | None) -> None:
+    """Check what a search, a resume or a confirmation takes from its environment.
+
+    Args:
+        address: where Ray is, and ``wandb``: the mode, as the command line gave them, which come
+            before ``RAY_ADDRESS`` and ``WANDB_MODE``.
+
+    Raises:
+        InputError: a variable breaks its rule; the key is its name.
+    """
+    check_devices()
+    named = os.environ.get("RAY_ADDRESS")
+    if named and address is None:
+        check_address("RAY_ADDRESS", named)
+    scratch = os.environ.get("RAY_TMPDIR")
+    if scratch and not (Path(scratch).is_dir() and os.access(scratch, os.W_OK)):
+        raise InputError("RAY_TMPDIR", scratch, "is not a folder that can be written")
+    if wandb == "disabled":
+        return
+    if wandb is None and (mode := os.environ.get("WANDB_MODE")):
+        check_choice("WANDB_MODE", mode, WANDB_MODES)
+    server = os.environ.get("WANDB_BASE_URL")
+    if server and not _is_url(server):
+        raise InputError("WANDB_BASE_URL", server, "is no URL such as https://api.wandb.ai")
+
+
+def check_devices() -> None:
+    """Raise InputError for a ``CUDA_VISIBLE_DEVICES`` that CUDA would take for no GPU at all."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None or named in _NO_GPU:
+        return
+    for part in named.split(","):
+        if not _GPU.fullmatch(part.strip()):
+            rule = f"is not a list of GPUs such as 0,1 or GPU-8f1c...: {part.strip()!r} is none"
+            raise InputError("CUDA_VISIBLE_DEVICES", named, rule)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        found = urlparse(text)
+    except ValueError:
+        return False
+    return found.scheme in ("http", "https") and bool(found.hostname)
