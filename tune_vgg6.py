@@ -12,7 +12,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from vgg6.config import (
     parse_value,
 )
 from vgg6.data import data_facts, load_recorded, load_source, split
-from vgg6.tuning.cluster import joined, quiet_environment
+from vgg6.tuning.cluster import joined, quiet_environment, sigterm_as_ctrl_c
 from vgg6.tuning.flags import (
     Parser,
     add_any_run_arguments,
@@ -49,8 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 2 bad input, 130 interrupted, 1 else."""
     quiet_environment()
     try:
-        args = build_parser().parse_args(argv)
-        return int(args.run(args))
+        with sigterm_as_ctrl_c():
+            args = build_parser().parse_args(argv)
+            return int(args.run(args))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -87,11 +89,12 @@ def search(args: argparse.Namespace) -> int:
         limit_train=settings.limit_train,
     )  # fmt: skip
     command = "python tune_vgg6.py " + shlex.join(sys.argv[1:])
-    with joined(settings.address, settings.verbose) as where:
-        from vgg6.tuning import launch
+    with resumable(run, settings):
+        with joined(settings.address, settings.verbose) as where:
+            from vgg6.tuning import launch
 
-        outcome = launch.launch(where, run, settings, space, data, facts, command)
-    return conclude(run, outcome, settings)
+            outcome = launch.launch(where, run, settings, space, data, facts, command)
+        return conclude(run, outcome, settings)
 
 
 def resume(args: argparse.Namespace) -> int:
@@ -104,12 +107,36 @@ def resume(args: argparse.Namespace) -> int:
     settings = recorded_settings(facts, args)
     check_surroundings(settings.address, settings.wandb)
     check_params(run, read_history(run), Space.from_dict(facts["space"]))
-    _, data = load_recorded(facts["data"])
-    with joined(settings.address, settings.verbose) as where:
-        from vgg6.tuning import launch
+    with resumable(run, settings):
+        _, data = load_recorded(facts["data"])
+        with joined(settings.address, settings.verbose) as where:
+            from vgg6.tuning import launch
 
-        outcome = launch.relaunch(where, run, settings, facts, data)
-    return conclude(run, outcome, settings)
+            outcome = launch.relaunch(where, run, settings, facts, data)
+        return conclude(run, outcome, settings)
+
+
+@contextmanager
+def resumable(run: Any, settings: Settings) -> Iterator[None]:
+    """Say how to go on when the search is interrupted while it starts, or while it is packed."""
+    from vgg6.tuning.run_folder import SEARCH
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run.exists(SEARCH):
+            say(f"incomplete: interrupted. To go on: {here()} resume {named(run, settings)}")
+        raise
+
+
+def here() -> str:
+    """How to call this program again from where it was called."""
+    return f"{interpreter()} tune_vgg6.py"
+
+
+def named(run: Any, settings: Settings) -> str:
+    """A search as an argument of the next command."""
+    return str(run.name if settings.storage == "runs" else shlex.quote(run.uri))
 
 
 def conclude(run: Any, outcome: Any, settings: Settings) -> int:
@@ -119,10 +146,9 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     from vgg6.tuning.experiment import ALL_FAILED, COMPLETE, INTERRUPTED
     from vgg6.tuning.run_folder import BEST
 
-    here = f"{interpreter()} tune_vgg6.py"
-    name = run.name if settings.storage == "runs" else shlex.quote(run.uri)
+    program, name = here(), named(run, settings)
     if outcome.outcome not in (COMPLETE, ALL_FAILED):
-        say(f"incomplete: {outcome.detail}. To go on: {here} resume {name}")
+        say(f"incomplete: {outcome.detail}. To go on: {program} resume {name}")
     write_table(run)
     if outcome.wandb_problem:
         say(outcome.wandb_problem)
@@ -135,7 +161,7 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
     run.write_json(BEST, found)
     print(render(found))
     print(f"{outcome.detail}. Results: {run.uri}")
-    sum_up(run, settings)
+    sum_up(run, settings, outcome.wandb_seconds)
     if run.local:
         from analysis.export import export_best
         from analysis.package import PACKED
@@ -143,10 +169,10 @@ def conclude(run: Any, outcome: Any, settings: Settings) -> int:
         packed = Path(run.path) / PACKED
         export_best(run, packed, look_at_test=False)
         print(f"  packed in     {packed}")
-    print(f"  best again    {here} best {name}")
-    print(f"  confirm       {here} best {name} --confirm 3")
+    print(f"  best again    {program} best {name}")
+    print(f"  confirm       {program} best {name} --confirm 3")
     print("                trains the best over 3 fresh seeds, then scores the test images, once")
-    print(f"  export        {here} export {name} --out DIR")
+    print(f"  export        {program} export {name} --out DIR")
     return 0
 
 

@@ -71,20 +71,20 @@ def confirm(run: Any, args: argparse.Namespace, top: int, seeds: int) -> int:
     from analysis.package import PACKED
 
     look_at_winner(run)
-    sum_up(run, settings)
+    sum_up(run, settings, outcome.wandb_seconds)
     if run.local:
         export_best(run, Path(run.path) / PACKED)
     return 0
 
 
-def sum_up(run: Any, settings: Settings) -> None:
-    """One more W&B run: the whole search's."""
+def sum_up(run: Any, settings: Settings, waited: float) -> None:
+    """One more W&B run: the whole search's. ``waited``: seconds that W&B has held up its end."""
     from analysis.wandb_summary import start_summary
     from vgg6.tuning.wandb_mirror import default_mode, local_folder
 
     problem = start_summary(
         run, settings.wandb or default_mode(), folder=local_folder(run),
-        project=settings.wandb_project, group=settings.name,
+        project=settings.wandb_project, group=settings.name, waited=waited,
     )  # fmt: skip
     if problem:
         say(problem)

@@ -27,7 +27,6 @@ from vgg6.tuning.run_folder import (
     confirmed_file,
     weights_file,
 )
-from vgg6.tuning.scheduler import Full
 
 WHERE = ("time", "node", "pid")  # of a row: no part of the result
 
@@ -129,10 +128,10 @@ def confirm(
     configs = {t.number: TrialConfig.from_mapping(t.config) for t in candidates}
     images = len(plan.data.val)
 
-    def parts(plan: Plan, journal: j.Journal) -> tuple[Any, Any]:
-        return Rounds(configs, seeds, journal, images), Full()
+    def rounds(plan: Plan, journal: j.Journal) -> Rounds:
+        return Rounds(configs, seeds, journal, images)
 
-    outcome = run_session(inner, plan, parts)
+    outcome = run_session(inner, plan, rounds)
     if outcome.outcome != "complete":
         return outcome, None
     found = conclude(j.read_history(inner), candidates, seeds, images)

@@ -24,10 +24,13 @@ SUMMARY_NUMBER = -1  # no trial's, so that its W&B run is found again
 JOB = "summary"
 
 
-def start_summary(run: RunFolder, mode: str, *, folder: Path, project: str, group: str) -> str:
+def start_summary(
+    run: RunFolder, mode: str, *, folder: Path, project: str, group: str, waited: float = 0.0
+) -> str:
     """Sum a search up in W&B; nothing where ``mode`` is disabled.
 
-    Waits 10 s at most. Returns what went wrong or still goes on, or ``""``.
+    Waits 10 s at most, less the seconds that were ``waited`` for W&B before. Returns what went
+    wrong or still goes on, or ``""``.
     """
     if mode == "disabled":
         return ""
@@ -44,7 +47,7 @@ def start_summary(run: RunFolder, mode: str, *, folder: Path, project: str, grou
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip
     try:
-        code = process.wait(FINISH_S)
+        code = process.wait(max(0.0, FINISH_S - waited))
     except subprocess.TimeoutExpired:
         return f"the summary is still being sent to W&B; see {log}"
     return f"W&B's summary failed (exit {code}); see {log}" if code else ""

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_runs import made_run
 from pyarrow import fs as pafs
 
+import tune_vgg6
 from vgg6.config import InputError
 from vgg6.files import write_atomic
 from vgg6.tuning import journal as j
-from vgg6.tuning.run_folder import JOURNAL, SEARCH, RunFolder, open_run
+from vgg6.tuning.run_folder import BEFORE, CONFIRMATION, JOURNAL, SEARCH, RunFolder, open_run
 
 
 def epoch(number: int, score: float = 0.5) -> dict[str, float]:
@@ -113,3 +115,71 @@ def test_a_failed_write_leaves_the_old_file_and_no_scraps(
     with pytest.raises(OSError, match="No space"):
         write_atomic(tmp_path / "file", b"new")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"old")]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"name": "ne', b"\x00\x00\x00", b"null"])
+def test_a_torn_state_file_gives_way_to_the_one_before_and_both_are_named(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(str(tmp_path))
+    run.write_json(CONFIRMATION, {"winner": 1})
+    (tmp_path / CONFIRMATION).write_bytes(content)
+    assert run.read_json(CONFIRMATION) == {"winner": 1}, "of the first one there is a copy"
+    run.write_json(CONFIRMATION, {"winner": 2})
+    run.write_json(CONFIRMATION, {"winner": 3})
+    assert run.read_json(CONFIRMATION) == {"winner": 3}
+    (tmp_path / CONFIRMATION).write_bytes(content)
+    capsys.readouterr()
+    assert run.read_json(CONFIRMATION) == {"winner": 2}
+    said = capsys.readouterr().err
+    assert run.file(CONFIRMATION) in said and run.file(f"{BEFORE}/{CONFIRMATION}") in said
+    run.write_json(CONFIRMATION, {"winner": 4})  # what is torn does not take the whole one's place
+    (tmp_path / CONFIRMATION).write_bytes(content)
+    assert run.read_json(CONFIRMATION) == {"winner": 2}
+
+
+@pytest.mark.parametrize("command", ["resume", "status", "best", "report", "table", "insights"])
+def test_a_search_whose_state_files_are_all_torn_is_refused_by_name(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made_run(tmp_path, trials=3, epochs=2)
+    for file in (SEARCH, f"{BEFORE}/{SEARCH}"):
+        Path(run.file(file)).write_bytes(b'{"format": 1, "na')
+    assert tune_vgg6.main([command, run.path]) == 2
+    said = capsys.readouterr().err
+    assert run.file(SEARCH) in said and "is not JSON" in said
+
+
+@pytest.mark.parametrize("command", ["status", "best", "table"])
+def test_a_journal_torn_in_its_middle_is_refused_with_its_file_and_line(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made_run(tmp_path, trials=3, epochs=2)
+    lines = Path(run.file(JOURNAL)).read_bytes().splitlines(keepends=True)
+    lines[3] = lines[3][:20] + b"\n"
+    Path(run.file(JOURNAL)).write_bytes(b"".join(lines))
+    with pytest.raises(InputError, match=r"journal.jsonl line 4.* is damaged"):
+        j.read_history(run)
+    assert tune_vgg6.main([command, run.path]) == 2
+    assert f"{run.file(JOURNAL)} line 4" in capsys.readouterr().err
+
+
+def test_a_torn_last_line_is_counted_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made_run(tmp_path, trials=3, epochs=2)
+    with open(run.file(JOURNAL), "ab") as file:
+        file.write(b'{"event": "epoch", "tri')
+    assert j.read_history(run).torn_lines == 1
+    assert tune_vgg6.main(["status", run.path]) == 0
+    assert "1 line torn by a crash" in capsys.readouterr().out
+
+
+def test_scraps_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    run = made_run(tmp_path, trials=3, epochs=2)
+    keep = {p: p.read_bytes() for p in Path(run.path).rglob("*") if p.is_file()}
+    scraps = ("weights/.trial_00001.safetensors.77.tmp", ".best.json.9.tmp", ".best-x1/best/a.yaml")
+    for name in scraps:
+        run.write(name, b"half")
+    run.delete_scraps()
+    assert {p: p.read_bytes() for p in Path(run.path).rglob("*") if p.is_file()} == keep

@@ -70,6 +70,24 @@ def test_a_resumed_search_makes_the_decisions_of_an_uninterrupted_one(name: str,
     assert any(d == TrialScheduler.STOP for _, _, d in whole), "nothing was stopped: no test"
 
 
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+def test_a_driver_killed_between_a_result_and_its_decision_decides_the_same_when_resumed(
+    name: str,
+) -> None:
+    """Places where the last journaled result is one that ends its trial, and nobody knows."""
+    rows = arrivals()
+    whole, used = drive(build(name), rows, set())
+    ends = [i for i, (_, _, decision) in enumerate(whole) if decision == TrialScheduler.STOP]
+    assert len(ends) > 8
+    for place in ends[::3]:
+        resumed = build(name)
+        ended = resumed.replay(used[: place + 1])
+        assert ended == {number for number, _, d in whole[: place + 1] if d == TrialScheduler.STOP}
+        rest = rows[rows.index(used[place]) + 1 :]
+        after, _ = drive(resumed, rest, set(ended))
+        assert whole[: place + 1] + after == whole
+
+
 def test_without_the_replay_the_decisions_differ() -> None:
     """What Ray does on a restore: rungs that start empty. Shows that the test above can fail."""
     rows = arrivals()

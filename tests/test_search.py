@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +21,8 @@ import ray
 import torch
 from wandb_files import read_runs
 
+import tune_vgg6
+from analysis.wandb_summary import start_summary
 from search_spaces import Parameter, Space, load_space
 from vgg6.checkpoint import load_weights
 from vgg6.config import InputError, TrialConfig
@@ -29,12 +33,12 @@ from vgg6.runtime import Runtime, resident
 from vgg6.training import TrainState, fit
 from vgg6.tuning import cluster, launch
 from vgg6.tuning import journal as j
-from vgg6.tuning.experiment import MAX_FAILURES, Outcome, create_run, run_session
+from vgg6.tuning.experiment import MAX_FAILURES, Outcome, build_searcher, create_run, run_session
 from vgg6.tuning.resources import allot
 from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trainable import train_trial
-from vgg6.tuning.wandb_mirror import default_mode
+from vgg6.tuning.wandb_mirror import FINISH_S, default_mode
 
 LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
 
@@ -62,7 +66,9 @@ def points(*rows: dict[str, Any]) -> Space:
     return Space(name="points", parameters=tuple(parameters), points=rows, points_only=True)
 
 
-def start(folder: Path, space: Space, data: TrialData, **changes: Any) -> tuple[RunFolder, Outcome]:
+def start(
+    folder: Path, space: Space, data: TrialData, make_searcher: Any = build_searcher, **changes: Any
+) -> tuple[RunFolder, Outcome]:
     """Run a whole search on the Ray of this module."""
     values: dict[str, Any] = {"trials": 4, "epochs": 2, "data": "digits", "wandb": "disabled"}
     settings = Settings(name="run", storage=str(folder), **(values | changes))
@@ -70,7 +76,7 @@ def start(folder: Path, space: Space, data: TrialData, **changes: Any) -> tuple[
     plan = launch.make_plan(settings, space, data, "this machine")
     facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=200)
     create_run(run, plan, data_facts=facts, command="test")
-    return run, run_session(run, plan)
+    return run, run_session(run, plan, make_searcher)
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -95,7 +101,7 @@ def test_a_search_journals_every_epoch_once_and_keeps_the_best_weights(
     assert best is not None and f"trial_{best.number:05d}.safetensors" in kept
     assert not list(Path(run.path).rglob("*.pkl")), "nothing pickled is left"
     left = {p.name for p in Path(run.path).iterdir()}
-    kept = {"journal.jsonl", "search.json", "weights", ".lock", ".here"}
+    kept = {"journal.jsonl", "search.json", "weights", ".lock", ".here", ".before"}
     assert left == kept, "Ray's and checkpoints go"
 
     # The kept weights are those of the best epoch: they score what was recorded of it.
@@ -188,11 +194,17 @@ def test_a_diverged_trial_ends_in_that_epoch_as_infeasible_and_is_not_retried(
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_when_every_trial_diverges_the_search_says_why(tmp_path: Path, digits: TrialData) -> None:
+def test_when_every_trial_diverges_the_search_says_why_and_writes_no_best(
+    tmp_path: Path, digits: TrialData, capsys: pytest.CaptureFixture[str]
+) -> None:
     row = {"activation": "relu", "optimizer": "sgd", "batch_size": 16, "lr": 10.0}
-    _, outcome = start(tmp_path, points(row), digits, searcher="grid")
+    run, outcome = start(tmp_path, points(row), digits, searcher="grid")
     assert outcome.outcome == "all failed"
     assert "trial 0" in outcome.detail and "loss is" in outcome.detail
+    capsys.readouterr()
+    assert tune_vgg6.conclude(run, outcome, Settings(name="run", storage=str(tmp_path))) == 1
+    assert "loss is" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "best.json").exists() and not (tmp_path / "run/best").exists()
 
 
 def kill_workers(run: Path, *, after_epochs: int, times: int) -> list[int]:
@@ -234,15 +246,22 @@ def test_a_killed_worker_resumes_without_repeating_an_epoch(
 
 
 @pytest.mark.usefixtures("ray_here")
+@pytest.mark.parametrize("how", ["raises", "killed"])
 def test_a_trial_that_crashes_at_every_attempt_fails_with_its_reason_and_the_others_finish(
-    tmp_path: Path, digits: TrialData, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, digits: TrialData, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    attempts = tmp_path / "attempts"
+    attempts, asked = tmp_path / "attempts", []
+
+    def listening(*given: Any) -> Any:
+        asked.append(build_searcher(*given))
+        return asked[0]
 
     def crash(assignment: dict[str, Any], **shared: Any) -> None:
         if assignment["number"] == 1:
             with open(attempts, "a") as lines:
                 lines.write("once more\n")
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
             raise RuntimeError("no such luck")
         train_trial(assignment, **shared)
 
@@ -250,11 +269,15 @@ def test_a_trial_that_crashes_at_every_attempt_fails_with_its_reason_and_the_oth
     row = {"activation": "relu", "optimizer": "sgd", "batch_size": 16}
     rows = [{**row, "lr": lr} for lr in (1e-3, 2e-3, 3e-3)]
     run, outcome = start(
-        tmp_path, points(*rows), digits, searcher="grid", scheduler="none", trials=3
+        tmp_path, points(*rows), digits, listening, searcher="grid", scheduler="none", trials=3
     )
     history = j.read_history(run)
+    # Optuna refuses to be told twice: the search would have ended with its error.
+    told = [t.state.name for t in asked[0].study.trials]
+    assert sorted(told) == ["COMPLETE", "COMPLETE", "FAIL"]
     assert [history.trials[n].state for n in range(3)] == [j.COMPLETED, j.FAILED, j.COMPLETED]
-    assert "no such luck" in history.trials[1].reason
+    cause = {"raises": "no such luck", "killed": "died"}[how]
+    assert cause in history.trials[1].reason
     assert attempts.read_text().count("once more") == 1 + MAX_FAILURES
     assert outcome.outcome == "complete" and "1 of them failed" in outcome.detail
 
@@ -309,6 +332,27 @@ def test_broken_wandb_neither_fails_nor_holds_up_a_search(
     assert j.read_history(run).trials[0].epoch == 2
     for file in Path(run.path).rglob("*"):
         assert not file.is_file() or b"0" * 40 not in file.read_bytes(), f"the key is in {file}"
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_hanging_wandb_holds_up_the_end_of_a_search_by_ten_seconds_at_most(
+    tmp_path: Path, digits: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that takes every connection and never answers."""
+    row = {"activation": "gelu", "optimizer": "sgd", "batch_size": 128, "lr": 0.01}
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        run, outcome = start(tmp_path, points(row), digits, searcher="grid", wandb="online")
+    assert outcome.outcome == "complete"
+    assert sorted(j.read_history(run).trials[0].rows) == [1, 2]
+    assert "wandb.log" in outcome.wandb_problem
+    assert outcome.wandb_seconds < FINISH_S + 2, "it is ended after 10 s"
+    waited = time.monotonic()
+    said = start_summary(
+        run, "online", folder=Path(run.path), project="p", group="g", waited=FINISH_S
+    )
+    assert "still being sent" in said and time.monotonic() - waited < 5, "and gets no more"
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -398,6 +442,7 @@ def test_an_interrupted_search_is_resumed_to_its_whole(tmp_path: Path, how: sign
     wait_for(journal, '"event": "epoch"', 5)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(how)
+    sent = time.time()
     if how == signal.SIGKILL:
         process.wait(60)
     else:
@@ -406,13 +451,11 @@ def test_an_interrupted_search_is_resumed_to_its_whole(tmp_path: Path, how: sign
     run = RunFolder(str(journal.parent))
     before = j.read_history(run)
     assert len(before.arrivals) >= 5
+    if how != signal.SIGKILL:
+        assert before.sessions[-1]["outcome"] == "interrupted"
+        assert before.sessions[-1]["time"] - sent < 10, "the state is saved within 10 s"
     psutil.wait_procs(children, timeout=30)
     left = [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
-    if how == signal.SIGKILL:  # Ray's own agents do not notice that their raylet was killed
-        agents = [c for c in left if "Agent" in c.cmdline()[0]]
-        left = [c for c in left if c not in agents]
-        for agent in agents:
-            agent.kill()
     assert not left, "a process of the search outlived it"
 
     out, _ = said(command("status", "s", cwd=tmp_path), 0)

@@ -110,14 +110,7 @@ def load_state(folder: Path, runtime: Runtime) -> TrainState:
         DamagedCheckpoint: a file is missing, cut short, or not the one that was saved.
     """
     facts = read_facts(folder)
-    path = folder / TENSORS
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DamagedCheckpoint(f"{path}: {error}") from error
-    if hashlib.sha256(content).hexdigest() != facts["sha256"]:
-        raise DamagedCheckpoint(f"{path}: its checksum is not the one saved with it")
-    tensors = load_file(path)
+    tensors = _checked_tensors(folder, facts)
     state = TrainState(TrialConfig.from_mapping(facts["config"]), runtime)
     state.model.load_state_dict(_group(tensors, "model"))
     _restore_optimizer(state, _group(tensors, "optimizer"))
@@ -130,10 +123,25 @@ def load_state(folder: Path, runtime: Runtime) -> TrainState:
 
 
 def best_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights of the best epoch from a saved state, on the CPU."""
+    """The weights of the best epoch from a saved state, on the CPU.
+
+    Raises:
+        DamagedCheckpoint: as ``load_state``.
+    """
     facts = read_facts(folder)
-    tensors = load_weights(folder / TENSORS)
+    tensors = _checked_tensors(folder, facts)
     return _group(tensors, "model" if facts["best_epoch"] == facts["epoch"] else "best")
+
+
+def _checked_tensors(folder: Path, facts: dict[str, Any]) -> dict[str, Tensor]:
+    path = folder / TENSORS
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path}: {error}") from error
+    if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        raise DamagedCheckpoint(f"{path}: its checksum is not the one saved with it")
+    return load_file(path)
 
 
 def _restore_optimizer(state: TrainState, tensors: dict[str, Tensor]) -> None:

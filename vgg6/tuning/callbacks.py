@@ -10,16 +10,13 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from vgg6.checkpoint import weights_bytes
-from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
-from vgg6.tuning.checkpoints import drop_states, kept_weights
+from vgg6.tuning.ending import KEEP_WEIGHTS, behind, end_trial
 from vgg6.tuning.flags import say
 from vgg6.tuning.progress import Progress
-from vgg6.tuning.run_folder import WEIGHTS, RunFolder, weights_file
-from vgg6.tuning.trainable import INFEASIBLE
+from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.trainable import DAMAGED, INFEASIBLE
 
-KEEP_WEIGHTS = 5
 # As Python, pyarrow and safetensors say that a file could not be written.
 STORAGE_FAULT = re.compile(
     "errno (28|30|122)|no space left|read-only file system|quota exceeded|is not shared",
@@ -27,6 +24,8 @@ STORAGE_FAULT = re.compile(
 )
 # Here Ray begins to guess why a worker died.
 CAUSES = "Some common causes include"
+# And here, what to set when its memory monitor has ended one.
+OUT_OF_MEMORY = "how to address the out of memory issue"
 
 
 class SearchInterrupted(BaseException):
@@ -94,6 +93,8 @@ class JournalCallback(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         record = self.journal.history.trials[trial.config["number"]]
+        for damage in result.get(DAMAGED, ()):
+            say(f"trial {record.number}: {damage}")
         if INFEASIBLE in result or result["epoch"] in record.rows:
             return
         row = {key: result[key] for key in (*j.METRICS, "node", "pid")}
@@ -114,7 +115,7 @@ class JournalCallback(tune.Callback):
         elif self.stop.reason:
             self._end(record, j.STOPPED, self.stop.reason)
         else:
-            self._end(record, j.PRUNED, f"behind the others at epoch {record.epoch}")
+            self._end(record, j.PRUNED, behind(record))
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -138,14 +139,9 @@ class JournalCallback(tune.Callback):
                 self._end(record, j.STOPPED, self.stop.reason)
 
     def _end(self, record: j.TrialRecord, state: str, reason: str) -> None:
-        self.journal.write("end", trial=record.number, state=state, reason=reason)
-        try:
-            keep_best(self.run, self.journal.history, record, self.keep)
-        except OSError as error:
-            raise j.StorageLost(f"{self.run.path} cannot be written: {error}") from error
-        if state != j.STOPPED:  # a stopped trial can be resumed from its checkpoints
+        end_trial(self.run, self.journal, record, state, reason, self.keep)
+        if state != j.STOPPED:
             self.stop.trial_ended(record)
-            drop_states(self.run, record.number)
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles callbacks for a restore of its own, which this tool never uses."""
@@ -157,22 +153,6 @@ def _last_error(trial: Trial) -> str:
     messages: that in the storage comes later."""
     file = Path(trial.error_file) if trial.error_file else None
     lines = file.read_text().strip().splitlines() if file and file.exists() else []
+    if lines and OUT_OF_MEMORY in lines[-1]:
+        return "its host ran out of memory, and Ray ended the worker"
     return lines[-1].split(CAUSES)[0].strip() if lines else "the worker died"
-
-
-def keep_best(
-    run: RunFolder, history: j.History, ended: j.TrialRecord, keep: int = KEEP_WEIGHTS
-) -> None:
-    """Keep the best weights of an ended trial if it is among the best few, and forget the rest."""
-    running = sum(t.ended is None for t in history.trials.values())
-    ranked = history.ranking(keep + running)
-    best = [t.number for t in ranked if t.ended is not None][:keep]
-    if ended.number not in best:
-        return
-    for name in run.names(WEIGHTS):
-        if f"{WEIGHTS}/{name}" not in map(weights_file, best):
-            run.delete(f"{WEIGHTS}/{name}")
-    weights = kept_weights(run, ended.number)
-    if weights is not None:
-        config = TrialConfig.from_mapping(ended.config)
-        run.write(weights_file(ended.number), weights_bytes(weights, config))

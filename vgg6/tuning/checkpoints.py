@@ -6,7 +6,6 @@ again. A worker writes these once, into the run folder, and any later session fi
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from vgg6.checkpoint import DamagedCheckpoint, best_weights, load_state, read_fa
 from vgg6.config import TrialConfig
 from vgg6.runtime import Runtime
 from vgg6.training import TrainState
+from vgg6.tuning.flags import say
 from vgg6.tuning.run_folder import RunFolder, trial_folder
 
 CHECKPOINTS = "checkpoints"
@@ -43,33 +43,34 @@ def keep_state(run: RunFolder, number: int, state: TrainState, metrics: dict[str
 
 def resume_or_start(
     run: RunFolder, assignment: dict[str, Any], runtime: Runtime
-) -> tuple[TrainState, dict[str, Any]]:
+) -> tuple[TrainState, dict[str, Any], list[str]]:
     """The newest whole state of a trial with the metrics of its last epoch; else a fresh start and
-    no metrics.
-
-    A damaged checkpoint is named on standard error and the one before it is used.
+    no metrics. Then the damaged ones that were passed over, each in words that name its file.
     """
     config = TrialConfig.from_mapping(assignment["config"])
+    damaged = []
     for path in newest_first(run, assignment["number"]):
         try:
             with _opened(run, path) as folder:
                 state, metrics = load_state(folder, runtime), read_facts(folder)["metrics"]
         except DamagedCheckpoint as error:
-            print(f"checkpoint {path} is damaged ({error}); using the one before", file=sys.stderr)
+            damaged.append(f"checkpoint {path} is damaged ({error}): using the one before it")
             continue
         if state.config == config:
-            return state, metrics
-    return TrainState(config, runtime), {}
+            return state, metrics, damaged
+    return TrainState(config, runtime), {}, damaged
 
 
-def kept_weights(run: RunFolder, number: int) -> dict[str, Tensor] | None:
-    """The best epoch's weights from the newest whole state of a trial; None where there is none."""
+def kept_weights(run: RunFolder, number: int, epoch: int) -> dict[str, Tensor] | None:
+    """The weights of ``epoch``, a trial's best, from its newest whole state that has them; None
+    where there is none."""
     for path in newest_first(run, number):
         try:
             with _opened(run, path) as folder:
-                return best_weights(folder)
-        except DamagedCheckpoint:
-            continue
+                if read_facts(folder)["best_epoch"] == epoch:
+                    return best_weights(folder)
+        except DamagedCheckpoint as error:
+            say(f"checkpoint {path} is damaged ({error}): its weights are not used")
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import warnings
@@ -14,6 +15,7 @@ from typing import Any
 
 from vgg6.config import InputError
 from vgg6.machine import usable_cpus
+from vgg6.tuning.reaper import workers_end_with_this_process
 
 GCS_PORT = 6379
 ANSWER_S = 10.0
@@ -36,6 +38,20 @@ def quiet_environment() -> None:
 
 
 @contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end this process as SIGINT does: by an exception, which leaves nothing behind."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def joined(address: str | None, verbose: bool) -> Iterator[str]:
     """``connect`` for as long as the block lasts. Says where Ray runs.
 
@@ -43,11 +59,14 @@ def joined(address: str | None, verbose: bool) -> Iterator[str]:
     """
     import ray
 
-    where = connect(address, verbose)
-    try:
-        yield where
-    finally:
-        ray.shutdown()
+    on_term = signal.getsignal(signal.SIGTERM)
+    with workers_end_with_this_process():
+        try:
+            where = connect(address, verbose)
+            signal.signal(signal.SIGTERM, on_term)  # Ray has put its own in its place
+            yield where
+        finally:
+            ray.shutdown()
 
 
 def connect(address: str | None, verbose: bool) -> str:

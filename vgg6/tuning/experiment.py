@@ -16,6 +16,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from ray import tune
+from ray.air.execution._internal import actor_manager
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.execution import tune_controller
 from ray.tune.search import ConcurrencyLimiter
 
 from search_spaces import Space
@@ -23,13 +26,15 @@ from vgg6.config import InputError
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime
 from vgg6.tuning import journal as j
-from vgg6.tuning.callbacks import KEEP_WEIGHTS, JournalCallback, SearchInterrupted, StopRule
+from vgg6.tuning.callbacks import JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.checkpoints import CHECKPOINTS
+from vgg6.tuning.ending import KEEP_WEIGHTS, settle
+from vgg6.tuning.flags import say
 from vgg6.tuning.guard import StallGuard
 from vgg6.tuning.nodes import ClusterLost, NodeWatch
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.resources import Allotment
-from vgg6.tuning.run_folder import SEARCH, RunFolder, trial_folder
+from vgg6.tuning.run_folder import JOURNAL, SEARCH, RunFolder, trial_folder
 from vgg6.tuning.scheduler import build_scheduler
 from vgg6.tuning.searcher import TruthfulSearcher
 from vgg6.tuning.settings import Settings
@@ -40,17 +45,23 @@ from vgg6.tuning.wandb_mirror import WandbMirror, local_folder
 COMPLETE, INTERRUPTED, INCOMPLETE, ALL_FAILED = (
     "complete", "interrupted", "incomplete", "all failed",
 )  # fmt: skip
+# Ray ends a worker where its host runs out of memory, and says so with an error that its own Tune
+# does not take for a dead actor: the driver would end with it. This is what its checks ask for.
+for _module in (actor_manager, tune_controller):
+    _module.RayActorError = (RayActorError, OutOfMemoryError)  # type: ignore[attr-defined]
 MAX_FAILURES = 2  # attempts after the first that a crashing trial gets
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "wandb", "numpy")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a session ended. ``outcome``: complete, interrupted, incomplete or all failed."""
+    """How a session ended. ``outcome``: complete, interrupted, incomplete or all failed;
+    ``wandb_seconds``: how long its end waited for W&B."""
 
     outcome: str
     detail: str
     wandb_problem: str
+    wandb_seconds: float
 
 
 @dataclass(frozen=True)
@@ -89,10 +100,10 @@ def create_run(run: RunFolder, plan: Plan, *, data_facts: dict[str, Any], comman
     run.write_json(SEARCH, facts)
 
 
-def search_parts(plan: Plan, journal: j.Journal) -> tuple[Any, Any]:
-    """The plan's searcher and scheduler, which know all that the journal does."""
+def build_searcher(plan: Plan, journal: j.Journal) -> TruthfulSearcher:
+    """The plan's searcher, which knows all that the journal does."""
     settings = plan.settings
-    searcher = TruthfulSearcher(
+    return TruthfulSearcher(
         plan.space,
         searcher=settings.searcher,
         seed=settings.seed,
@@ -100,27 +111,18 @@ def search_parts(plan: Plan, journal: j.Journal) -> tuple[Any, Any]:
         limit=plan.trials,
         journal=journal,
     )
-    scheduler = build_scheduler(
-        settings.scheduler,
-        epochs=settings.epochs,
-        grace=settings.grace,
-        reduction=settings.reduction,
-        seed=settings.seed,
-    )
-    scheduler.replay(journal.history.arrivals)
-    return searcher, scheduler
 
 
 def run_session(
     run: RunFolder,
     plan: Plan,
-    parts: Callable[[Plan, j.Journal], tuple[Any, Any]] = search_parts,
+    make_searcher: Callable[[Plan, j.Journal], Any] = build_searcher,
 ) -> Outcome:
     """Run the search, or what is left of it, on the Ray that this process is connected to.
 
     Args:
-        parts: makes the searcher and the scheduler. The searcher's ``exhausted`` says that it has
-            no trial left to ask for, whatever the plan's number.
+        make_searcher: its ``exhausted`` says that it has no trial left to ask for, whatever the
+            plan's number.
 
     Raises:
         InputError: another driver runs this search.
@@ -128,7 +130,10 @@ def run_session(
     with _only_driver(run):
         journal = j.Journal(run)
         session = f"session_{len(journal.history.sessions) + 1}"
+        run.delete_scraps()
         mark(run)
+        if torn := journal.history.torn_lines:
+            say(f"{run.file(JOURNAL)}: {torn} line{'s' * (torn > 1)} torn by a crash, left out")
         journal.write("session", session=session, pid=os.getpid(), host=platform.node())
         mirror = WandbMirror(
             plan.wandb_mode,
@@ -139,17 +144,26 @@ def run_session(
         )
         outcome = "failed"
         try:
-            outcome, detail = _fit(run, plan, journal, session, parts)
+            outcome, detail = _fit(run, plan, journal, session, make_searcher)
+        except j.StorageLost as lost:
+            ended = sum(t.state != j.RUNNING for t in journal.history.trials.values())
+            outcome, detail = INCOMPLETE, f"{lost}; {ended} of {plan.trials} trials ended"
+        except KeyboardInterrupt:
+            outcome = INTERRUPTED
+            raise
         finally:
             with suppress(j.StorageLost, OSError):  # it has been said already
                 journal.write("session_end", session=session, outcome=outcome)
                 journal.close()
+            began = time.monotonic()
             problem = mirror.finish()
-        for entry in journal.history.sessions:
-            run.delete_folder(entry["session"])  # what Ray kept there is never read
-        if not run.names(CHECKPOINTS):
-            run.delete_folder(CHECKPOINTS)
-        return Outcome(outcome, detail, problem)
+            waited = time.monotonic() - began
+        with suppress(OSError):  # a storage that was lost: that is in the detail
+            for entry in journal.history.sessions:
+                run.delete_folder(entry["session"])  # what Ray kept there is never read
+            if not run.names(CHECKPOINTS):
+                run.delete_folder(CHECKPOINTS)
+        return Outcome(outcome, detail, problem, waited)
 
 
 def _fit(
@@ -157,10 +171,15 @@ def _fit(
     plan: Plan,
     journal: j.Journal,
     session: str,
-    parts: Callable[[Plan, j.Journal], tuple[Any, Any]],
+    make_searcher: Callable[[Plan, j.Journal], Any],
 ) -> tuple[str, str]:
     settings, history = plan.settings, journal.history
-    searcher, scheduler = parts(plan, journal)
+    scheduler = build_scheduler(
+        settings.scheduler, epochs=settings.epochs, grace=settings.grace,
+        reduction=settings.reduction, seed=settings.seed,
+    )  # fmt: skip
+    settle(run, journal, scheduler.replay(history.arrivals), plan.keep_weights)
+    searcher = make_searcher(plan, journal)
     stop = StopRule(history, settings.time_budget, settings.patience)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
@@ -203,7 +222,7 @@ def _fit(
         except SearchInterrupted:
             name = signal.Signals(callback.signal or signal.SIGINT).name
             return INTERRUPTED, f"{name} received"
-        except (j.StorageLost, ClusterLost) as lost:
+        except ClusterLost as lost:
             return INCOMPLETE, str(lost)
     if stop.reason:
         callback.end_running()

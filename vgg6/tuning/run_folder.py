@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from pyarrow import fs as pafs
 from vgg6.config import InputError, check_choice
 from vgg6.files import write_atomic
 from vgg6.machine import user_cache
+from vgg6.tuning.flags import say
 
 SEARCH, JOURNAL, BEST, TABLE, WEIGHTS = (
     "search.json", "journal.jsonl", "best.json", "results.csv", "weights",
 )  # fmt: skip
 # What a confirmation leaves: its own folder, and what came of it.
 CONFIRMED, CONFIRMATION = "confirmed", "confirmation.json"
+BEFORE = ".before"  # the JSON files as they were before they were last written
 UPLOAD_EVERY_S = 10.0
 
 
@@ -69,19 +72,46 @@ class RunFolder:
         with self.fs.open_output_stream(self.file(name)) as stream:
             stream.write(content)
 
-    def read_json(self, name: str) -> Any:
-        """Raises FileNotFoundError, or InputError when the file is no JSON or no file."""
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON object. For a damaged file the one before it is used, and both are named.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            InputError: it is damaged, and no whole one is left from before; or it is no file.
+        """
         try:
-            return json.loads(self.read(name))
-        except (ValueError, RecursionError) as error:
-            raise InputError("RUN", self.file(name), f"is not JSON: {error}") from None
+            found, problem = _parsed(self.read(name))
         except FileNotFoundError:
             raise
         except OSError as error:
             raise InputError("RUN", self.file(name), f"cannot be read: {error}") from None
+        if found is not None:
+            return found
+        spare = f"{BEFORE}/{name}"
+        if self.exists(spare):
+            found, _ = _parsed(self.read(spare))
+        if found is None:
+            raise InputError("RUN", self.file(name), problem)
+        say(f"{self.file(name)} {problem}: using the one before it, {self.file(spare)}")
+        return found
 
-    def write_json(self, name: str, value: Any) -> None:
-        self.write(name, (json.dumps(value, indent=1) + "\n").encode())
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """Write a JSON object and keep the whole one before it; of the first one a copy."""
+        content = (json.dumps(value, indent=1) + "\n").encode()
+        before = self.read(name) if self.exists(name) else content
+        if _parsed(before)[0] is not None:
+            self.write(f"{BEFORE}/{name}", before)
+        self.write(name, content)
+
+    def delete_scraps(self) -> None:
+        """Remove what writers left that were killed: half files and half packages beside those that
+        they were to replace. Only for who is alone in the folder, and only of a local one."""
+        if not self.local:
+            return
+        for path in Path(self.path).rglob(".*.tmp"):
+            path.unlink(missing_ok=True)
+        for path in Path(self.path).glob(".best-*"):
+            shutil.rmtree(path)
 
     def names(self, folder: str) -> list[str]:
         """What lies in a folder of the run; nothing where there is no such folder."""
@@ -97,6 +127,19 @@ class RunFolder:
         """Remove a folder with all that is in it, or nothing where there is none."""
         if self.exists(name):
             self.fs.delete_dir(self.file(name))
+
+
+def _parsed(content: bytes) -> tuple[dict[str, Any] | None, str]:
+    """A file's JSON object; where it holds none, None and what is wrong with it."""
+    if not content.strip():
+        return None, "is empty"
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        return None, f"is not JSON: {error}"
+    if not isinstance(found, dict):
+        return None, "is no JSON object"
+    return found, ""
 
 
 def trial_folder(number: int) -> str:

@@ -6,7 +6,7 @@ it, which outlives the process, and take in recorded results before the first ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ METRIC, TIME = "best_val_acc", "epoch"
 HYPERBAND_BRACKETS = 3
 _NO_CONTROLLER: Any = None  # a replay runs no trials
 _NEVER: Any = float("inf")
+Arrival = tuple[int, int, float]  # trial, epoch, score
 
 
 class _Key(NamedTuple):
@@ -35,6 +36,12 @@ def numbered(number: int) -> Any:
     """Stands for a trial inside a scheduler, which asks only for its ``trial_id``: the search's
     number of it."""
     return _Key(number)
+
+
+def _replay(arrivals: Iterable[Arrival], decide: Callable[[int, dict[str, Any]], str]) -> set[int]:
+    """Put recorded results, in the order they came, to a scheduler's rule again."""
+    last = {n: decide(n, {TIME: epoch, METRIC: score}) for n, epoch, score in arrivals}
+    return {number for number, decision in last.items() if decision == TrialScheduler.STOP}
 
 
 class Asha(AsyncHyperBandScheduler):
@@ -77,12 +84,10 @@ class Asha(AsyncHyperBandScheduler):
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         pass
 
-    def replay(self, arrivals: Iterable[tuple[int, int, float]]) -> None:
-        """Take in recorded (trial, epoch, score) in the order they came."""
-        for number, epoch, score in arrivals:
-            super().on_trial_result(
-                _NO_CONTROLLER, self._join(number), {TIME: epoch, METRIC: score}
-            )
+    def replay(self, arrivals: Iterable[Arrival]) -> set[int]:
+        """Take in recorded results. Returns the trials whose last one ended them."""
+        decide = super().on_trial_result
+        return _replay(arrivals, lambda n, row: decide(_NO_CONTROLLER, self._join(n), row))
 
 
 class Median(MedianStoppingRule):
@@ -110,10 +115,10 @@ class Median(MedianStoppingRule):
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
         pass
 
-    def replay(self, arrivals: Iterable[tuple[int, int, float]]) -> None:
-        """Take in recorded (trial, epoch, score) in the order they came."""
-        for number, epoch, score in arrivals:
-            super().on_trial_result(_NO_CONTROLLER, numbered(number), {TIME: epoch, METRIC: score})
+    def replay(self, arrivals: Iterable[Arrival]) -> set[int]:
+        """Take in recorded results. Returns the trials whose last one ended them."""
+        decide = super().on_trial_result
+        return _replay(arrivals, lambda n, row: decide(_NO_CONTROLLER, numbered(n), row))
 
 
 class Full(FIFOScheduler):
@@ -122,8 +127,9 @@ class Full(FIFOScheduler):
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         return True
 
-    def replay(self, arrivals: Iterable[tuple[int, int, float]]) -> None:
-        pass
+    def replay(self, arrivals: Iterable[Arrival]) -> set[int]:
+        """Returns no trial: only its length ends one."""
+        return set()
 
 
 def build_scheduler(

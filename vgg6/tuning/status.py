@@ -64,6 +64,8 @@ def render(status: dict[str, Any]) -> str:
     if best := status["incumbent"]:
         score = f"val_acc {best['best_val_acc']:.4f}"
         lines.append(f"  incumbent trial {best['trial']} {best['label']}: {score}")
+    if torn := status["torn_lines"]:
+        lines.append(f"  journal   {torn} line{'s' * (torn > 1)} torn by a crash, left out")
     if status["state"] in ("interrupted", "incomplete", "killed", "failed"):
         lines.append(f"  to go on  tune_vgg6.py resume {status['search']}")
     return "\n".join(lines)

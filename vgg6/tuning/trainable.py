@@ -19,6 +19,8 @@ from vgg6.tuning.sharing import check_here
 
 # Key of the report of a run whose loss diverged; its value is the reason.
 INFEASIBLE = "infeasible"
+# Key of a report's list of what its attempt found damaged, in words.
+DAMAGED = "damaged"
 
 
 def train_trial(
@@ -52,18 +54,22 @@ def _train(
         prepare_gpu(gpu_fraction)
     worker: dict[str, Any] = {"node": get_node_ip_address(), "pid": os.getpid()}
     check_here(run, worker["node"])
-    state, missed = resume_or_start(run, assignment, runtime)
+    state, missed, damaged = resume_or_start(run, assignment, runtime)
+    # Said with the first report: what a worker prints is seen by nobody.
+    notes: dict[str, Any] = {DAMAGED: damaged} if damaged else {}
     if missed:
         # The process that saved this epoch may have died before its report was journaled. One that
         # was journaled is not written again.
-        tune.report({**missed, **worker})
+        tune.report({**missed, **worker, **notes})
+        notes = {}
     try:
         for metrics in fit(state, data):
             keep_state(run, assignment["number"], state, metrics.to_dict())
-            tune.report({**metrics.to_dict(), **worker})
+            tune.report({**metrics.to_dict(), **worker, **notes})
+            notes = {}
     except NonFiniteLoss as error:
         best = state.best.val_acc
-        tune.report({"epoch": error.epoch, "best_val_acc": best, INFEASIBLE: str(error)})
+        tune.report({"epoch": error.epoch, "best_val_acc": best, INFEASIBLE: str(error), **notes})
 
 
 def prepare_gpu(fraction: float) -> None:

@@ -25,7 +25,8 @@ from vgg6.tuning import journal as j
 from vgg6.tuning.run_folder import RunFolder, staging
 from vgg6.tuning.settings import WANDB_MODES
 
-FINISH_S = 10.0  # how long the end of a search waits for W&B
+FINISH_S = 10.0  # how long the end of a search waits for W&B, all in all
+END_S = 1.0  # of it, for a process that was asked to end
 POLL_S = 0.2
 INIT_TIMEOUT_S = 20
 
@@ -55,11 +56,11 @@ class WandbMirror:
         if self.process is None:
             return ""
         try:
-            code = self.process.wait(FINISH_S)
+            code = self.process.wait(FINISH_S - END_S)
         except subprocess.TimeoutExpired:
             self.process.terminate()
             try:
-                self.process.wait(2)
+                self.process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
             return f"W&B did not finish within {FINISH_S:g} s and was left behind; see {self.log}"

@@ -1,0 +1,70 @@
+"""Ends what a killed driver leaves of the Ray that it had started.
+
+The kernel ends a local Ray's own processes with their driver, but for the raylet's agents, which
+wait a minute for a control process that is gone, and workers that stand still. This is a process of
+its own, told by the end of its standard input that the driver has ended, however that came about.
+
+    python reaper.py DRIVER_PID < PIPE
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+SETTLE_S, ROUNDS = 1.0, 4
+
+
+@contextmanager
+def workers_end_with_this_process() -> Iterator[None]:
+    """Whatever ends this process, the Ray that it starts in the block ends with it. Ray itself sees
+    to that where there is no ``/proc``."""
+    if not os.path.isdir("/proc"):
+        yield
+        return
+    read, write = os.pipe()
+    # Ctrl-C is for the driver: a session of its own.
+    watcher = subprocess.Popen(
+        [sys.executable, "-S", "-E", __file__, str(os.getpid())], stdin=read,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(read)
+    try:
+        yield
+    finally:
+        os.close(write)
+        watcher.returncode = 0  # nobody waits for it: it ends by itself
+
+
+def left_of(driver: int) -> list[int]:
+    """Processes of Ray that keep a log open in a session of this driver, whose pid ends the name of
+    the session's folder. Others that do so, such as a ``tail``, are left alone."""
+    found = []
+    for folder in glob.glob("/proc/[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            with open(f"{folder}/cmdline", "rb") as file:
+                if file.read(5) != b"ray::":
+                    continue
+            names = [os.readlink(f"{folder}/fd/{fd}") for fd in os.listdir(f"{folder}/fd")]
+            if any("/session_" in name and f"_{driver}/" in name for name in names):
+                found.append(int(folder.removeprefix("/proc/")))
+    return found
+
+
+def main() -> None:
+    sys.stdin.buffer.read()
+    for _ in range(ROUNDS):
+        time.sleep(SETTLE_S)
+        for pid in left_of(int(sys.argv[1])):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
