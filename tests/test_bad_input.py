@@ -29,6 +29,7 @@ from PIL import Image
 import tune_vgg6
 from analysis.checksums import write_sums
 from vgg6.config import TrialConfig
+from vgg6.tuning.run_folder import BEFORE
 
 ROOT = Path(__file__).resolve().parents[1]
 SEARCH = ["search", "--data", "digits", "--wandb", "disabled"]
@@ -241,7 +242,12 @@ def keyed(file: str, keys: str, value: Any) -> Callable[[Path], object]:
 def run(name: str, change: Callable[[Path], object], *says: str, command: str = "best") -> Case:
     words = [command, "{at}/runs/good"]
     words += ["--out", "{at}/out.csv"] if command == "table" else []
-    return Case(name, words, list(says), lambda at: change(at / "runs" / "good"))
+
+    def altered(at: Path) -> None:
+        shutil.rmtree(at / "runs" / "good" / BEFORE, ignore_errors=True)  # it would be used instead
+        change(at / "runs" / "good")
+
+    return Case(name, words, list(says), altered)
 
 
 def asked(keys: str, value: Any, *says: str, command: str = "best") -> Case:
@@ -286,8 +292,7 @@ def journal_text(old: str, new: str) -> Callable[[Path], object]:
 RUNS = [
     run("search.json no JSON", written("search.json", "{"), "search.json", "not JSON"),
     run("search.json nested", written("search.json", "[" * 100_000), "search.json", "not JSON"),
-    run("search.json a list", written("search.json", "[1, 2]"), "search.json", "top level",
-        "[1, 2]", "not a mapping"),
+    run("search.json a list", written("search.json", "[1, 2]"), "search.json", "no JSON object"),
     asked("format", 2, "format", "2", "later version"),
     asked("format", "1", "format", "'1'", "whole number"),
     asked("trials", KeyError, "'trials' is missing", command="status"),
