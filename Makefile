@@ -4,18 +4,23 @@ VENV ?= .venv
 ARGS ?=
 RUN = $(VENV)/bin/python
 
-.PHONY: search test lint browser network clean
+.PHONY: search test lint audit browser network clean
 
 search: $(VENV)/.installed
 	@$(RUN) tune_vgg6.py search --data auto --trials auto $(ARGS)
 
 test: lint browser network
+	@$(RUN) .ci/audit.py
 	$(RUN) -m pytest $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# Known vulnerabilities of the pinned packages fail this, and are shown by `make test`.
+audit: $(VENV)/.installed-dev
+	$(RUN) .ci/audit.py --strict
 
 # The report's tests need a browser; where it cannot be installed they are skipped and say so.
 browser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from analysis.markdown import fenced, plain
 from vgg6.config import TrialConfig
 from vgg6.model import count_parameters
 
@@ -39,6 +40,12 @@ They compute in fp32 and give the same logits but for rounding.{precision}
 In this project,
 `analysis.package.read_package` and `package_weights` read the folder."""
 
+VERIFYING = (
+    "python tune_vgg6.py verify THIS_FOLDER           # trains it again from this folder, and"
+    " compares",
+    "python tune_vgg6.py verify THIS_FOLDER --quick   # scores the packed weights only",
+)
+
 LIMITS = """\
 For learning and for comparing hyperparameters. The network knows ten classes and answers with one
 of them whatever it is shown; its logits are no calibrated probabilities. It has seen {data} only,
@@ -73,12 +80,15 @@ def model_card(
             " thousand may be classified otherwise."
         )
     values = "\n".join(f"| {k} | {v} |" for k, v in config.to_dict().items() if v is not None)
+    name, versions = plain(data["name"]), plain(_versions(environment["versions"]))
+    fingerprint = plain(data["fingerprint"])
+    commands = "\n".join(fenced([command, *VERIFYING]))
     return f"""\
-# {title}
+# {plain(title)}
 
 VGG6, a small convolutional network ({count_parameters(config):,} parameters) with the activation
 {config.activation}, that sorts 32x32 colour images into {len(data["classes"])} classes:
-{", ".join(data["classes"])}.
+{plain(", ".join(data["classes"]))}.
 
 ## Results
 
@@ -86,8 +96,8 @@ VGG6, a small convolutional network ({count_parameters(config):,} parameters) wi
 
 ## Data
 
-{data["train_images"]:,} training and {data["val_images"]:,} validation images of {data["name"]}
-(fingerprint {data["fingerprint"]}). Validation is a stratified part of the training images, fixed
+{data["train_images"]:,} training and {data["val_images"]:,} validation images of {name}
+(fingerprint {fingerprint}). Validation is a stratified part of the training images, fixed
 by the split seed {data["split_seed"]}, never augmented and never trained on; the test images are
 the data set's own. Pixels are normalised with mean {tuple(data["mean"])} and standard deviation
 {tuple(data["std"])}.
@@ -104,11 +114,7 @@ Trained for {length}; the weights are those of epoch {metrics["best_epoch"]}.
 
 With the project that made it:
 
-```
-{command}
-python tune_vgg6.py verify THIS_FOLDER           # trains it again from this folder, and compares
-python tune_vgg6.py verify THIS_FOLDER --quick   # scores the packed weights only
-```
+{commands}
 
 It was trained on {used}. The same machine and versions give the same bits; others round
 differently, and `verify` then says how many standard deviations apart the scores are.
@@ -119,13 +125,13 @@ differently, and `verify` then says how many standard deviations apart the score
 
 ## Intended use and limits
 
-{LIMITS.format(data=data["name"])}
+{LIMITS.format(data=name)}
 
 ## Files
 
 {FILES}
 
-Packed on {environment["os"]}, {environment["cpu"]}, with {_versions(environment["versions"])}.
+Packed on {environment["os"]}, {environment["cpu"]}, with {versions}.
 """
 
 
@@ -158,7 +164,7 @@ def _results(metrics: dict[str, Any], data: dict[str, Any]) -> str:
         )
     notes = [metrics["warning"]] if "warning" in metrics else []
     if confirmed:
-        notes.append(confirmed["why"])
+        notes.append(plain(confirmed["why"]))
     if not test:
         notes.append("The test images have not been scored.")
     return "\n".join(rows) + "".join(f"\n\n{note}" for note in notes)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from analysis.frontier import KINDS
+from analysis.markdown import fenced, plain
 from analysis.test_set import looks_in_words
 from analysis.wilson import wilson
 
@@ -248,7 +250,7 @@ def _wrong(found: Found) -> str:
 
 def commands(found: Found) -> list[tuple[str, str]]:
     """What was run, and what can be: words and command."""
-    name, here = found.facts["name"], "python tune_vgg6.py"
+    name, here = shlex.quote(found.facts["name"]), "python tune_vgg6.py"
     confirmed = ((found.best or {}).get("confirmation") or {}).get("command")
     lines = [
         ("The search", found.facts.get("command", "")),
@@ -274,18 +276,18 @@ def _commands(found: Found) -> str:
 
 def markdown(found: Found, pictures: Sequence[str]) -> str:
     """The report's main figures and numbers for a repository."""
-    lines = [f"# {_plain(found.title)}", "", _plain(subtitle(found)), ""]
+    lines = [f"# {plain(found.title)}", "", plain(subtitle(found)), ""]
     if best := found.best:
         confirmed = best["confirmation"]
         lines += [
-            f"**Winner: trial {best['winner']['trial']}, {_plain(best['winner']['label'])}**",
+            f"**Winner: trial {best['winner']['trial']}, {plain(best['winner']['label'])}**",
             "",
         ]
         if confirmed:
             row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
             lines += [
                 f"{_over_seeds(row)}: **{row['mean']:.4f}**; in the search it scored"
-                f" {row['search_score']:.4f} ({row['optimism']:+.4f}). {_plain(confirmed['why'])}.",
+                f" {row['search_score']:.4f} ({row['optimism']:+.4f}). {plain(confirmed['why'])}.",
                 "",
             ]
         else:
@@ -300,19 +302,13 @@ def markdown(found: Found, pictures: Sequence[str]) -> str:
         for kind in KINDS:
             lines += [f"| {kind} | val_acc | trial | configuration |", "|---|---|---|---|"]
             lines += [
-                f"| {r[kind]} | {r['best_val_acc']:.4f} | {r['trial']} | {_plain(r['label'])} |"
+                f"| {r[kind]} | {r['best_val_acc']:.4f} | {r['trial']} | {plain(r['label'])} |"
                 for r in best[f"best_by_{kind}"]
             ] + [""]
     for name in pictures:
         lines += [f"## {TITLES[name]}", "", f"![{TITLES[name]}]({name}.png)", ""]
-    lines += ["## Commands", "", "```"]
-    lines += [command for _, command in commands(found)]
-    return "\n".join([*lines, "```", ""])
-
-
-def _plain(text: str) -> str:
-    """A text that Markdown takes for nothing but text."""
-    return "".join(f"\\{c}" if c in "\\`*[]<>|#" else c for c in text)
+    lines += ["## Commands", "", *fenced([command for _, command in commands(found)])]
+    return "\n".join([*lines, ""])
 
 
 def _figure(found: Found, name: str) -> str:

@@ -130,7 +130,7 @@ def stop_after(trial: TrialRecord) -> int | None:
 
 def render(found: dict[str, Any]) -> str:
     """The summary for a person: what won, how good it is or looks, and how to run it again."""
-    out = Console(file=StringIO(), width=100, highlight=False)
+    out = Console(file=StringIO(), width=100, highlight=False, markup=False)
     best, confirmed = found["winner"], found["confirmation"]
     name = shown(found["data"])
     state = "" if found["complete"] else ", not complete"

@@ -97,7 +97,7 @@ def test_a_space_survives_json_and_pickle_exactly(name):
     assert again == space
     assert [p.key for p in again.parameters] == [p.key for p in space.parameters]
     assert json.dumps(again.to_dict(), sort_keys=True) == text
-    assert pickle.loads(pickle.dumps(space)) == space
+    assert pickle.loads(pickle.dumps(space)) == space  # noqa: S301
 
 
 @pytest.mark.parametrize("name", ALL_SPACES)

@@ -30,7 +30,14 @@ _OPTIMIZER_LABELS = {
 
 
 # A value from a file can be as long as the file, or nest without end: an error shows its start.
-_SHOWN = reprlib.Repr()
+class _Shown(reprlib.Repr):
+    def repr_int(self, value: int, level: int) -> str:
+        # Python writes out no integer of more than 4,300 digits; hexadecimal text can make one.
+        bits = value.bit_length()
+        return super().repr_int(value, level) if bits < 14_000 else f"an integer of {bits} bits"
+
+
+_SHOWN = _Shown()
 _SHOWN.maxlevel, _SHOWN.maxdict, _SHOWN.maxlist, _SHOWN.maxtuple = 3, 6, 10, 10
 _SHOWN.maxstring = _SHOWN.maxlong = _SHOWN.maxother = 1000
 

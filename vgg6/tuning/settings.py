@@ -88,7 +88,7 @@ class Settings:
             "--limit-train": (self.limit_train, Range(100, 10**9)),
         }
         for key, (number, allowed) in whole.items():
-            if number is not None:
+            if number is not None or key in ("--epochs", "--grace", "--seed", "--split-seed"):
                 check_integer(key, number, allowed)
         check_number("--reduction", self.reduction, Range(1, 100, low_open=True))
         if self.cpus_per_trial is not None:

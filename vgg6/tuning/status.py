@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from typing import Any
@@ -67,7 +68,7 @@ def render(status: dict[str, Any]) -> str:
     if torn := status["torn_lines"]:
         lines.append(f"  journal   {torn} line{'s' * (torn > 1)} torn by a crash, left out")
     if status["state"] in ("interrupted", "incomplete", "killed", "failed"):
-        lines.append(f"  to go on  tune_vgg6.py resume {status['search']}")
+        lines.append(f"  to go on  tune_vgg6.py resume {shlex.quote(status['search'])}")
     return "\n".join(lines)
 
 
