@@ -63,7 +63,7 @@ class Rounds(ray.tune.search.Searcher):
         """The next run; None while a round's last ones are under way."""
         if self._unfinished:
             number = self._unfinished.pop(0)
-            return {"number": number, "config": self.journal.history.trials[number].config}
+            return self.journal.history.trials[number].assignment
         now = stand(self.journal.history, list(self.candidates), self.seeds, self.images)
         if now.rounds == len(self.seeds) or not now.alive:
             self.exhausted = True
@@ -104,7 +104,7 @@ class Rounds(ray.tune.search.Searcher):
         config = replace(self.candidates[candidate], seed=seed).to_dict()
         params = {"candidate": candidate, "seed": seed}
         self.journal.write("trial", trial=number, config=config, params=params)
-        return {"number": number, "config": config}
+        return self.journal.history.trials[number].assignment
 
 
 def confirm(

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -116,17 +117,34 @@ def _remembered(key: str, measure: Callable[[], dict[str, float]]) -> dict[str, 
         had = (time.process_time() - cpu) / (time.perf_counter() - wall)
         if had >= UNDISTURBED * min(usable_cpus(), MOST_CPUS):
             _keep(known)
-    return known[key]
+    return dict(known[key])
 
 
-def _keep(known: dict[str, dict[str, float]]) -> None:
+def recall(key: str) -> Any:
+    """What ``remember`` was given for this key, in this process or an earlier one; else None."""
+    return _known(cache_file()).get(key)
+
+
+def remember(key: str, found: Any) -> None:
+    """Keep a measurement beside those of this machine's CPU; ``found`` is plain JSON."""
+    known = _known(cache_file())
+    known[key] = found
+    _keep(known)
+
+
+def remembered(part: str) -> dict[str, Any]:
+    """All measurements whose keys contain this, by their keys."""
+    return {key: found for key, found in _known(cache_file()).items() if part in key}
+
+
+def _keep(known: dict[str, Any]) -> None:
     with suppress(OSError):  # it is only a cache: without it the next process measures again
         cache_file().parent.mkdir(parents=True, exist_ok=True)
         write_atomic(cache_file(), json.dumps(known, indent=1).encode(), sync=False)
 
 
 @lru_cache
-def _known(file: Path) -> dict[str, dict[str, float]]:
+def _known(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError):

@@ -97,15 +97,24 @@ def _gpu() -> Finding:
     import torch
 
     if torch.cuda.is_available():
+        from vgg6.calibration import remembered
         from vgg6.machine import mps_is_running
+        from vgg6.packing import Packings, best_runs, in_words, packings_of
 
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        known = [
+            Packings.from_dict(found)
+            for name in sorted(set(names))
+            for found in remembered(packings_of(name)).values()
+        ]
+        packed = "; ".join(f"{in_words(p)}: {best_runs(p)} at once" for p in known)
+        packed = packed or "not measured yet: search --gpus-per-trial auto does"
         if mps_is_running():
-            return Finding("gpu", OK, f"{', '.join(names)}; MPS is running")
+            return Finding("gpu", OK, f"{', '.join(names)}; MPS is running; {packed}")
         advice = (
             "trials that share a GPU run their kernels at the same time: nvidia-cuda-mps-control -d"
         )
-        return Finding("gpu", OK, f"{', '.join(names)}; MPS is not running", advice)
+        return Finding("gpu", OK, f"{', '.join(names)}; MPS is not running; {packed}", advice)
     advice = "none is needed; if there is one, its driver must fit torch's CUDA build"
     return Finding("gpu", WARN, "no CUDA GPU", advice)
 

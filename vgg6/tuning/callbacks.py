@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
 
 from vgg6.tuning import journal as j
+from vgg6.tuning.attempts import last_error
 from vgg6.tuning.ending import KEEP_WEIGHTS, behind, end_trial
 from vgg6.tuning.flags import say
 from vgg6.tuning.progress import Progress
@@ -22,10 +22,6 @@ STORAGE_FAULT = re.compile(
     "errno (28|30|122)|no space left|read-only file system|quota exceeded|is not shared",
     re.IGNORECASE,
 )
-# Here Ray begins to guess why a worker died.
-CAUSES = "Some common causes include"
-# And here, what to set when its memory monitor has ended one.
-OUT_OF_MEMORY = "how to address the out of memory issue"
 
 
 class SearchInterrupted(BaseException):
@@ -121,13 +117,19 @@ class JournalCallback(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         record = self.journal.history.trials[trial.config["number"]]
-        say(f"trial {record.number} goes on after epoch {record.epoch}: {_last_error(trial)}")
+        reason, gpus = last_error(trial), trial.config.get("gpus")
+        larger = ""
+        if gpus != record.gpus:
+            self.journal.write("enlarged", trial=record.number, gpus=gpus, reason=reason)
+            trial.run_metadata.num_failures = 0  # of its new size
+            larger = f" with {gpus:g} GPU"
+        say(f"trial {record.number} goes on after epoch {record.epoch}{larger}: {reason}")
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         record = self.journal.history.trials[trial.config["number"]]
-        reason = _last_error(trial)
+        reason = last_error(trial)
         if STORAGE_FAULT.search(reason):  # no fault of the trial: it can be resumed
             raise j.StorageLost(f"{self.run.path} cannot be written by a worker: {reason}")
         self._end(record, j.FAILED, reason)
@@ -146,13 +148,3 @@ class JournalCallback(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles callbacks for a restore of its own, which this tool never uses."""
         return {}
-
-
-def _last_error(trial: Trial) -> str:
-    """Why a trial's last attempt ended, in a line. Read from the driver's own copy of Ray's
-    messages: that in the storage comes later."""
-    file = Path(trial.error_file) if trial.error_file else None
-    lines = file.read_text().strip().splitlines() if file and file.exists() else []
-    if lines and OUT_OF_MEMORY in lines[-1]:
-        return "its host ran out of memory, and Ray ended the worker"
-    return lines[-1].split(CAUSES)[0].strip() if lines else "the worker died"

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -26,6 +27,7 @@ from vgg6.config import InputError
 from vgg6.data import TrialData
 from vgg6.runtime import Runtime
 from vgg6.tuning import journal as j
+from vgg6.tuning.attempts import enlarge
 from vgg6.tuning.callbacks import JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.checkpoints import CHECKPOINTS
 from vgg6.tuning.ending import KEEP_WEIGHTS, settle
@@ -178,12 +180,13 @@ def _fit(
         settings.scheduler, epochs=settings.epochs, grace=settings.grace,
         reduction=settings.reduction, seed=settings.seed,
     )  # fmt: skip
+    scheduler.between_attempts = partial(enlarge, plan.allotment)
     settle(run, journal, scheduler.replay(history.arrivals), plan.keep_weights)
     searcher = make_searcher(plan, journal)
     stop = StopRule(history, settings.time_budget, settings.patience)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
-    watch, guard = NodeWatch(limiter, plan.allotment), StallGuard()
+    watch, guard = NodeWatch(limiter, plan.allotment, history), StallGuard()
     with watch, guard, Progress(title, plan.trials, history) as progress:
         callback = JournalCallback(run, journal, stop, progress, plan.keep_weights)
         trainable = tune.with_parameters(
@@ -196,7 +199,7 @@ def _fit(
             run_uri=run.uri,
         )
         tuner = tune.Tuner(
-            tune.with_resources(trainable, plan.allotment.request()),
+            tune.with_resources(trainable, plan.allotment.request),
             tune_config=tune.TuneConfig(
                 metric="best_val_acc",
                 mode="max",

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from search_spaces import SPACE_NAMES
 from vgg6.config import FIELD_NAMES, InputError, TrialConfig, check_choice, nearest
 from vgg6.data import SPLIT_SEED
-from vgg6.tuning.settings import SCHEDULERS, SEARCHERS, WANDB_MODES, Settings
+from vgg6.tuning.settings import AUTO, SCHEDULERS, SEARCHERS, WANDB_MODES, Settings
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,14 +52,15 @@ def read_settings(args: argparse.Namespace) -> Settings:
         },
         **{
             key: number(_flag(key), getattr(args, key))
-            for key in ("reduction", "cpus_per_trial", "gpus_per_trial")
+            for key in ("reduction", "cpus_per_trial")
         },
+        "gpus_per_trial": share("--gpus-per-trial", args.gpus_per_trial),
         "time_budget": seconds("--time-budget", args.time_budget),
     }  # fmt: skip
     named = {
         key: getattr(args, key)
         for key in ("searcher", "scheduler", "address", "storage", "wandb", "wandb_project",
-                    "mlflow", "data", "device", "precision", "verbose")
+                    "mlflow", "data", "device", "precision", "accelerator_type", "verbose")
     }  # fmt: skip
     name = args.name if args.name is not None else time.strftime("search-%Y%m%d-%H%M%S")
     return Settings(name=name, **given, **named)
@@ -73,6 +74,12 @@ def whole(key: str, text: str | None) -> Any:
 def number(key: str, text: str | None) -> Any:
     """A number, or None where nothing was given; InputError otherwise."""
     return None if text is None else _convert(key, text, float, "is not a number")
+
+
+def share(key: str, text: str | None) -> Any:
+    """A number, or ``auto`` as it is."""
+    rule = f"is neither a number nor {AUTO}"
+    return text if text in (None, AUTO) else _convert(key, text, float, rule)
 
 
 def seconds(key: str, text: str | None) -> float | None:
@@ -147,7 +154,9 @@ def add_search_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--address", help="local, auto or a cluster's host[:port]; default: a"
                        " cluster that runs here, else local")  # fmt: skip
     group.add_argument("--cpus-per-trial", help="CPUs and threads of a trial")
-    group.add_argument("--gpus-per-trial", help="GPUs of a trial, such as 0.25 (if there is one)")
+    group.add_argument("--gpus-per-trial", help="a fraction (0.25 if there is a GPU), whole GPUs,"
+                       " or auto: measured")  # fmt: skip
+    group.add_argument("--accelerator-type", metavar="KIND", help="of GPU, such as A100 (any)")
     group.add_argument("--max-concurrent", help="trials at once; default: as many as fit")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda")
     group.add_argument("--precision", default="auto", help="auto, bf16, fp32")

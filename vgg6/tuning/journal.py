@@ -18,8 +18,9 @@ from vgg6 import schema as s
 from vgg6.config import InputError, Range, TrialConfig, check_choice, check_integer, check_number
 from vgg6.tuning.run_folder import JOURNAL, Appender, RunFolder
 
-# How a trial can stand. "pruned": the scheduler stopped it early; "infeasible": its loss diverged;
-# "failed": it crashed more often than allowed; "stopped": the search ended before it did.
+# How a trial can stand. "pruned": the scheduler stopped it early; "infeasible": its loss diverged
+# or it does not fit into device memory; "failed": it crashed more often than allowed; "stopped":
+# the search ended before it did.
 RUNNING, COMPLETED, PRUNED, INFEASIBLE, FAILED, STOPPED = STATES = (
     "running", "completed", "pruned", "infeasible", "failed", "stopped",
 )  # fmt: skip
@@ -49,6 +50,7 @@ class TrialRecord:
     ended: float | None = None
     epoch: int = 0  # the last finished one
     best_val_acc: float | None = None
+    gpus: float | None = None  # its share since it ran out of device memory with the usual one
 
     def __post_init__(self) -> None:
         given, self.rows = self.rows, {}
@@ -61,6 +63,13 @@ class TrialRecord:
         self.epoch = max(self.epoch, epoch)
         self.best_val_acc = max(row["val_acc"], self.best_val_acc or 0.0)
 
+    @property
+    def assignment(self) -> dict[str, Any]:
+        """What the shared trainable is given: ``number``, ``config`` and, if it has one of its own,
+        the share of a GPU as ``gpus``."""
+        own = {} if self.gpus is None else {"gpus": self.gpus}
+        return {"number": self.number, "config": self.config, **own}
+
 
 @dataclass
 class History:
@@ -71,6 +80,7 @@ class History:
     sessions: list[dict[str, Any]] = field(default_factory=list)
     repeated_rows: int = 0
     torn_lines: int = 0
+    enlarged: int = 0  # trials that ran out of device memory and got a larger share
 
     @property
     def incumbent(self) -> TrialRecord | None:
@@ -115,6 +125,9 @@ class History:
                 return
             trial.add_row(epoch, {k: v for k, v in event.items() if k not in ("event", "trial")})
             self.arrivals.append((number, epoch, event["best_val_acc"]))
+        elif kind == "enlarged":
+            self.trials[number].gpus = event["gpus"]
+            self.enlarged += 1
         elif kind == "end":
             trial = self.trials[number]
             trial.state, trial.reason = event["state"], event["reason"]
@@ -180,6 +193,7 @@ EVENTS: dict[str, s.Check] = {
     "session_end": s.mapping({"session": _session, "outcome": s.text}),
     "trial": s.mapping({"trial": _NUMBER, "config": s.config, "params": _PARAMS}),
     "epoch": s.mapping({"trial": _NUMBER, "epoch": s.integer(1, LONGEST)}, {"node": s.text}),
+    "enlarged": s.mapping({"trial": _NUMBER, "gpus": s.number(1e-4, 1), "reason": s.text}),
     "end": s.mapping({"trial": _NUMBER, "state": s.one_of(STATES), "reason": s.text}),
 }
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 import torch
+from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
 from search_spaces import Space
 from vgg6.calibration import thread_speeds
 from vgg6.config import InputError, TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.machine import usable_cpus
+from vgg6.packing import Packings
 from vgg6.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning import cluster
 from vgg6.tuning.cluster import HERE
 from vgg6.tuning.experiment import Outcome, Plan, create_run, run_session
 from vgg6.tuning.flags import say
-from vgg6.tuning.resources import allot, live_nodes
+from vgg6.tuning.probe import hungriest, probe_each, probe_here
+from vgg6.tuning.resources import KIND, allot, live_nodes, of_kind
 from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.scheduler import expected_epochs
 from vgg6.tuning.settings import AUTO_TRIALS, Settings
@@ -105,6 +109,8 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
         f"search {settings.name}: {plan.trials} trials of up to {settings.epochs} epochs on"
         f" {data.name}, {len(data.train):,} training and {len(data.val):,} validation images"
     )
+    if plan.allotment.gpus and plan.allotment.measured:
+        say(f"GPUs{plan.allotment.measured}")
     say(f"{where}: {plan.allotment.why}; {plan.runtime.device}, {plan.runtime.precision}")
     if budget := plan.settings.time_budget:
         say(f"it ends after {budget / 60:.3g} minutes at the latest, with the best found by then")
@@ -123,7 +129,8 @@ def decide_with_nodes(
     give_up = time.monotonic() + (JOINING_S if patient else 0.0)
     while True:
         try:
-            return decide(settings, space, data, live_nodes(ray.nodes()), mode, can_grow=patient)
+            nodes = live_nodes(ray.nodes())
+            return decide(settings, space, data, nodes, mode, probe_each, can_grow=patient)
         except InputError:
             if time.monotonic() > give_up:
                 raise
@@ -136,15 +143,22 @@ def decide(
     data: TrialData,
     nodes: list[dict[str, float]],
     mode: str,
+    probe: Callable[..., list[Packings]] = probe_here,
     *,
     can_grow: bool = False,
 ) -> Plan:
-    """Resources, runtime and the number of trials, from the resources of the nodes."""
-    device = choose_device(settings, nodes)
+    """Resources, runtime and the number of trials, from the resources of the nodes.
+
+    Args:
+        probe: measures ``--gpus-per-trial auto``: on Ray's nodes, or here without Ray.
+    """
+    device, kind = choose_device(settings, nodes), settings.accelerator_type
     runtime = cluster_runtime(settings, device)
     allotment = allot(
-        settings, nodes, device, lambda: thread_speeds(runtime.precision), can_grow=can_grow
-    )
+        settings, nodes, device, lambda: thread_speeds(runtime.precision),
+        lambda: probe(runtime, hungriest(space), len(data.train), of_kind(nodes, kind)),
+        can_grow=can_grow,
+    )  # fmt: skip
     runtime = replace(runtime, threads=allotment.threads)
     trials = settings.trials
     if trials is None:
@@ -161,8 +175,9 @@ def choose_device(settings: Settings, nodes: list[dict[str, float]]) -> str:
     """``cuda`` where the cluster has GPUs and trials may use them, else ``cpu``."""
     if settings.device != "auto":
         return settings.device
-    wants = settings.gpus_per_trial is None or settings.gpus_per_trial > 0
-    return "cuda" if wants and any(node.get("GPU") for node in nodes) else "cpu"
+    wants = settings.gpus_per_trial != 0
+    usable = of_kind(nodes, settings.accelerator_type)
+    return "cuda" if wants and any(node.get("GPU") for node in usable) else "cpu"
 
 
 def cluster_runtime(settings: Settings, device: str) -> Runtime:
@@ -181,8 +196,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
         where = HERE
         if settings.address is None and (found := cluster.running_cluster()):
             where += f"; a search would join the cluster at {found}: --address {found} plans for it"
-        nodes = [{"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())}]
-        plan = decide(settings, space, data, nodes, mode)
+        plan = decide(settings, space, data, [this_node()], mode)
     else:
         with cluster.joined(settings.address, settings.verbose) as where:
             plan = decide_with_nodes(settings, space, data, mode, patient=True)
@@ -213,6 +227,14 @@ def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
             space.describe(),
         ]
     )
+
+
+def this_node() -> dict[str, float]:
+    """What Ray would find here."""
+    node = {"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())}
+    if kind := NvidiaGPUAcceleratorManager.get_current_node_accelerator_type():
+        node[KIND + kind] = 1.0
+    return node
 
 
 def estimate(

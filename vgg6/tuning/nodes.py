@@ -18,7 +18,9 @@ from ray._private import worker
 from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
+from vgg6.tuning.attempts import fewer
 from vgg6.tuning.flags import say
+from vgg6.tuning.journal import History
 from vgg6.tuning.resources import Allotment, live_nodes
 
 POLL_S = 2.0
@@ -39,10 +41,12 @@ class NodeWatch(tune.Callback):
     Args:
         limiter: told how many trials may run at once whenever that changes.
         allotment: what a trial gets.
+        history: of the search; says how many trials ran out of device memory.
     """
 
-    def __init__(self, limiter: ConcurrencyLimiter, allotment: Allotment) -> None:
-        self.limiter, self.allotment = limiter, allotment
+    def __init__(self, limiter: ConcurrencyLimiter, allotment: Allotment, history: History) -> None:
+        self.limiter, self.allotment, self.history = limiter, allotment, history
+        self._enlarged = 0
         self._nodes: list[dict[str, Any]] = ray.nodes()
         self._known = _alive(self._nodes)
         self._answered = time.monotonic()
@@ -69,7 +73,11 @@ class NodeWatch(tune.Callback):
             raise ClusterLost("the Ray cluster answers no more: its control process is gone")
         now = _alive(self._nodes)
         holds = self.allotment.fits(live_nodes(self._nodes))
-        self.limiter.max_concurrent = self.allotment.at_once(holds)
+        self.limiter.max_concurrent = fewer(self.allotment.at_once(holds), self.history.enlarged)
+        if self.history.enlarged > self._enlarged:
+            self._enlarged = self.history.enlarged
+            now_fit = self.limiter.max_concurrent
+            say(f"device memory was short: {now_fit} trials at once from here on, at most")
         if now != self._known:
             gone, new = self._known.keys() - now.keys(), now.keys() - self._known.keys()
             names = [f"node {self._known[n]} is gone" for n in sorted(gone)]

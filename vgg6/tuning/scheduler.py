@@ -44,7 +44,19 @@ def _replay(arrivals: Iterable[Arrival], decide: Callable[[int, dict[str, Any]],
     return {number for number, decision in last.items() if decision == TrialScheduler.STOP}
 
 
-class Asha(AsyncHyperBandScheduler):
+class _Retrying:
+    """Lets a search change a trial that will be tried again: between its attempts is the one moment
+    at which Ray takes other resources for it."""
+
+    between_attempts: Callable[[Trial], None] | None = None
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        # One that is given up is still running here.
+        if self.between_attempts is not None and trial.status == Trial.ERROR:
+            self.between_attempts(trial)
+
+
+class Asha(_Retrying, AsyncHyperBandScheduler):
     """ASHA (Li et al., 2020): a trial goes on past a rung if it is in the best 1/reduction there.
 
     With several brackets, of which each starts its rungs later, it is asynchronous Hyperband. The
@@ -90,7 +102,7 @@ class Asha(AsyncHyperBandScheduler):
         return _replay(arrivals, lambda n, row: decide(_NO_CONTROLLER, self._join(n), row))
 
 
-class Median(MedianStoppingRule):
+class Median(_Retrying, MedianStoppingRule):
     """Stops a trial whose best is below the median of the others' running means (Vizier's rule).
 
     Ray's version pauses trials while it has too few to compare, and counts a finished trial's last
@@ -121,7 +133,7 @@ class Median(MedianStoppingRule):
         return _replay(arrivals, lambda n, row: decide(_NO_CONTROLLER, numbered(n), row))
 
 
-class Full(FIFOScheduler):
+class Full(_Retrying, FIFOScheduler):
     """Runs every trial to its full length."""
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:

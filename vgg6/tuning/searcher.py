@@ -79,8 +79,7 @@ class TruthfulSearcher(Searcher):
             if number >= self.limit or not self._start(number):
                 return Searcher.FINISHED
         self._numbers[trial_id] = number
-        record = self.journal.history.trials[number]
-        return {"number": number, "config": record.config}
+        return self.journal.history.trials[number].assignment
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if INFEASIBLE not in result:

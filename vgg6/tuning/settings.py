@@ -15,13 +15,16 @@ SCHEDULERS = ("asha", "hyperband", "median", "none")
 WANDB_MODES = ("online", "offline", "disabled")
 AUTO_TRIALS = Range(8, 64)  # the trials that ``--trials auto`` may choose
 DEFAULT_TRIALS = 64
-_TEXTS_OR_NONE = ("address", "wandb", "mlflow")
+_TEXTS_OR_NONE = ("address", "wandb", "mlflow", "accelerator_type")
 _ADDRESS = re.compile(r"(?:ray://)?(?:[\w.-]+|\[[\da-fA-F:]+\])(?::(\d{1,5}))?", re.ASCII)
+AUTO = "auto"  # of --gpus-per-trial: measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What ``search`` was asked for. ``None`` means: choose by the machine, or no limit.
+
+    ``gpus_per_trial`` is a fraction of a GPU, a whole number of them, or ``auto``: measured.
 
     ``trials=None`` takes as many as are expected to fit into an hour (four minutes of digits), and
     makes that the time budget if none is given; ``time_budget`` is in seconds; ``mlflow`` is a
@@ -40,7 +43,8 @@ class Settings:
     grace: int = 1
     reduction: float = 4.0
     cpus_per_trial: float | None = None
-    gpus_per_trial: float | None = None
+    gpus_per_trial: float | str | None = None
+    accelerator_type: str | None = None
     max_concurrent: int | None = None
     address: str | None = None
     seed: int = 42
@@ -97,6 +101,16 @@ class Settings:
             check_number("--time-budget", self.time_budget, Range(0, 1e9, low_open=True))
         if self.gpus_per_trial is not None:
             check_gpus(self.gpus_per_trial)
+        if self.gpus_per_trial == AUTO and self.device == "cpu":
+            rule = "measures training on a GPU: trials of --device cpu can only hold a fraction"
+            raise InputError("--gpus-per-trial", AUTO, rule)
+        if self.accelerator_type is not None:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,50}", self.accelerator_type):
+                rule = "is no kind of GPU as Ray names it, such as A100 or H100"
+                raise InputError("--accelerator-type", self.accelerator_type, rule)
+            if self.gpus_per_trial == 0 or (self.device == "cpu" and self.gpus_per_trial is None):
+                rule = "names GPUs, of which these trials get none: see --gpus-per-trial"
+                raise InputError("--accelerator-type", self.accelerator_type, rule)
         if self.device == "cuda" and self.gpus_per_trial == 0:
             raise InputError("--gpus-per-trial", 0, "leaves the trials of --device cuda no GPU")
 
@@ -112,8 +126,12 @@ def check_address(key: str, address: str) -> None:
         raise InputError(key, address, rule)
 
 
-def check_gpus(value: float) -> None:
-    """A share of one GPU, or whole GPUs: Ray gives out nothing between."""
+def check_gpus(value: float | str) -> None:
+    """A share of one GPU, or whole GPUs: Ray gives out nothing between. Or ``auto``."""
+    if value == AUTO:
+        return
+    if isinstance(value, str):
+        raise InputError("--gpus-per-trial", value, f"is neither a number nor {AUTO}")
     check_number("--gpus-per-trial", value, Range(0, 64))
     if value > 1 and value != int(value):
         rule = "must be a fraction of one GPU (up to 1) or a whole number of GPUs"

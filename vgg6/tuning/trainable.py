@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import torch
 from ray import tune
 from ray.util import get_node_ip_address
 
 from vgg6.data import TrialData
+from vgg6.device_memory import prepare_gpu, ran_out
 from vgg6.runtime import Runtime
 from vgg6.training import NonFiniteLoss, fit
+from vgg6.tuning.attempts import OutOfDeviceMemory, larger_share
 from vgg6.tuning.checkpoints import keep_state, resume_or_start
 from vgg6.tuning.guard import beating
 from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.sharing import check_here
 
-# Key of the report of a run whose loss diverged; its value is the reason.
+# Key of the report of a run whose loss diverged or that does not fit; its value is the reason.
 INFEASIBLE = "infeasible"
 # Key of a report's list of what its attempt found damaged, in words.
 DAMAGED = "damaged"
@@ -33,14 +34,28 @@ def train_trial(
     gpu_fraction: float,
     run_uri: str,
 ) -> None:
-    """Train one assignment of the searcher: a trial's ``number`` and its ``config``.
+    """Train one assignment of the searcher: a trial's ``number``, its ``config`` and, where it has
+    a larger share of a GPU than ``gpu_fraction``, that one as ``gpus``.
 
     ``data`` arrives through Ray's object store: one copy a node, mapped by all of its trials.
-    A diverged run ends with a report that says so, not with an exception: Ray would retry it.
+    A diverged run ends with a report that says so, not with an exception: Ray would retry it. So
+    does one that ran out of device memory and cannot be given more.
+
+    Raises:
+        OutOfDeviceMemory: it can be given more.
     """
+    gpus = assignment.get("gpus", gpu_fraction)
+    runtime = Runtime(device=device, precision=precision, threads=threads)
     with beating(assignment["number"]):
-        _train(assignment, data, Runtime(device=device, precision=precision, threads=threads),
-               gpu_fraction, RunFolder(run_uri))  # fmt: skip
+        try:
+            _train(assignment, data, runtime, gpus, RunFolder(run_uri))
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+            reason = f"out of device memory with {gpus:g} GPU: {str(error).splitlines()[0]}"
+            if "gpus" not in assignment and larger_share(gpus):
+                raise OutOfDeviceMemory(reason) from error
+            tune.report({"epoch": 0, "best_val_acc": 0.0, INFEASIBLE: reason})
 
 
 def _train(
@@ -70,9 +85,3 @@ def _train(
     except NonFiniteLoss as error:
         best = state.best.val_acc
         tune.report({"epoch": error.epoch, "best_val_acc": best, INFEASIBLE: str(error), **notes})
-
-
-def prepare_gpu(fraction: float) -> None:
-    """Keep this trial to its share of the memory, and drop what the last one on this actor left."""
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(min(1.0, fraction))
