@@ -37,12 +37,12 @@ from benchmarks.machine import describe, write_result
 from search_spaces import load_space
 from vgg6.augment import derive_seed
 from vgg6.config import TrialConfig
-from vgg6.data import load_source, split
+from vgg6.data import data_facts, load_source, split
 from vgg6.runtime import Runtime
 from vgg6.tuning import cluster, experiment
 from vgg6.tuning import journal as j
 from vgg6.tuning.resources import Allotment
-from vgg6.tuning.run_folder import SEARCH, RunFolder
+from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.searcher import TruthfulSearcher
 from vgg6.tuning.settings import Settings
 
@@ -61,7 +61,8 @@ def row(scores: list[float], epoch: int) -> dict[str, Any]:
     """What an epoch reports."""
     rest = dict.fromkeys(j.METRICS, 0.5)
     score, best = scores[epoch - 1], max(scores[:epoch])
-    return rest | {"epoch": epoch, "val_acc": score, "best_val_acc": best, "node": "n", "pid": 1}
+    where = {"epoch": epoch, "best_epoch": 1 + scores.index(best), "node": "n", "pid": 1}
+    return rest | where | {"val_acc": score, "best_val_acc": best}
 
 
 def stand_in(assignment: dict[str, Any], **shared: Any) -> None:
@@ -69,6 +70,21 @@ def stand_in(assignment: dict[str, Any], **shared: Any) -> None:
     scores = curve(assignment["config"], assignment["config"]["epochs"])
     for epoch in range(1, len(scores) + 1):
         tune.report(row(scores, epoch))
+
+
+def made_search(folder: str, trials: int, epochs: int) -> tuple[RunFolder, experiment.Plan]:
+    """A new search of ``trials`` stand-ins in its folder."""
+    source = load_source("digits")
+    data = split(source)
+    plan = experiment.Plan(
+        Settings(name="scale", trials=trials, epochs=epochs, wandb="disabled"),
+        load_space("default"), trials, data, Runtime(device="cpu", precision="fp32", threads=1),
+        Allotment(1.0, 0.0, 1, AT_ONCE, "stand-ins"), "disabled",
+    )  # fmt: skip
+    location = RunFolder(f"{folder}/scale")
+    facts = data_facts("digits", source, data, split_seed=42, limit_train=None)
+    experiment.create_run(location, plan, data_facts=facts, command="")
+    return location, plan
 
 
 def run(trials: int) -> dict[str, float]:
@@ -86,15 +102,8 @@ def run(trials: int) -> dict[str, float]:
     experiment.train_trial = stand_in  # type: ignore[assignment]
     cluster.quiet_environment()
     cluster.connect("local", verbose=False)
-    settings = Settings(name="scale", trials=trials, epochs=EPOCHS, wandb="disabled")
-    plan = experiment.Plan(
-        settings, load_space("default"), trials, split(load_source("digits")),
-        Runtime(device="cpu", precision="fp32", threads=1),
-        Allotment(1.0, 0.0, 1, AT_ONCE, "stand-ins"), "disabled",
-    )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        location = RunFolder(f"{folder}/scale")
-        experiment.create_run(location, plan, data_facts={"name": "made up"}, command="")
+        location, plan = made_search(folder, trials, EPOCHS)
         outcome = experiment.run_session(location, plan)
         memory = psutil.Process().memory_full_info()
         history = j.read_history(location)
@@ -114,8 +123,7 @@ def run(trials: int) -> dict[str, float]:
 def read_time(trials: int) -> float:
     """Seconds to read a journal of ``trials`` trials of 30 epochs into the results table."""
     with tempfile.TemporaryDirectory() as folder:
-        location = RunFolder(folder)
-        location.write_json(SEARCH, {"data": {"name": "made up"}})
+        location, _ = made_search(folder, trials, READ_EPOCHS)
         journal = j.Journal(location)
         journal.write("session", session="session_1")
         for number in range(trials):

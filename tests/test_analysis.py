@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ print(len(table), table.groupby(["trial", "epoch"]).ngroups, peak)
 @pytest.mark.slow
 def test_a_journal_of_300_000_rows_is_read_in_bounded_memory(run: RunFolder) -> None:
     trials, epochs = 10_000, 30
-    config = json.dumps(CONFIGS[0].to_dict())
+    config = json.dumps(replace(CONFIGS[0], epochs=epochs).to_dict())
     facts = dict.fromkeys(j.METRICS, 0.123456789) | {"best_epoch": 1}
     metrics = json.dumps(facts)[1:-1]
     lines = ['{"event": "session", "time": 1.5, "session": "session_1"}']

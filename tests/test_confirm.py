@@ -350,7 +350,8 @@ def test_a_better_trial_that_came_after_the_confirmation_is_named(
     journal.write("trial", trial=4, config=config.to_dict(), params={})
     last = journal.history.trials[0].rows[3]
     row = {k: v for k, v in last.items() if k != "time"}
-    journal.write("epoch", trial=4, **(row | {"epoch": 1, "val_acc": 0.999, "best_val_acc": 0.999}))
+    top = {"epoch": 1, "best_epoch": 1, "val_acc": 0.999, "best_val_acc": 0.999}
+    journal.write("epoch", trial=4, **(row | top))
     journal.write("end", trial=4, state=j.COMPLETED, reason="")
     journal.close()
     assert summary(run, top=3)["unconfirmed"] == [4]
