@@ -24,6 +24,17 @@ SEARCH = (
 )  # fmt: skip
 
 
+def home_with_a_token(home: Path) -> dict[str, str]:
+    """The environment of one who has ``home``, with a token for Ray in it that was just made."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = kept | {"HOME": str(home), "PATH": path, "RAY_TMPDIR": str(home)}
+    subprocess.run(
+        ["ray", "get-auth-token", "--generate"], env=environment, check=True, capture_output=True
+    )
+    return environment
+
+
 @contextmanager
 def cluster(head_cpus: int = 0, **options: Any) -> Iterator[Cluster]:
     """A cluster whose head holds no trial unless it is given CPUs."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from nodes import home_with_a_token
 
 from vgg6.tuning import journal as j
 from vgg6.tuning.run_folder import RunFolder
@@ -54,14 +53,7 @@ def free_ports(number: int) -> list[str]:
 def head() -> Iterator[Head]:
     """`ray start --head` as README has it, with ports and folders of its own."""
     home = Path(tempfile.mkdtemp(prefix="head"))  # short: Ray's sockets lie below it
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    environment = kept | {
-        "HOME": str(home),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "RAY_TMPDIR": str(home),
-    }
-    subprocess.run(["ray", "get-auth-token", "--generate"], env=environment, check=True,
-                   capture_output=True)  # fmt: skip
+    environment = home_with_a_token(home)
     gcs, dashboard, agent, grpc, client = free_ports(5)
     started = subprocess.Popen(
         ["ray", "start", "--head", "--block", "--num-cpus", "2", "--port", gcs,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from namespaces import Host, missing, network
-from nodes import ROOT, SEARCH
+from nodes import ROOT, SEARCH, home_with_a_token
 
 from vgg6.data import load_digits, split
 from vgg6.tuning import journal as j
@@ -64,14 +63,7 @@ class Hosts:
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     home = Path(tempfile.mkdtemp(prefix="hosts"))  # short: Ray's sockets lie below it
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    environment = kept | {
-        "HOME": str(home),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "RAY_TMPDIR": str(home),
-    }
-    subprocess.run(["ray", "get-auth-token", "--generate"], env=environment, check=True,
-                   capture_output=True)  # fmt: skip
+    environment = home_with_a_token(home)
     (head_start,) = (c for c in CONFIG["head_start_ray_commands"] if "ray start" in c)
     (worker_start,) = (c for c in CONFIG["worker_start_ray_commands"] if "ray start" in c)
     assert BOOTSTRAP in head_start

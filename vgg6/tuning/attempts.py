@@ -1,11 +1,13 @@
-"""What the next attempt of a trial gets when the last one ran out of device memory.
+"""What the next attempt of a trial gets, and whether the last one counts against it.
 
-It is tried once more, from its last epoch, with a larger share of a GPU; out of memory again, or
-with nothing larger to give, it is infeasible. At the same size it would only fail again.
+Out of device memory, it is tried once more, from its last epoch, with a larger share of a GPU; out
+of memory again, or with nothing larger to give, it is infeasible. At the same size it would only
+fail again. An attempt that ended with its node does not count.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ray.tune.experiment import Trial
@@ -16,6 +18,11 @@ from vgg6.tuning.resources import Allotment
 CAUSES = "Some common causes include"
 # And here, what to set when its memory monitor has ended one.
 HOST_MEMORY = "how to address the out of memory issue"
+# How it says that a worker went with its node, or that there was none to start it on.
+NODE_LOST = re.compile(
+    "is unavailable: |its node has died|it was cancelled before it started running"
+)
+LOSSES = 10  # nodes in a row, without an epoch gained: the trial may be what ends them
 
 
 class OutOfDeviceMemory(RuntimeError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
 
 from vgg6.tuning import journal as j
-from vgg6.tuning.attempts import last_error
+from vgg6.tuning.attempts import LOSSES, NODE_LOST, last_error
 from vgg6.tuning.ending import KEEP_WEIGHTS, behind, end_trial
 from vgg6.tuning.flags import say
 from vgg6.tuning.progress import Progress
@@ -78,6 +79,7 @@ class JournalCallback(tune.Callback):
     ) -> None:
         self.run, self.journal, self.keep = run, journal, keep
         self.stop, self.progress = stop, progress
+        self.losses: Counter[int] = Counter()  # nodes, by trial, since its last epoch
         self.signal: int | None = None  # set by the signal handler, read between two steps
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -98,6 +100,7 @@ class JournalCallback(tune.Callback):
         # Attempts are counted from the last epoch that was gained: a trial is given up where it
         # cannot get on, not because its machines were lost often.
         trial.run_metadata.num_failures = 0
+        del self.losses[record.number]
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -123,6 +126,9 @@ class JournalCallback(tune.Callback):
             self.journal.write("enlarged", trial=record.number, gpus=gpus, reason=reason)
             trial.run_metadata.num_failures = 0  # of its new size
             larger = f" with {gpus:g} GPU"
+        elif NODE_LOST.search(reason) and self.losses[record.number] < LOSSES:
+            self.losses[record.number] += 1
+            trial.run_metadata.num_failures = max(0, trial.num_failures - 1)
         say(f"trial {record.number} goes on after epoch {record.epoch}{larger}: {reason}")
 
     def on_trial_error(
