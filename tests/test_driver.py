@@ -16,10 +16,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 from nodes import ROOT, SEARCH, driver, history, messages, wait_until
 
 from vgg6.tuning import journal as j
+from vgg6.tuning.cluster import joined
 from vgg6.tuning.experiment import MAX_FAILURES
+from vgg6.tuning.reaper import ROUNDS, SETTLE_S
 from vgg6.tuning.run_folder import BEST
 
 LOCAL = ("--address", "local")
@@ -118,6 +121,14 @@ def test_a_search_interrupted_before_its_first_trial_or_while_it_is_packed_says_
     assert (run / "best" / "SHA256SUMS").exists()
     assert not [p for p in run.iterdir() if p.name.startswith(".best-")], "scraps are left"
     assert len(history(tmp_path).arrivals) == 1
+
+
+def test_the_end_of_one_ray_does_not_touch_the_next_one_of_the_same_process() -> None:
+    with joined("local", verbose=False):
+        pass
+    with joined("local", verbose=False):
+        time.sleep(1 + SETTLE_S * ROUNDS)
+        assert ray.get(ray.remote(lambda: 42).remote(), timeout=60) == 42
 
 
 # A search whose trial 1 eats memory, up to 9 GB, before it trains.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,28 +43,33 @@ def workers_end_with_this_process() -> Iterator[None]:
         watcher.returncode = 0  # nobody waits for it: it ends by itself
 
 
-def left_of(driver: int) -> list[int]:
+def left_of(driver: int) -> dict[int, str]:
     """Processes of Ray that keep a log open in a session of this driver, whose pid ends the name of
-    the session's folder. Others that do so, such as a ``tail``, are left alone."""
-    found = []
+    the session's folder; with that name. Others that do so, such as a ``tail``, are left alone."""
+    of_driver, found = re.compile(rf"/(session_[^/]+_{driver})/"), {}
     for folder in glob.glob("/proc/[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             with open(f"{folder}/cmdline", "rb") as file:
                 if file.read(5) != b"ray::":
                     continue
             names = [os.readlink(f"{folder}/fd/{fd}") for fd in os.listdir(f"{folder}/fd")]
-            if any("/session_" in name and f"_{driver}/" in name for name in names):
-                found.append(int(folder.removeprefix("/proc/")))
+            sessions = [match[1] for name in names if (match := of_driver.search(name))]
+            if sessions:
+                found[int(folder.removeprefix("/proc/"))] = sessions[0]
     return found
 
 
 def main() -> None:
     sys.stdin.buffer.read()
+    driver = int(sys.argv[1])
+    # A Ray that the same process starts next is not to be ended.
+    over = set(left_of(driver).values())
     for _ in range(ROUNDS):
         time.sleep(SETTLE_S)
-        for pid in left_of(int(sys.argv[1])):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for pid, session in left_of(driver).items():
+            if session in over:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":
