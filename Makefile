@@ -22,19 +22,20 @@ lint: $(VENV)/.installed-dev
 audit: $(VENV)/.installed-dev
 	$(RUN) .ci/audit.py --strict
 
-# The report's tests need a browser; where it cannot be installed they are skipped and say so.
-browser:
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
-		echo "no Chromium: the report's browser tests will be skipped"
+# What Debian has and pip has not. Installed where one may; else the tests that need it are skipped,
+# and say so: $(call debian,TEST THAT IT IS THERE,PACKAGE,WHAT IS SKIPPED)
+define debian
+	@$(1) || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(2) >/dev/null; } || \
+		echo "no $(2): the $(3) will be skipped"
+endef
 
-# The tests of a search over several hosts make them as network namespaces, which needs root and `ip`.
+browser:
+	$(call debian,command -v chromium >/dev/null || command -v google-chrome >/dev/null,chromium,report's browser tests)
+
+# Hosts of a network are made as namespaces, which needs root and `ip`.
 network:
-	@command -v ip >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		  apt-get update -qq && apt-get install -y -qq --no-install-recommends iproute2 >/dev/null; } || \
-		echo "no \`ip\` (iproute2): the tests over several hosts will be skipped"
+	$(call debian,command -v ip >/dev/null,iproute2,tests over several hosts)
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'

@@ -8,13 +8,15 @@ from pathlib import Path
 from vgg6.config import InputError
 
 
-def check_target(key: str, out: Path) -> None:
-    """Raise InputError unless ``out`` can be made, in folders that are there or can be made too."""
+def check_target(key: str, out: Path, given: str | None = None) -> None:
+    """Raise InputError unless ``out`` can be made, in folders that are there or can be made too.
+    ``given``: what an error shows, where that is not ``out`` itself."""
     above = next(p for p in out.absolute().parents if p.exists())
+    shown = str(out) if given is None else given
     if not above.is_dir():
-        raise InputError(key, str(out), f"cannot be written: {above} is no folder")
+        raise InputError(key, shown, f"cannot be written: {above} is no folder")
     if not os.access(above, os.W_OK):
-        raise InputError(key, str(out), f"cannot be written: {above} is read-only")
+        raise InputError(key, shown, f"cannot be written: {above} is read-only")
 
 
 def write_atomic(path: Path, content: bytes, *, sync: bool = True) -> None:

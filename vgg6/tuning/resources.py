@@ -88,11 +88,12 @@ def allot(
     gpus, kind = settings.gpus_per_trial, settings.accelerator_type
     if kind is not None:
         check_kind(kind, nodes)
+    usable = of_kind(nodes, kind)
     cpus, measured = settings.cpus_per_trial or 1.0, ""
     if gpus is None:
         gpus = DEFAULT_GPU_FRACTION if device == "cuda" else 0.0
     elif isinstance(gpus, str):
-        if packings is None or not any(n.get("GPU") for n in of_kind(nodes, kind)):
+        if packings is None or not any(n.get("GPU") for n in usable):
             has = "; ".join(map(_in_words, nodes)) or "no node"
             raise InputError("--gpus-per-trial", gpus, f"has no GPU to measure: there is {has}")
         found_on = packings()
@@ -102,7 +103,6 @@ def allot(
     if speeds and free and not gpus and max((n.get("CPU", 0) for n in nodes), default=0) > 1:
         found = speeds()
         cpus, measured = float(best_threads(found)), f" ({in_words(found)})"
-    usable = of_kind(nodes, kind)
     fits = sum(_fits(node, cpus, gpus) for node in usable)
     if not fits:
         has = "; ".join(map(_in_words, nodes))

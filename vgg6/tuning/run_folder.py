@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import fs as pafs
 
 from vgg6.config import InputError, check_choice
-from vgg6.files import write_atomic
+from vgg6.files import check_target, write_atomic
 from vgg6.machine import user_cache
 from vgg6.tuning.flags import say
 
@@ -236,7 +236,5 @@ def new_run(name: str, storage: str) -> RunFolder:
         rule = f"names a search that exists ({run.path}): choose another, or `resume` that one"
         raise InputError("--name", name, rule)
     if run.local:
-        above = next(p for p in Path(run.path).parents if p.exists())
-        if not (above.is_dir() and os.access(above, os.W_OK)):
-            raise InputError("--storage", storage, f"cannot be written: {above}")
+        check_target("--storage", Path(run.path), storage)
     return run
