@@ -27,7 +27,8 @@ from vgg6.config import (
     parse_value,
 )
 from vgg6.data import data_facts, load_recorded, load_source, split
-from vgg6.tuning.cluster import joined, quiet_environment, sigterm_as_ctrl_c
+from vgg6.interrupts import sigterm_as_ctrl_c
+from vgg6.tuning.cluster import joined, quiet_environment
 from vgg6.tuning.flags import (
     Parser,
     add_any_run_arguments,

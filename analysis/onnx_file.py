@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vgg6.augment import Normalizer
 from vgg6.config import TrialConfig
+from vgg6.interrupts import held_back
 from vgg6.model import VGG6
 
 INPUT, OUTPUT = "images", "logits"
@@ -48,15 +49,16 @@ def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], data: dict[st
     model = VGG6(config)
     model.load_state_dict(weights)
     pixels = FromPixels(model, normalize).eval()
-    program = torch.onnx.export(
-        pixels,
-        (torch.zeros(2, 3, 32, 32, dtype=torch.uint8),),
-        dynamo=True,
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-        verbose=False,
-    )
+    with held_back():
+        program = torch.onnx.export(
+            pixels,
+            (torch.zeros(2, 3, 32, 32, dtype=torch.uint8),),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
     assert program is not None
     proto = program.model_proto
     # The exporter notes which source line made each node, with the folders of this machine.

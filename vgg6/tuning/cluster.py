@@ -38,20 +38,6 @@ def quiet_environment() -> None:
 
 
 @contextmanager
-def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM end this process as SIGINT does: by an exception, which leaves nothing behind."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
 def joined(address: str | None, verbose: bool) -> Iterator[str]:
     """``connect`` for as long as the block lasts. Says where Ray runs.
 
@@ -85,6 +71,8 @@ def connect(address: str | None, verbose: bool) -> str:
         "log_to_driver": verbose,
         "configure_logging": True,
     }
+    if not verbose:  # of its own state, which Ray copies while it writes it, and nobody reads
+        logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     found = address if address not in (None, "auto", "local") else running_cluster()
     if address == "auto" and not found:
         rule = "finds no running cluster: start one with `ray start --head`, or give its host"

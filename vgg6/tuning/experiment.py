@@ -25,6 +25,7 @@ from ray.tune.search import ConcurrencyLimiter
 from search_spaces import Space
 from vgg6.config import InputError
 from vgg6.data import TrialData
+from vgg6.interrupts import answered_by
 from vgg6.runtime import Runtime
 from vgg6.tuning import journal as j
 from vgg6.tuning.attempts import enlarge
@@ -288,10 +289,5 @@ def _signals_to(callback: JournalCallback) -> Iterator[None]:
         callback.signal = number
         print("\nending the search; once more to end it at once", file=sys.stderr, flush=True)
 
-    handled = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, on_signal) for number in handled}
-    try:
+    with answered_by(on_signal, signal.SIGINT, signal.SIGTERM):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
