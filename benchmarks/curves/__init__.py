@@ -1,0 +1,1 @@
+"""Recorded learning curves, and the replay of searches on them."""
