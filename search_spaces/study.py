@@ -4,6 +4,7 @@
 """
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,35 @@ from vgg6.config import FIELD_NAMES, TrialConfig
 TABLE = Path(__file__).with_name("study.csv")
 
 
-def _read_runs() -> tuple[dict[str, Any], ...]:
-    """The hyperparameters of each row; the results beside them are for comparison only."""
+@dataclass(frozen=True)
+class StudyRun:
+    """One row of the study's table. ``varied``: the fields it names; ``figures``: what the study
+    recorded of it, by metric (accuracies in 0 to 1, losses in nats); for most runs nothing."""
+
+    config: TrialConfig
+    varied: dict[str, Any]
+    figures: dict[str, float]
+
+
+def _read_runs() -> tuple[StudyRun, ...]:
     runs = []
     with TABLE.open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             given = {name: text for name, text in row.items() if name in FIELD_NAMES}
             config = TrialConfig.from_strings(given)
-            runs.append({name: getattr(config, name) for name in given})
+            others = {name: text for name, text in row.items() if name not in given and text}
+            figures = {name: float(text) for name, text in others.items()}
+            runs.append(StudyRun(config, {name: getattr(config, name) for name in given}, figures))
     return tuple(runs)
 
+
+RUNS = _read_runs()
+BASELINE = RUNS[0].config  # the plain network, which the study's other runs are variations of
 
 SPACE = Space(
     name="study",
     description="The study's 35 runs, each with its own number of epochs.",
     parameters=PARAMETERS,
-    points=_read_runs(),
+    points=tuple(run.varied for run in RUNS),
     points_only=True,
 )

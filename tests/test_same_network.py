@@ -82,7 +82,7 @@ def test_steps_in_bf16_lose_as_much_as_plain_fp32_ones(
 SIZES = sorted(
     {
         size
-        for name in ("default", "study", "study_grid", "wide")
+        for name in ("default", "study", "study_sigmoide", "study_grid", "wide")
         for parameter in load_space(name).parameters
         if parameter.name == "batch_size"
         for size in parameter.choices

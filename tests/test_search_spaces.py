@@ -121,6 +121,13 @@ def test_the_study_is_the_35_rows_of_its_table():
     assert {config.seed for config in expected} == {42}
 
 
+def test_sigmoide_is_the_studys_seven_sigmoid_runs_with_nothing_changed_but_to_relu():
+    meant = [p for p in load_space("study").points if p["activation"] == "sigmoid"]
+    trained = load_space("study_sigmoide").grid()
+    assert [{**p, "activation": "relu"} for p in meant] == trained
+    assert len(trained) == 7 and sum(p["epochs"] for p in trained) == 170
+
+
 def test_the_study_grid_has_180_distinct_configurations_and_no_length_of_its_own():
     grid = load_space("study_grid").grid()
     assert len({TrialConfig.from_mapping(values).fingerprint for values in grid}) == 180
@@ -162,7 +169,8 @@ def test_a_grid_over_a_range_names_it_and_asks_for_choices():
 
 
 def test_only_spaces_without_ranges_are_finite():
-    assert [name for name in ALL_SPACES if load_space(name).is_finite] == ["study", "study_grid"]
+    finite = [name for name in ALL_SPACES if load_space(name).is_finite]
+    assert finite == ["study", "study_sigmoide", "study_grid"]
 
 
 def test_a_grid_too_large_for_memory_is_refused_before_it_is_built():

@@ -1,0 +1,201 @@
+"""The study's 35 runs, and its seven 'sigmoide' runs as the ReLU that they were, in pieces.
+
+    python benchmarks/study.py --minutes 60                         # goes on where it was left
+    python benchmarks/study.py --limit-train 10000                  # all of it on a part
+    python benchmarks/study.py --limit-train 10000 --full 8         # then the best 8 on all images
+    python benchmarks/study.py --minutes 0                          # the table only
+
+970 epochs of CIFAR-10's 45,000 training images: about 27 hours at the 470 images a second that two
+CPU threads train. After ``--minutes`` the search is interrupted; the next call goes on from the
+last epoch of each run. ``--limit-train`` is a fixed stratified part, the same in every call.
+``results/study.csv`` grows with every run that ends, whole or not at all: one row a run, with the
+images that it was trained on, and the study's own figure beside it where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import pandas as pd
+import yaml
+
+from analysis.results import load_trials
+from benchmarks import machine
+from search_spaces import load_space
+from search_spaces.study import RUNS
+from search_spaces.study_sigmoide import MEANT, SIGMOIDE_RUNS
+from vgg6.config import FIELD_NAMES, TrialConfig
+from vgg6.files import write_atomic
+from vgg6.tuning import journal as j
+from vgg6.tuning.experiment import COMPLETE
+from vgg6.tuning.recorded import read_search
+from vgg6.tuning.run_folder import SEARCH, RunFolder
+
+SCRIPT = Path(__file__).resolve().parent.parent / "tune_vgg6.py"
+TABLE = "study.csv"
+LOOK_EVERY_S = 10.0
+CONFIG = ("activation", "optimizer", "lr", "batch_size", "epochs", "seed")
+COLUMNS = (
+    "search", "space", "label", *CONFIG, "data", "train_images", "val_images", "state",
+    "best_val_acc", "best_epoch", "final_val_acc", "final_val_loss", "final_train_acc",
+    "final_train_loss", "train_seconds", "study_best_val_acc", "study_val_acc", "study_val_loss",
+    "study_train_acc", "study_train_loss",
+)  # fmt: skip
+KEY = ("search", *CONFIG, "train_images")
+# What the study recorded, by what it trained: the table's 'sigmoid' was never trained there, so
+# its figures stand beside the ReLU that was.
+FIGURES = {
+    run.config.fingerprint: run.figures
+    for run in (*SIGMOIDE_RUNS, *(r for r in RUNS if r.config.activation != MEANT))
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One search of the study. ``flags``: what it is started with, its name and folder aside."""
+
+    run: RunFolder
+    flags: tuple[str, ...]
+
+    @property
+    def outcome(self) -> str:
+        """How its last session ended; empty where none has."""
+        sessions = j.read_history(self.run).sessions
+        return str(sessions[-1].get("outcome", "")) if sessions else ""
+
+
+def pieces(arguments: argparse.Namespace) -> Iterator[Piece]:
+    """The searches in their order; lazily, for the best are known when those before are done."""
+    given = ("--data", arguments.data, "--epochs", str(arguments.epochs))
+    grid = ("--searcher", "grid", "--scheduler", "none", *given)
+    limit = arguments.limit_train
+    part = () if limit is None else ("--limit-train", str(limit))
+    parts = []
+    for space in ("study", "study_sigmoide"):
+        run = _run(arguments, space if limit is None else f"{space}-{limit}")
+        parts.append(Piece(run, ("--space", space, *grid, *part)))
+        yield parts[-1]
+    if arguments.full and all(piece.outcome == COMPLETE for piece in parts):
+        run = _run(arguments, f"study_best{arguments.full}")
+        file = Path(f"{run.path}.yaml")
+        if not file.exists():  # what was chosen once stays chosen
+            write_best(file, [piece.run for piece in parts], arguments.full)
+        points = ("--space", str(file), "--searcher", "random", "--scheduler", "none")
+        yield Piece(run, (*points, "--trials", str(arguments.full), *given))
+
+
+def _run(arguments: argparse.Namespace, name: str) -> RunFolder:
+    return RunFolder(str(Path(arguments.storage) / name))
+
+
+def write_best(file: Path, runs: Sequence[RunFolder], count: int) -> None:
+    """A space whose points are the ``count`` best configurations of ``runs`` on validation."""
+    ranked = sorted(
+        (trial for run in runs for trial in j.read_history(run).ranking()),
+        key=lambda trial: -(trial.best_val_acc or 0.0),
+    )
+    chosen = {TrialConfig.from_mapping(t.config).fingerprint: t.config for t in ranked}
+    points = [{name: config[name] for name in CONFIG} for config in list(chosen.values())[:count]]
+    names = {p.name: list(p.choices or ()) for p in load_space("study").parameters}
+    space = {
+        "description": f"The study's best {count} of those on a part of the images.",
+        "parameters": {name: {"choices": choices} for name, choices in names.items()},
+        "points": points,
+    }
+    write_atomic(file, yaml.safe_dump(space, sort_keys=False).encode())
+
+
+def advance(piece: Piece, until: float) -> None:
+    """Start or resume a search, and interrupt it at ``until`` (by the monotonic clock)."""
+    storage, name = str(Path(piece.run.path).parent), piece.run.name
+    words = ["search", *piece.flags, "--name", name]
+    if piece.run.exists(SEARCH):
+        words = ["resume", name]
+    words += ["--storage", storage, "--address", "local", "--wandb", "disabled"]
+    driver = subprocess.Popen([sys.executable, str(SCRIPT), *words])
+    try:
+        while driver.poll() is None and time.monotonic() < until:
+            time.sleep(max(0.1, min(LOOK_EVERY_S, until - time.monotonic())))
+            write_table(storage)
+    finally:  # an interrupt of this script is the search's too
+        driver.send_signal(signal.SIGINT)
+        driver.wait()
+    if driver.returncode not in (0, 130):
+        sys.exit(f"{name} ended with exit status {driver.returncode}")
+
+
+def write_table(storage: str) -> None:
+    """Bring the table up to date with all runs of the study below ``storage`` that have ended. Rows
+    of runs that are not there any more stay."""
+    file = machine.RESULTS / TABLE
+    rows = [row for found in sorted(Path(storage).glob(f"study*/{SEARCH}"))
+            for row in _rows(RunFolder(str(found.parent)))]  # fmt: skip
+    if not rows:
+        return
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    if file.exists():
+        table = pd.concat([pd.read_csv(file), table]).drop_duplicates([*KEY], keep="last")
+    file.parent.mkdir(exist_ok=True)
+    write_atomic(file, table.to_csv(index=False).encode())
+
+
+def _rows(run: RunFolder) -> Iterator[dict[str, Any]]:
+    facts, trials = read_search(run), load_trials(run)
+    about = {"search": facts["name"], "space": facts["space"]["name"]}
+    about |= {key: facts["data"][key] for key in ("train_images", "val_images")}
+    ended = trials[~trials.state.isin((j.RUNNING, j.STOPPED))]
+    for row in [{str(k): v for k, v in r.items()} for r in ended.to_dict("records")]:
+        config = TrialConfig.from_mapping({k: _plain(row[k]) for k in FIELD_NAMES})
+        figures = FIGURES.get(config.fingerprint, {})
+        yield about | row | {f"study_{name}": value for name, value in figures.items()}
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None or value != value else value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=60, help="then it is interrupted (60)")
+    parser.add_argument("--limit-train", type=int, help="train on so many images only")
+    parser.add_argument("--full", type=int, default=0, help="then the best so many on all images")
+    parser.add_argument("--epochs", type=int, default=30, help="no run is longer (30: all whole)")
+    parser.add_argument("--data", default="cifar10", help="as of search")
+    parser.add_argument("--storage", default="runs", help="folder that keeps the searches (runs)")
+    arguments = parser.parse_args()
+    if arguments.full < 0 or (arguments.full and arguments.limit_train is None):
+        parser.error("--full: how many; it follows on a part, see --limit-train")
+    machine.describe(minutes=arguments.minutes, limit_train=arguments.limit_train)
+    until = time.monotonic() + 60 * arguments.minutes
+    seen = []
+    for piece in pieces(arguments):
+        seen.append(piece)
+        if piece.outcome != COMPLETE and time.monotonic() < until:
+            advance(piece, until)
+    write_table(arguments.storage)
+    done = all(piece.outcome == COMPLETE for piece in seen)
+    state = "done" if done else "not done yet, the same command goes on"
+    print(f"{_counts([piece.run for piece in seen])}: {state}", flush=True)
+
+
+def _counts(runs: Sequence[RunFolder]) -> str:
+    histories = [(run.name, j.read_history(run)) for run in runs]
+    return ", ".join(
+        f"{name} {sum(t.ended is not None for t in history.trials.values())} runs,"
+        f" {len(history.arrivals)} epochs"
+        for name, history in histories
+    )
+
+
+if __name__ == "__main__":
+    main()
