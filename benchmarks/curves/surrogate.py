@@ -1,0 +1,93 @@
+"""A surrogate that stands between the recorded points of a continuous space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.ensemble import ExtraTreesRegressor
+
+from benchmarks.curves.recorded import SCORES, Array, Noise, Run, by_point, final, mean_of
+from search_spaces import Space
+from vgg6.config import CHOICES
+
+NAMES = ("activation", "optimizer", "schedule")
+MOMENTUM = 0.9  # what stands for the momentum of an optimizer that has none
+TREES = 200
+
+
+def features(config: dict[str, Any]) -> list[float]:
+    """A configuration as numbers: names one-hot, rates by their logarithm, and the step that
+    batch size and momentum make of the learning rate."""
+    momentum = config["momentum"] if config["momentum"] is not None else MOMENTUM
+    one_hot = [float(config[name] == c) for name in NAMES for c in CHOICES[name]]
+    lr, batch = np.log10(config["lr"]), np.log2(config["batch_size"])
+    decay = np.log10(max(config["weight_decay"], 1e-7))
+    step = lr - np.log10(1 - momentum) - np.log10(config["batch_size"])
+    return [*one_hot, float(lr), float(batch), float(momentum), float(decay), float(step)]
+
+
+class Surrogate:
+    """Curves of any configuration of ``space``, by extremely randomised trees (Geurts et al., 2006)
+    over the recorded ones. At a recorded point it gives that point's own mean curve.
+
+    Args:
+        seed: of the trees.
+    """
+
+    def __init__(self, space: Space, runs: list[Run], noise: Noise, seed: int = 0) -> None:
+        self.space, self.noise, self.seed = space, noise, seed
+        groups = list(by_point(runs).values())
+        means = [mean_of(group) for group in groups]
+        self.inputs = np.array([features(group[0].config) for group in groups])
+        self.curves = np.array([scores for scores, _ in means])
+        # A diverging run is one whose score is nothing, from its epoch on.
+        self.finite = np.array([diverges is None for _, diverges in means], dtype=float)
+        self._known: dict[bytes, tuple[Array, int | None]] = {}
+        self._model = self._fit(np.arange(len(groups)))
+
+    def allowed(self, config: dict[str, Any]) -> bool:
+        return True
+
+    def mean(self, config: dict[str, Any]) -> tuple[Array, int | None]:
+        row = np.array([features(config)])
+        if row.tobytes() not in self._known:
+            self._known[row.tobytes()] = self._predict(self._model, row)[0]
+        return self._known[row.tobytes()]
+
+    @property
+    def best(self) -> float:
+        return max(final(scores) for scores in self.curves)
+
+    def cross_validate(self) -> dict[str, float]:
+        """Every point predicted from the others: the errors of its final validation accuracy."""
+        every = np.arange(len(self.inputs))
+        predicted = np.array(
+            [
+                final(self._predict(self._fit(every[every != i]), self.inputs[[i]])[0][0])
+                for i in every
+            ]
+        )
+        truth = np.array([final(scores) for scores in self.curves])
+        error = np.abs(predicted - truth)
+        spread = np.square(truth - truth.mean()).sum()
+        return {
+            "points": float(len(truth)),
+            "mae": float(error.mean()),
+            "median_ae": float(np.median(error)),
+            "r2": float(1 - np.square(error).sum() / spread),
+            "rank_correlation": float(spearmanr(predicted, truth).statistic),
+        }
+
+    def _fit(self, rows: Array) -> ExtraTreesRegressor:
+        targets = np.hstack([self.curves[rows].reshape(len(rows), -1), self.finite[rows, None]])
+        model = ExtraTreesRegressor(TREES, max_features=0.5, random_state=self.seed, n_jobs=1)
+        return model.fit(self.inputs[rows], targets)
+
+    def _predict(self, model: ExtraTreesRegressor, inputs: Array) -> list[tuple[Array, int | None]]:
+        found: list[tuple[Array, int | None]] = []
+        for row in model.predict(inputs):
+            scores, finite = row[:-1].reshape(-1, len(SCORES)), row[-1]
+            found.append((scores, None if finite > 0.5 else 0))
+        return found
