@@ -206,5 +206,6 @@ class StockRay(OnRay):
         grid = self.space.grid()
         points = [grid[i] for i in self.rng.permutation(len(grid))]
         point = next(p for p in points if self.allowed(self.config_of(self.space.params_of(p))))
+        assert self.search._ot_study is not None  # made when it was first asked
         self.search._ot_study.enqueue_trial(self.space.params_of(point))
         return super().ask()
