@@ -1,0 +1,54 @@
+"""The methods that are compared on recorded curves, each by the name of its row in the tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+from benchmarks.curves.deciders import Ours, StockRay
+from benchmarks.curves.recorded import Curves
+from benchmarks.curves.simulator import Decider
+
+
+class Method(Protocol):
+    def __call__(self, curves: Curves, *, seed: int, trials: int, epochs: int) -> Decider:
+        """A new search on ``curves``; all that is random in it comes from ``seed``."""
+
+
+def ours(searcher: str, scheduler: str, *, points: bool = False, **options: Any) -> Method:
+    """This project's own objects. ``points``: whether a space's first points are evaluated first,
+    as a search does; without them a row shows what a method finds by itself."""
+
+    def make(curves: Curves, *, seed: int, trials: int, epochs: int) -> Decider:
+        space = curves.space if points else replace(curves.space, points=())
+        return Ours(
+            space, searcher=searcher, scheduler=scheduler, seed=seed, trials=trials, epochs=epochs,
+            allowed=curves.allowed, **options,
+        )  # fmt: skip
+
+    return make
+
+
+def stock(curves: Curves, *, seed: int, trials: int, epochs: int) -> Decider:
+    space = replace(curves.space, points=())
+    return StockRay(space, seed=seed, trials=trials, epochs=epochs, allowed=curves.allowed)
+
+
+METHODS: dict[str, Method] = {
+    "random": ours("random", "none"),
+    "random + median": ours("random", "median"),
+    "random + hyperband": ours("random", "hyperband"),
+    "random + asha": ours("random", "asha"),
+    "tpe": ours("optuna", "none"),
+    "tpe + median": ours("optuna", "median"),
+    "tpe + hyperband": ours("optuna", "hyperband"),
+    "tpe + asha": ours("optuna", "asha"),
+    "tpe + asha, points first": ours("optuna", "asha", points=True),
+    "stock ray: optunasearch + asha": stock,
+}
+GRID_ONLY: dict[str, Method] = {"grid": ours("grid", "none"), "grid + asha": ours("grid", "asha")}
+
+
+def methods(curves: Curves) -> dict[str, Method]:
+    """All that can be compared on ``curves``."""
+    return {**(GRID_ONLY if curves.space.is_finite else {}), **METHODS}

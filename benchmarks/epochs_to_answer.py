@@ -1,0 +1,144 @@
+"""Claim: the default search comes to the answer in fewer epochs than what people use today.
+
+    python benchmarks/epochs_to_answer.py study_grid            # replays; goes on where it was left
+    python benchmarks/epochs_to_answer.py default --methods "tpe + asha" --workers 1,16
+
+Recorded learning curves (``benchmarks/curves``) are replayed under the real searchers and
+schedulers. A search has the answer when the recorded mean of its incumbent's configuration, and the
+incumbent's own report, are within the noise floor of the best mean final validation accuracy that
+there is. Every epoch is charged. A search that has not got there when the budget is used up counts
+as censored: it enters the median as later than all others, which is shown as "> budget".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from benchmarks.curves.methods import methods
+from benchmarks.curves.plan import EPOCHS
+from benchmarks.curves.recorded import Curves, Noise, Table, draw, final, runs_of
+from benchmarks.curves.simulator import Conditions, Trace, replay
+from benchmarks.curves.surrogate import Surrogate
+from benchmarks.curves.table import read_curves
+from benchmarks.machine import RESULTS, describe, write_result
+from search_spaces import load_space
+
+BUDGETS = tuple(range(30, 601, 30))  # epochs after which the incumbent is looked at
+MOST_TRIALS = 1000
+RESAMPLES = 2000
+
+
+def load_curves(name: str) -> Curves:
+    """What has been recorded of the space ``name``, with the noise of all that has been."""
+    noise = Noise(runs_of(read_curves("default")))
+    runs = runs_of(read_curves(name))
+    space = load_space(name)
+    return Table(space, runs, noise) if space.is_finite else Surrogate(space, runs, noise)
+
+
+def play(
+    curves: Curves, method: str, conditions: Conditions, seed: int, budget: int
+) -> dict[str, Any]:
+    """One search: the epochs and the time to the answer, and its incumbent's truth on the way."""
+    rng = np.random.default_rng([seed, conditions.workers])
+    decider = methods(curves)[method](curves, seed=seed, trials=MOST_TRIALS, epochs=EPOCHS)
+    trace = replay(
+        decider, lambda number, config: draw(curves, config, rng), conditions, rng,
+        epochs=EPOCHS, budget=budget,
+    )  # fmt: skip
+    return judge(curves, trace)
+
+
+def judge(curves: Curves, trace: Trace) -> dict[str, Any]:
+    """When a search had the answer, and how good its incumbent was at every one of BUDGETS."""
+    enough = curves.best - curves.noise.floor
+    best, truth, track = -math.inf, 0.0, []
+    found: dict[str, Any] = {"epochs": None, "time": None}
+    truths = {n: final(curves.mean(config)[0]) for n, config in trace.configs.items()}
+    moments = iter([*trace.moments, None])
+    moment = next(moments)
+    for budget in BUDGETS:
+        while moment is not None and moment.charged <= budget:
+            if moment.row["best_val_acc"] > best:
+                best, truth = moment.row["best_val_acc"], truths[moment.number]
+            if found["epochs"] is None and min(best, truth) >= enough:
+                found |= {"epochs": moment.charged, "time": moment.time}
+            moment = next(moments)
+        track.append(truth)
+    return {**found, "trials": len(trace.configs), "regret": [curves.best - t for t in track]}
+
+
+def median_interval(samples: Sequence[float | None], seed: int = 0) -> tuple[float, float, float]:
+    """The median and its 95 % bootstrap interval (percentile); None counts as infinite."""
+    values = np.array([math.inf if s is None else s for s in samples])
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(values, (RESAMPLES, len(values)))
+    # Not np.median: the mean of a number and infinity is no median of either.
+    medians = np.sort(drawn, axis=1)[:, (len(values) - 1) // 2]
+    low, high = np.sort(medians)[[int(0.025 * RESAMPLES), int(0.975 * RESAMPLES)]]
+    return float(np.sort(values)[(len(values) - 1) // 2]), float(low), float(high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("space", choices=("study_grid", "default"))
+    parser.add_argument("--methods", help="names, separated by ';' (all)")
+    parser.add_argument("--workers", default="1,4,16,64")
+    parser.add_argument("--repetitions", type=int, default=50)
+    parser.add_argument("--budget", type=int, default=BUDGETS[-1])
+    arguments = parser.parse_args()
+    curves = load_curves(arguments.space)
+    chosen = arguments.methods.split(";") if arguments.methods else list(methods(curves))
+    facts = describe(space=arguments.space, repetitions=arguments.repetitions)
+    recorded = describe_curves(curves)
+    name = f"epochs_to_answer_{arguments.space}"
+    path = RESULTS / f"{name}.json"
+    # Replays of other curves say nothing about these.
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    samples = kept["samples"] if kept.get("curves") == recorded else {}
+    print(f"\n{'method':32}{'workers':>8}{'epochs to the answer':>22}{'95 %':>16}{'missed':>8}")
+    for method in chosen:
+        for workers in map(int, arguments.workers.split(",")):
+            cell = samples.setdefault(method, {}).setdefault(str(workers), [])
+            began = time.perf_counter()
+            while len(cell) < arguments.repetitions:
+                conditions = Conditions(workers=workers)
+                cell.append(play(curves, method, conditions, len(cell), arguments.budget))
+            seconds = time.perf_counter() - began
+            print(line(method, workers, cell) + f"   {seconds:6.1f} s", flush=True)
+            write_result(name, {"machine": facts, "curves": recorded, "samples": samples})
+
+
+def line(method: str, workers: int, cell: list[dict[str, Any]]) -> str:
+    """A row of the table."""
+    middle, low, high = median_interval([s["epochs"] for s in cell])
+    missed = sum(s["epochs"] is None for s in cell)
+    shown = [f"> {BUDGETS[-1]}" if math.isinf(x) else f"{x:.0f}" for x in (middle, low, high)]
+    return f"{method:32}{workers:8}{shown[0]:>22}{f'{shown[1]} to {shown[2]}':>16}{missed:8}"
+
+
+def describe_curves(curves: Curves) -> dict[str, Any]:
+    """What was replayed: how many points, the best of them, the noise, the surrogate's errors."""
+    facts: dict[str, Any] = {"best": curves.best, "noise_floor": curves.noise.floor,
+                             "noise_points": curves.noise.points}  # fmt: skip
+    if isinstance(curves, Surrogate):
+        facts |= curves.cross_validate()
+    elif isinstance(curves, Table):
+        facts["points"] = len(curves.points)
+    print("\n".join(f"{key:20}{value:.4g}" for key, value in facts.items()))
+    return facts
+
+
+if __name__ == "__main__":
+    main()
