@@ -265,6 +265,7 @@ def build_parser() -> Parser:
     )
     add_run_argument(p)
     p.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    p.add_argument("--trial", metavar="N", help="this trial, whatever it scored, not the best")
     p = add(
         "report",
         commands.report,

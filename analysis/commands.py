@@ -93,10 +93,13 @@ def sum_up(run: Any, settings: Settings, waited: float) -> None:
 def export(args: argparse.Namespace) -> int:
     from vgg6.tuning.run_folder import open_run
 
+    trial = args.trial
+    if trial is not None:
+        trial = check_integer("--trial", whole("--trial", trial), Range(0, 10**7))
     run = open_run(args.RUN, args.storage)
     from analysis.export import export_best
 
-    found = export_best(run, Path(args.out))
+    found = export_best(run, Path(args.out), trial=trial)
     print(json.dumps(found, indent=1))
     say(f"exported to {args.out}; this trains it again and compares: verify {args.out}")
     return 0

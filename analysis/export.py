@@ -6,6 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.named_trial import (
+    again_command,
+    again_name,
+    again_weights,
+    read_again,
+    scored_trial,
+)
 from analysis.package import check_out, train_command, write_package
 from analysis.scoring import recorded_runtime, score
 from analysis.selection import shown, stop_after, winner_of
@@ -14,7 +21,7 @@ from analysis.weights import run_weights
 from analysis.wilson import wilson
 from vgg6.config import InputError, TrialConfig
 from vgg6.data import image_facts, load_recorded
-from vgg6.tuning.journal import History, read_history
+from vgg6.tuning.journal import History, TrialRecord, read_history
 from vgg6.tuning.recorded import read_confirmation, read_search
 from vgg6.tuning.run_folder import RunFolder, confirmed_file, weights_file
 
@@ -24,6 +31,7 @@ UNCONFIRMED = (
     "val_acc is the highest of selected_from scores and so optimistic; `best RUN --confirm 3` says"
     " what the configuration scores over fresh seeds"
 )
+NAMED = "packed because this trial was asked for by its number, whatever it scored"
 CONFIRMED = (
     "confirmed.mean is what to expect of this configuration on the validation images; val_acc is"
     " this package's own run, the one in the middle"
@@ -33,7 +41,8 @@ CONFIRMED = (
 @dataclass(frozen=True)
 class Chosen:
     """The run that is packed. ``weights``: its file below the run folder; ``rows``: its epochs;
-    ``confirmed``: what the confirmation says of its configuration, if there was one."""
+    ``confirmed``: what the confirmation says of its configuration, if there was one; ``named``: it
+    was asked for by its number."""
 
     what: str
     config: TrialConfig
@@ -41,10 +50,14 @@ class Chosen:
     rows: list[dict[str, Any]]
     stop_after: int | None
     confirmed: dict[str, Any] | None
+    named: bool = False
 
 
-def export_best(run: RunFolder, out: Path, *, look_at_test: bool = True) -> dict[str, Any]:
-    """Pack the confirmed winner of a search, or the first of its ranking where none is confirmed.
+def export_best(
+    run: RunFolder, out: Path, *, trial: int | None = None, look_at_test: bool = True
+) -> dict[str, Any]:
+    """Pack the confirmed winner of a search, or the first of its ranking where none is confirmed;
+    or the trial of that number.
 
     Its weights are scored on the test images once, ever: see ``analysis.test_set``. Without
     ``look_at_test`` they are not scored, and a score is given only if there is one already.
@@ -55,7 +68,7 @@ def export_best(run: RunFolder, out: Path, *, look_at_test: bool = True) -> dict
     """
     check_out(out)
     facts, history = read_search(run), read_history(run)
-    chosen = choose(run, history)
+    chosen = choose(run, history) if trial is None else _named(run, history, trial, facts)
     weights = _weights_of(run, chosen, facts)
     source, data = load_recorded(facts["data"])
     again = score(
@@ -72,9 +85,12 @@ def export_best(run: RunFolder, out: Path, *, look_at_test: bool = True) -> dict
         "epochs_run": len(chosen.rows),
         "final": {k: last[k] for k in ("train_loss", "train_acc", "val_loss", "val_acc")},
         "confirmed": chosen.confirmed,
-        "selected_from": len(history.ranking()),
-        "note": CONFIRMED if chosen.confirmed else UNCONFIRMED,
     }
+    if chosen.named:
+        metrics["note"] = NAMED
+    else:
+        metrics["selected_from"] = len(history.ranking())
+        metrics["note"] = CONFIRMED if chosen.confirmed else UNCONFIRMED
     if again != val_acc:
         metrics["val_acc_again"] = again
         metrics["warning"] = (
@@ -87,6 +103,8 @@ def export_best(run: RunFolder, out: Path, *, look_at_test: bool = True) -> dict
     if tested is not None:
         metrics["test"] = tested | {"note": looks_in_words(tested["looks"])}
     kind = "the confirmed winner" if chosen.confirmed else "the best, unconfirmed,"
+    if chosen.named:
+        kind = chosen.what
     write_package(
         out,
         config=chosen.config,
@@ -112,15 +130,34 @@ def choose(run: RunFolder, history: History) -> Chosen:
     """The representative run of the confirmed winner; else the first of the ranking, as it ran."""
     if found := read_confirmation(run):
         return _confirmed(found)
-    winner = winner_of(run, history)
-    rows = [row for _, row in sorted(winner.rows.items())]
+    return _as_it_ran(winner_of(run, history))
+
+
+def _as_it_ran(trial: TrialRecord) -> Chosen:
+    rows = [row for _, row in sorted(trial.rows.items())]
     return Chosen(
-        what=f"trial {winner.number}",
-        config=TrialConfig.from_mapping(winner.config),
-        weights=weights_file(winner.number),
+        what=f"trial {trial.number}",
+        config=TrialConfig.from_mapping(trial.config),
+        weights=weights_file(trial.number),
         rows=[{k: v for k, v in row.items() if k not in WHERE} for row in rows],
-        stop_after=stop_after(winner),
+        stop_after=stop_after(trial),
         confirmed=None,
+    )
+
+
+def _named(run: RunFolder, history: History, number: int, facts: dict[str, Any]) -> Chosen:
+    """A trial with the weights that the search kept of it, or else those of its run again."""
+    trial = scored_trial(run, history, number)
+    chosen = replace(_as_it_ran(trial), named=True)
+    if run.exists(chosen.weights):
+        return chosen
+    package = read_again(run, trial, facts)
+    if package is None:
+        command = again_command(run, trial, facts)
+        rule = f"has no weights left: the search kept its best ones'. This makes them: {command}"
+        raise InputError("--trial", number, rule)
+    return replace(
+        chosen, what=again_name(number), weights=again_weights(number), rows=package.history
     )
 
 

@@ -51,7 +51,11 @@ class Package:
 
 
 def train_command(
-    config: TrialConfig, data: dict[str, Any], runtime: dict[str, Any], stop_after: int | None
+    config: TrialConfig,
+    data: dict[str, Any],
+    runtime: dict[str, Any],
+    stop_after: int | None,
+    out: str | None = None,
 ) -> str:
     """The command that runs ``config`` again. It spells out every value: a default may change."""
     flags = {f"--{k.replace('_', '-')}": v for k, v in config.to_dict().items() if v is not None}
@@ -61,6 +65,8 @@ def train_command(
     flags |= {f"--{k}": runtime[k] for k in ("device", "precision", "threads")}
     if stop_after is not None:
         flags["--stop-after"] = stop_after
+    if out is not None:
+        flags["--out"] = out
     # str() of a float is its shortest form that reads back as the same float.
     words = [word for flag, value in flags.items() for word in (flag, str(value))]
     return shlex.join(["python", "tune_vgg6.py", "train", *words])
