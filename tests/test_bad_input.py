@@ -308,6 +308,8 @@ RUNS = [
     asked("settings/epochs", 2.5, "settings.epochs", "2.5", "whole number", command="resume"),
     asked("settings/seed", None, "settings.seed", "None", "whole number"),
     asked("settings/reduction", float("nan"), "settings.reduction", "nan", "(1, 100]"),
+    asked("settings/stop_margin", "0.01", "settings.stop_margin", "'0.01'", "number",
+          command="resume"),
     asked("settings/tirals", 3, "settings", "'tirals'", "did you mean 'trials'"),
     asked("settings/storage", 3, "settings.storage", "3", "not text", command="report"),
     asked("space/parameters", 7, "space", "parameters", "7", "list"),

@@ -16,6 +16,7 @@ from vgg6.tuning.ending import KEEP_WEIGHTS, behind, end_trial
 from vgg6.tuning.flags import say
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.stopping import MarginRule
 from vgg6.tuning.trainable import DAMAGED, INFEASIBLE
 
 # As Python, pyarrow and safetensors say that a file could not be written.
@@ -30,20 +31,29 @@ class SearchInterrupted(BaseException):
 
 
 class StopRule(tune.Stopper):
-    """Ends a search early when asked to: after a time, or when the incumbent stands still.
+    """Ends a search early when asked to: after a time, when the incumbent stands still, or when it
+    is unlikely to be beaten.
 
     Args:
         time_budget: seconds from the start of this session.
         patience: end when this many trials in a row ended without a new incumbent.
+        margin_rule: looks at the history after every trial that ended.
     """
 
-    def __init__(self, history: j.History, time_budget: float | None, patience: int | None) -> None:
-        self.time_budget, self.patience = time_budget, patience
+    def __init__(
+        self,
+        history: j.History,
+        time_budget: float | None,
+        patience: int | None,
+        margin_rule: MarginRule | None = None,
+    ) -> None:
+        self.time_budget, self.patience, self.margin_rule = time_budget, patience, margin_rule
+        self.history, self._news = history, False
         self.started = time.monotonic()
         self.reason = ""
         self._best, self._idle = -1.0, 0
         for record in sorted(history.trials.values(), key=lambda r: r.ended or 0):
-            if record.ended is not None:
+            if record.state not in (j.RUNNING, j.STOPPED):  # those that were stopped will go on
                 self.trial_ended(record)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -54,12 +64,16 @@ class StopRule(tune.Stopper):
         improved = score is not None and score > self._best
         self._best = score if improved and score is not None else self._best
         self._idle = 0 if improved else self._idle + 1
+        self._news = True
 
     def stop_all(self) -> bool:
         if self.time_budget and time.monotonic() - self.started > self.time_budget:
             self.reason = f"the time budget of {self.time_budget:g} s is used up"
         elif self.patience and self._idle >= self.patience:
             self.reason = f"no new incumbent in {self._idle} trials"
+        elif self.margin_rule and self._news:
+            self._news = False
+            self.reason = self.margin_rule.reason(self.history)
         return bool(self.reason)
 
 

@@ -42,6 +42,7 @@ from vgg6.tuning.scheduler import build_scheduler
 from vgg6.tuning.searcher import TruthfulSearcher
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.sharing import mark
+from vgg6.tuning.stopping import MarginRule
 from vgg6.tuning.trainable import train_trial
 from vgg6.tuning.wandb_mirror import WandbMirror, local_folder
 
@@ -184,7 +185,9 @@ def _fit(
     scheduler.between_attempts = partial(enlarge, plan.allotment)
     settle(run, journal, scheduler.replay(history.arrivals), plan.keep_weights)
     searcher = make_searcher(plan, journal)
-    stop = StopRule(history, settings.time_budget, settings.patience)
+    margin, first = settings.stop_margin, len(plan.space.points)
+    unbeaten = None if margin is None else MarginRule(margin, first, plan.trials)
+    stop = StopRule(history, settings.time_budget, settings.patience, unbeaten)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
     watch, guard = NodeWatch(limiter, plan.allotment, history), StallGuard()

@@ -52,7 +52,7 @@ def read_settings(args: argparse.Namespace) -> Settings:
         },
         **{
             key: number(_flag(key), getattr(args, key))
-            for key in ("reduction", "cpus_per_trial")
+            for key in ("reduction", "cpus_per_trial", "stop_margin")
         },
         "gpus_per_trial": share("--gpus-per-trial", args.gpus_per_trial),
         "time_budget": seconds("--time-budget", args.time_budget),
@@ -150,6 +150,8 @@ def add_search_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--reduction", default="4", help="one in this many goes on past a rung (4)")
     group.add_argument("--time-budget", help="end the search after 90s, 30m, 2h")
     group.add_argument("--patience", help="end it after so many trials without a new incumbent")
+    group.add_argument("--stop-margin", metavar="ACC", help="end it when no trial to come is likely"
+                       " to beat the best by more than this, such as 0.005")  # fmt: skip
     group = parser.add_argument_group("where it runs")
     group.add_argument("--address", help="local, auto or a cluster's host[:port]; default: a"
                        " cluster that runs here, else local")  # fmt: skip

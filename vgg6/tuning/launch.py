@@ -29,6 +29,7 @@ from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.scheduler import expected_epochs
 from vgg6.tuning.settings import AUTO_TRIALS, Settings
 from vgg6.tuning.sharing import check_shared
+from vgg6.tuning.stopping import promise
 from vgg6.tuning.wandb_mirror import default_mode
 
 # What ``--trials auto`` fills, and never exceeds. Digits are for a first look.
@@ -93,7 +94,7 @@ def plan_confirmation(
     """
     wanted = replace(
         settings, name=f"{facts['name'][:90]}-confirm", trials=runs, searcher="random",
-        scheduler="none", time_budget=None, patience=None,
+        scheduler="none", time_budget=None, patience=None, stop_margin=None,
     )  # fmt: skip
     plan = make_plan(wanted, Space.from_dict(facts["space"]), data, where)
     return replace(plan, runtime=Runtime(**facts["runtime"]), keep_weights=runs)
@@ -112,6 +113,8 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
     if plan.allotment.gpus and plan.allotment.measured:
         say(f"GPUs{plan.allotment.measured}")
     say(f"{where}: {plan.allotment.why}; {plan.runtime.device}, {plan.runtime.precision}")
+    if margin := plan.settings.stop_margin:
+        say(f"it ends {promise(margin)}")
     if budget := plan.settings.time_budget:
         say(f"it ends after {budget / 60:.3g} minutes at the latest, with the best found by then")
     return plan
@@ -214,6 +217,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
                 if (limit := plan.settings.time_budget)
                 else ""
             ),
+            *([f"ends         {promise(margin)}"] if (margin := settings.stop_margin) else []),
             f"searcher     {settings.searcher}, seed {settings.seed}",
             f"scheduler    {settings.scheduler}, grace {settings.grace},"
             f" reduction {settings.reduction:g}",
