@@ -47,12 +47,14 @@ def flag(key: str, value: Any) -> None:
 
 def integer(low: int, high: int) -> Check:
     """A whole number from ``low`` to ``high``."""
-    return lambda key, value: check_integer(key, value, Range(low, high))
+    allowed = Range(low, high)
+    return lambda key, value: check_integer(key, value, allowed)
 
 
 def number(low: float = FINITE.low, high: float = FINITE.high) -> Check:
     """A finite number from ``low`` to ``high``."""
-    return lambda key, value: check_number(key, value, Range(low, high))
+    allowed = Range(low, high)
+    return lambda key, value: check_number(key, value, allowed)
 
 
 def one_of(names: Collection[str]) -> Check:
