@@ -11,15 +11,14 @@ import pytest
 from made_curves import quality
 from optuna.trial import TrialState
 
+from benchmarks.curves.flat_space import FlatSpace, config_of
 from benchmarks.curves.peers import (
     MISSING,
     OPTUNA_PEERS,
     PEERS,
     SYNE_TUNE_PEERS,
-    FlatSpace,
     OnOptuna,
     OnSyneTune,
-    config_of,
 )
 from benchmarks.curves.recorded import Noise, draw
 from benchmarks.curves.simulator import Conditions, Trace, replay

@@ -1,8 +1,8 @@
 """Deciders made of other tools' own objects: Syne Tune's schedulers, and Optuna with its pruners.
 
-Every one has the defaults of its tool where a comment says nothing else. None of them knows of a
-loss that is not finite, which must not look worse than it is to a tool's user: here it is reported
-as a careful training function would report it.
+Every one has the defaults of its tool where nothing else is said. A loss that is not finite, of
+which these tools have no notion, is told as a careful training function would: to Optuna as pruned,
+to Syne Tune as an epoch with the accuracy of chance, so that a model may learn of it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -23,11 +23,9 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, Successive
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import TrialState
 
-from benchmarks.curves.plan import UnitTrial
+from benchmarks.curves.flat_space import FlatSpace, config_of, recorded_points
 from benchmarks.curves.recorded import Curves
 from benchmarks.curves.simulator import Decider, Row, Start, Verdict
-from search_spaces import Space
-from vgg6.config import TrialConfig
 
 METRIC, TIME = "best_val_acc", "epoch"
 CHANCE = 0.1  # the validation accuracy of a network whose weights are not finite
@@ -37,38 +35,6 @@ MISSING = (
     "and run with PYTHONPATH=DIR"
 )
 Peer = Callable[..., Decider]  # (curves, *, seed, trials, epochs)
-
-
-class FlatTrial(UnitTrial):
-    """Answers a space's questions: a choice by its value, a range by a fraction of itself."""
-
-    def suggest_categorical(self, key: str, choices: Sequence[Any]) -> Any:
-        return self._at(key)
-
-
-class FlatSpace:
-    """A space as one without conditions, for tools that have none: every parameter always there.
-
-    A range is the unit interval, read as a fraction of whichever range of that name is active, on
-    its own scale: the learning rate is a place within the optimizer's range, which spares a model
-    to learn that each optimizer has another. A value that is not active is passed over.
-    """
-
-    def __init__(self, space: Space) -> None:
-        self.space = space
-        self.choices = {p.name: p.choices for p in space.parameters}
-
-    def values_of(self, point: dict[str, Any]) -> dict[str, Any]:
-        """A point of a finite space as it would have been suggested."""
-        return {name: point[name] for name in self.choices}
-
-    def suggest(self, values: dict[str, Any]) -> dict[str, Any]:
-        return self.space.suggest(FlatTrial(values))
-
-
-def config_of(values: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """A trial's whole configuration, as curves know it."""
-    return TrialConfig.from_mapping({**values, "epochs": epochs, "seed": 42}).to_dict()
 
 
 class OnOptuna:
@@ -147,11 +113,6 @@ def distributions(flat: FlatSpace) -> dict[str, BaseDistribution]:
         name: FloatDistribution(0.0, 1.0) if choices is None else CategoricalDistribution(choices)
         for name, choices in flat.choices.items()
     }
-
-
-def recorded_points(curves: Curves, epochs: int) -> list[dict[str, Any]]:
-    """The points of a finite space of which there are curves."""
-    return [p for p in curves.space.grid() if curves.allowed(config_of(p, epochs))]
 
 
 class OnSyneTune:
@@ -293,12 +254,11 @@ OPTUNA_PEERS: dict[str, Peer] = {
     ),
     "optuna: gp + median": optuna_peer(gp, lambda epochs: MedianPruner(), flat=True),
 }
-# A model of 20 results and more is fitted anew for every third suggestion only, as Syne Tune itself
-# does for its dearest searcher, from one start, and averages over 5 fantasies of what is running,
-# not 20. By its defaults one replay takes minutes; what it finds is not worse for it.
-AFFORDABLE = {
-    "opt_skip_init_length": 20, "opt_skip_period": 3, "opt_nstarts": 1, "num_fantasy_samples": 5,
-}  # fmt: skip
+# Beyond 20 results a model is fitted anew for every third suggestion only, as by default in Syne
+# Tune's DyHPO, and it averages over 5 fantasies of what is running, not 20: by its defaults a
+# replay takes minutes, and hundreds are wanted. Not fewer starts of a fit: from one, the first
+# model takes all that it was told for noise.
+AFFORDABLE = {"opt_skip_init_length": 20, "opt_skip_period": 3, "num_fantasy_samples": 5}
 MOBSTER = partial(OnSyneTune, kind="MOBSTER", search=AFFORDABLE)
 # Several brackets are what it is about, and its default is one: as many as its rungs allow.
 HYPER_TUNE = partial(OnSyneTune, kind="HyperTune", search=AFFORDABLE, brackets=4)

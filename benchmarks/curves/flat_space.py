@@ -1,0 +1,49 @@
+"""A space as one without conditions, and configurations as curves know them: what peers share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.curves.plan import UnitTrial
+from benchmarks.curves.recorded import Curves
+from search_spaces import Space
+from vgg6.config import TrialConfig
+
+
+class FlatTrial(UnitTrial):
+    """Answers a space's questions: a choice by its value, a range by a fraction of itself."""
+
+    def suggest_categorical(self, key: str, choices: Sequence[Any]) -> Any:
+        return self._at(key)
+
+
+class FlatSpace:
+    """A space as one without conditions, for tools that have none: every parameter always there.
+
+    A range is the unit interval, read as a fraction of whichever range of that name is active, on
+    its own scale: the learning rate is a place within the optimizer's range, which spares a model
+    to learn that each optimizer has another. A value that is not active is passed over. A name has
+    the same choices wherever it has any.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.choices = {p.name: p.choices for p in space.parameters}
+
+    def values_of(self, point: dict[str, Any]) -> dict[str, Any]:
+        """A point of a finite space as it would have been suggested."""
+        return {name: point[name] for name in self.choices}
+
+    def suggest(self, values: dict[str, Any]) -> dict[str, Any]:
+        return self.space.suggest(FlatTrial(values))
+
+
+def config_of(values: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """A trial's whole configuration, as curves know it."""
+    return TrialConfig.from_mapping({**values, "epochs": epochs, "seed": 42}).to_dict()
+
+
+def recorded_points(curves: Curves, epochs: int) -> list[dict[str, Any]]:
+    """The points of a finite space of which there are curves."""
+    return [p for p in curves.space.grid() if curves.allowed(config_of(p, epochs))]
