@@ -1,0 +1,258 @@
+"""Recorded curves, and the replay of real searchers and schedulers on them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from made_curves import made_runs
+
+from benchmarks.curves import plan
+from benchmarks.curves.deciders import Ours, StockRay
+from benchmarks.curves.methods import METHODS
+from benchmarks.curves.recorded import Noise, Table, draw, final, key_of, runs_of
+from benchmarks.curves.simulator import Conditions, Curve, Moment, Start, Trace, Verdict, replay
+from benchmarks.curves.surrogate import Surrogate
+from benchmarks.curves.table import ABOUT, read_curves, write_curves
+from benchmarks.epochs_to_answer import judge, median_interval
+from search_spaces import load_space
+from vgg6.config import TrialConfig
+from vgg6.tuning import journal as j
+
+EPOCHS = plan.EPOCHS
+
+
+@pytest.fixture(scope="module")
+def grid() -> Table:
+    runs = made_runs(230)
+    noise = Noise(runs_of(runs[runs["space"] == "default"]))
+    return Table(load_space("study_grid"), runs_of(runs[runs["space"] == "study_grid"]), noise)
+
+
+@pytest.fixture(scope="module")
+def surrogate() -> Surrogate:
+    runs = runs_of(made_runs(120).query("space == 'default'"))
+    return Surrogate(load_space("default"), runs, Noise(runs))
+
+
+def test_every_beginning_of_the_plan_is_spread_over_both_spaces_and_the_grids_factors() -> None:
+    jobs = plan.jobs()
+    assert len({(j.space, j.config.fingerprint) for j in jobs}) == len(jobs)
+    head = [job for job in jobs if job.space == "study_grid"][:45]
+    for factor in ("activation", "optimizer", "batch_size", "lr"):
+        counts = Counter(getattr(job.config, factor) for job in head).values()
+        assert max(counts) - min(counts) <= 1, factor
+    tenth = Counter(job.space for job in jobs[:50])
+    assert tenth == {"study_grid": 15, "default": 35}
+    space = load_space("default")
+    rates = [j.config.lr for j in jobs if j.space == "default" and j.config.optimizer == "sgd"]
+    assert len(set(rates)) > 8 and all(3e-3 <= lr <= 0.2 for lr in rates)
+    assert [plan.jobs()[i].config for i in (1, 2)] == [
+        TrialConfig.from_mapping({**point, "epochs": EPOCHS, "seed": 42}) for point in space.points
+    ]
+
+
+def test_a_table_says_what_it_measured_and_gives_back_what_was_written(tmp_path: Path) -> None:
+    runs = made_runs(12)
+    write_curves("default", runs, tmp_path)
+    again = read_curves("default", tmp_path)
+    assert len(again) == len(runs)
+    np.testing.assert_allclose(again["val_acc"], runs["val_acc"], atol=1e-6)
+    metadata = pq.read_schema(tmp_path / "default.parquet").metadata
+    assert {k.encode() for k in ABOUT} <= metadata.keys()
+    assert read_curves("study_grid", tmp_path).empty
+
+
+def test_what_is_committed_is_whole() -> None:
+    """One row a (run, epoch), from the first epoch on, of the plan's own configurations."""
+    planned = {key_of(job.config.to_dict()) for job in plan.jobs()}
+    for space in ("study_grid", "default"):
+        table = read_curves(space)
+        assert not table.duplicated(["config", "epoch"]).any()
+        for run in runs_of(table):
+            assert key_of(run.config) in planned
+            assert run.known == EPOCHS or run.ended in ("dead", "diverged")
+            assert run.scores.shape == (EPOCHS, 4) and np.isfinite(run.scores).all()
+            assert run.scores[:, 0].min() >= 0 and run.scores[:, 0].max() <= 1
+
+
+class Scripted:
+    """Asks for ``trials`` trials and stops or pauses each after the epoch that it is given."""
+
+    def __init__(self, trials: int, verdicts: dict[tuple[int, int], Verdict]) -> None:
+        self.left, self.verdicts = list(range(trials)), verdicts
+        self.paused: list[int] = []
+        self.ends: list[tuple[int, str]] = []
+
+    def ask(self) -> Start | None:
+        if self.left:
+            return Start(self.left.pop(0), {})
+        return Start(self.paused.pop(0), {}) if self.paused else None
+
+    def report(self, number: int, row: dict[str, Any]) -> Verdict:
+        verdict = self.verdicts.get((number, row["epoch"]), "go on")
+        if verdict == "pause":
+            self.paused.append(number)
+        return verdict
+
+    def end(self, number: int, row: dict[str, Any] | None, state: str) -> None:
+        self.ends.append((number, state))
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [{"epoch": e, "best_val_acc": e / 10} for e in range(1, count + 1)]
+
+
+def play(decider: Scripted, workers: int = 1, epochs: int = 4, **more: Any) -> Trace:
+    conditions = Conditions(workers=workers, **more)
+    return replay(
+        decider, lambda n, c: Curve(rows(epochs), False), conditions, np.random.default_rng(0),
+        epochs=epochs, budget=1000,
+    )  # fmt: skip
+
+
+def test_the_clock_charges_every_epoch_once_and_workers_share_the_time() -> None:
+    one, four = play(Scripted(8, {})), play(Scripted(8, {}), workers=4)
+    assert one.charged == four.charged == 32
+    assert one.time == 32.0 and four.time == 8.0
+    started = play(Scripted(8, {}), startup=0.5)
+    assert started.time == 32 + 8 * 0.5 and started.charged == 32
+
+
+def test_a_stopped_trial_frees_its_worker_and_a_paused_one_goes_on_where_it_was() -> None:
+    stopped = Scripted(2, {(0, 1): "stop"})
+    trace = play(stopped)
+    assert trace.charged == 5 and stopped.ends == [(0, "pruned"), (1, "completed")]
+    paused = Scripted(2, {(0, 2): "pause"})
+    trace = play(paused)
+    assert trace.charged == 8 and paused.ends == [(1, "completed"), (0, "completed")]
+    assert [m.row["epoch"] for m in trace.moments if m.number == 0] == [1, 2, 3, 4]
+
+
+def test_a_diverging_trial_is_charged_the_epoch_in_which_it_diverges() -> None:
+    decider = Scripted(1, {})
+    trace = replay(
+        decider, lambda n, c: Curve(rows(2), True), Conditions(), np.random.default_rng(0),
+        epochs=4, budget=100,
+    )  # fmt: skip
+    assert trace.charged == 3 and len(trace.moments) == 2
+    assert decider.ends == [(0, "infeasible")]
+
+
+def test_a_dead_workers_epoch_is_charged_and_trained_again() -> None:
+    trace = play(Scripted(20, {}), failures=0.2)
+    assert trace.charged > 20 * 4 * 1.1
+    assert Counter(m.row["epoch"] for m in trace.moments) == dict.fromkeys(range(1, 5), 20)
+
+
+def test_stragglers_finish_later_and_cost_no_more_epochs() -> None:
+    even, uneven = play(Scripted(16, {}), workers=4), play(Scripted(16, {}), 4, stragglers=0.5)
+    assert uneven.charged == even.charged and uneven.time != even.time
+
+
+def test_a_replay_drives_the_live_searcher_and_scheduler_and_tells_them_the_truth(
+    grid: Table,
+) -> None:
+    decider = Ours(
+        grid.space, searcher="optuna", scheduler="asha", seed=3, trials=40, epochs=EPOCHS,
+        allowed=grid.allowed,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    trace = replay(
+        decider, lambda n, c: draw(grid, c, rng), Conditions(workers=4), rng, epochs=EPOCHS,
+        budget=10_000,
+    )  # fmt: skip
+    assert all(grid.allowed(config) for config in trace.configs.values())
+    assert len({key_of(c) for c in trace.configs.values()}) == 40, "no configuration twice"
+    assert trace.charged < 40 * EPOCHS / 2, "ASHA stopped most"
+    history = decider.journal.history
+    assert len(history.arrivals) == len(trace.moments)
+    told = {t.number: t.state.name for t in decider.searcher.study.get_trials(deepcopy=False)}
+    states = Counter(trace.states.values())
+    assert states["pruned"] == Counter(told.values())["PRUNED"] - states["infeasible"]
+    assert states["completed"] == Counter(told.values())["COMPLETE"] > 0
+    assert {r.state for r in history.trials.values()} <= {j.COMPLETED, j.PRUNED, j.INFEASIBLE}
+
+
+def test_the_same_seed_replays_to_the_same_search(surrogate: Surrogate) -> None:
+    def once(seed: int) -> list[tuple[float, int, float]]:
+        rng = np.random.default_rng(seed)
+        decider = METHODS["tpe + asha"](surrogate, seed=seed, trials=30, epochs=EPOCHS)
+        trace = replay(
+            decider, lambda n, c: draw(surrogate, c, rng), Conditions(workers=3), rng,
+            epochs=EPOCHS, budget=150,
+        )  # fmt: skip
+        return [(m.time, m.number, m.row["best_val_acc"]) for m in trace.moments]
+
+    assert once(1) == once(1) != once(2)
+
+
+def test_stock_rays_searcher_hears_a_stopped_trials_score_as_final(grid: Table) -> None:
+    decider = StockRay(
+        grid.space, seed=0, trials=20, epochs=EPOCHS, allowed=grid.allowed, reduction=4
+    )
+    rng = np.random.default_rng(0)
+    trace = replay(
+        decider, lambda n, c: draw(grid, c, rng), Conditions(workers=2), rng, epochs=EPOCHS,
+        budget=10_000,
+    )  # fmt: skip
+    assert len(trace.configs) == 20 and all(grid.allowed(c) for c in trace.configs.values())
+    assert Counter(trace.states.values())["pruned"] > 5
+    assert decider.search._ot_study is not None
+    told = Counter(t.state.name for t in decider.search._ot_study.trials)
+    assert told["COMPLETE"] == 20 and told["PRUNED"] == 0
+
+
+def test_noise_has_the_spread_of_the_recorded_seeds(surrogate: Surrogate) -> None:
+    noise = surrogate.noise
+    assert noise.points >= 3 and 0.003 < noise.floor < 0.015  # made up with 0.01 an epoch
+    config = surrogate.space.points[0] | {"epochs": EPOCHS, "seed": 42}
+    whole = TrialConfig.from_mapping(config).to_dict()
+    rng = np.random.default_rng(0)
+    ends = [draw(surrogate, whole, rng).rows[-1]["val_acc"] for _ in range(300)]
+    last = np.array([residual[-1, 0] for residual in noise.residuals])
+    assert np.std(ends) == pytest.approx(last.std(), rel=0.2)
+    flat = np.tile([0.1, 2.3, 0.1, 2.3], (EPOCHS, 1))
+    assert (noise.add(flat, rng) == flat).all(), "a curve at chance has no noise"
+
+
+def test_a_surrogate_is_exact_where_it_was_recorded_and_between_elsewhere(
+    surrogate: Surrogate,
+) -> None:
+    for inputs, recorded in zip(surrogate.inputs[:5], surrogate.curves, strict=False):
+        ((scores, _),) = surrogate._predict(surrogate._model, inputs[None])
+        np.testing.assert_allclose(scores, recorded, atol=1e-6)
+    ends = [final(scores) for scores in surrogate.curves]
+    space = surrogate.space
+    for point in plan.sobol_points(space, 64)[-8:]:
+        config = TrialConfig.from_mapping({**point, "epochs": EPOCHS, "seed": 42}).to_dict()
+        assert min(ends) <= final(surrogate.mean(config)[0]) <= max(ends)
+    errors = surrogate.cross_validate()
+    assert errors["points"] == len(ends) > 40
+    assert errors["mae"] < 0.1 and errors["rank_correlation"] > 0.4
+
+
+def test_a_search_has_its_answer_when_truth_and_report_are_both_there(grid: Table) -> None:
+    best = max(grid.points.values(), key=lambda group: final(grid.mean(group[0].config)[0]))
+    config = best[0].config
+    curve = draw(grid, config, np.random.default_rng(1))
+    trace = Trace(configs={0: config})
+    for epoch, row in enumerate(curve.rows, start=1):
+        trace.moments.append(Moment(float(epoch), epoch, 0, row))
+    found = judge(grid, trace)
+    enough = grid.best - grid.noise.floor
+    first = next((e for e, r in enumerate(curve.rows, 1) if r["best_val_acc"] >= enough), None)
+    assert found["epochs"] == first
+    assert found["regret"][-1] == pytest.approx(0.0)
+
+
+def test_misses_are_later_than_every_hit_in_a_median() -> None:
+    middle, low, high = median_interval([10, 20, 30, None, None])
+    assert middle == 30 and low <= 30 and math.isinf(high)
+    assert math.isinf(median_interval([10, None, None])[0])
+    assert median_interval([5.0] * 9) == (5.0, 5.0, 5.0)
