@@ -131,6 +131,15 @@ def report(args: argparse.Namespace) -> int:
     if args.png:
         check_pictures(Path(args.png))
     port = check_integer("--port", whole("--port", args.port), Range(0, 65535))
+    also = None
+    if args.also is not None:
+        if not args.study:
+            raise InputError("--also", args.also, "is compared for the study's questions: --study")
+        also = open_run(args.also, args.storage)
+    if args.watch and args.study:
+        raise InputError(
+            "--study", "--watch", "cannot be served live: it is for a search that ended"
+        )
     if args.watch:
         from analysis.watch import serve
 
@@ -138,9 +147,11 @@ def report(args: argparse.Namespace) -> int:
         print(f"http://127.0.0.1:{server.server_port}/", flush=True)
         say("serving the report to this machine; Ctrl-C ends it")
         server.serve_forever()
-    from analysis.report import gather, write_pictures, write_report
+    from analysis.report import answer_study, gather, write_pictures, write_report
 
     found = gather(run)
+    if args.study:
+        answer_study(run, found, also)
     write_report(found, out)
     print(f"report: {out}")
     if args.png:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,53 +46,89 @@ def matched_effects(run: Run, factor: str) -> tuple[list[dict[str, Any]], str]:
         return [], f"{factor} did not vary"
     epoch = common_epoch(run)
     scores = scores_at(run, epoch)
-    given = {t: p for t, p in hyperparameters(run).items() if t in scores.index}
-    levels: dict[Any, list[int]] = {}
-    for trial, values in given.items():
-        if factor in values:
-            levels.setdefault(values[factor].value, []).append(trial)
+    matching = matched(run, (factor,), scores.index)
+    levels = {level: trials for (level,), trials in matching.levels.items()}
     if len(levels) < 2:
         return [], f"fewer than two values of {factor} have a score"
     reference = REFERENCE.get(factor)
     if reference not in levels:
         reference = max(levels, key=lambda v: len(levels[v]))
-    only_choices = all(v.is_choice for values in given.values() for v in values.values())
-    calliper = CALLIPER * min(1.0, math.sqrt(CALLIPER_TRIALS / len(given)))
-    if only_choices:
-        calliper = 0.0
-    exact = next((f for f in REFERENCE if f != factor), None)
     rows = []
-    for level, trials in levels.items():
+    for level in levels:
         if level == reference:
             continue
-        distance = _distances(given, trials, levels[reference], factor, exact)
-        pairs = _pairs(distance, calliper)
-        gaps = np.array([scores[trials[a]] - scores[levels[reference][b]] for a, b in pairs])
-        rows.append({"value": level, "against": reference, **_mean_interval(gaps)})
+        gaps = np.array([scores[a] - scores[b] for a, b in matching.pairs((level,), (reference,))])
+        rows.append({"value": level, "against": reference, **mean_interval(gaps)})
     rows.sort(key=lambda row: (-row["pairs"], str(row["value"])))
-    close = "agree in all else"
-    if not only_choices:
-        close = f"are within {calliper:.2g} of their ranges in all else"
-    remark = f"pairs of trials that {close}, at epoch {epoch}, which nearly all scored ones ran"
+    remark = f"pairs of trials that {matching.close}, at epoch {epoch}, which nearly all scored"
+    remark += " ones ran"
     if run.follows and any(row["pairs"] >= MIN_PAIRS for row in rows):
         remark += "; the searcher left what had done badly, so the intervals are rather too short"
     return rows, remark
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Trials by their values of one or several hyperparameters, the factors, to be paired.
+
+    Args:
+        given: the hyperparameters of each trial. factors: those that a pair differs in.
+        levels: the trials of each combination of the factors' values that came.
+        exact: what the two of a pair always agree in.
+        calliper: how far apart they may lie in all else.
+    """
+
+    given: dict[int, dict[str, Value]]
+    factors: tuple[str, ...]
+    levels: dict[tuple[Any, ...], list[int]]
+    exact: tuple[str, ...]
+    calliper: float
+
+    @property
+    def close(self) -> str:
+        """How near the two of a pair are."""
+        if self.calliper:
+            return f"are within {self.calliper:.2g} of their ranges in all else"
+        return "agree in all else"
+
+    def pairs(self, level: tuple[Any, ...], against: tuple[Any, ...]) -> list[tuple[int, int]]:
+        """Trials of ``level``, each with one of ``against``; none is in two pairs."""
+        these, those = self.levels[level], self.levels[against]
+        distance = _distances(self.given, these, those, self.factors, self.exact)
+        return [(these[a], those[b]) for a, b in _pairs(distance, self.calliper)]
+
+
+def matched(run: Run, factors: tuple[str, ...], among: Iterable[int]) -> Matching:
+    """The trials ``among`` which pairs are sought, by the values of ``factors``; trials that lack
+    one of these are left out. The rules of a pair are ``matched_effects``'."""
+    allowed = set(among)
+    given = {t: p for t, p in hyperparameters(run).items() if t in allowed}
+    levels: dict[tuple[Any, ...], list[int]] = {}
+    for trial, values in given.items():
+        if all(name in values for name in factors):
+            level = tuple(values[name].value for name in factors)
+            levels.setdefault(level, []).append(trial)
+    calliper = 0.0
+    if not all(v.is_choice for values in given.values() for v in values.values()):
+        calliper = CALLIPER * min(1.0, math.sqrt(CALLIPER_TRIALS / len(given)))
+    exact = tuple(name for name in REFERENCE if name not in factors)
+    return Matching(given, factors, levels, exact, calliper)
 
 
 def _distances(
     given: dict[int, dict[str, Value]],
     these: list[int],
     those: list[int],
-    factor: str,
-    exact: str | None,
+    factors: tuple[str, ...],
+    exact: tuple[str, ...],
 ) -> np.ndarray:
-    """Gower's distance of each of ``these`` from each of ``those``; infinite where ``exact`` is
-    not the same."""
+    """Gower's distance of each of ``these`` from each of ``those``; infinite where one of ``exact``
+    is not the same."""
     total = np.zeros((len(these), len(those)))
     count = np.zeros_like(total)
     names = dict.fromkeys(n for t in (*these, *those) for n in given[t])
     for name in names:
-        if name == factor:
+        if name in factors:
             continue
         a, b = ([given[t].get(name) for t in trials] for trials in (these, those))
         both = np.outer([v is not None for v in a], [v is not None for v in b])
@@ -104,7 +142,7 @@ def _distances(
         else:
             x, y = (np.array([v.place if v else 0.0 for v in values]) for values in (a, b))
             apart = np.abs(x[:, None] - y[None, :])
-        if name == exact:  # a condition, and no part of the mean
+        if name in exact:  # a condition, and no part of the mean
             total += np.where(apart > 0, np.inf, 0.0)
             continue
         total += np.where(both, apart, 0.0)
@@ -120,7 +158,8 @@ def _pairs(distance: np.ndarray, calliper: float) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in chosen if cost[a, b] < too_far]
 
 
-def _mean_interval(gaps: np.ndarray) -> dict[str, Any]:
+def mean_interval(gaps: np.ndarray) -> dict[str, Any]:
+    """Student's 95 % interval of the mean of differences; none of fewer than MIN_PAIRS."""
     count = len(gaps)
     if count < MIN_PAIRS:
         return {"difference": None, "low": None, "high": None, "pairs": count}

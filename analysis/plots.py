@@ -166,6 +166,28 @@ def small_multiples(table: pd.DataFrame, kind: str, colour: str) -> go.Figure:
     return fig
 
 
+def steps(table: pd.DataFrame, train_images: int) -> go.Figure:
+    """Validation accuracy by optimizer step; one trace an (activation, optimizer)."""
+    an_epoch = np.ceil(train_images / table.batch_size).astype(int)
+    counted = table.assign(epoch=table.epoch * an_epoch)
+    colours = _colours(table.activation)
+    seen: set[str] = set()
+    traces = []
+    for (activation, optimizer), part in _groups(counted, "activation", "optimizer"):
+        x, y, text = _broken(part, "val_acc")
+        traces.append(
+            _lines(table)(
+                x=x, y=y, name=activation, legendgroup=activation, mode="lines", text=text,
+                showlegend=activation not in seen, connectgaps=False, opacity=0.75,
+                hovertemplate="%{text}, " + optimizer + "<br>step %{x}: %{y:.4f}",
+                line={"color": colours[activation], **CURVE},
+                meta={"activation": activation, "optimizer": optimizer},
+            )
+        )  # fmt: skip
+        seen.add(activation)
+    return figure(traces, xaxis={"title": "optimizer step", "rangemode": "tozero"}, yaxis=ACCURACY)
+
+
 def _multiples(fig: go.Figure, height: int) -> go.Figure:
     style = figure([], height).layout
     margin = {"l": 56, "r": 16, "t": 84, "b": 48}
@@ -241,21 +263,33 @@ def interaction(found: dict[str, Any]) -> go.Figure:
     )
 
 
-def effect(rows: Sequence[dict[str, Any]]) -> go.Figure:
-    """Differences of matched pairs with their intervals; only rows that have one."""
+def effect(rows: Sequence[dict[str, Any]], title: str = "val_acc") -> go.Figure:
+    """Differences of matched pairs with their intervals; only rows that have one.
+
+    ``title``: of what the differences are.
+    """
     shown = [r for r in rows if r["difference"] is not None][::-1]
+    references = {r["against"] for r in shown}
+    named = [r["value"] if len(references) == 1 else _both(r["value"], r["against"])
+             for r in shown]  # fmt: skip
     trace = go.Scatter(
         x=[r["difference"] for r in shown],
-        y=[f"{r['value']} ({r['pairs']} pairs)" for r in shown], mode="markers",
+        y=[f"{n} ({r['pairs']} pairs)" for n, r in zip(named, shown, strict=True)], mode="markers",
         marker={"size": 11, "color": "#0072B2"}, hovertemplate="%{x:+.4f}",
         error_x={"array": [r["high"] - r["difference"] for r in shown],
                  "arrayminus": [r["difference"] - r["low"] for r in shown]},
     )  # fmt: skip
-    title = f"val_acc against {shown[0]['against']} (95 % interval)"
+    against = f" against {references.pop()}" if len(references) == 1 else ""
     return figure(
         [trace], 120 + 40 * len(shown), yaxis={"automargin": True},
-        xaxis={"title": title, "zeroline": True, "zerolinewidth": 2, "tickformat": "+.3f"},
+        xaxis={"title": f"{title}{against} (95 % interval)", "zeroline": True, "zerolinewidth": 2,
+               "tickformat": "+.3f", "rangemode": "tozero"},
     )  # fmt: skip
+
+
+def _both(value: str, against: str) -> str:
+    """On two lines where one would leave a phone no room for the figure."""
+    return f"{value}{' ' if len(value + against) < 20 else '<br>'}- {against}"
 
 
 def rungs(found: Sequence[dict[str, Any]]) -> go.Figure:

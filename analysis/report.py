@@ -22,6 +22,7 @@ from analysis.frontier import cost_of
 from analysis.insights import insights
 from analysis.results import load_search, load_table, load_trials
 from analysis.selection import shown, summary
+from analysis.study import Study, study
 from analysis.test_set import looks
 from analysis.timeline import rung_counts, spans
 from vgg6.config import FIELD_NAMES
@@ -31,7 +32,6 @@ from vgg6.tuning.recorded import read_search
 from vgg6.tuning.run_folder import RunFolder
 
 PAGE = Path(__file__).parent / "page"
-FILTERED = ("curves", "by_activation", "by_optimizer")
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "chrome")
 PNG_WIDTH, PNG_SCALE = 1000, 1.6
 
@@ -50,10 +50,13 @@ class Found:
     looks: list[dict[str, Any]]
     rungs: list[dict[str, Any]]
     figures: dict[str, go.Figure] = field(default_factory=dict)
+    study: Study | None = None
 
     @property
     def title(self) -> str:
-        return f"{self.facts['name']} on {shown(self.facts['data']['name'])}"
+        data = self.facts["data"]
+        part = "" if data["limit_train"] is None else f", {data['train_images']:,} of its images"
+        return f"{self.facts['name']} on {shown(data['name'])}{part}"
 
 
 def gather(run: RunFolder) -> Found:
@@ -77,6 +80,16 @@ def gather(run: RunFolder) -> Found:
     )
     found.figures = dict(_figures(found))
     return found
+
+
+def answer_study(run: RunFolder, found: Found, also: RunFolder | None) -> None:
+    """Put the study's questions and their answers into what ``gather`` found.
+
+    Raises:
+        InputError: as ``analysis.study.study``.
+    """
+    found.study = study(run, found, also)
+    found.figures |= found.study.figures
 
 
 def _figures(found: Found) -> Iterator[tuple[str, go.Figure]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from analysis.answers import LAST_ANSWERS, answers_as_html, answers_as_markdown
 from analysis.frontier import KINDS
 from analysis.markdown import fenced, plain
 from analysis.test_set import looks_in_words
@@ -31,20 +32,49 @@ TITLES = {
     "pareto": "Accuracy against training time",
     "confirmation": "The candidates over fresh seeds",
     "confusion": "Confusion matrix on the validation images",
+    "study_baseline": "The baseline's losses and accuracies by epoch",
+    "study_activation": "Effect of the activation on accuracy",
+    "study_optimizer": "Effect of the optimizer on accuracy",
+    "study_speed": "Effect of the optimizer on convergence",
+    "study_stability": "Effect of the optimizer on stability: less is steadier",
+    "study_batch_size": "Effect of the batch size on accuracy",
+    "study_lr": "Effect of the learning rate on accuracy",
+    "study_together": "Learning rate and batch size, changed together",
+    "study_epochs": "What more epochs bring",
+    "study_steps": "Validation accuracy against optimizer step",
 }
-STACKED = {"curves": 1, "by_activation": 2, "by_optimizer": 2}  # panels side by side on a phone
+# Panels side by side on a phone.
+STACKED = {"curves": 1, "by_activation": 2, "by_optimizer": 2, "study_baseline": 1}
+FILTERED = ("curves", "by_activation", "by_optimizer", "study_steps")
 Part = tuple[str, str, str]
 
 
 def of(found: Found) -> list[Part]:
-    """The sections of the page: id, title and HTML."""
+    """The sections of the page: id, title and HTML; with the study's answers, these go first and
+    have the sections that their third is about between them."""
+    parts = _parts(found)
+    if found.study is None:
+        return parts
+    ids = [name for name, _, _ in parts]
+    cut = ids.index("curves-all") + 1
+    asked = answers_as_html(found.study.answers, lambda name: figure_of(found, name), table_of)
+    before = [part for part in asked if part[0] not in LAST_ANSWERS]
+    after = [part for part in asked if part[0] in LAST_ANSWERS]
+    return [parts[0], *before, *parts[1:cut], *after, *parts[cut:]]
+
+
+def _parts(found: Found) -> list[Part]:
     return [
         ("result", "Result", _result(found)),
         ("space", "The search", _space(found)),
         ("curves-all", "Learning curves", _curves(found)),
         ("mattered", "What mattered", _mattered(found)),
         ("stopping", "Early stopping", _stopping(found)),
-        ("use", "Use of the cluster", _figure(found, "cluster") or _none("no epoch has ended yet")),
+        (
+            "use",
+            "Use of the cluster",
+            figure_of(found, "cluster") or _none("no epoch has ended yet"),
+        ),
         ("wrong", "What it gets wrong", _wrong(found)),
         ("commands", "Commands", _commands(found)),
     ]
@@ -94,8 +124,8 @@ def _result(found: Found) -> str:
     html += "</div>"
     if confirmed:
         html += f'<p class="note">{escape(confirmed["why"])}.</p>'
-        html += _figure(found, "confirmation")
-        html += _table(
+        html += figure_of(found, "confirmation")
+        html += table_of(
             ("trial", "configuration", "search", "seeds", "mean", "95 % interval", ""),
             [_candidate(row, confirmed["winner"]) for row in confirmed["candidates"]], "0 2 3 4",
         )  # fmt: skip
@@ -113,13 +143,13 @@ def _result(found: Found) -> str:
         if v is not None
     )
     html += f"<h3>The winner's configuration</h3><dl>{settings}</dl>"
-    html += _figure(found, "pareto")
+    html += figure_of(found, "pareto")
     for kind in KINDS:
         rows = [
             (r[kind], f"{r['best_val_acc']:.4f}", r["trial"], r["label"], r["trials"])
             for r in best[f"best_by_{kind}"]
         ]
-        html += f"<h3>Best of each {kind}</h3>" + _table(
+        html += f"<h3>Best of each {kind}</h3>" + table_of(
             (kind, "val_acc", "trial", "configuration", "trials"), rows, "1 2 4"
         )
     return html
@@ -156,9 +186,9 @@ def _space(found: Found) -> str:
         "<p>Drag along an axis to mark a range: only trials that pass every mark stay.</p>"
         '<div class="brushed"><span id="brushed" role="status"></span>'
         '<button type="button" id="unbrush">Clear all marks</button></div>'
-        f'<p id="brushed-list"></p>{_figure(found, "parallel")}{_figure(found, "progress")}'
+        f'<p id="brushed-list"></p>{figure_of(found, "parallel")}{figure_of(found, "progress")}'
         "<details><summary>The best trials as a table</summary>"
-        + _table(
+        + table_of(
             ("rank", "trial", "configuration", "val_acc", "epochs", "ended"), ranked, "0 1 3 4"
         )
         + "</details>"
@@ -185,7 +215,7 @@ def _curves(found: Found) -> str:
             "all or none</button></fieldset>"
         )
     return boxes + "".join(
-        _figure(found, name) for name in ("curves", "by_activation", "by_optimizer")
+        figure_of(found, name) for name in ("curves", "by_activation", "by_optimizer")
     )
 
 
@@ -195,12 +225,12 @@ def _mattered(found: Found) -> str:
     if weights := mattered["importance"]:
         left = f" Left out: {', '.join(weights['left_out'])}." if weights["left_out"] else ""
         html += (
-            f"{_figure(found, 'importance')}<p>{escape(weights['evaluator'])} over"
+            f"{figure_of(found, 'importance')}<p>{escape(weights['evaluator'])} over"
             f" {weights['trials']} trials: {escape(notes['importance'] + '.' + left)}</p>"
         )
     else:
         html += _none(f"importance {notes['importance']}")
-    html += f"{_figure(found, 'interaction')}<p>Learning rate and optimizer:"
+    html += f"{figure_of(found, 'interaction')}<p>Learning rate and optimizer:"
     html += f" {escape(notes['interaction'])}."
     if (cells := mattered["interaction"]) and cells["strength"] is not None:
         html += (
@@ -213,7 +243,7 @@ def _mattered(found: Found) -> str:
         text = f"Effect of the {kind}: {notes[kind]}."
         if few:
             text += f" Too few matched pairs: {', '.join(few)}."
-        html += f"{_figure(found, f'effect_{kind}')}<p>{escape(text)}</p>"
+        html += f"{figure_of(found, f'effect_{kind}')}<p>{escape(text)}</p>"
     return html
 
 
@@ -223,12 +253,16 @@ def _stopping(found: Found) -> str:
         f"<p>{saved['epochs_run']:,} epochs were run. Had every trial gone full length it would"
         f" have been {saved['epochs_full']:,}: {saved['share']:.0%} saved, about"
         f" {saved['seconds_saved'] / 60:,.0f} minutes of training.</p>"
-    ) + _figure(found, "rungs")
+    ) + figure_of(found, "rungs")
     html += f"<p>{bad['count']} of {len(found.trials)} trials diverged ({bad['share']:.0%}).</p>"
     if bad["reasons"]:
         rows = [(r["reason"], r["count"]) for r in bad["reasons"]]
-        html += _table(("reason", "trials"), rows, "1")
+        html += table_of(("reason", "trials"), rows, "1")
     return html
+
+
+def _use(found: Found) -> str:
+    return figure_of(found, "cluster") or _none("no epoch has ended yet")
 
 
 def _wrong(found: Found) -> str:
@@ -243,7 +277,7 @@ def _wrong(found: Found) -> str:
     )
     return (
         f"<p>{escape(examples['what'])} on {examples['images']:,} validation images. No test image"
-        f" is shown here.</p>{_figure(found, 'confusion')}<h3>Its surest mistakes</h3>"
+        f" is shown here.</p>{figure_of(found, 'confusion')}<h3>Its surest mistakes</h3>"
         f'<div class="gallery">{images}</div>'
     )
 
@@ -305,17 +339,23 @@ def markdown(found: Found, pictures: Sequence[str]) -> str:
                 f"| {r[kind]} | {r['best_val_acc']:.4f} | {r['trial']} | {plain(r['label'])} |"
                 for r in best[f"best_by_{kind}"]
             ] + [""]
-    for name in pictures:
+    shown_there: set[str] = set()
+    if found.study is not None:
+        said, shown_there = answers_as_markdown(found.study.answers, pictures, TITLES)
+        lines += said
+    for name in (n for n in pictures if n not in shown_there):
         lines += [f"## {TITLES[name]}", "", f"![{TITLES[name]}]({name}.png)", ""]
     lines += ["## Commands", "", *fenced([command for _, command in commands(found)])]
     return "\n".join([*lines, ""])
 
 
-def _figure(found: Found, name: str) -> str:
+def figure_of(found: Found, name: str) -> str:
     figure = found.figures.get(name)
     if figure is None:
         return ""
-    filtered = f' data-filtered="yes" data-stacked="{STACKED[name]}"' if name in STACKED else ""
+    filtered = ' data-filtered="yes"' if name in FILTERED else ""
+    if name in STACKED:
+        filtered += f' data-stacked="{STACKED[name]}"'
     wide = "wide" if name in ("parallel", "interaction", "confusion", "cluster") else ""
     return (
         f'<h3>{TITLES[name]}</h3><div class="{wide}"><div class="figure" id="fig-{name}"'
@@ -324,7 +364,7 @@ def _figure(found: Found, name: str) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: str) -> str:
+def table_of(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: str) -> str:
     right = {int(n) for n in numeric.split()}
     kind = [' class="n"' if i in right else "" for i in range(len(head))]
     top = "".join(f"<th{kind[i]}>{escape(h)}</th>" for i, h in enumerate(head))
