@@ -99,7 +99,10 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=BUDGETS[-1])
     arguments = parser.parse_args()
     curves = load_curves(arguments.space)
-    chosen = arguments.methods.split(";") if arguments.methods else list(methods(curves))
+    able = methods(curves)
+    chosen = arguments.methods.split(";") if arguments.methods else list(able)
+    if unknown := [name for name in chosen if name not in able]:
+        parser.error(f"--methods: {unknown[0]!r} is not one of {'; '.join(able)}")
     facts = describe(space=arguments.space, repetitions=arguments.repetitions)
     recorded = describe_curves(curves)
     name = f"epochs_to_answer_{arguments.space}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from typing import Any, Protocol
 
 from benchmarks.curves.deciders import Ours, StockRay
+from benchmarks.curves.peers import OPTUNA_PEERS, SYNE_TUNE_PEERS
 from benchmarks.curves.recorded import Curves
 from benchmarks.curves.simulator import Decider
 
@@ -50,5 +52,6 @@ GRID_ONLY: dict[str, Method] = {"grid": ours("grid", "none"), "grid + asha": our
 
 
 def methods(curves: Curves) -> dict[str, Method]:
-    """All that can be compared on ``curves``."""
-    return {**(GRID_ONLY if curves.space.is_finite else {}), **METHODS}
+    """All that can be compared on ``curves`` here: Syne Tune's rows where it is installed."""
+    found = {**(GRID_ONLY if curves.space.is_finite else {}), **METHODS, **OPTUNA_PEERS}
+    return found | (SYNE_TUNE_PEERS if importlib.util.find_spec("syne_tune") else {})
