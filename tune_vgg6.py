@@ -28,6 +28,7 @@ from vgg6.config import (
 )
 from vgg6.data import data_facts, load_recorded, load_source, split
 from vgg6.interrupts import sigterm_as_ctrl_c
+from vgg6.schema import located
 from vgg6.tuning.cluster import joined, quiet_environment
 from vgg6.tuning.flags import (
     Parser,
@@ -76,14 +77,17 @@ def search(args: argparse.Namespace) -> int:
         space.grid()
     check_surroundings(settings.address, settings.wandb)
     from vgg6.tuning.run_folder import new_run
+    from vgg6.tuning.warm_start import begin_from, read_earlier
 
     run = new_run(settings.name, settings.storage)
+    earlier = read_earlier(args.warm_start, settings, space) if args.warm_start else []
     source = load_source(settings.data)
     data = split(source, split_seed=settings.split_seed, limit_train=settings.limit_train)
+    space, warm = begin_from(earlier, space, settings, data.fingerprint)
     if args.dry_run:
         from vgg6.tuning import launch
 
-        print(launch.dry_run(settings, space, data))
+        print(launch.dry_run(settings, space, data, warm))
         return 0
     facts = data_facts(
         settings.data, source, data, split_seed=settings.split_seed,
@@ -94,20 +98,23 @@ def search(args: argparse.Namespace) -> int:
         with joined(settings.address, settings.verbose) as where:
             from vgg6.tuning import launch
 
-            outcome = launch.launch(where, run, settings, space, data, facts, command)
+            outcome = launch.launch(where, run, settings, space, data, facts, command, warm)
         return conclude(run, outcome, settings)
 
 
 def resume(args: argparse.Namespace) -> int:
     from vgg6.tuning.journal import read_history
     from vgg6.tuning.recorded import check_params, read_search
-    from vgg6.tuning.run_folder import open_run
+    from vgg6.tuning.run_folder import SEARCH, open_run
+    from vgg6.tuning.warm_start import WarmStart
 
     run = open_run(args.RUN, args.storage)
     facts = read_search(run)
     settings = recorded_settings(facts, args)
     check_surroundings(settings.address, settings.wandb)
-    check_params(run, read_history(run), Space.from_dict(facts["space"]))
+    check_params(run, read_history(run), space := Space.from_dict(facts["space"]))
+    with located(f"{run.file(SEARCH)}: "):
+        WarmStart.from_dict(facts.get("warm_start"), space)
     with resumable(run, settings):
         _, data = load_recorded(facts["data"])
         with joined(settings.address, settings.verbose) as where:

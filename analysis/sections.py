@@ -13,6 +13,7 @@ from analysis.frontier import KINDS
 from analysis.markdown import fenced, plain
 from analysis.test_set import looks_in_words
 from analysis.wilson import wilson
+from vgg6.tuning.warm_start import in_words
 
 if TYPE_CHECKING:
     from analysis.report import Found
@@ -174,8 +175,10 @@ def _candidate(row: dict[str, Any], winner: int) -> tuple[Any, ...]:
 
 
 def _space(found: Found) -> str:
+    begun = in_words(found.facts.get("warm_start", {}).get("sources", ()))
+    begin = "".join(f"<p>Begun from {escape(line)}.</p>" for line in begun)
     if "parallel" not in found.figures:
-        return _none("no epoch has ended yet")
+        return begin + _none("no epoch has ended yet")
     ranked = [
         (n, t.number, row["label"], f"{t.best_val_acc:.4f}", t.epoch, t.state)
         for n, (t, row) in enumerate(
@@ -183,7 +186,7 @@ def _space(found: Found) -> str:
         )
     ]
     return (
-        "<p>Drag along an axis to mark a range: only trials that pass every mark stay.</p>"
+        f"{begin}<p>Drag along an axis to mark a range: only trials that pass every mark stay.</p>"
         '<div class="brushed"><span id="brushed" role="status"></span>'
         '<button type="button" id="unbrush">Clear all marks</button></div>'
         f'<p id="brushed-list"></p>{figure_of(found, "parallel")}{figure_of(found, "progress")}'
@@ -311,6 +314,8 @@ def _commands(found: Found) -> str:
 def markdown(found: Found, pictures: Sequence[str]) -> str:
     """The report's main figures and numbers for a repository."""
     lines = [f"# {plain(found.title)}", "", plain(subtitle(found)), ""]
+    for line in in_words(found.facts.get("warm_start", {}).get("sources", ())):
+        lines += [f"Begun from {plain(line)}.", ""]
     if best := found.best:
         confirmed = best["confirmation"]
         lines += [

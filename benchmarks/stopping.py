@@ -27,8 +27,9 @@ import numpy as np
 from analysis.wilson import wilson
 from benchmarks.curves.deciders import Ours
 from benchmarks.curves.plan import EPOCHS
-from benchmarks.curves.recorded import Curves, draw, final
+from benchmarks.curves.recorded import Curves, by_point, draw, final, runs_of
 from benchmarks.curves.simulator import Conditions, Trace, replay
+from benchmarks.curves.table import read_curves
 from benchmarks.epochs_to_answer import describe_curves, load_curves
 from benchmarks.machine import describe, write_result
 from vgg6.tuning import journal as j
@@ -38,6 +39,15 @@ from vgg6.tuning.stopping import MarginRule
 MARGINS = (0.002, 0.005, 0.01, 0.02)
 PATIENCES = (10, 20, 40)
 TRIALS = 64  # as a search has by default
+LEAST_POINTS = 30
+
+
+def enough_curves(name: str) -> Curves:
+    """What is recorded of a space; ends the program where that is too little to tell."""
+    groups = by_point(runs_of(read_curves(name)))
+    if len(groups) < LEAST_POINTS:
+        raise SystemExit(f"{len(groups)} points of {name} are recorded, {LEAST_POINTS} are needed")
+    return load_curves(name)
 
 
 def rules(first: int, trials: int) -> dict[str, Callable[[j.History], str]]:
@@ -126,7 +136,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=40)
     parser.add_argument("--trials", type=int, default=TRIALS)
     arguments = parser.parse_args()
-    curves = load_curves(arguments.space)
+    curves = enough_curves(arguments.space)
     facts = describe(
         space=arguments.space, repetitions=arguments.repetitions, trials=arguments.trials
     )

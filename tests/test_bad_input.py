@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -250,6 +250,11 @@ def run(name: str, change: Callable[[Path], object], *says: str, command: str = 
     return Case(name, words, list(says), altered)
 
 
+def warm(name: str, change: Callable[[Path], object], *says: str) -> Case:
+    arguments = [*SEARCH, "--warm-start", "{at}/runs/good"]
+    return replace(run(name, change, "--warm-start", *says), arguments=arguments)
+
+
 def asked(keys: str, value: Any, *says: str, command: str = "best") -> Case:
     shown = "no " + keys if value is KeyError else f"{keys}={str(value)[:20]}"
     change = keyed("search.json", keys, value)
@@ -259,6 +264,14 @@ def asked(keys: str, value: Any, *says: str, command: str = "best") -> Case:
 def confirmed(keys: str, value: Any, *says: str) -> Case:
     change = keyed("confirmation.json", keys, value)
     return run(f"confirmation.json {keys}={value}", change, "confirmation.json", *says)
+
+
+def told(name: str, change: dict[str, Any], *says: str) -> Case:
+    """A trial that a search was told of when it began, as its search.json has it."""
+    trial = {"trial": 0, "config": {}, "scores": [0.5], "state": "pruned"} | change
+    altered = keyed("search.json", "warm_start", {"sources": [], "told": [trial]})
+    return run(name, altered, "search.json", f"warm_start.told[0].{says[0]}", *says[1:],
+               command="resume")  # fmt: skip
 
 
 def line(number: int, **changes: Any) -> Callable[[Path], object]:
@@ -350,6 +363,22 @@ RUNS = [
     run("looks of text", written("test_looks.jsonl", json.dumps(
         {"time": 1, "what": "x", "weights": "y", "accuracy": "1", "loss": 1, "images": 1}) + "\n"),
         "test_looks.jsonl line 1", "accuracy", "'1'"),
+    warm("a warm start from a damaged journal", line(3, val_acc=1.5), "journal.jsonl line 3",
+         "val_acc", "1.5", "[0, 1]"),
+    warm("a warm start from a later version", keyed("search.json", "format", 2), "search.json",
+         "format", "2", "later version"),
+    warm("a warm start from a winner that is none", keyed("confirmation.json", "winner", 77),
+         "confirmation.json", "winner", "77"),
+    warm("a warm start from no score", lambda at: (at / "journal.jsonl").write_text(""),
+         "'{at}/runs/good'", "no trial with a score"),
+    Case("a warm start twice", [*SEARCH, "--warm-start", "good", "runs/good"],
+         ["--warm-start", "'runs/good'", "twice"]),
+    told("a told trial of a bad configuration", {"config": {"lr": -1}}, "config.lr", "-1",
+         "(0, 10]"),
+    told("a told trial outside the space", {"config": {"norm": "batch"}}, "config", "outside"),
+    told("a told trial that was pruned without a score", {"scores": []}, "scores", "empty"),
+    asked("warm_start", {"sources": 3, "told": []}, "warm_start.sources", "3", "list",
+          command="report"),
     Case("a run that is a file", ["best", "{at}/file"], ["RUN", "file'", "is a file"]),
     Case("a search.json that is a folder", ["best", "{at}/runs/good"],
          ["search.json", "cannot be read", "directory"],

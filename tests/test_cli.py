@@ -53,6 +53,12 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["search", "--space", "defalt"], ["--space", "defalt", "did you mean 'default'"]),
     (["search", "--space", "no.yaml"], ["--space", "no.yaml"]),
     (["search", "--space", "{tmp}/bad.yaml"], ["bad.yaml", "activation", "sigmoide", "'sigmoid'"]),
+    (["search", "--warm-start", "takn", "--storage", "{tmp}"], ["--warm-start", "takn", "'taken'"]),
+    (["search", "--warm-start", "taken", "--storage", "{tmp}"], ["--warm-start", "is missing"]),
+    (["search", "--warm-start"], ["--warm-start", "at least one"]),
+    (["search", "--warm-start", "taken", "--searcher", "grid", "--space", "study_grid"],
+     ["--warm-start", "taken", "list of points"]),
+    (["search", "--warm-start", "taken", "--space", "study"], ["--warm-start", "list of points"]),
     (["search", "--searcher", "grid"], ["lr", "grid", "choices"]),
     (["train", "--activation", "sigmoide"], ["activation", "sigmoide", "did you mean 'sigmoid'"]),
     (["train", "--optimizer", "SGD"], ["optimizer", "SGD", "did you mean 'sgd'"]),
@@ -152,5 +158,6 @@ def test_help_shows_every_command_and_flag(capsys: pytest.CaptureFixture[str]) -
         "--dry-run",
         "--patience",
         "--stop-margin",
+        "--warm-start",
     ):
         assert flag in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -40,6 +41,7 @@ from vgg6.tuning.settings import Settings
 from vgg6.tuning.stopping import LEAST
 from vgg6.tuning.trainable import train_trial
 from vgg6.tuning.wandb_mirror import FINISH_S, default_mode
+from vgg6.tuning.warm_start import begin_from, read_earlier
 
 LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
 
@@ -314,6 +316,42 @@ def test_an_incumbent_that_is_unlikely_to_be_beaten_ends_a_search_and_a_resumed_
     again = launch.relaunch("this machine", run, settings, facts, digits)
     assert again.outcome == "complete" and "beat the incumbent's" in again.detail
     assert len(j.read_history(run).trials) < 40
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_earlier_folder(
+    tmp_path: Path, digits: TrialData
+) -> None:
+    space = Space(name="lr", parameters=(LR,), fixed={"activation": "relu", "batch_size": 32})
+    before, _ = start(tmp_path, space, digits, trials=6, epochs=1, scheduler="none")
+    best = j.read_history(before).ranking()[0]
+    settings = Settings(name="warm", storage=str(tmp_path), trials=3, epochs=1, data="digits",
+                        scheduler="none", wandb="disabled")  # fmt: skip
+    earlier = read_earlier(["run"], settings, space)
+    warmed, warm = begin_from(earlier, space, settings, digits.fingerprint)
+    run = RunFolder(str(tmp_path / "warm"))
+    facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=200)
+    launch.launch(cluster.HERE, run, settings, warmed, digits, facts, "test", warm)
+    shutil.rmtree(before.path)
+    found = run.read_json("search.json") | {"trials": 5}
+    asked = []
+
+    def listening(*given: Any) -> Any:
+        asked.append(build_searcher(*given))
+        return asked[0]
+
+    longer = Settings(**(settings.to_dict() | {"trials": 5}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vgg6.tuning.experiment.run_session.__defaults__", (listening,))
+        outcome = launch.relaunch(cluster.HERE, run, longer, found, digits)
+    history = j.read_history(run)
+    assert outcome.outcome == "complete" and sorted(history.trials) == list(range(5))
+    # The same run as before: it has the same score to the last bit.
+    assert history.trials[0].config == best.config
+    assert history.trials[0].best_val_acc == best.best_val_acc
+    told = [t.params["lr"] for t in asked[0].study.trials[: len(warm.told)]]
+    assert warm.told and told == [t.config["lr"] for t in warm.told]
+    assert found["warm_start"]["sources"][0]["run"] == before.uri
 
 
 @pytest.mark.usefixtures("ray_here")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,7 @@ class Ours(OnRay):
     Args:
         allowed: the configurations that are recorded, where a finite space was recorded in part;
             others are passed over as the searcher passes over what it has seen.
+        earlier: trials of earlier searches that the searcher is told.
     """
 
     searcher: TruthfulSearcher
@@ -122,11 +123,12 @@ class Ours(OnRay):
         grace: int = 1,
         reduction: float = 4.0,
         allowed: Callable[[dict[str, Any]], bool] = lambda config: True,
+        earlier: Sequence[j.TrialRecord] = (),
     ) -> None:
         self.journal = UnwrittenJournal()
         built = TruthfulSearcher(
             space, searcher=searcher, seed=seed, base={"epochs": epochs, "seed": 42},
-            limit=trials, journal=self.journal,
+            limit=trials, journal=self.journal, earlier=earlier,
         )  # fmt: skip
         if space.is_finite:
             given = ({"epochs": epochs, "seed": 42, **point} for point in space.grid())

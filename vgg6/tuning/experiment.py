@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -45,6 +45,7 @@ from vgg6.tuning.sharing import mark
 from vgg6.tuning.stopping import MarginRule
 from vgg6.tuning.trainable import train_trial
 from vgg6.tuning.wandb_mirror import WandbMirror, local_folder
+from vgg6.tuning.warm_start import WarmStart
 
 COMPLETE, INTERRUPTED, INCOMPLETE, ALL_FAILED = (
     "complete", "interrupted", "incomplete", "all failed",
@@ -72,7 +73,8 @@ class Outcome:
 class Plan:
     """All that a session needs, decided before the first trial starts.
 
-    ``keep_weights``: the weights of how many trials, the best ones, are kept.
+    ``keep_weights``: the weights of how many trials, the best ones, are kept; ``warm``: what it
+    begins from.
     """
 
     settings: Settings
@@ -83,6 +85,7 @@ class Plan:
     allotment: Allotment
     wandb_mode: str
     keep_weights: int = KEEP_WEIGHTS
+    warm: WarmStart = field(default_factory=WarmStart)
 
 
 def create_run(run: RunFolder, plan: Plan, *, data_facts: dict[str, Any], command: str) -> None:
@@ -101,6 +104,8 @@ def create_run(run: RunFolder, plan: Plan, *, data_facts: dict[str, Any], comman
         "runtime": plan.runtime.to_dict(),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
     }
+    if plan.warm.sources:
+        facts["warm_start"] = plan.warm.to_dict()
     run.write_json(SEARCH, facts)
 
 
@@ -114,6 +119,7 @@ def build_searcher(plan: Plan, journal: j.Journal) -> TruthfulSearcher:
         base={"epochs": settings.epochs, "seed": settings.seed},
         limit=plan.trials,
         journal=journal,
+        earlier=plan.warm.told,
     )
 
 

@@ -143,6 +143,13 @@ def add_search_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--trials", default="64", help="how many; auto: what an hour allows")
     group.add_argument("--epochs", default="30", help="a trial's full length (30)")
     group.add_argument("--searcher", default="optuna", help=", ".join(SEARCHERS))
+    group.add_argument(
+        "--warm-start",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="earlier searches: their best are tried first, comparable ones told",
+    )
     group.add_argument("--seed", default="42", help="of the searcher and of every trial (42)")
     group = parser.add_argument_group("early stopping")
     group.add_argument("--scheduler", default="asha", help=", ".join(SCHEDULERS))

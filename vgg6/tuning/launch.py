@@ -31,6 +31,7 @@ from vgg6.tuning.settings import AUTO_TRIALS, Settings
 from vgg6.tuning.sharing import check_shared
 from vgg6.tuning.stopping import promise
 from vgg6.tuning.wandb_mirror import default_mode
+from vgg6.tuning.warm_start import WarmStart, in_words
 
 # What ``--trials auto`` fills, and never exceeds. Digits are for a first look.
 AUTO_SECONDS, AUTO_SECONDS_ELSE = {"digits": 240.0}, 3600.0
@@ -55,13 +56,19 @@ def launch(
     data: TrialData,
     data_facts: dict[str, Any],
     command: str,
+    warm: WarmStart,
 ) -> Outcome:
     """Start a new search on the Ray that this process has joined, and run it to its end.
+
+    Args:
+        warm: what it begins from; the first points are in ``space`` already.
 
     Raises:
         InputError: no node can run a trial; a node does not see the storage.
     """
-    plan = make_plan(settings, space, data, where)
+    plan = replace(make_plan(settings, space, data, where), warm=warm)
+    for line in in_words(warm.sources):
+        say(f"it begins from {line}")
     if where != HERE:
         check_shared(run, plan.allotment)
     create_run(run, plan, data_facts=data_facts, command=command)
@@ -79,9 +86,11 @@ def relaunch(
     Raises:
         InputError: no node can run a trial; another process runs this search.
     """
-    plan = make_plan(settings, Space.from_dict(facts["space"]), data, where)
+    space = Space.from_dict(facts["space"])
+    plan = make_plan(settings, space, data, where)
+    warm = WarmStart.from_dict(facts.get("warm_start"), space)
     # Unfinished trials go on in the arithmetic that they began in.
-    return run_session(run, replace(plan, runtime=Runtime(**facts["runtime"])))
+    return run_session(run, replace(plan, runtime=Runtime(**facts["runtime"]), warm=warm))
 
 
 def plan_confirmation(
@@ -192,7 +201,7 @@ def cluster_runtime(settings: Settings, device: str) -> Runtime:
     return Runtime.resolve("cpu", settings.precision, threads=1)
 
 
-def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
+def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) -> str:
     """The plan as text, without starting Ray here or a trial anywhere."""
     mode = settings.wandb or default_mode()
     if settings.address in (None, "local"):
@@ -227,6 +236,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData) -> str:
             f"estimate     {cost.epoch_seconds:.1f} s an epoch (one step measured),"
             f" about {cost.epochs:.0f} epochs in all,"
             f" about {cost.total_seconds / 60:.0f} minutes",
+            *(f"begins from  {line}" for line in in_words(warm.sources)),
             f"space        {space.name}",
             space.describe(),
         ]

@@ -11,7 +11,7 @@ from search_spaces import Space
 from search_spaces.parameter import check_value
 from vgg6 import schema as s
 from vgg6.config import InputError, check_key
-from vgg6.tuning.journal import History
+from vgg6.tuning.journal import COMPLETED, INFEASIBLE, PRUNED, History
 from vgg6.tuning.run_folder import CONFIRMATION, JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.settings import Settings
 
@@ -77,8 +77,28 @@ _SEARCH = s.mapping(
         "data": IMAGES,
         "runtime": RUNTIME,
     },
-    {"versions": s.mapping({}), "command": s.text, "created": s.text},
-)
+    {
+        "versions": s.mapping({}),
+        "command": s.text,
+        "created": s.text,
+        "warm_start": s.mapping(
+            {
+                "sources": s.each(
+                    s.mapping(
+                        {"run": s.text, "data": s.text, "points": COUNT, "told": COUNT,
+                         "why": s.text}
+                    )
+                ),
+                "told": s.each(
+                    s.mapping(
+                        {"trial": COUNT, "config": s.config, "scores": s.each(SHARE),
+                         "state": s.one_of((COMPLETED, PRUNED, INFEASIBLE))}
+                    )
+                ),
+            }
+        ),
+    },
+)  # fmt: skip
 _ROW = {
     **{f"{part}_loss": s.number() for part in ("train", "val")},
     **{f"{part}_acc": SHARE for part in ("train", "val")},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class TruthfulSearcher(Searcher):
         base: configuration fields that no space sets (epochs, seed).
         limit: how many trials the whole search has, resumed ones included.
         journal: receives the new trials; its history is taken in first.
+        earlier: ended trials of earlier searches, to be told as if they were this one's.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class TruthfulSearcher(Searcher):
         base: dict[str, Any],
         limit: int,
         journal: j.Journal,
+        earlier: Sequence[j.TrialRecord] = (),
     ) -> None:
         super().__init__(metric="best_val_acc", mode="max")
+        self.earlier = earlier
         self.space, self.base, self.limit, self.journal = space, base, limit, journal
         self._sampler, self._seed = searcher, seed
         done = journal.history.trials
@@ -129,6 +132,8 @@ class TruthfulSearcher(Searcher):
         self._rng = np.random.default_rng([self._seed, len(records)])
         self._asked: dict[int, optuna.Trial] = {}
         self._reported: dict[int, int] = {}
+        for record in self.earlier:
+            self.study.add_trial(told_trial(record, self.space, TOLD_AS[record.state]))
         ended = [r for r in records.values() if r.number not in open_trials and r.ended is not None]
         kept = {r.number for r in worth_telling(ended, self._rng)} | open_trials
         for number in sorted(kept):
