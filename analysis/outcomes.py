@@ -51,7 +51,7 @@ def speed(run: Run, epoch: int) -> Outcome:
     over = f"over epochs 1 to {epoch}"
     return Outcome(
         _curves(run, run.best, 1, epoch).mean(axis=1),
-        f"mean accuracy so far, {over}",
+        "mean accuracy so far",
         f"has {{gap}} more accuracy on average {over}, and so converges faster, than",
         f"has {{gap}} less accuracy on average {over}, and so converges more slowly, than",
         "converges faster",
@@ -70,7 +70,7 @@ def unsteadiness(run: Run, epoch: int) -> Outcome:
     over = f"in epochs {epoch // 2} to {epoch}"
     return Outcome(
         pd.Series(np.sqrt((second**2).mean(axis=1) / 6), index=y.index),
-        f"sd from epoch to epoch, {over}",
+        "sd from epoch to epoch",
         f"jumps by {{gap}} more from epoch to epoch {over}, and so is less stable, than",
         f"jumps by {{gap}} less from epoch to epoch {over}, and so is more stable, than",
         "is more stable",

@@ -270,8 +270,8 @@ def effect(rows: Sequence[dict[str, Any]], title: str = "val_acc") -> go.Figure:
     """
     shown = [r for r in rows if r["difference"] is not None][::-1]
     references = {r["against"] for r in shown}
-    named = [r["value"] if len(references) == 1 else _both(r["value"], r["against"])
-             for r in shown]  # fmt: skip
+    one = len(references) == 1 and len(str(shown[0]["against"])) < 10  # else the title is too long
+    named = [r["value"] if one else _both(r["value"], r["against"]) for r in shown]
     trace = go.Scatter(
         x=[r["difference"] for r in shown],
         y=[f"{n} ({r['pairs']} pairs)" for n, r in zip(named, shown, strict=True)], mode="markers",
@@ -279,10 +279,10 @@ def effect(rows: Sequence[dict[str, Any]], title: str = "val_acc") -> go.Figure:
         error_x={"array": [r["high"] - r["difference"] for r in shown],
                  "arrayminus": [r["difference"] - r["low"] for r in shown]},
     )  # fmt: skip
-    against = f" against {references.pop()}" if len(references) == 1 else ""
+    against = f" against {references.pop()}" if one else ""
     return figure(
         [trace], 120 + 40 * len(shown), yaxis={"automargin": True},
-        xaxis={"title": f"{title}{against} (95 % interval)", "zeroline": True, "zerolinewidth": 2,
+        xaxis={"title": f"{title}{against} (95 %)", "zeroline": True, "zerolinewidth": 2,
                "tickformat": "+.3f", "rangemode": "tozero"},
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ them match, the text says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -205,22 +206,26 @@ class Effects:
     def _lengths(self) -> list[Block]:
         """What more epochs bring. A run with a constant rate has every shorter one as its start, so
         each run is its own pair."""
-        trials = self.run.trials[self.run.trials.schedule == "constant"]
+        stuck = at_chance(self.run, self.images)
+        able = self.run.trials[~self.run.trials.trial.isin(stuck)]
+        trials = able[able.schedule == "constant"]
         table = self.run.table[self.run.table.trial.isin(trials.trial)]
         lengths = _lengths_of(trials, table)
         if len(lengths) < 2:
-            why = "it needs trials with a constant learning rate that ran 3 epochs or more"
+            why = "it needs trials above chance, with a constant learning rate and 3 epochs or more"
             return [Text(f"Cannot be asked of this search: {why}.", note=True)]
         blocks: list[Block] = [
             Text(
                 f"With a constant learning rate a run of {lengths[-1]} epochs begins with that of"
-                f" {lengths[0]}, number by number. So each run is compared with its own beginning."
+                f" {lengths[0]}, number by number. So each run is compared with its own beginning;"
+                f" {len(stuck)} that stayed at chance are left out."
             )
         ]
         rows, drawn = [], []
         for short, long in pairwise(lengths):
             gained = _change(table, self.run.best, short, long)
-            loss = _change(table, "val_loss", short, long)
+            # By a factor: the loss of a run that goes astray is thousands of another's.
+            loss = _change(table.assign(val_loss=np.log(table.val_loss)), "val_loss", short, long)
             known, lost = mean_interval(gained), mean_interval(loss)
             if known["difference"] is None:
                 words = f"only {len(gained)} trials ran {long} epochs, fewer than {MIN_PAIRS}"
@@ -231,11 +236,10 @@ class Effects:
             drawn.append({"value": name, "against": f"{short} epochs", **known})
             rows.append((f"{short} to {long}", known["pairs"], f"{known['difference']:+.4f}",
                          f"{known['low']:+.4f} to {known['high']:+.4f}",
-                         f"{lost['difference']:+.4f}",
-                         f"{lost['low']:+.4f} to {lost['high']:+.4f}"))  # fmt: skip
+                         *_factor(lost)))  # fmt: skip
         if drawn:
             self.figures["study_epochs"] = plots.effect(drawn, "gain of accuracy")
-            head = ("epochs", "runs", "best accuracy", "95 % interval", "validation loss",
+            head = ("epochs", "runs", "best accuracy", "95 % interval", "validation loss, times",
                     "95 % interval")  # fmt: skip
             blocks += [Figure("study_epochs"), Table(head, rows, "1 2 3 4 5")]
         return blocks
@@ -263,9 +267,15 @@ def _gain_in_words(short: int, long: int, gain: dict[str, float], loss: dict[str
     )
     per_epoch = gain["difference"] / (long - short)
     text += f"{per_epoch:.4f} an epoch. "
-    span = f"({loss['difference']:+.4f}; {loss['low']:+.4f} to {loss['high']:+.4f})"
+    span = "by a factor of {} ({})".format(*_factor(loss))
     if loss["low"] > 0:
-        return f"{text}The validation loss rises meanwhile {span}: the runs overfit."
+        return f"{text}The validation loss rises meanwhile, {span}: the runs overfit."
     if loss["high"] < 0:
-        return f"{text}The validation loss falls {span}: they have not yet overfitted."
-    return f"{text}The validation loss shows no change {span}."
+        return f"{text}The validation loss falls, {span}: they have not yet overfitted."
+    return f"{text}The validation loss is not shown to change, {span}."
+
+
+def _factor(logarithm: dict[str, float]) -> tuple[str, str]:
+    """A mean difference of logarithms as a factor, and its interval."""
+    mean, low, high = (f"{math.exp(logarithm[key]):.3f}" for key in ("difference", "low", "high"))
+    return mean, f"{low} to {high}"
