@@ -150,7 +150,7 @@ def begin_from(
         elif not covers(Space.from_dict(search.facts["space"]), space):
             why = "another space"
         elif not (taken := _tellable(search, space, settings.epochs, first)):
-            why = "none of this length"
+            why = "no other of this length"
         taken = _thinned(taken, TOLD // len(earlier))
         told += taken
         sources.append(
