@@ -310,6 +310,29 @@ def build_parser() -> Parser:
     p.add_argument("--quick", action="store_true", help="score the packed weights only")
     p.add_argument("--data", help="where its images are, if not where they were")
     p.add_argument("--json", action="store_true", help="print one JSON document")
+    p = add(
+        "evaluate",
+        commands.evaluate,
+        "score a package on labelled images: by class, with confusion and calibration",
+    )
+    p.add_argument("DIR", help="a package, as export, train and compress write it")
+    p.add_argument("--data", help="cifar10, digits, a FOLDER or an .npz file; default: its own")
+    p.add_argument("--part", help="validation (of its own data), test (of any other), train")
+    p.add_argument("--figure", metavar="FILE", help="draw it: an .html, .png, .svg or .pdf file")
+    p.add_argument("--json", action="store_true", help="print one JSON document")
+    p = add(
+        "compress",
+        commands.compress,
+        "prune or quantise a package's network, and say what that costs and gains",
+    )
+    p.add_argument("DIR", help="a package, as export and train write it")
+    p.add_argument("--method", action="append", required=True, help="prune, int8; or both, twice")
+    p.add_argument("--sparsity", help="the share of the FLOPs that pruning takes (0.5)")
+    p.add_argument("--epochs", default="5", help="of training after pruning (5)")
+    p.add_argument("--rounds", default="15", help="how often each network is timed (15)")
+    p.add_argument("--data", help="where its images are, if not where they were")
+    p.add_argument("--out", metavar="DIR", help="the folder to write; default: beside it")
+    p.add_argument("--json", action="store_true", help="print one JSON document")
     p = add("doctor", doctor, "check what this machine has for a search, and say what to do")
     p.add_argument("--storage", default="runs", help="where searches would be kept")
     return parser

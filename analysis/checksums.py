@@ -28,17 +28,26 @@ def check_sums(folder: Path, names: Collection[str]) -> None:
     """
     if not folder.is_dir():
         raise InputError("DIR", str(folder), "is no folder")
-    listed = _read_sums(folder / SUMS)
-    for name in sorted(listed.keys() - set(names)):
+    sums = _read_sums(folder / SUMS)
+    for name in sorted(sums.keys() - set(names)):
         raise InputError("DIR", str(folder / SUMS), f"lists {name!r}, which no package has")
     for name in names:
         file = folder / name
         if not file.is_file():
             raise InputError("DIR", str(file), "is missing from the package")
-        if name not in listed:
+        if name not in sums:
             raise InputError("DIR", str(folder / SUMS), f"does not list {name}")
-        if _digest(file) != listed[name]:
+        if _digest(file) != sums[name]:
             raise InputError("DIR", str(file), f"has been altered: its checksum is not {SUMS}'s")
+
+
+def listed(folder: Path) -> set[str]:
+    """The names that a package has checksums of.
+
+    Raises:
+        InputError: the file of checksums is missing or damaged.
+    """
+    return set(_read_sums(folder / SUMS))
 
 
 def _read_sums(file: Path) -> dict[str, str]:

@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vgg6.config import InputError, Range, check_integer
+from vgg6.config import InputError, Range, check_choice, check_integer
 from vgg6.data import load_recorded
 from vgg6.files import check_target
 from vgg6.tuning.cluster import joined
-from vgg6.tuning.flags import recorded_settings, say, whole
+from vgg6.tuning.flags import number, recorded_settings, say, whole
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.surroundings import check_devices, check_surroundings
 
@@ -106,11 +106,7 @@ def export(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> int:
-    from analysis.checksums import SUMS
-
-    folder = Path(args.DIR)
-    if not (folder / SUMS).is_file():
-        raise InputError("DIR", args.DIR, f"is no package: it has no {SUMS}")
+    folder = checked_package(args.DIR)
     check_devices()
     from analysis.verify import NOT_REPRODUCED, render
     from analysis.verify import verify as compare
@@ -118,6 +114,62 @@ def verify(args: argparse.Namespace) -> int:
     found = compare(folder, quick=args.quick, data=args.data)
     print(json.dumps(found, indent=1) if args.json else render(found))
     return int(found["verdict"] == NOT_REPRODUCED)
+
+
+def compress(args: argparse.Namespace) -> int:
+    from analysis.compression_plan import Plan
+
+    plan = Plan(
+        methods=args.method,
+        sparsity=number("--sparsity", args.sparsity),
+        epochs=whole("--epochs", args.epochs),
+        rounds=whole("--rounds", args.rounds),
+    )
+    folder = checked_package(args.DIR)
+    out = Path(args.out or f"{folder.resolve()}-{plan.name}")
+    check_target("--out", out)
+    check_devices()
+    from analysis.compress import compress as make
+    from analysis.compress import render
+    from vgg6.training import NonFiniteLoss
+
+    try:
+        found = make(folder, out, plan, args.data)
+    except NonFiniteLoss as error:
+        say(f"error: {error}; nothing was saved")
+        return 1
+    print(json.dumps(found, indent=1) if args.json else render(found))
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    if args.part is not None:
+        check_choice("--part", args.part, ("validation", "test", "train"))
+    folder = checked_package(args.DIR)
+    check_devices()
+    if args.figure:
+        from analysis.pictures import check_figure
+
+        check_figure("--figure", Path(args.figure))
+    from analysis.evaluate import draw, render
+    from analysis.evaluate import evaluate as score
+
+    found = score(folder, data=args.data, part=args.part)
+    if args.figure:
+        from analysis.pictures import write_figure
+
+        write_figure(draw(found), Path(args.figure))
+    print(json.dumps(found, indent=1) if args.json else render(found))
+    return 0
+
+
+def checked_package(given: str) -> Path:
+    """A package's folder, or InputError where it is none."""
+    from analysis.checksums import SUMS
+
+    if not (Path(given) / SUMS).is_file():
+        raise InputError("DIR", given, f"is no package: it has no {SUMS}")
+    return Path(given)
 
 
 def report(args: argparse.Namespace) -> int:

@@ -10,7 +10,8 @@ import torch
 
 from vgg6.machine import cpu_model, usable_cpus
 
-PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "safetensors", "onnx")
+PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "safetensors", "onnx",
+            "onnxruntime")  # fmt: skip
 
 
 def environment(runtime: dict[str, Any], at_search: dict[str, str] | None) -> dict[str, Any]:

@@ -79,8 +79,8 @@ def model_card(
             f" It was trained and scored in {environment['precision']}, so a few images in a"
             " thousand may be classified otherwise."
         )
-    values = "\n".join(f"| {k} | {v} |" for k, v in config.to_dict().items() if v is not None)
-    name, versions = plain(data["name"]), plain(_versions(environment["versions"]))
+    values = fields(config)
+    name, versions = plain(data["name"]), plain(versions_in_words(environment["versions"]))
     fingerprint = plain(data["fingerprint"])
     commands = "\n".join(fenced([command, *VERIFYING]))
     return f"""\
@@ -142,7 +142,7 @@ def _results(metrics: dict[str, Any], data: dict[str, Any]) -> str:
     if confirmed:
         seeds = confirmed["seeds"]
         rows += [
-            f"| validation accuracy, mean | {_share(confirmed['mean'])} | {_span(confirmed)} |"
+            f"| validation accuracy, mean | {_share(confirmed['mean'])} | {span(confirmed)} |"
             f" over {len(seeds)} fresh seeds ({', '.join(map(str, seeds))}), standard deviation"
             f" {_share(confirmed['sd'])}: what to expect of this configuration (Student's t) |",
             f"| the search's single score | {_share(confirmed['search_score'])} | |"
@@ -155,11 +155,11 @@ def _results(metrics: dict[str, Any], data: dict[str, Any]) -> str:
             f". The highest of {metrics['selected_from']} scores and so **optimistic**: it has not"
             " been confirmed over fresh seeds"
         )
-    interval = _span(metrics["val_acc_interval"])
+    interval = span(metrics["val_acc_interval"])
     rows.append(f"| validation accuracy | {_share(metrics['val_acc'])} | {interval} | {own} |")
     if test:
         rows.append(
-            f"| test accuracy | {_share(test['accuracy'])} | {_span(test)} | on {test['images']:,}"
+            f"| test accuracy | {_share(test['accuracy'])} | {span(test)} | on {test['images']:,}"
             f" images that had no part in any choice (Wilson); {test['note']} |"
         )
     notes = [metrics["warning"]] if "warning" in metrics else []
@@ -170,15 +170,20 @@ def _results(metrics: dict[str, Any], data: dict[str, Any]) -> str:
     return "\n".join(rows) + "".join(f"\n\n{note}" for note in notes)
 
 
+def fields(config: TrialConfig) -> str:
+    """The rows of a table of the hyperparameters."""
+    return "\n".join(f"| {k} | {v} |" for k, v in config.to_dict().items() if v is not None)
+
+
 def _share(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4f}"
 
 
-def _span(interval: dict[str, Any]) -> str:
+def span(interval: dict[str, Any]) -> str:
     if interval["low"] is None:
         return "unknown"
     return f"{interval['low']:.4f} to {interval['high']:.4f}"
 
 
-def _versions(versions: dict[str, str]) -> str:
+def versions_in_words(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())

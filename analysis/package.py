@@ -17,29 +17,39 @@ import pandas as pd
 import yaml
 from torch import Tensor
 
-from analysis.checksums import SUMS, write_sums
+from analysis import package_schema as p
+from analysis.checksums import SUMS, check_sums, listed, write_sums
+from analysis.compression_card import compression_card
 from analysis.environment import environment
 from analysis.model_card import model_card
-from analysis.onnx_file import onnx_bytes
-from analysis.snippet import snippet
+from analysis.scoring import recorded_runtime
+from analysis.snippet import onnx_snippet, snippet
 from analysis.weights import read_weights
 from vgg6 import schema as s
 from vgg6.checkpoint import save_weights
 from vgg6.config import InputError, TrialConfig
 from vgg6.files import check_target
+from vgg6.model import WIDTHS, Widths, widths_of
+from vgg6.network import Network
+from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
 from vgg6.tuning.recorded import HISTORY as HISTORY_ROWS
-from vgg6.tuning.recorded import IMAGES, RUNTIME, SEED, SHARE
 
 CONFIG, WEIGHTS, HISTORY, METRICS, ENVIRONMENT, ONNX, SNIPPET, README = PACKAGE = (
     "config.yaml", "weights.safetensors", "history.csv", "metrics.json", "environment.json",
     "model.onnx", "load_model.py", "README.md",
 )  # fmt: skip
+QUANTIZED = tuple(name for name in PACKAGE if name != WEIGHTS)  # model.onnx holds its weights
 PACKED = "best"  # where a finished search keeps its winner's package
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package as read back; ``stop_after`` is None for a run of full length."""
+    """A package as read back; ``stop_after`` is None for a run of full length.
+
+    ``compression``: how its network was made smaller after its training (``source``, the checksum
+    of the weights before; ``prune`` and ``int8``, each with its settings or None); None if it was
+    not.
+    """
 
     config: TrialConfig
     runtime: dict[str, Any]
@@ -48,6 +58,18 @@ class Package:
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
     environment: dict[str, Any]
+    compression: dict[str, Any] | None = None
+
+    @property
+    def widths(self) -> Widths:
+        """Of its network, as ``vgg6.model.WIDTHS``."""
+        pruned = (self.compression or {}).get("prune")
+        return tuple(pruned["widths"]) if pruned else WIDTHS
+
+    @property
+    def quantized(self) -> bool:
+        """Whether it holds its weights as integers, in ``model.onnx`` alone."""
+        return bool((self.compression or {}).get("int8"))
 
 
 def train_command(
@@ -82,7 +104,7 @@ def check_out(out: Path) -> None:
     held = {p.name for p in out.iterdir()}
     # Python leaves its cache beside a load_model.py that was imported.
     others = held - {*PACKAGE, SUMS, "__pycache__"}
-    if others or (held and not {CONFIG, WEIGHTS, METRICS} <= held):
+    if others or (held and not {CONFIG, ONNX, METRICS} <= held):
         named = min(others or held)
         raise InputError("--out", str(out), f"holds other things, which would be lost: {named}")
 
@@ -99,12 +121,16 @@ def write_package(
     stop_after: int | None,
     title: str,
     versions: dict[str, str] | None = None,
+    compression: dict[str, Any] | None = None,
+    onnx: bytes | None = None,
 ) -> None:
     """Write a package into ``out``, whole or not at all.
 
     Args:
         data: what ``data_facts`` recorded.
         versions: of the packages that the search began with, where the run is one of a search.
+        compression: as in ``Package``; ``weights`` are then what it left of them.
+        onnx: the network as ONNX, where it is not simply ``weights`` in fp32.
 
     Raises:
         InputError: ``out`` holds other things.
@@ -112,17 +138,23 @@ def write_package(
     with _whole(out) as folder:
         sections = {
             "config": config.to_dict(), "data": data, "runtime": runtime, "stop_after": stop_after,
-        }  # fmt: skip
+        } | ({} if compression is None else {"compression": compression})  # fmt: skip
         (folder / CONFIG).write_text(yaml.safe_dump(sections, sort_keys=False))
-        save_weights(folder / WEIGHTS, weights, config)
         pd.DataFrame(history).to_csv(folder / HISTORY, index=False)
         made_with = environment(runtime, versions)
         (folder / METRICS).write_text(json.dumps(metrics, indent=1) + "\n")
         (folder / ENVIRONMENT).write_text(json.dumps(made_with, indent=1) + "\n")
-        (folder / ONNX).write_bytes(onnx_bytes(config, weights, data))
-        (folder / SNIPPET).write_text(snippet(config, data))
+        (folder / ONNX).write_bytes(onnx or onnx_bytes(config, weights, data))
+        if compression and compression["int8"]:
+            (folder / SNIPPET).write_text(onnx_snippet(config, data))
+        else:
+            save_weights(folder / WEIGHTS, weights, config)
+            (folder / SNIPPET).write_text(snippet(config, data, widths_of(weights)))
         command = train_command(config, data, runtime, stop_after)
-        card = model_card(title, config, data, metrics, made_with, stop_after, command)
+        if compression is None:
+            card = model_card(title, config, data, metrics, made_with, stop_after, command)
+        else:
+            card = compression_card(title, config, data, metrics, made_with, compression, command)
         (folder / README).write_text(card)
         write_sums(folder)
 
@@ -148,14 +180,15 @@ def read_package(folder: Path) -> Package:
     Raises:
         InputError: a file is missing or is not what it should be; names it.
     """
-    for name in PACKAGE:
+    for name in QUANTIZED:
         if not (folder / name).is_file():
             raise InputError("DIR", str(folder), f"is no package: it has no {name}")
-    sections = _read(folder / CONFIG, _yaml, _SECTIONS)
-    metrics = _read(folder / METRICS, json.loads, _METRICS)
+    sections = _read(folder / CONFIG, _yaml, p.SECTIONS)
+    compressed = sections.get("compression")
+    metrics = _read(folder / METRICS, json.loads, p.COMPRESSED_METRICS if compressed else p.METRICS)
     history = _read(folder / HISTORY, _rows, HISTORY_ROWS)
-    made_with = _read(folder / ENVIRONMENT, json.loads, _ENVIRONMENT)
-    return Package(
+    made_with = _read(folder / ENVIRONMENT, json.loads, p.ENVIRONMENT)
+    package = Package(
         config=TrialConfig.from_mapping(sections["config"]),
         runtime=sections["runtime"],
         data=sections["data"],
@@ -163,21 +196,58 @@ def read_package(folder: Path) -> Package:
         metrics=metrics,
         history=history,
         environment=made_with,
+        compression=compressed,
     )
+    if package.quantized == (folder / WEIGHTS).is_file():
+        has = "has a" if package.quantized else "has no"
+        raise InputError("DIR", str(folder), f"is no package: it {has} {WEIGHTS}")
+    return package
 
 
-def package_weights(folder: Path, config: TrialConfig) -> dict[str, Tensor]:
-    """The weights of a package.
+def check_package(folder: Path) -> None:
+    """Check that all files of a package are as they were written.
 
     Raises:
-        InputError: they are damaged, or not those of ``config``; names the file.
+        InputError: one is missing or altered; names it.
+    """
+    quantized = folder.is_dir() and WEIGHTS not in listed(folder)
+    check_sums(folder, QUANTIZED if quantized and not (folder / WEIGHTS).exists() else PACKAGE)
+
+
+def package_weights(
+    folder: Path, config: TrialConfig, widths: Widths = WIDTHS
+) -> dict[str, Tensor]:
+    """The weights of a package, unless they are int8.
+
+    Raises:
+        InputError: they are damaged, or not those of ``config`` and ``widths``; names the file.
     """
     file = folder / WEIGHTS
-    named, weights = read_weights(file)
+    named, weights = read_weights(file, widths=widths)
     if named != config:
         rule = f"are the weights of {named.label} ({named.fingerprint}), not of {CONFIG}"
         raise InputError("DIR", str(file), rule)
     return weights
+
+
+def load_network(folder: Path, package: Package) -> Network | OnnxNetwork:
+    """A package's network as a function of uint8 images (N, 32, 32, 3), which gives logits (N, 10).
+
+    One that was compressed is its ``model.onnx``, on the threads that it was trained with.
+
+    Raises:
+        InputError: its weights are not what they should be, or are no network on such images.
+    """
+    runtime = recorded_runtime(package.runtime)
+    if package.compression is None:
+        weights, about = package_weights(folder, package.config), package.data
+        return Network(package.config, weights, about["mean"], about["std"], runtime)
+    content = (folder / ONNX).read_bytes()
+    try:
+        check_onnx(content)
+    except ValueError as error:
+        raise InputError("DIR", str(folder / ONNX), str(error)) from None
+    return OnnxNetwork(content, runtime.threads)
 
 
 def _rows(text: str) -> list[dict[str, Any]]:
@@ -201,26 +271,3 @@ def _read(file: Path, parse: Callable[[str], Any], check: s.Check) -> Any:
     with s.located(f"{file}: "):
         check(s.TOP, found)
     return found
-
-
-_INTERVAL = s.mapping(dict.fromkeys(("low", "high"), s.optional(s.number())))
-_TEST = s.mapping({"accuracy": SHARE, "loss": s.number()})
-_CONFIRMED = s.mapping({"sd": s.optional(s.number(0, 1)), "seeds": s.each(SEED)})
-_SECTIONS = s.mapping(
-    {
-        "config": s.config,
-        "runtime": RUNTIME,
-        "data": IMAGES,
-        "stop_after": s.optional(s.integer(1, 10_000)),
-    },
-    closed=True,
-)
-_METRICS = s.mapping(
-    {"val_acc": SHARE, "best_epoch": s.integer(1, 10_000)},
-    {"test": s.optional(_TEST), "confirmed": s.optional(_CONFIRMED), "val_acc_interval": _INTERVAL},
-)
-_VERSIONS = s.mapping({}, {"torch": s.text, "numpy": s.text})
-_ENVIRONMENT = s.mapping(
-    {"cpu": s.text, "instructions": s.text, "gpus": s.each(s.text), "versions": _VERSIONS},
-    {"versions_of_search": s.optional(_VERSIONS)},
-)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
@@ -16,10 +15,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from analysis import plots, sections
+from analysis import compression_front, plots, sections
+from analysis.compression_front import compressed
 from analysis.examples import mistakes
 from analysis.frontier import cost_of
 from analysis.insights import insights
+from analysis.pictures import SCALE, WIDTH, find_browser, printed
 from analysis.results import load_search, load_table, load_trials
 from analysis.selection import shown, summary
 from analysis.study import Study, study
@@ -32,8 +33,6 @@ from vgg6.tuning.recorded import read_search
 from vgg6.tuning.run_folder import RunFolder
 
 PAGE = Path(__file__).parent / "page"
-BROWSERS = ("google-chrome", "chromium", "chromium-browser", "chrome")
-PNG_WIDTH, PNG_SCALE = 1000, 1.6
 
 
 @dataclass
@@ -49,6 +48,7 @@ class Found:
     examples: dict[str, Any]
     looks: list[dict[str, Any]]
     rungs: list[dict[str, Any]]
+    smaller: list[dict[str, Any]]
     figures: dict[str, go.Figure] = field(default_factory=dict)
     study: Study | None = None
 
@@ -77,6 +77,7 @@ def gather(run: RunFolder) -> Found:
         examples=mistakes(run, history) if scored else {"missing": "no trial has a score yet"},
         looks=looks(run),
         rungs=rung_counts(history, facts["settings"]),
+        smaller=compressed(run),
     )
     found.figures = dict(_figures(found))
     return found
@@ -119,6 +120,8 @@ def _figures(found: Found) -> Iterator[tuple[str, go.Figure]]:
             yield "confirmation", plots.confirmation(found.best["confirmation"])
     if "confusion" in found.examples:
         yield "confusion", plots.confusion(found.examples["confusion"], found.examples["classes"])
+    if found.smaller:
+        yield "compression", compression_front.draw(found.smaller)
 
 
 def render_page(found: Found, live: str = "") -> str:
@@ -166,19 +169,14 @@ def write_pictures(found: Found, folder: Path) -> bool:
     """Write ``summary.md`` and, where there is a Chrome or Chromium to draw them, every figure as
     a PNG file beside it. Returns whether there was."""
     folder.mkdir(parents=True, exist_ok=True)
-    browser = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), "")
+    browser = find_browser()
     if browser:
         os.environ["BROWSER_PATH"] = browser
-        figures = [_printed(figure) for figure in found.figures.values()]
+        figures = [printed(figure) for figure in found.figures.values()]
         files = [folder / f"{name}.png" for name in found.figures]
         import plotly.io
 
-        plotly.io.write_images(figures, files, width=PNG_WIDTH, scale=PNG_SCALE)
+        plotly.io.write_images(figures, files, width=WIDTH, scale=SCALE)
     pictures = list(found.figures) if browser else []
     write_atomic(folder / "summary.md", sections.markdown(found, pictures).encode())
     return bool(browser)
-
-
-def _printed(figure: go.Figure) -> go.Figure:
-    copy = go.Figure(figure)
-    return copy.update_layout(paper_bgcolor="#fff", plot_bgcolor="#fff", font_color="#1b1f24")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vgg6.augment import Normalizer
-from vgg6.config import TrialConfig
+from vgg6.config import InputError, TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.evaluation import Evaluation, evaluate
 from vgg6.model import VGG6
@@ -23,6 +24,16 @@ def recorded_runtime(facts: dict[str, Any]) -> Runtime:
     if runtime.device == "cuda" and not torch.cuda.is_available():
         return Runtime.resolve("cpu", runtime.precision)
     return runtime
+
+
+def located(facts: dict[str, Any], data: str | None) -> dict[str, Any]:
+    """The recorded data as it can be loaded here: from ``data`` (as ``--data``), where given."""
+    if data is not None:
+        return facts | {"argument": data}
+    argument = facts["argument"]
+    if argument not in ("cifar10", "digits") and not Path(argument).is_dir():
+        raise InputError("--data", argument, "is no folder here: say where the images are")
+    return facts
 
 
 def score(

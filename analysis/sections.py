@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from analysis.answers import LAST_ANSWERS, answers_as_html, answers_as_markdown
+from analysis.compression_front import BATCH, on_front
 from analysis.frontier import KINDS
 from analysis.markdown import fenced, plain
 from analysis.test_set import looks_in_words
@@ -43,6 +44,7 @@ TITLES = {
     "study_together": "Learning rate and batch size, changed together",
     "study_epochs": "What more epochs bring",
     "study_steps": "Validation accuracy against optimizer step",
+    "compression": "Accuracy of compressed networks against their size and their speed",
 }
 # Panels side by side on a phone.
 STACKED = {"curves": 1, "by_activation": 2, "by_optimizer": 2, "study_baseline": 1}
@@ -77,6 +79,7 @@ def _parts(found: Found) -> list[Part]:
             figure_of(found, "cluster") or _none("no epoch has ended yet"),
         ),
         ("wrong", "What it gets wrong", _wrong(found)),
+        ("smaller", "Smaller networks", _smaller(found)),
         ("commands", "Commands", _commands(found)),
     ]
 
@@ -283,6 +286,34 @@ def _wrong(found: Found) -> str:
         f" is shown here.</p>{figure_of(found, 'confusion')}<h3>Its surest mistakes</h3>"
         f'<div class="gallery">{images}</div>'
     )
+
+
+def _smaller(found: Found) -> str:
+    rows = found.smaller
+    if not rows:
+        return _none(
+            "the winner has not been compressed: <code>compress RUN/best --method int8</code>"
+            " does it"
+        )
+    front = {row["name"] for row in on_front(rows)}
+    cells = [
+        (
+            row["name"],
+            *(f"{v:.{n}f}" for v, n in ((row["accuracy"], 4), (row["bytes"] / 1e6, 2))),
+            f"{row['flops'] / 1e6:.0f}",
+            *(f"{row['speed'][batch]['ratio']:.2f}" for batch in (1, BATCH)),
+            "no other beats it" if row["name"] in front else "",
+        )
+        for row in rows
+    ]
+    return (
+        f"{_figure(found, 'compression')}<p>Accuracy on the validation images by onnxruntime; lines"
+        " are 95 % of chance in so many images. Speed is against the winner as it was trained, in"
+        " fp32 in onnxruntime too; each was timed in a run of its own.</p>"
+    ) + _table(
+        ("network", "val_acc", "MB", "MFLOP", "speed, 1 image", f"speed, {BATCH}", ""),
+        cells, "1 2 3 4 5",
+    )  # fmt: skip
 
 
 def commands(found: Found) -> list[tuple[str, str]]:

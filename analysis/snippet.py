@@ -9,7 +9,7 @@ import torch
 
 from vgg6.augment import Normalizer
 from vgg6.config import TrialConfig
-from vgg6.model import ACTIVATIONS, HIDDEN, LAYOUT
+from vgg6.model import ACTIVATIONS, WIDTHS, Widths, layout
 
 NORM_CODE = {
     "none": "nn.Identity()",
@@ -48,7 +48,7 @@ class VGG6(nn.Module):
         self.norms = nn.ModuleList(norm(o) for _, o, _ in LAYOUT)
         self.activation = nn.$activation()
         self.pool = nn.MaxPool2d(2)
-        self.fc1 = nn.Linear(256 * 4 * 4, $hidden)
+        self.fc1 = nn.Linear($last * 4 * 4, $hidden)
         self.dropout = nn.Dropout($dropout)
         self.fc2 = nn.Linear($hidden, len(CLASSES))
 
@@ -85,7 +85,39 @@ if __name__ == "__main__":
 ''')
 
 
-def snippet(config: TrialConfig, data: dict[str, Any]) -> str:
+ONNX_TEMPLATE = Template('''\
+"""$label: the network in model.onnx, with nothing but onnxruntime and numpy.
+
+    import load_model                         # this file, beside model.onnx
+    names = load_model.classify(images)       # images: uint8 RGB array (N, 3, 32, 32)
+"""
+
+from pathlib import Path
+
+import numpy
+import onnxruntime
+
+CLASSES = $classes
+
+
+def load(file=Path(__file__).resolve().parent / "model.onnx"):
+    """The trained network, ready to classify."""
+    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+
+def classify(images, model=None):
+    """The class name of each of uint8 RGB images (N, 3, 32, 32)."""
+    (logits,) = (model or load()).run(None, {"images": images})
+    return [CLASSES[i] for i in logits.argmax(1)]
+
+
+if __name__ == "__main__":
+    print("put your images here; four grey ones are taken for:")
+    print(classify(numpy.full((4, 3, 32, 32), 128, dtype=numpy.uint8)))
+''')
+
+
+def snippet(config: TrialConfig, data: dict[str, Any], widths: Widths = WIDTHS) -> str:
     """The text of ``load_model.py``: its logits in fp32 are VGG6's to the last bit. (VGG6
     pools before an activation that never decreases, which gives the same numbers faster.)
 
@@ -101,9 +133,15 @@ def snippet(config: TrialConfig, data: dict[str, Any]) -> str:
         # A float32 as the float64 that it is: torch.tensor() then gives the same float32 again.
         scale=repr(normalize.scale.flatten().tolist()),
         shift=repr(normalize.shift.flatten().tolist()),
-        layout=repr(LAYOUT),
+        layout=repr(layout(widths)),
         norm=NORM_CODE[config.norm],
         activation=type(activation()).__name__,
-        hidden=HIDDEN,
+        last=widths[-2],
+        hidden=widths[-1],
         dropout=repr(config.dropout),
     )
+
+
+def onnx_snippet(config: TrialConfig, data: dict[str, Any]) -> str:
+    """The text of ``load_model.py`` where the network is in ``model.onnx`` alone."""
+    return ONNX_TEMPLATE.substitute(label=config.label, classes=repr(tuple(data["classes"])))

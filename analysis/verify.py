@@ -5,26 +5,30 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from analysis.checksums import check_sums
+from analysis.compressed_again import compressed_again, learnt
 from analysis.environment import machine
 from analysis.package import (
     CONFIG,
     METRICS,
-    PACKAGE,
     Package,
+    check_package,
+    load_network,
     package_weights,
     read_package,
 )
-from analysis.scoring import recorded_runtime, score
+from analysis.scoring import located, recorded_runtime, score
 from analysis.train import epoch_line, progress_bar
 from vgg6.config import InputError
 from vgg6.data import LabelledImages, TrialData, load_recorded
+from vgg6.evaluation import Assessment, Evaluation, assess
+from vgg6.network import Network
+from vgg6.onnx_file import OnnxNetwork
 from vgg6.runtime import Runtime, native_bf16
 from vgg6.training import NonFiniteLoss, TrainState, fit
 
@@ -52,20 +56,21 @@ def verify(folder: Path, *, quick: bool = False, data: str | None = None) -> dic
         InputError: a file is missing, altered or not what it should be, by its name; or the data
             is not here, or other data.
     """
-    check_sums(folder, PACKAGE)
+    check_package(folder)
     package = read_package(folder)
-    weights = package_weights(folder, package.config)
+    network = load_network(folder, package)
+    weights = {} if package.quantized else package_weights(folder, package.config, package.widths)
     _check_consistent(folder, package)
-    source, images = load_recorded(_located(package.data, data))
+    source, images = load_recorded(located(package.data, data))
     runtime = recorded_runtime(package.runtime)
     started = time.perf_counter()
     differs = differences(package, runtime)
     for line in differs:
         _say(f"note: {line}")
     if quick:
-        found = compare_scores(package, weights, images, source.test, runtime)
+        found = compare_scores(package, _scorer(package, network, images), images, source.test)
     else:
-        found = compare_runs(package, weights, images, runtime)
+        found = compare_runs(package, network, weights, images, runtime)
     return {
         "package": str(folder),
         **found,
@@ -75,9 +80,18 @@ def verify(folder: Path, *, quick: bool = False, data: str | None = None) -> dic
 
 
 def compare_runs(
-    package: Package, weights: Mapping[str, Tensor], data: TrialData, runtime: Runtime
+    package: Package,
+    network: Network | OnnxNetwork,
+    weights: Mapping[str, Tensor],
+    data: TrialData,
+    runtime: Runtime,
 ) -> dict[str, Any]:
-    """Train the package's configuration again and compare every value with the recorded one."""
+    """Train the package's configuration again, compress it as the package was, and compare every
+    value with the recorded one.
+
+    Args:
+        weights: the package's, none where they are int8.
+    """
     state = TrainState(package.config, runtime)
     length = package.stop_after or package.config.epochs
     history: list[dict[str, Any]] = []
@@ -89,16 +103,26 @@ def compare_runs(
                 history.append(metrics.to_dict())
                 bar.update(task, completed=metrics.epoch)
                 _say(epoch_line(metrics, length))
+        first = first_difference(package.history, history)
+        again, val_acc, tensors = state.best.weights, state.best.val_acc, dict(weights)
+        if isinstance(network, OnnxNetwork):
+            small = compressed_again(package, again, data, runtime)
+            first = first or first_difference(
+                package.metrics["epochs_after_pruning"] or [], small.epochs
+            )
+            val_acc = assess(OnnxNetwork(small.onnx, runtime.threads), data.val).accuracy
+            again = learnt(small.onnx) | ({k: small.network.weights[k] for k in weights})
+            tensors |= learnt(network.content)
     except NonFiniteLoss as error:
         return {"verdict": NOT_REPRODUCED, "why": str(error)}
     differing = [
-        name for name in weights if not _same_bits(weights[name], state.best.weights[name])
-    ]
-    first = first_difference(package.history, history)
+        name for name in tensors.keys() | again.keys()
+        if name not in again or name not in tensors or not _same_bits(tensors[name], again[name])
+    ]  # fmt: skip
     if not differing and first is None:
-        why = f"all {len(weights)} tensors and every value of {len(history)} epochs are the same"
+        why = f"all {len(tensors)} tensors and every value of {len(history)} epochs are the same"
         return {"verdict": BIT_IDENTICAL, "why": why}
-    compared = compare_val_acc(package, state.best.val_acc, len(data.val))
+    compared = compare_val_acc(package, val_acc, len(data.val))
     verdict = WITHIN if compared["sds"] <= BOUND else NOT_REPRODUCED
     return {
         "verdict": verdict,
@@ -107,6 +131,15 @@ def compare_runs(
         "tensors_differing": len(differing),
         "first_difference": first,
     }
+
+
+def _scorer(
+    package: Package, network: Network | OnnxNetwork, data: TrialData
+) -> Callable[[LabelledImages], Evaluation | Assessment]:
+    """How the package's own scores were made: by training's validation, or of its model.onnx."""
+    if isinstance(network, OnnxNetwork):
+        return lambda images: assess(network, images)
+    return lambda images: score(package.config, network.weights, images, data, network.runtime)
 
 
 def compare_val_acc(package: Package, again: float, images: int) -> dict[str, Any]:
@@ -156,23 +189,25 @@ ACCURACY_TOLERANCE, LOSS_TOLERANCE = 0.005, 0.005
 
 def compare_scores(
     package: Package,
-    weights: Mapping[str, Tensor],
+    scorer: Callable[[LabelledImages], Evaluation | Assessment],
     data: TrialData,
     test: LabelledImages,
-    runtime: Runtime,
 ) -> dict[str, Any]:
-    """Score the packed weights; compare with what the package says, within rounding.
+    """Score the packed network; compare with what the package says, within rounding.
 
     The test images are read only where the package has their score: the same weights once more,
     which nothing is chosen by.
     """
     best = next(r for r in package.history if r[EPOCH] == package.metrics["best_epoch"])
     recorded = {"validation": (data.val, best["val_acc"], best["val_loss"])}
+    if package.compression is not None:
+        after = package.metrics["after"]
+        recorded = {"validation": (data.val, after["accuracy"], after["loss"])}
     if tested := package.metrics.get("test"):
         recorded["test"] = (test, tested["accuracy"], tested["loss"])
     compared, wrong = {}, []
     for part, (images, accuracy, loss) in recorded.items():
-        again = score(package.config, weights, images, data, runtime)
+        again = scorer(images)
         compared[part] = {
             "accuracy": {"recorded": accuracy, "again": again.accuracy},
             "loss": {"recorded": loss, "again": again.loss},
@@ -237,21 +272,13 @@ def _check_consistent(folder: Path, package: Package) -> None:
     if [row[EPOCH] for row in package.history] != list(range(1, length + 1)):
         raise InputError("DIR", str(folder / CONFIG), f"promises {length} epochs, history has not")
     best = max(package.history, key=lambda row: row["val_acc"])
-    metrics = (package.metrics["val_acc"], package.metrics["best_epoch"])
+    trained = package.metrics["val_acc" if package.compression is None else "trained_val_acc"]
+    metrics = (trained, package.metrics["best_epoch"])
     if metrics != (best["val_acc"], best[EPOCH]):
         rule = (
             f"says {metrics[0]} at epoch {metrics[1]}; history {best['val_acc']} at {best[EPOCH]}"
         )
         raise InputError("DIR", str(folder / METRICS), rule)
-
-
-def _located(facts: dict[str, Any], data: str | None) -> dict[str, Any]:
-    if data is not None:
-        return facts | {"argument": data}
-    argument = facts["argument"]
-    if argument not in ("cifar10", "digits") and not Path(argument).is_dir():
-        raise InputError("--data", argument, "is no folder here: say where the images are")
-    return facts
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:

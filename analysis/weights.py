@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vgg6.config import InputError, TrialConfig
-from vgg6.model import VGG6
+from vgg6.model import VGG6, WIDTHS, Widths
 from vgg6.tuning.run_folder import RunFolder
 
 
@@ -30,9 +30,12 @@ def run_weights(run: RunFolder, name: str) -> tuple[TrialConfig, dict[str, Tenso
 
 
 def read_weights(
-    file: Path, *, key: str = "DIR", shown: str | None = None
+    file: Path, *, key: str = "DIR", shown: str | None = None, widths: Widths = WIDTHS
 ) -> tuple[TrialConfig, dict[str, Tensor]]:
     """The configuration in a file's metadata and its weights, on the CPU. No code is run.
+
+    Args:
+        widths: that the network must have.
 
     Raises:
         InputError: the file is damaged, or its tensors are not those of its configuration's
@@ -46,7 +49,7 @@ def read_weights(
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(key, where, f"is damaged: {error!r}") from None
     with torch.device("meta"):
-        expected = VGG6(config).state_dict()
+        expected = VGG6(config, widths=widths).state_dict()
     for name in sorted(expected.keys() | weights.keys()):
         want, got = (_form(tensors.get(name)) for tensors in (expected, weights))
         if want != got:

@@ -30,7 +30,6 @@ import tune_vgg6
 from analysis import verify as v
 from analysis.checksums import SUMS, check_sums, write_sums
 from analysis.export import export_best
-from analysis.onnx_file import onnx_bytes
 from analysis.package import PACKAGE, package_weights, read_package
 from analysis.snippet import snippet
 from analysis.test_set import LOOKS, look, looks
@@ -41,6 +40,7 @@ from vgg6.config import ACTIVATIONS, NORMS, InputError, TrialConfig
 from vgg6.data import data_facts, load_digits, split
 from vgg6.evaluation import evaluate
 from vgg6.model import VGG6
+from vgg6.onnx_file import onnx_bytes
 from vgg6.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning import journal as j

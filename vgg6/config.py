@@ -110,6 +110,7 @@ FLOAT_RANGES = {
     "label_smoothing": Range(0, 1, high_open=True),
     "dropout": Range(0, 1, high_open=True),
 }
+SPARSITY = Range(0, 0.95, low_open=True)  # the share of a network's FLOPs that pruning takes
 INT_RANGES = {
     "batch_size": Range(1, 4096),
     "epochs": Range(1, 10_000),

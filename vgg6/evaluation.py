@@ -1,17 +1,26 @@
-"""Loss, accuracy and the confusion matrix of a model on labelled images."""
+"""Loss, accuracy, confusion matrix and calibration of a network on labelled images.
+
+``evaluate`` is training's own validation, on the device; ``assess`` takes anything that gives
+logits, and says more.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgg6.augment import Normalizer
+from vgg6.readers import Array, LabelledImages
 from vgg6.runtime import Runtime
 
 EVAL_BATCH = 500
+BINS = 15  # of confidence, of equal width, as in Guo et al. 2017
 
 
 @dataclass(frozen=True)
@@ -47,3 +56,74 @@ def evaluate(
     correct = (predicted == labels).sum()
     n = len(labels)
     return Evaluation(loss.item() / n, correct.item() / n, confusion.view(classes, classes).cpu())
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a network does on labelled images, C classes.
+
+    ``loss``: mean cross-entropy in nats; ``accuracy`` and ``per_class`` (C,): in 0 to 1, NaN for a
+    class without an image; ``confusion``: int64 (C, C), true classes down, predicted ones across;
+    ``ece``: the expected calibration error in 0 to 1; ``bins``: of confidence, each with its number
+    of images, their mean confidence and their accuracy (both NaN without an image).
+    """
+
+    images: int
+    loss: float
+    accuracy: float
+    per_class: Array
+    confusion: Array
+    ece: float
+    bins: list[dict[str, Any]]
+
+
+def assess(network: Callable[[Array], Array], data: LabelledImages) -> Assessment:
+    """Score whatever gives logits, float (N, C), of uint8 images (N, 32, 32, 3).
+
+    The expected calibration error (Naeini et al. 2015; Guo et al. 2017) is the mean, over images,
+    of how far the accuracy of a bin of confidence is from its mean confidence.
+
+    Raises:
+        ValueError: there are no images, or a label is none of the network's classes.
+    """
+    if not len(data):
+        raise ValueError("there are no images to assess a network on")
+    starts = range(0, len(data), EVAL_BATCH)
+    logits = np.concatenate([network(data.images[i : i + EVAL_BATCH]) for i in starts])
+    classes = logits.shape[1]
+    if data.labels.min() < 0 or data.labels.max() >= classes:
+        raise ValueError(f"labels must be 0 to {classes - 1}, as the network's classes")
+    shares = F.log_softmax(torch.from_numpy(logits).double(), dim=1).numpy()
+    rows, predicted = np.arange(len(data)), logits.argmax(1)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (data.labels, predicted), 1)
+    correct = predicted == data.labels
+    confidence = np.exp(shares[rows, predicted])
+    bins = _bins(confidence, correct)
+    gaps = [b["images"] * abs(b["accuracy"] - b["confidence"]) for b in bins if b["images"]]
+    counts = confusion.sum(1)
+    per_class = np.divide(
+        confusion.diagonal(), counts, out=np.full(classes, np.nan), where=counts > 0
+    )
+    return Assessment(
+        images=len(data),
+        loss=float(-shares[rows, data.labels].mean()),
+        accuracy=float(correct.mean()),
+        per_class=per_class,
+        confusion=confusion,
+        ece=sum(gaps) / len(data),
+        bins=bins,
+    )
+
+
+def _bins(confidence: Array, correct: Array) -> list[dict[str, Any]]:
+    """``BINS`` of equal width, each without its lower edge and with its upper one."""
+    place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    found = []
+    for index in range(BINS):
+        own = place == index
+        count = int(own.sum())
+        means = [float(x[own].mean()) if count else float("nan") for x in (confidence, correct)]
+        edges = {"low": index / BINS, "high": (index + 1) / BINS}
+        found.append({**edges, "images": count, "confidence": means[0], "accuracy": means[1]})
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,10 @@ ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
 # (input channels, output channels, whether a 2x2 max pooling follows)
 LAYOUT = ((3, 64, False), (64, 64, True), (64, 128, False), (128, 128, True), (128, 256, True))
 HIDDEN = 512
+# What VGG6 is as wide as, unless it was pruned: channels after each convolution, then hidden units.
+Widths = tuple[int, ...]
+WIDTHS: Widths = (*(outputs for _, outputs, _ in LAYOUT), HIDDEN)
+SIDE = 32  # pixels of an image's edge
 
 
 class VGG6(nn.Module):
@@ -30,15 +34,21 @@ class VGG6(nn.Module):
 
     Input: float (B, 3, 32, 32). Output: logits (B, 10). Initialisation draws from torch's global
     generator: seed it first.
+
+    Args:
+        widths: as ``WIDTHS``, which they are unless the network was pruned.
     """
 
-    def __init__(self, config: TrialConfig, num_classes: int = 10) -> None:
+    def __init__(
+        self, config: TrialConfig, num_classes: int = 10, *, widths: Widths = WIDTHS
+    ) -> None:
         super().__init__()
         activation, monotone = ACTIVATIONS[config.activation]
-        self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o, _ in LAYOUT)
-        self.norms = nn.ModuleList(_norm(config.norm, o) for _, o, _ in LAYOUT)
-        self.fc1 = nn.Linear(256 * 4 * 4, HIDDEN)
-        self.fc2 = nn.Linear(HIDDEN, num_classes)
+        layers = layout(widths)
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o, _ in layers)
+        self.norms = nn.ModuleList(_norm(config.norm, o) for _, o, _ in layers)
+        self.fc1 = nn.Linear(widths[-2] * 4 * 4, widths[-1])
+        self.fc2 = nn.Linear(widths[-1], num_classes)
         self.activation = activation()
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(config.dropout)
@@ -61,10 +71,32 @@ class VGG6(nn.Module):
         return self.fc2(x)
 
 
-def count_parameters(config: TrialConfig) -> int:
+def layout(widths: Widths) -> tuple[tuple[int, int, bool], ...]:
+    """``LAYOUT`` of a network of these widths."""
+    inputs = (LAYOUT[0][0], *widths)
+    return tuple((inputs[i], widths[i], pooled) for i, (_, _, pooled) in enumerate(LAYOUT))
+
+
+def widths_of(weights: Mapping[str, Tensor]) -> Widths:
+    """How wide the network is that these are the weights of, by the names of VGG6's state."""
+    names = (*(f"convs.{i}.weight" for i in range(len(LAYOUT))), "fc1.weight")
+    return tuple(weights[name].shape[0] for name in names)
+
+
+def count_parameters(config: TrialConfig, widths: Widths = WIDTHS) -> int:
     """How many numbers the network of ``config`` learns."""
     with torch.device("meta"):  # shapes only: nothing is drawn or stored
-        return sum(p.numel() for p in VGG6(config).parameters())
+        return sum(p.numel() for p in VGG6(config, widths=widths).parameters())
+
+
+def count_flops(widths: Widths = WIDTHS, num_classes: int = 10) -> int:
+    """Floating-point operations of one image forward: two for each multiplication and addition of
+    the convolutions and linear layers, nothing for biases, activations, norms and pooling."""
+    products, area = 0, SIDE * SIDE
+    for inputs, outputs, pooled in layout(widths):
+        products += inputs * outputs * 9 * area
+        area //= 4 if pooled else 1
+    return 2 * (products + area * widths[-2] * widths[-1] + widths[-1] * num_classes)
 
 
 def _norm(name: str, channels: int) -> nn.Module:

@@ -20,6 +20,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock
@@ -30,6 +31,7 @@ from vgg6.machine import user_cache
 
 TORCHVISION_FOLDER = "cifar-10-batches-py"
 NUM_CLASSES = 10
+FILE_SUFFIX = ".npz"
 
 Array = NDArray[Any]
 
@@ -128,6 +130,34 @@ def _read_parquet(folder: Path) -> Parts:
     if (np.bincount(parts[0].labels, minlength=NUM_CLASSES) < 10).any():
         raise InputError("--data", str(folder), "must have at least 10 training images a class")
     return parts[0], parts[1]
+
+
+def read_file(file: Path) -> LabelledImages:
+    """A NumPy archive of ``images`` and ``labels``, each as ``LabelledImages`` has them.
+
+    Raises:
+        InputError: it is not there, or does not hold these; names the array and its rule.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            images, labels = archive["images"], archive["labels"]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, TypeError) as error:
+        rule = f"cannot be read as a NumPy archive of images and labels: {error}"
+        raise InputError("--data", str(file), rule) from None
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (32, 32, 3):
+        rule = f"has images of {images.dtype} {images.shape}: they must be uint8 (N, 32, 32, 3)"
+        raise InputError("--data", str(file), rule)
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
+        rule = (
+            f"has labels of {labels.dtype} {labels.shape}: there must be one whole number an image"
+        )
+        raise InputError("--data", str(file), rule)
+    if not len(images):
+        raise InputError("--data", str(file), "has no images")
+    wrong = labels[(labels < 0) | (labels >= NUM_CLASSES)]
+    if len(wrong):
+        raise InputError("--data", str(file), f"has the label {wrong[0]}: it must be 0 to 9")
+    return LabelledImages(images, labels.astype(np.int64))
 
 
 def _decode_all(encoded: list[bytes], file: Path) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from vgg6.data import TrialData
 from vgg6.evaluation import evaluate
 from vgg6.gradients import Gradients, Replayed
 from vgg6.model import VGG6
+from vgg6.network import Network
 from vgg6.optim import build_optimizer, lr_factor, set_lr
 from vgg6.runtime import Runtime, resident
 
@@ -52,13 +53,17 @@ class TrainState:
     """All that a run carries from one epoch to the next. Saving it is a checkpoint.
 
     Random numbers are no part of it: each epoch draws its own from (seed, epoch, purpose).
+
+    Args:
+        start: begins with this network's weights and widths, and not with fresh ones.
     """
 
-    def __init__(self, config: TrialConfig, runtime: Runtime) -> None:
+    def __init__(self, config: TrialConfig, runtime: Runtime, start: Network | None = None) -> None:
         runtime.apply()
         torch.manual_seed(derive_seed(config.seed, 0, "weights"))
         self.config, self.runtime = config, runtime
-        self.model = VGG6(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = VGG6(config) if start is None else start.module()
+        self.model = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.model.parameters(), config)
         self.epoch = 0
         self.best = Best()
@@ -126,3 +131,29 @@ def fit(
             val_acc=val.accuracy, best_val_acc=state.best.val_acc, best_epoch=state.best.epoch,
             lr=lr, seconds=time.perf_counter() - started,
         )  # fmt: skip
+
+
+def train(
+    config: TrialConfig,
+    data: TrialData,
+    runtime: Runtime | None = None,
+    *,
+    start: Network | None = None,
+    on_epoch: Callable[[EpochMetrics], object] | None = None,
+) -> Network:
+    """Train to the configuration's full length. Returns the network of the best epoch.
+
+    Args:
+        runtime: default, what this machine profits from.
+        start: a network to go on with, such as a pruned one; its hyperparameters are not used.
+        on_epoch: is told each epoch's metrics.
+
+    Raises:
+        NonFiniteLoss: the run diverged.
+    """
+    state = TrainState(config, runtime or Runtime.resolve(), start)
+    for metrics in fit(state, data):
+        if on_epoch is not None:
+            on_epoch(metrics)
+    weights = {name: tensor.cpu() for name, tensor in state.best.weights.items()}
+    return Network(config, weights, data.mean, data.std, state.runtime)

@@ -1,0 +1,34 @@
+"""How much faster one network is than another: timed in turns in one run, given as a ratio.
+
+A machine's speed drifts and other work comes and goes, so a time alone says little; what drifts
+hits neighbours alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each call in each round: A B C A B C, after one round that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - started)
+    return {name: seconds[1:] for name, seconds in times.items()}
+
+
+def speedup(times: Mapping[str, list[float]], slow: str, fast: str) -> dict[str, float]:
+    """How many times as fast ``fast`` is: the ratio of the medians, and the quartiles (low, high)
+    of the ratios of each round."""
+    ratios = sorted(a / b for a, b in zip(times[slow], times[fast], strict=True))
+    quarter = len(ratios) // 4
+    return {
+        "ratio": statistics.median(times[slow]) / statistics.median(times[fast]),
+        "low": ratios[quarter],
+        "high": ratios[-1 - quarter],
+    }

@@ -1,0 +1,59 @@
+"""A trained network as a function of images: what training gives, and compression takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgg6.augment import Normalizer
+from vgg6.config import TrialConfig
+from vgg6.model import VGG6, Widths, widths_of
+from vgg6.readers import Array
+from vgg6.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Network:
+    """VGG6 with its weights and its normalisation, which calls as a function of images do.
+
+    ``weights``: VGG6's state on the CPU, pruned or not; ``mean`` and ``std``: of the three colours,
+    as shares of 255; ``runtime``: where and in what arithmetic it is called.
+    """
+
+    config: TrialConfig
+    weights: Mapping[str, Tensor]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    runtime: Runtime
+
+    @property
+    def widths(self) -> Widths:
+        return widths_of(self.weights)
+
+    def module(self) -> VGG6:
+        """A new VGG6 with these weights, on the CPU."""
+        model = VGG6(self.config, widths=self.widths)
+        model.load_state_dict(self.weights)
+        return model
+
+    @torch.inference_mode()
+    def __call__(self, images: Array) -> Array:
+        """Logits, float32 (N, 10), of uint8 RGB images (N, 32, 32, 3), all as one batch."""
+        self.runtime.apply()
+        model, normalize = self._ready
+        # A copy: the decoded cache is a read-only memory map, and torch wants to own what it reads.
+        pixels = torch.from_numpy(np.array(images)).to(self.runtime.device)
+        with self.runtime.autocast():
+            logits = model(normalize(pixels)).float()
+        return np.asarray(logits.cpu().numpy())
+
+    @cached_property
+    def _ready(self) -> tuple[VGG6, Normalizer]:
+        device = torch.device(self.runtime.device)
+        model = self.module().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.eval(), Normalizer(self.mean, self.std, device)

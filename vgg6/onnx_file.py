@@ -1,0 +1,150 @@
+"""The network as ONNX with its normalisation inside, uint8 images in, logits out; and run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from vgg6.augment import Normalizer
+from vgg6.config import TrialConfig
+from vgg6.interrupts import held_back
+from vgg6.machine import usable_cpus
+from vgg6.model import VGG6, widths_of
+from vgg6.readers import Array
+
+INPUT, OUTPUT = "images", "logits"
+DOMAINS = ("", "ai.onnx", "com.microsoft")  # of the operators that onnxruntime comes with
+
+
+class FromPixels(nn.Module):
+    """VGG6 on pixels as they are: uint8 RGB (N, 3, 32, 32) to float32 logits (N, 10).
+
+    Whole pixels of a fixed shape cannot be normalised twice, or not at all, or be given with the
+    colours last: onnxruntime refuses another type or shape.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, model: VGG6, normalize: Normalizer) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("scale", normalize.scale)
+        self.register_buffer("shift", normalize.shift)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(torch.addcmul(self.shift, images.float(), self.scale))
+        return logits
+
+
+def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], data: dict[str, Any]) -> bytes:
+    """The network in fp32 as one ONNX file, for any number of images at once.
+
+    Args:
+        data: what ``data_facts`` recorded; its mean and std go into the graph, its classes and the
+            configuration's label into the file's metadata.
+    """
+    normalize = Normalizer(data["mean"], data["std"], torch.device("cpu"))
+    model = VGG6(config, widths=widths_of(weights))
+    model.load_state_dict(weights)
+    pixels = FromPixels(model, normalize).eval()
+    with held_back():
+        program = torch.onnx.export(
+            pixels,
+            (torch.zeros(2, 3, 32, 32, dtype=torch.uint8),),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    # The exporter notes which source line made each node, with the folders of this machine.
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input,
+                 *proto.graph.output, *proto.graph.initializer, *proto.functions):  # fmt: skip
+        part.ClearField("metadata_props")
+    del proto.metadata_props[:]
+    facts = {"label": config.label, "classes": json.dumps(data["classes"]), "input": "uint8 RGB"}
+    for key, value in facts.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, value
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+class OnnxNetwork:
+    """A network in an ONNX file, fp32 or int8, run by onnxruntime on the CPU.
+
+    Args:
+        content: the file, as ``onnx_bytes`` or ``vgg6.quantization.quantize`` gives it.
+        threads: default, as many as there are CPUs.
+    """
+
+    def __init__(self, content: bytes, threads: int | None = None) -> None:
+        self.content, self.threads = content, threads or usable_cpus()
+
+    def __call__(self, images: Array) -> Array:
+        """Logits, float32 (N, 10), of uint8 RGB images (N, 32, 32, 3)."""
+        return self.run(channels_first(images))
+
+    def run(self, images: Array) -> Array:
+        """Logits of images that have their colours first already: uint8 (N, 3, 32, 32)."""
+        (logits,) = self.session.run([OUTPUT], {INPUT: images})
+        return np.asarray(logits)
+
+    @cached_property
+    def session(self) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        # Threads that wait for work in a loop take the CPUs from whatever runs next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(
+            self.content, options, providers=["CPUExecutionProvider"]
+        )
+
+
+def check_onnx(content: bytes) -> None:
+    """Check that a file is a whole network on such images, which reads no other file.
+
+    Raises:
+        ValueError: it is not; says how.
+    """
+    try:
+        model = onnx.load_from_string(content)
+        onnx.checker.check_model(model)
+    except Exception as error:  # of the parser or the checker, which have no common kind
+        raise ValueError(f"cannot be read as ONNX: {error}"[:300]) from None
+    graph = model.graph
+    values = [a for node in graph.node for a in node.attribute]
+    tensors = [*graph.initializer, *(a.t for a in values if a.type == onnx.AttributeProto.TENSOR)]
+    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in tensors):
+        raise ValueError("keeps tensors in other files")
+    nested = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+    if model.functions or any(a.type in nested for a in values):
+        raise ValueError("has functions or graphs in its graph, which no VGG6 has")
+    foreign = {node.domain for node in graph.node} - set(DOMAINS)
+    if foreign:
+        raise ValueError(f"has operators of {min(foreign)!r}, which onnxruntime does not have")
+    forms = [
+        (v.name, v.type.tensor_type.elem_type, [d.dim_value for d in v.type.tensor_type.shape.dim])
+        for v in (*graph.input, *graph.output)
+    ]
+    expected = [
+        (INPUT, onnx.TensorProto.UINT8, [0, 3, 32, 32]), (OUTPUT, onnx.TensorProto.FLOAT, [0, 10]),
+    ]  # fmt: skip
+    if forms != expected:
+        raise ValueError("does not take uint8 images (N, 3, 32, 32) to logits (N, 10)")
+
+
+def channels_first(images: Array) -> Array:
+    """Images (N, H, W, C) as (N, C, H, W)."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
