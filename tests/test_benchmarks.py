@@ -55,3 +55,20 @@ def test_the_throughput_benchmark_compares_with_the_plain_loop(tmp_path: Path) -
         row["samples"]["ours"][0] / row["samples"]["plain"][0]
     )
     assert 0 < row["beside"] < 1
+
+
+@pytest.mark.slow
+def test_the_compression_benchmark_makes_its_variants_and_their_front(tmp_path: Path) -> None:
+    figure = tmp_path / "figure" / "front.html"
+    (tmp_path / "results").mkdir()
+    out, found = run(
+        tmp_path / "results", "compression.py", "--data", "digits", "--images", "200", "--epochs",
+        "1", "--rounds", "1", "--threads", "1", "--figure", str(figure),
+    )  # fmt: skip
+    rows = {row["name"]: row for row in found["rows"]}
+    assert len(rows) >= 8 and rows["fp32"]["speed"]["256"]["ratio"] == 1
+    assert rows["fp32"]["points_lost"] == 0
+    assert rows["fp32"]["bytes"] > 3.5 * rows["int8"]["bytes"]
+    assert rows["pruned 50%"]["flops"] <= 0.5 * rows["fp32"]["flops"]
+    assert len(found["by_activation"]) == 8
+    assert "*" in out and figure.read_text().count("pruned 50%") >= 2

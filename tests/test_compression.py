@@ -19,12 +19,15 @@ import pytest
 import torch
 import yaml
 from conftest import REPOSITORY
+from made_runs import made_run
 from torch import Tensor
 
 import tune_vgg6
 from analysis.checksums import SUMS, write_sums
+from analysis.compression_front import WHOLE, on_front
 from analysis.latency import in_turns, speedup
 from analysis.package import PACKAGE, QUANTIZED, load_network, read_package
+from analysis.report import gather, render_page
 from vgg6.config import InputError, TrialConfig
 from vgg6.data import image_facts, load_digits, split
 from vgg6.evaluation import assess
@@ -325,6 +328,41 @@ def test_load_model_of_a_compressed_package_stands_alone(
     assert json.loads(done.stdout) == [str(i) for i in expected]
 
 
+# The report
+
+
+def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
+    packages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made_run(tmp_path, trials=4, epochs=2)
+    assert "has not been compressed" in render_page(gather(run))
+    for name in ("whole", *COMPRESSED):
+        shutil.copytree(packages / name, Path(run.path) / name.replace("whole", "best"))
+    found = gather(run)
+    names = [row["name"] for row in found.smaller]
+    assert names == [WHOLE, "int8", "prune-0.5-int8", "prune-0.6"]
+    for name, row in zip(COMPRESSED, (found.smaller[1], found.smaller[3], found.smaller[2]),
+                         strict=True):  # fmt: skip
+        recorded = json.loads((packages / name / "metrics.json").read_text())["after"]
+        assert {k: row[k] for k in recorded} == recorded
+    drawn = [text for trace in found.figures["compression"].data for text in trace.text]
+    assert sorted(drawn) == sorted(2 * names)
+    page = render_page(found)
+    assert all(f"<td>{name}</td>" in page for name in names) and "no other beats it" in page
+    shutil.rmtree(run.path)
+
+
+def test_the_front_holds_what_no_other_network_beats() -> None:
+    def row(name: str, accuracy: float, size: int, speed: float) -> dict[str, Any]:
+        return {"name": name, "accuracy": accuracy, "bytes": size, "speed": {256: {"ratio": speed}}}
+
+    rows = [
+        row("whole", 0.80, 100, 1.0), row("small", 0.78, 25, 3.0), row("worse", 0.77, 25, 3.0),
+        row("slow but exact", 0.81, 120, 0.9), row("twin", 0.78, 25, 3.0), row("bad", 0.5, 99, 0.5),
+    ]  # fmt: skip
+    assert [r["name"] for r in on_front(rows)] == ["whole", "small", "slow but exact", "twin"]
+
+
 # What is refused
 
 
@@ -405,7 +443,7 @@ BAD_COMMANDS: list[tuple[str, list[str]]] = [
     ("{whole} --method prune --epochs -1", ["--epochs", "-1", "[0, 1000]"]),
     ("{whole} --method int8 --rounds 0", ["--rounds", "0", "[1, 10000]"]),
     ("{whole} --method int8 --data {at}/none", ["--data", "none", "FOLDER"]),
-    ("{whole} --method int8 --out {whole}/config.yaml", ["--out", "is no folder"]),
+    ("{whole} --method int8 --out {whole}/config.yaml", ["--out", "is a file"]),
     ("{whole} --method int8 --out {at}", ["--out", "holds other things"]),
     ("{whole}-int8 --method prune", ["DIR", "compressed already"]),
     ("{at} --method int8", ["DIR", "no SHA256SUMS"]),

@@ -133,6 +133,35 @@ def test_a_packages_own_code_is_not_run_by_verify(
         assert not (tmp_path / "owned").exists()
 
 
+def test_a_compressed_packages_files_run_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, small = tmp_path / "whole", tmp_path / "whole-int8"
+    arguments = "--data digits --limit-train 100 --epochs 1 --batch-size 32 --threads 1"
+    assert tune_vgg6.main(["train", *arguments.split(), "--out", str(whole)]) == 0
+    assert tune_vgg6.main(["compress", str(whole), "--method", "int8", "--rounds", "1"]) == 0
+    (small / "load_model.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'owned')!r})\n")
+    write_sums(small)
+    for command in (["verify", "--quick"], ["evaluate"]):
+        assert tune_vgg6.main([*command, str(small)]) == 0
+    bomb = pickle.dumps(Owned(tmp_path / "owned"))
+    for name in (*(p.name for p in small.iterdir() if p.name != "SHA256SUMS"), "SHA256SUMS"):
+        content = (small / name).read_bytes()
+        (small / name).write_bytes(bomb)
+        if name != "SHA256SUMS":
+            write_sums(small)
+        capsys.readouterr()
+        # What nothing reads may hold anything; everything else is refused by its name.
+        unread = name in ("load_model.py", "README.md")
+        for command in (["verify", "--quick"], ["evaluate"]):
+            status = tune_vgg6.main([*command, str(small)])
+            assert status == (0 if unread else 2), (name, command)
+            assert unread or name in capsys.readouterr().err
+        (small / name).write_bytes(content)
+        write_sums(small)
+    assert not (tmp_path / "owned").exists()
+
+
 def test_a_space_that_names_python_objects_runs_nothing(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     for tag in ("object/apply:os.mkdir", "object/new:os.mkdir"):
