@@ -307,10 +307,10 @@ def _smaller(found: Found) -> str:
         for row in rows
     ]
     return (
-        f"{_figure(found, 'compression')}<p>Accuracy on the validation images by onnxruntime; lines"
-        " are 95 % of chance in so many images. Speed is against the winner as it was trained, in"
-        " fp32 in onnxruntime too; each was timed in a run of its own.</p>"
-    ) + _table(
+        f"{figure_of(found, 'compression')}<p>Accuracy on the validation images by onnxruntime;"
+        " lines are 95 % of chance in so many images. Speed is against the winner as it was"
+        " trained, in fp32 in onnxruntime too; each was timed in a run of its own.</p>"
+    ) + table_of(
         ("network", "val_acc", "MB", "MFLOP", "speed, 1 image", f"speed, {BATCH}", ""),
         cells, "1 2 3 4 5",
     )  # fmt: skip
