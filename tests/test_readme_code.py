@@ -40,6 +40,8 @@ PARSED_LINES = {
     "python tune_vgg6.py best first --top 5 --confirm 3": "takes Ray: tests/test_confirm.py",
     "python tune_vgg6.py report first --watch": "serves until it is stopped: tests/test_report.py",
     "python tune_vgg6.py report first --png docs/first": "takes a browser: tests/test_report.py",
+    "python tune_vgg6.py report study --study --also study_sigmoide": "takes the study's two"
+    " searches: tests/test_study.py",
 }
 # Lines of other programs, and why they are not run.
 OTHERS = {
