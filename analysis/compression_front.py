@@ -81,7 +81,8 @@ def draw(rows: Sequence[dict[str, Any]], accuracy: str = "validation accuracy") 
             fig.add_scatter(
                 x=[place(r) for r in own], y=[r["accuracy"] for r in own],
                 mode="markers+lines+text" if joined else "markers+text",
-                text=[escape(r["name"]) for r in own], textposition="bottom center",
+                text=[escape(r["name"]) for r in own], row=1, col=column,
+                textposition="top center" if joined else "bottom center",
                 textfont={"size": 10}, cliponaxis=False,
                 name="on the front" if joined else "beaten by another", showlegend=column == 1,
                 marker={"color": COLOURS[1] if joined else COLOURS[5], "size": 9},

@@ -174,7 +174,7 @@ def test_a_group_norm_is_not_pruned() -> None:
 
 @pytest.fixture(scope="module")
 def fp32() -> bytes:
-    made = network(activation="relu", norm="batch")
+    made = network(activation="silu", norm="batch")
     return onnx_bytes(made.config, made.weights, image_facts(SOURCE))
 
 
@@ -213,7 +213,7 @@ def test_int8_gives_nearly_the_logits_of_fp32_and_keeps_its_input_and_metadata(f
 
 
 def test_a_network_of_onnxruntime_is_the_network_of_torch(fp32: bytes) -> None:
-    made = network(activation="relu", norm="batch")
+    made = network(activation="silu", norm="batch")
     images = DATA.val.images[:40]
     np.testing.assert_allclose(OnnxNetwork(fp32, 1)(images), made(images), atol=1e-4)
 
@@ -345,8 +345,10 @@ def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
                          strict=True):  # fmt: skip
         recorded = json.loads((packages / name / "metrics.json").read_text())["after"]
         assert {k: row[k] for k in recorded} == recorded
-    drawn = [text for trace in found.figures["compression"].data for text in trace.text]
-    assert sorted(drawn) == sorted(2 * names)
+    drawn: dict[str, list[str]] = {"x": [], "x2": []}  # by panel
+    for trace in found.figures["compression"].data:
+        drawn[trace.xaxis] += trace.text
+    assert sorted(drawn["x"]) == sorted(drawn["x2"]) == sorted(names)
     page = render_page(found)
     assert all(f"<td>{name}</td>" in page for name in names) and "no other beats it" in page
     shutil.rmtree(run.path)
