@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY
 
+import tune_vgg6
+
 
 def run(folder: Path, script: str, *arguments: str) -> tuple[str, dict[str, Any]]:
     """What a benchmark printed, and the one result file that it wrote."""
@@ -61,9 +63,14 @@ def test_the_throughput_benchmark_compares_with_the_plain_loop(tmp_path: Path) -
 def test_the_compression_benchmark_makes_its_variants_and_their_front(tmp_path: Path) -> None:
     figure = tmp_path / "figure" / "front.html"
     (tmp_path / "results").mkdir()
+    arguments = "--data digits --limit-train 200 --epochs 2 --batch-size 32 --threads 1 --lr 0.001"
+    package = str(tmp_path / "package")
+    assert (
+        tune_vgg6.main(["train", *arguments.split(), "--optimizer", "adam", "--out", package]) == 0
+    )
     out, found = run(
-        tmp_path / "results", "compression.py", "--data", "digits", "--images", "200", "--epochs",
-        "1", "--rounds", "1", "--threads", "1", "--figure", str(figure),
+        tmp_path / "results", "compression.py", "--package", package, "--epochs", "1", "--rounds",
+        "1", "--threads", "1", "--figure", str(figure),
     )  # fmt: skip
     rows = {row["name"]: row for row in found["rows"]}
     assert len(rows) >= 8 and rows["fp32"]["speed"]["256"]["ratio"] == 1
