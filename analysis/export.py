@@ -22,7 +22,7 @@ from analysis.wilson import wilson
 from vgg6.config import InputError, TrialConfig
 from vgg6.data import image_facts, load_recorded
 from vgg6.tuning.journal import History, TrialRecord, read_history
-from vgg6.tuning.recorded import read_confirmation, read_search
+from vgg6.tuning.recorded import confirmed_winner, read_confirmation, read_search
 from vgg6.tuning.run_folder import RunFolder, confirmed_file, weights_file
 
 WHERE = ("time", "node", "pid")  # of a row: where and when it was made, no part of the result
@@ -163,7 +163,7 @@ def _named(run: RunFolder, history: History, number: int, facts: dict[str, Any])
 
 def _confirmed(found: dict[str, Any]) -> Chosen:
     trial, seed = found["winner"], found["representative_seed"]
-    candidate = next(c for c in found["candidates"] if c["trial"] == trial)
+    candidate = confirmed_winner(found)
     finished = [r for r in candidate["runs"] if r["state"] == "completed"]
     packed = next(r for r in finished if r["seed"] == seed)
     config = replace(TrialConfig.from_mapping(candidate["config"]), seed=seed)

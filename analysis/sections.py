@@ -14,6 +14,7 @@ from analysis.frontier import KINDS
 from analysis.markdown import fenced, plain
 from analysis.test_set import looks_in_words
 from analysis.wilson import wilson
+from vgg6.tuning.recorded import confirmed_winner
 from vgg6.tuning.warm_start import in_words
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _result(found: Found) -> str:
     tiles = [(_short(best["winner"]["label"]), f"trial {best['winner']['trial']}, the winner")]
     confirmed, images = best["confirmation"], found.facts["data"]["val_images"]
     if confirmed:
-        row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
+        row = confirmed_winner(confirmed)
         tiles.append((f"{row['mean']:.4f}", _over_seeds(row)))
         tiles.append(
             (
@@ -354,7 +355,7 @@ def markdown(found: Found, pictures: Sequence[str]) -> str:
             "",
         ]
         if confirmed:
-            row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
+            row = confirmed_winner(confirmed)
             lines += [
                 f"{_over_seeds(row)}: **{row['mean']:.4f}**; in the search it scored"
                 f" {row['search_score']:.4f} ({row['optimism']:+.4f}). {plain(confirmed['why'])}.",

@@ -21,7 +21,7 @@ from vgg6.tuning.journal import (
     TrialRecord,
     read_history,
 )
-from vgg6.tuning.recorded import read_confirmation, read_search
+from vgg6.tuning.recorded import confirmed_winner, read_confirmation, read_search
 from vgg6.tuning.run_folder import RunFolder, confirmed_file
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -62,7 +62,7 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
     config, length = TrialConfig.from_mapping(winner.config), stop_after(winner)
     curve = [row for _, row in sorted(winner.rows.items())]
     if confirmed:
-        chosen = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
+        chosen = confirmed_winner(confirmed)
         seed = confirmed["representative_seed"]
         winner = history.trials[confirmed["winner"]]
         config, length = replace(TrialConfig.from_mapping(chosen["config"]), seed=seed), None
@@ -182,7 +182,7 @@ def render(found: dict[str, Any]) -> str:
 
 def confirmed_line(confirmed: dict[str, Any]) -> str:
     """The winner's mean with its interval, its single score beside it, and the difference."""
-    row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
+    row = confirmed_winner(confirmed)
     n = sum(run["val_acc"] is not None for run in row["runs"])
     return (
         f"  val_acc {row['mean']:.4f}{_interval(row)}: the mean of {n} fresh"

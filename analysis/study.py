@@ -26,6 +26,7 @@ from vgg6 import schema as s
 from vgg6.augment import PAD
 from vgg6.config import TrialConfig
 from vgg6.tuning.journal import TrialRecord
+from vgg6.tuning.recorded import confirmed_winner
 from vgg6.tuning.run_folder import RunFolder, weights_file
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _best(run: RunFolder, found: Found, own: Run, repeated: list[Repeated]) -> A
     )
     answer.blocks.append(Text(text))
     if confirmed := best["confirmation"]:
-        row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
+        row = confirmed_winner(confirmed)
         span = "" if row["low"] is None else f" (95 %: {row['low']:.4f} to {row['high']:.4f})"
         change = f"{abs(row['optimism']):.4f} {'less' if row['optimism'] > 0 else 'more'}"
         answer.blocks.append(

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vgg6.tuning.recorded import confirmed_winner
 from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.wandb_mirror import FINISH_S, INIT_TIMEOUT_S, run_id
 
@@ -70,7 +71,7 @@ def facts_of(found: Any) -> dict[str, Any]:
         "winner/search_val_acc": best["winner"]["best_val_acc"],
     }
     if confirmed := best["confirmation"]:
-        row = next(c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
+        row = confirmed_winner(confirmed)
         known = ("mean", "sd", "low", "high", "optimism")
         facts |= {f"winner/{key}": row[key] for key in known if row[key] is not None}
     if test := best["test"]:

@@ -153,9 +153,9 @@ def read_confirmation(run: RunFolder) -> dict[str, Any] | None:
     found = run.read_json(CONFIRMATION)
     with s.located(f"{run.file(CONFIRMATION)}: "):
         _CONFIRMATION(s.TOP, found)
-        winner = next((c for c in found["candidates"] if c["trial"] == found["winner"]), None)
-        if winner is None:
+        if found["winner"] not in [c["trial"] for c in found["candidates"]]:
             raise InputError("winner", found["winner"], "is none of the candidates")
+        winner = confirmed_winner(found)
         if winner["mean"] is None:
             raise InputError("winner", found["winner"], "is a candidate without a mean")
         seed = found["representative_seed"]
@@ -163,6 +163,12 @@ def read_confirmation(run: RunFolder) -> dict[str, Any] | None:
         if seed not in [r["seed"] for r in done]:
             raise InputError("representative_seed", seed, "is of no completed run of the winner")
     return dict(found)
+
+
+def confirmed_winner(confirmation: dict[str, Any]) -> dict[str, Any]:
+    """The candidate that won."""
+    trial = confirmation["winner"]
+    return dict(next(c for c in confirmation["candidates"] if c["trial"] == trial))
 
 
 class _Suggested:

@@ -30,7 +30,7 @@ from search_spaces.parameter import Parameter
 from vgg6.config import InputError, TrialConfig
 from vgg6.schema import located
 from vgg6.tuning import journal as j
-from vgg6.tuning.recorded import read_confirmation, read_search
+from vgg6.tuning.recorded import confirmed_winner, read_confirmation, read_search
 from vgg6.tuning.run_folder import open_run
 from vgg6.tuning.settings import Settings
 
@@ -124,8 +124,7 @@ def read_earlier(runs: Sequence[str], settings: Settings, space: Space) -> list[
             raise InputError(FLAG, name, "has no trial with a score")
         winner = None
         if confirmed is not None:
-            chosen = (c for c in confirmed["candidates"] if c["trial"] == confirmed["winner"])
-            winner = TrialConfig.from_mapping(next(chosen)["config"]).to_dict()
+            winner = TrialConfig.from_mapping(confirmed_winner(confirmed)["config"]).to_dict()
         found[run.uri] = Earlier(run.uri, facts, history, winner)
     return list(found.values())
 
