@@ -80,7 +80,7 @@ class Mirrored:
         if value is not None and p.contains(value):
             return value
         own = next((q for q in self.space.parameters if q.name == p.name and q.active(config)), p)
-        return _at(p, 0.5 if value is None else _share(own, value))
+        return p.at(0.5 if value is None else own.place(value))
 
     def allowed(self, config: dict[str, Any]) -> bool:
         return self.curves.allowed(self.opposite(config))
@@ -93,24 +93,10 @@ class Mirrored:
         return self.curves.best
 
 
-def _share(p: Parameter, value: Any) -> float:
-    """Where a value lies in a range, from 0 to 1."""
-    assert p.low is not None and p.high is not None
-    low, high, x = (math.log(v) if p.log else v for v in (p.low, p.high, value))
-    return (x - low) / (high - low)
-
-
-def _at(p: Parameter, share: float) -> Any:
-    assert p.low is not None and p.high is not None
-    if p.log:
-        return p.low * (p.high / p.low) ** share
-    return p.low + (p.high - p.low) * share
-
-
 def _opposite(p: Parameter, value: Any) -> Any:
     if p.choices is not None:
         return p.choices[-1 - p.choices.index(value)]
-    return _at(p, 1.0 - _share(p, value))
+    return p.at(1.0 - p.place(value))
 
 
 def part_of(space: Space) -> Space:
@@ -119,7 +105,7 @@ def part_of(space: Space) -> Space:
 
     def part(p: Parameter) -> Parameter:
         if p.choices is None:
-            return replace(p, low=_at(p, 0.25), high=_at(p, 0.75))
+            return replace(p, low=p.at(0.25), high=p.at(0.75))
         cut = p.name not in bound and len(p.choices) > 2
         return replace(p, choices=p.choices[:-1]) if cut else p
 

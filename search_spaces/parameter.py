@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,6 +138,19 @@ class Parameter:
             return value in self.choices
         assert self.low is not None and self.high is not None
         return self.low <= value <= self.high and not (self.step and (value - self.low) % self.step)
+
+    def place(self, value: float) -> float:
+        """Where ``value`` lies in this range, from 0 to 1, on its own scale."""
+        assert self.low is not None and self.high is not None
+        low, high, x = (math.log(v) if self.log else v for v in (self.low, self.high, value))
+        return (x - low) / (high - low)
+
+    def at(self, place: float) -> float:
+        """The value that lies so far in this range: what ``place`` gives back."""
+        assert self.low is not None and self.high is not None
+        if self.log:
+            return self.low * (self.high / self.low) ** place
+        return self.low + place * (self.high - self.low)
 
     def suggest(self, trial: Any) -> Any:
         """Ask an Optuna trial, or anything with its ``suggest_*`` methods, for a value."""

@@ -20,7 +20,6 @@ Neither the winner nor the scheduler's rungs ever come from an earlier search.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -223,9 +222,7 @@ def _distance(p: Parameter, a: Any, b: Any) -> float:
     """Between two values, as a part of the range; of names 0 or 1."""
     if p.choices is not None:
         return float(a != b)
-    assert p.low is not None and p.high is not None
-    low, high, a, b = (math.log(x) if p.log else x for x in (p.low, p.high, a, b))
-    return float(abs(a - b) / (high - low))
+    return abs(p.place(a) - p.place(b))
 
 
 def _first_points(
