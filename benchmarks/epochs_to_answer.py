@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from benchmarks.curves.methods import methods
+from benchmarks.curves.methods import Method, methods
 from benchmarks.curves.plan import EPOCHS
 from benchmarks.curves.recorded import Curves, Noise, Table, draw, final, runs_of
 from benchmarks.curves.simulator import Conditions, Trace, replay
@@ -48,11 +48,11 @@ def load_curves(name: str) -> Curves:
 
 
 def play(
-    curves: Curves, method: str, conditions: Conditions, seed: int, budget: int
+    curves: Curves, method: Method, conditions: Conditions, seed: int, budget: int
 ) -> dict[str, Any]:
     """One search: the epochs and the time to the answer, and its incumbent's truth on the way."""
     rng = np.random.default_rng([seed, conditions.workers])
-    decider = methods(curves)[method](curves, seed=seed, trials=MOST_TRIALS, epochs=EPOCHS)
+    decider = method(curves, seed=seed, trials=MOST_TRIALS, epochs=EPOCHS)
     trace = replay(
         decider, lambda number, config: draw(curves, config, rng), conditions, rng,
         epochs=EPOCHS, budget=budget,
@@ -117,7 +117,7 @@ def main() -> None:
             began = time.perf_counter()
             while len(cell) < arguments.repetitions:
                 conditions = Conditions(workers=workers)
-                cell.append(play(curves, method, conditions, len(cell), arguments.budget))
+                cell.append(play(curves, able[method], conditions, len(cell), arguments.budget))
             seconds = time.perf_counter() - began
             print(line(method, workers, cell) + f"   {seconds:6.1f} s", flush=True)
             write_result(name, {"machine": facts, "curves": recorded, "samples": samples})

@@ -193,9 +193,7 @@ def test_the_same_seed_replays_to_the_same_search(surrogate: Surrogate) -> None:
 
 
 def test_stock_rays_searcher_hears_a_stopped_trials_score_as_final(grid: Table) -> None:
-    decider = StockRay(
-        grid.space, seed=0, trials=20, epochs=EPOCHS, allowed=grid.allowed, reduction=4
-    )
+    decider = StockRay(grid.space, seed=0, trials=20, epochs=EPOCHS, allowed=grid.allowed)
     rng = np.random.default_rng(0)
     trace = replay(
         decider, lambda n, c: draw(grid, c, rng), Conditions(workers=2), rng, epochs=EPOCHS,

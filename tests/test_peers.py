@@ -11,7 +11,7 @@ import pytest
 from made_curves import quality
 from optuna.trial import TrialState
 
-from benchmarks.curves.flat_space import FlatSpace, config_of
+from benchmarks.curves.flat_space import FlatSpace
 from benchmarks.curves.peers import (
     MISSING,
     OPTUNA_PEERS,
@@ -20,7 +20,7 @@ from benchmarks.curves.peers import (
     OnOptuna,
     OnSyneTune,
 )
-from benchmarks.curves.recorded import Noise, draw
+from benchmarks.curves.recorded import Noise, config_of, draw
 from benchmarks.curves.simulator import Conditions, Trace, replay
 from search_spaces import load_space
 from vgg6.config import TrialConfig

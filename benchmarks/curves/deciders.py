@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,18 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from benchmarks.curves.recorded import Allowed, base, config_of, recorded_points
 from benchmarks.curves.simulator import Row, Start, Verdict
 from search_spaces import Space
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
 from vgg6.tuning.scheduler import build_scheduler
 from vgg6.tuning.searcher import TruthfulSearcher
+from vgg6.tuning.settings import Settings
 from vgg6.tuning.trainable import INFEASIBLE
 
 NO_CONTROLLER: Any = None
+LIVE = Settings(name="replay")  # what a search does unless it is told otherwise
 STATES = {
     "completed": j.COMPLETED, "pruned": j.PRUNED, "infeasible": j.INFEASIBLE, "failed": j.FAILED,
 }  # fmt: skip
@@ -120,26 +123,21 @@ class Ours(OnRay):
         seed: int,
         trials: int,
         epochs: int,
-        grace: int = 1,
-        reduction: float = 4.0,
-        allowed: Callable[[dict[str, Any]], bool] = lambda config: True,
+        allowed: Allowed = lambda config: True,
         earlier: Sequence[j.TrialRecord] = (),
     ) -> None:
         self.journal = UnwrittenJournal()
         built = TruthfulSearcher(
-            space, searcher=searcher, seed=seed, base={"epochs": epochs, "seed": 42},
+            space, searcher=searcher, seed=seed, base=base(epochs),
             limit=trials, journal=self.journal, earlier=earlier,
         )  # fmt: skip
         if space.is_finite:
-            given = ({"epochs": epochs, "seed": 42, **point} for point in space.grid())
-            every = [TrialConfig.from_mapping(values) for values in given]
-            built._seen |= {c.fingerprint for c in every if not allowed(c.to_dict())}
-        super().__init__(
-            built,
-            build_scheduler(
-                scheduler, epochs=epochs, grace=grace, reduction=reduction, seed=seed
-            ),
-        )  # fmt: skip
+            every = [config_of(point, epochs) for point in space.grid()]
+            built._seen |= {TrialConfig(**c).fingerprint for c in every if not allowed(c)}
+        rungs = build_scheduler(
+            scheduler, epochs=epochs, grace=LIVE.grace, reduction=LIVE.reduction, seed=seed
+        )
+        super().__init__(built, rungs)
 
     def config_of(self, suggested: dict[str, Any]) -> dict[str, Any]:
         return dict(suggested["config"])
@@ -168,9 +166,7 @@ class StockRay(OnRay):
         seed: int,
         trials: int,
         epochs: int,
-        grace: int = 1,
-        reduction: float = 4.0,
-        allowed: Callable[[dict[str, Any]], bool] = lambda config: True,
+        allowed: Allowed = lambda config: True,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
@@ -180,21 +176,14 @@ class StockRay(OnRay):
                 space=lambda trial: (space.suggest(trial), {})[1],
                 metric="best_val_acc", mode="max", seed=seed,
             )  # fmt: skip
-        super().__init__(
-            search,
-            AsyncHyperBandScheduler(
-                "epoch", "best_val_acc", "max", epochs, grace, reduction
-            ),
-        )  # fmt: skip
+        # Its grace period and its reduction are those of Ray: 1 and 4.
+        super().__init__(search, AsyncHyperBandScheduler("epoch", "best_val_acc", "max", epochs))
         self.space, self.epochs, self.limit, self.allowed = space, epochs, trials, allowed
         self.search, self.rng = search, np.random.default_rng(seed)
 
     def config_of(self, suggested: dict[str, Any]) -> dict[str, Any]:
         values = {key.partition("[")[0]: value for key, value in suggested.items()}
-        config = TrialConfig.from_mapping(
-            {**self.space.fixed, **values, "epochs": self.epochs, "seed": 42}
-        )
-        return config.to_dict()
+        return config_of({**self.space.fixed, **values}, self.epochs)
 
     def ask(self) -> Start | None:
         if len(self.trials) >= self.limit:
@@ -205,9 +194,8 @@ class StockRay(OnRay):
                 return start
             trial = self.trials.pop(start.number)
             self.searcher.on_trial_complete(trial.trial_id, error=True)
-        grid = self.space.grid()
-        points = [grid[i] for i in self.rng.permutation(len(grid))]
-        point = next(p for p in points if self.allowed(self.config_of(self.space.params_of(p))))
+        points = recorded_points(self.space, self.allowed, self.epochs)
+        point = points[self.rng.integers(len(points))]
         assert self.search._ot_study is not None  # made when it was first asked
         self.search._ot_study.enqueue_trial(self.space.params_of(point))
         return super().ask()

@@ -1,4 +1,4 @@
-"""A space as one without conditions, and configurations as curves know them: what peers share."""
+"""A space as one without conditions: what peers share that have none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.curves.plan import UnitTrial
-from benchmarks.curves.recorded import Curves
 from search_spaces import Space
-from vgg6.config import TrialConfig
 
 
 class FlatTrial(UnitTrial):
@@ -37,13 +35,3 @@ class FlatSpace:
 
     def suggest(self, values: dict[str, Any]) -> dict[str, Any]:
         return self.space.suggest(FlatTrial(values))
-
-
-def config_of(values: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """A trial's whole configuration, as curves know it."""
-    return TrialConfig.from_mapping({**values, "epochs": epochs, "seed": 42}).to_dict()
-
-
-def recorded_points(curves: Curves, epochs: int) -> list[dict[str, Any]]:
-    """The points of a finite space of which there are curves."""
-    return [p for p in curves.space.grid() if curves.allowed(config_of(p, epochs))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from benchmarks.curves.deciders import Ours, StockRay
 from benchmarks.curves.peers import OPTUNA_PEERS, SYNE_TUNE_PEERS
@@ -17,7 +17,7 @@ class Method(Protocol):
         """A new search on ``curves``; all that is random in it comes from ``seed``."""
 
 
-def ours(searcher: str, scheduler: str, *, points: bool = False, **options: Any) -> Method:
+def ours(searcher: str, scheduler: str, *, points: bool = False) -> Method:
     """This project's own objects. ``points``: whether a space's first points are evaluated first,
     as a search does; without them a row shows what a method finds by itself."""
 
@@ -25,7 +25,7 @@ def ours(searcher: str, scheduler: str, *, points: bool = False, **options: Any)
         space = curves.space if points else replace(curves.space, points=())
         return Ours(
             space, searcher=searcher, scheduler=scheduler, seed=seed, trials=trials, epochs=epochs,
-            allowed=curves.allowed, **options,
+            allowed=curves.allowed,
         )  # fmt: skip
 
     return make

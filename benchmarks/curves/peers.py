@@ -23,8 +23,8 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, Successive
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import TrialState
 
-from benchmarks.curves.flat_space import FlatSpace, config_of, recorded_points
-from benchmarks.curves.recorded import Curves
+from benchmarks.curves.flat_space import FlatSpace
+from benchmarks.curves.recorded import Curves, config_of, recorded_points
 from benchmarks.curves.simulator import Decider, Row, Start, Verdict
 
 METRIC, TIME = "best_val_acc", "epoch"
@@ -87,7 +87,7 @@ class OnOptuna:
         return Start(len(self.trials) - 1, config)
 
     def _recorded_point(self) -> dict[str, Any]:
-        points = recorded_points(self.curves, self.epochs)
+        points = recorded_points(self.curves.space, self.curves.allowed, self.epochs)
         point = points[self.rng.integers(len(points))]
         return self.flat.values_of(point) if self.flat else self.curves.space.params_of(point)
 
@@ -144,7 +144,10 @@ class OnSyneTune:
         self.limit, self.epochs, self.left = trials, epochs, math.inf
         options: dict[str, Any] = dict(search or {})
         if curves.space.is_finite:
-            points = [self.flat.values_of(p) for p in recorded_points(curves, epochs)]
+            points = [
+                self.flat.values_of(p)
+                for p in recorded_points(curves.space, curves.allowed, epochs)
+            ]
             options["restrict_configurations"], self.left = points, len(points)
         self.scheduler = getattr(legacy_baselines, kind)(
             config_space(self.flat), metric=METRIC, resource_attr=TIME, mode="max",

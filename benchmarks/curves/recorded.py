@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,11 +14,11 @@ from benchmarks.curves.plan import EPOCHS, SEEDS
 from benchmarks.curves.simulator import Curve, Row
 from search_spaces import Space
 from vgg6.config import TrialConfig
+from vgg6.readers import Array
 
 SCORES = ("val_acc", "val_loss", "train_acc", "train_loss")
 AT_CHANCE = (0.1, float(np.log(10)), 0.1, float(np.log(10)))
 LEARNS = 0.2  # a validation accuracy that no network at chance reaches on 1,777 images
-Array = np.ndarray[Any, Any]
 Key = tuple[Any, ...]
 
 
@@ -110,6 +111,24 @@ class Curves(Protocol):
     @property
     def best(self) -> float:
         """The best mean final validation accuracy that there is to find."""
+
+
+def config_of(values: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """A trial's whole configuration, as curves know it."""
+    return TrialConfig.from_mapping({**values, **base(epochs)}).to_dict()
+
+
+def base(epochs: int) -> dict[str, Any]:
+    """What every trial of a replay has in common."""
+    return {"epochs": epochs, "seed": SEEDS[0]}
+
+
+Allowed = Callable[[dict[str, Any]], bool]  # whether there is a curve for a configuration
+
+
+def recorded_points(space: Space, allowed: Allowed, epochs: int) -> list[dict[str, Any]]:
+    """The points of a finite space of which there are curves."""
+    return [point for point in space.grid() if allowed(config_of(point, epochs))]
 
 
 class Table:
