@@ -1,12 +1,15 @@
-"""Real images for the tests: CIFAR-10 where it can be found, scikit-learn's digits everywhere."""
+"""What tests share: a command run in this process; and real images, CIFAR-10 where it can be found,
+scikit-learn's digits everywhere."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import tune_vgg6
 from vgg6.data import Source, TrialData, load_digits, load_folder, split
 from vgg6.runtime import Runtime, usable_cpus
 
@@ -25,6 +28,18 @@ def pytest_report_header() -> str:
     if _cifar10_folder() is None:
         return "CIFAR-10: not found, its tests are skipped (set CIFAR10_DIR to run them)"
     return f"CIFAR-10: {'$CIFAR10_DIR' if os.environ.get('CIFAR10_DIR') else 'beside the checkout'}"
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command in this process; gives its exit status, its stdout and its stderr."""
+
+    def command(*arguments: str | Path) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = tune_vgg6.main([str(a) for a in arguments])
+        return status, *capsys.readouterr()
+
+    return command
 
 
 @pytest.fixture(scope="session")

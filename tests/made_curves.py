@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.curves.plan import EPOCHS, jobs
+from benchmarks.thinning import BEST_LR
 from vgg6.config import TrialConfig
 
-BEST_LR = {"sgd": 0.03, "nesterov": 0.04, "adam": 6e-4, "adamw": 8e-4, "nadam": 5e-4,
-           "adagrad": 0.012, "rmsprop": 2e-4}  # fmt: skip
 COST = {"relu": 0.02, "sigmoid": 0.5, "tanh": 0.05, "silu": 0.005, "gelu": 0.0, "sgd": 0.01,
         "nesterov": 0.0, "adam": 0.02, "adamw": 0.015, "nadam": 0.02, "adagrad": 0.05,
         "rmsprop": 0.03}  # fmt: skip

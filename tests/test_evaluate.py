@@ -115,16 +115,6 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Any:
-    def command(*arguments: str | Path) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = tune_vgg6.main([str(a) for a in arguments])
-        return status, *capsys.readouterr()
-
-    return command
-
-
 @pytest.mark.parametrize("name", ["whole", "whole-int8"])
 def test_a_package_scores_on_its_own_images_what_it_says(
     packages: Path, name: str, said: Any

@@ -154,18 +154,6 @@ def package(packed: Path, tmp_path: Path) -> Path:
     return tmp_path / "package"
 
 
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command in this process; gives its exit status, its stdout and its stderr."""
-
-    def command(*arguments: str | Path) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = tune_vgg6.main([str(a) for a in arguments])
-        return status, *capsys.readouterr()
-
-    return command
-
-
 def rewrite(package: Path, **changes: Any) -> None:
     """Change what a package holds, and give it true checksums again."""
     sections = yaml.safe_load((package / "config.yaml").read_text())
