@@ -16,7 +16,7 @@ from analysis.weights import run_weights
 from vgg6.config import InputError
 from vgg6.data import load_recorded
 from vgg6.evaluation import EVAL_BATCH
-from vgg6.model import VGG6
+from vgg6.model import with_weights
 from vgg6.runtime import resident
 from vgg6.tuning.journal import History
 from vgg6.tuning.recorded import read_search
@@ -41,9 +41,8 @@ def mistakes(run: RunFolder, history: History) -> dict[str, Any]:
         return {"missing": str(error)}
     runtime = recorded_runtime(facts["runtime"])
     runtime.apply()
-    model = VGG6(config).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.load_state_dict(weights)
-    model.eval()
+    model = with_weights(config, weights).eval()
+    model = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     parts = resident(data, runtime.device)
     found = []
     with torch.inference_mode(), runtime.autocast():

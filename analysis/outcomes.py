@@ -11,9 +11,9 @@ import pandas as pd
 from analysis.fidelity import scores_at
 from analysis.statistics import CLEAR_GAP
 from analysis.tables import Run
+from vgg6.readers import NUM_CLASSES
 
 LEAST_EPOCHS = 4  # the second half of which has three, the fewest that a curvature is of
-CLASSES = 10
 THRESHOLD = 0.9  # of the best score at an epoch: a trial that has come so far has converged
 
 
@@ -88,8 +88,8 @@ def epochs_to(run: Run, epoch: int) -> tuple[pd.Series, float]:
 
 def at_chance(run: Run, images: int) -> set[int]:
     """The trials whose best score is no more than chance gives on so many validation images:
-    CLEAR_GAP standard deviations above one class in CLASSES."""
-    share = 1 / CLASSES
+    CLEAR_GAP standard deviations above one class in NUM_CLASSES."""
+    share = 1 / NUM_CLASSES
     most = share + CLEAR_GAP * math.sqrt(share * (1 - share) / images)
     scored = run.trials.dropna(subset=[run.best])
     return set(scored.trial[scored[run.best] <= most].astype(int))

@@ -14,7 +14,7 @@ from vgg6.augment import Normalizer
 from vgg6.config import InputError, TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.evaluation import Evaluation, evaluate
-from vgg6.model import VGG6
+from vgg6.model import with_weights
 from vgg6.runtime import Runtime
 
 
@@ -50,8 +50,8 @@ def score(
     """
     runtime.apply()  # another number of threads sums in another order
     device = torch.device(runtime.device)
-    model = VGG6(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.load_state_dict(weights)
+    model = with_weights(config, weights)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # A copy: the decoded cache is a read-only memory map, and torch wants to own what it reads.
     x = torch.from_numpy(np.array(images.images)).to(device)
     y = torch.from_numpy(np.array(images.labels)).to(device)

@@ -46,7 +46,7 @@ from analysis.wilson import wilson
 from benchmarks.machine import RESULTS, describe, write_result
 from vgg6.config import ACTIVATIONS, TrialConfig
 from vgg6.data import Source, TrialData, image_facts, load_recorded, load_source, split
-from vgg6.evaluation import assess
+from vgg6.evaluation import assess, logits_of
 from vgg6.model import VGG6, count_flops, count_parameters
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes
@@ -113,9 +113,7 @@ def variants(
 
 def right(network: OnnxNetwork, images: Array, labels: Array) -> Array:
     """Whether each image is classified as its label says."""
-    starts = range(0, len(labels), 500)
-    logits = np.concatenate([network(images[i : i + 500]) for i in starts])
-    return np.asarray(logits.argmax(1) == labels)
+    return np.asarray(logits_of(network, images).argmax(1) == labels)
 
 
 def timed(

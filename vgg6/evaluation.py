@@ -77,6 +77,12 @@ class Assessment:
     bins: list[dict[str, Any]]
 
 
+def logits_of(network: Callable[[Array], Array], images: Array) -> Array:
+    """What ``network`` gives for uint8 images (N, 32, 32, 3), batch by batch: float (N, C)."""
+    starts = range(0, len(images), EVAL_BATCH)
+    return np.concatenate([network(images[i : i + EVAL_BATCH]) for i in starts])
+
+
 def assess(network: Callable[[Array], Array], data: LabelledImages) -> Assessment:
     """Score whatever gives logits, float (N, C), of uint8 images (N, 32, 32, 3).
 
@@ -88,8 +94,7 @@ def assess(network: Callable[[Array], Array], data: LabelledImages) -> Assessmen
     """
     if not len(data):
         raise ValueError("there are no images to assess a network on")
-    starts = range(0, len(data), EVAL_BATCH)
-    logits = np.concatenate([network(data.images[i : i + EVAL_BATCH]) for i in starts])
+    logits = logits_of(network, data.images)
     classes = logits.shape[1]
     if data.labels.min() < 0 or data.labels.max() >= classes:
         raise ValueError(f"labels must be 0 to {classes - 1}, as the network's classes")

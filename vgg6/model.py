@@ -83,6 +83,13 @@ def widths_of(weights: Mapping[str, Tensor]) -> Widths:
     return tuple(weights[name].shape[0] for name in names)
 
 
+def with_weights(config: TrialConfig, weights: Mapping[str, Tensor]) -> VGG6:
+    """A new VGG6 with these weights, as wide as they are, on the CPU."""
+    model = VGG6(config, widths=widths_of(weights))
+    model.load_state_dict(weights)
+    return model
+
+
 def count_parameters(config: TrialConfig, widths: Widths = WIDTHS) -> int:
     """How many numbers the network of ``config`` learns."""
     with torch.device("meta"):  # shapes only: nothing is drawn or stored

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgg6.augment import Normalizer
 from vgg6.config import TrialConfig
-from vgg6.model import VGG6, Widths, widths_of
+from vgg6.model import VGG6, Widths, widths_of, with_weights
 from vgg6.readers import Array
 from vgg6.runtime import Runtime
 
@@ -37,9 +37,7 @@ class Network:
 
     def module(self) -> VGG6:
         """A new VGG6 with these weights, on the CPU."""
-        model = VGG6(self.config, widths=self.widths)
-        model.load_state_dict(self.weights)
-        return model
+        return with_weights(self.config, self.weights)
 
     @torch.inference_mode()
     def __call__(self, images: Array) -> Array:

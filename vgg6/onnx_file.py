@@ -17,7 +17,7 @@ from vgg6.augment import Normalizer
 from vgg6.config import TrialConfig
 from vgg6.interrupts import held_back
 from vgg6.machine import usable_cpus
-from vgg6.model import VGG6, widths_of
+from vgg6.model import VGG6, with_weights
 from vgg6.readers import Array
 
 INPUT, OUTPUT = "images", "logits"
@@ -53,9 +53,7 @@ def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], data: dict[st
             configuration's label into the file's metadata.
     """
     normalize = Normalizer(data["mean"], data["std"], torch.device("cpu"))
-    model = VGG6(config, widths=widths_of(weights))
-    model.load_state_dict(weights)
-    pixels = FromPixels(model, normalize).eval()
+    pixels = FromPixels(with_weights(config, weights), normalize).eval()
     with held_back():
         program = torch.onnx.export(
             pixels,

@@ -23,9 +23,8 @@ from vgg6.readers import LabelledImages
 from vgg6.training import EpochMetrics, train
 
 RANKED_ON = 1000  # training images that importance is estimated from
-BLOCK = (
-    8  # channels are cut by so many: kernels take them in blocks, and an odd width saves nothing
-)
+# Channels are cut by so many: kernels take them in blocks, and an odd width saves nothing.
+BLOCK = 8
 BATCH = 250
 
 

@@ -19,11 +19,12 @@ share of trials that reach it are averaged over what the scores leave possible.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import beta
 
+from vgg6.readers import Array
 from vgg6.tuning import journal as j
 
 RISK = 0.05  # a search ends where the probability of a better trial is below this
@@ -36,7 +37,6 @@ SHAPES = np.linspace(-0.5, 0.0, 7)
 SCALES = np.exp(np.linspace(np.log(0.25), np.log(16.0), 36))  # times the mean excess
 FINEST = 1e-4  # accuracies that differ by less than this are the same
 SHARES = (np.arange(8) + 0.5) / 8  # quantiles that stand for the distribution of a share
-Array = np.ndarray[Any, Any]
 
 
 class Outlook(NamedTuple):
