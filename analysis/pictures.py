@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -39,13 +40,19 @@ def write_figure(figure: go.Figure, out: Path) -> None:
     if out.suffix.lower() == PAGE:
         write_atomic(out, figure.to_html(include_plotlyjs=True).encode())
         return
+    draw_files({out: figure})
+
+
+def draw_files(figures: Mapping[Path, go.Figure]) -> None:
+    """Have the browser of ``find_browser`` draw pictures: figures by the files to write."""
     os.environ["BROWSER_PATH"] = find_browser()
     import plotly.io
 
-    plotly.io.write_image(printed(figure), out, width=WIDTH, scale=SCALE)
+    drawn = [_printed(figure) for figure in figures.values()]
+    plotly.io.write_images(drawn, list(figures), width=WIDTH, scale=SCALE)
 
 
-def printed(figure: go.Figure) -> go.Figure:
+def _printed(figure: go.Figure) -> go.Figure:
     """A copy in black on white, whatever it was."""
     copy = go.Figure(figure)
     return copy.update_layout(paper_bgcolor="#fff", plot_bgcolor="#fff", font_color="#1b1f24")

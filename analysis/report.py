@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
@@ -20,7 +19,7 @@ from analysis.compression_front import compressed
 from analysis.examples import mistakes
 from analysis.frontier import cost_of
 from analysis.insights import insights
-from analysis.pictures import SCALE, WIDTH, find_browser, printed
+from analysis.pictures import draw_files, find_browser
 from analysis.results import load_search, load_table, load_trials
 from analysis.selection import shown, summary
 from analysis.study import Study, study
@@ -171,12 +170,7 @@ def write_pictures(found: Found, folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     browser = find_browser()
     if browser:
-        os.environ["BROWSER_PATH"] = browser
-        figures = [printed(figure) for figure in found.figures.values()]
-        files = [folder / f"{name}.png" for name in found.figures]
-        import plotly.io
-
-        plotly.io.write_images(figures, files, width=WIDTH, scale=SCALE)
+        draw_files({folder / f"{name}.png": figure for name, figure in found.figures.items()})
     pictures = list(found.figures) if browser else []
     write_atomic(folder / "summary.md", sections.markdown(found, pictures).encode())
     return bool(browser)
