@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -92,6 +93,12 @@ def draw(rows: Sequence[dict[str, Any]], accuracy: str = "validation accuracy") 
                 hovertemplate="%{text}<br>%{y:.4f}, %{x:.2f}<extra></extra>",
             )  # fmt: skip
         fig.update_xaxes(title=title, row=1, col=column)
-    fig.update_xaxes(type="log", tickvals=[0.5, 1, 2, 5, 10], row=1, col=1)
+    # Room for the labels of the outermost points: they would run into the axis, or over the edge.
+    sizes = [math.log10(row["bytes"] / 1e6) for row in rows]
+    room = 0.12 * (max(sizes) - min(sizes)) + 0.15
+    ends = [min(sizes) - room, max(sizes) + room]
+    fig.update_xaxes(type="log", tickvals=[0.5, 1, 2, 5, 10], range=ends, row=1, col=1)
+    fastest = max(row["speed"][BATCH]["ratio"] for row in rows)
+    fig.update_xaxes(range=[0, 1.12 * fastest], row=1, col=2)
     fig.update_yaxes(title=accuracy, tickformat=".2f", row=1, col=1)
     return fig.update_layout(figure([], 440).layout)
