@@ -49,7 +49,9 @@ def draw_files(figures: Mapping[Path, go.Figure]) -> None:
     import plotly.io
 
     drawn = [_printed(figure) for figure in figures.values()]
-    plotly.io.write_images(drawn, list(figures), width=WIDTH, scale=SCALE)
+    # Of several figures plotly would forget their own heights.
+    heights = [figure.layout.height for figure in drawn]
+    plotly.io.write_images(drawn, list(figures), width=WIDTH, height=heights, scale=SCALE)
 
 
 def _printed(figure: go.Figure) -> go.Figure:

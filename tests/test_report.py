@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 from made_runs import made_run
+from PIL import Image
 
 import tune_vgg6
+from analysis import plots
+from analysis.pictures import SCALE, WIDTH, draw_files
 from analysis.report import gather, render_page, write_pictures, write_report
 from analysis.timeline import rung_counts, spans
 from analysis.watch import LivePage, serve
@@ -258,6 +261,14 @@ def test_pictures_and_a_summary_are_written_where_there_is_a_browser(
     for name in found.figures:
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert f"]({name}.png)" in text
+
+
+@needs_browser
+def test_every_picture_is_as_high_as_its_figure(tmp_path: Path) -> None:
+    heights = (300, 700)
+    draw_files({tmp_path / f"{h}.png": plots.figure([], h) for h in heights})
+    for height in heights:
+        assert Image.open(tmp_path / f"{height}.png").size == (WIDTH * SCALE, height * SCALE)
 
 
 @pytest.mark.parametrize("what", ["no trial", "only diverged ones", "one running"])
