@@ -282,8 +282,10 @@ def effect(rows: Sequence[dict[str, Any]], title: str = "val_acc") -> go.Figure:
     against = f" against {references.pop()}" if one else ""
     return figure(
         [trace], 120 + 40 * len(shown), yaxis={"automargin": True},
-        xaxis={"title": f"{title}{against} (95 %)", "zeroline": True, "zerolinewidth": 2,
-               "tickformat": "+.3f", "rangemode": "tozero"},
+        # A phone leaves the axis little room: a small title on two lines, and ticks that may turn.
+        xaxis={"title": {"text": f"{title}{against}<br>(95 %)", "font": {"size": 12}},
+               "zeroline": True, "zerolinewidth": 2, "tickformat": "+.3~f", "automargin": True,
+               "rangemode": "tozero"},
     )  # fmt: skip
 
 
