@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks.curves.methods import Method, methods
-from benchmarks.curves.plan import EPOCHS
+from benchmarks.curves.plan import EPOCHS, SHARES
 from benchmarks.curves.recorded import Curves, Noise, Table, draw, final, runs_of
 from benchmarks.curves.simulator import Conditions, Trace, replay
 from benchmarks.curves.surrogate import Surrogate
@@ -39,10 +39,11 @@ MOST_TRIALS = 1000
 RESAMPLES = 2000
 
 
-def load_curves(name: str) -> Curves:
-    """What has been recorded of the space ``name``, with the noise of all that has been."""
-    noise = Noise(runs_of(read_curves("default")))
-    runs = runs_of(read_curves(name))
+def load_curves(name: str, width: str) -> Curves:
+    """What has been recorded of the space ``name`` on a network of this width, with the noise of
+    seeds of all that has been."""
+    noise = Noise(runs_of(read_curves("default", width)))
+    runs = runs_of(read_curves(name, width))
     space = load_space(name)
     return Table(space, runs, noise) if space.is_finite else Surrogate(space, runs, noise)
 
@@ -93,19 +94,20 @@ def median_interval(samples: Sequence[float | None], seed: int = 0) -> tuple[flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("space", choices=("study_grid", "default"))
+    parser.add_argument("--width", choices=SHARES, default="full", help="of the recorded network")
     parser.add_argument("--methods", help="names, separated by ';' (all)")
     parser.add_argument("--workers", default="1,4,16,64")
     parser.add_argument("--repetitions", type=int, default=50)
     parser.add_argument("--budget", type=int, default=BUDGETS[-1])
     arguments = parser.parse_args()
-    curves = load_curves(arguments.space)
+    curves = load_curves(arguments.space, arguments.width)
     able = methods(curves)
     chosen = arguments.methods.split(";") if arguments.methods else list(able)
     if unknown := [name for name in chosen if name not in able]:
         parser.error(f"--methods: {unknown[0]!r} is not one of {'; '.join(able)}")
     facts = describe(space=arguments.space, repetitions=arguments.repetitions)
     recorded = describe_curves(curves)
-    name = f"epochs_to_answer_{arguments.space}"
+    name = f"epochs_to_answer_{arguments.space}_{arguments.width}"
     path = RESULTS / f"{name}.json"
     # Replays of other curves say nothing about these.
     kept = json.loads(path.read_text()) if path.exists() else {}

@@ -26,7 +26,7 @@ import numpy as np
 
 from analysis.wilson import wilson
 from benchmarks.curves.deciders import Ours
-from benchmarks.curves.plan import EPOCHS
+from benchmarks.curves.plan import EPOCHS, SHARES
 from benchmarks.curves.recorded import Curves, by_point, draw, final, runs_of
 from benchmarks.curves.simulator import Conditions, Trace, replay
 from benchmarks.curves.table import read_curves
@@ -42,12 +42,12 @@ TRIALS = 64  # as a search has by default
 LEAST_POINTS = 30
 
 
-def enough_curves(name: str) -> Curves:
+def enough_curves(name: str, width: str) -> Curves:
     """What is recorded of a space; ends the program where that is too little to tell."""
-    groups = by_point(runs_of(read_curves(name)))
+    groups = by_point(runs_of(read_curves(name, width)))
     if len(groups) < LEAST_POINTS:
         raise SystemExit(f"{len(groups)} points of {name} are recorded, {LEAST_POINTS} are needed")
-    return load_curves(name)
+    return load_curves(name, width)
 
 
 def rules(first: int, trials: int) -> dict[str, Callable[[j.History], str]]:
@@ -130,13 +130,14 @@ def margin_of(rule: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("space", choices=("study_grid", "default"))
+    parser.add_argument("--width", choices=SHARES, default="full", help="of the recorded network")
     parser.add_argument("--searchers", default="optuna,random")
     parser.add_argument("--schedulers", default="asha,none")
     parser.add_argument("--workers", default="1,4")
     parser.add_argument("--repetitions", type=int, default=40)
     parser.add_argument("--trials", type=int, default=TRIALS)
     arguments = parser.parse_args()
-    curves = enough_curves(arguments.space)
+    curves = enough_curves(arguments.space, arguments.width)
     facts = describe(
         space=arguments.space, repetitions=arguments.repetitions, trials=arguments.trials
     )
@@ -154,7 +155,7 @@ def main() -> None:
                 print(f"\n{name}, {time.perf_counter() - began:.0f} s")
                 rows += [{"search": name} | row for row in show(cell)]
                 write_result(
-                    f"stopping_{arguments.space}",
+                    f"stopping_{arguments.space}_{arguments.width}",
                     {"machine": facts, "curves": recorded, "rows": rows, "samples": samples},
                 )
 

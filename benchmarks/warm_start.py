@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks.curves.deciders import Ours
-from benchmarks.curves.plan import EPOCHS
+from benchmarks.curves.plan import EPOCHS, SHARES
 from benchmarks.curves.recorded import Array, Curves, draw
 from benchmarks.curves.simulator import Conditions, Trace, replay
 from benchmarks.epochs_to_answer import (
@@ -187,11 +187,12 @@ def compare(samples: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("space", choices=("study_grid", "default"))
+    parser.add_argument("--width", choices=SHARES, default="full", help="of the recorded network")
     parser.add_argument("--workers", default="1,4")
     parser.add_argument("--repetitions", type=int, default=40)
     parser.add_argument("--own-points", action="store_true", help="evaluated before all others")
     arguments = parser.parse_args()
-    curves = enough_curves(arguments.space)
+    curves = enough_curves(arguments.space, arguments.width)
     own = arguments.own_points
     facts = describe(space=arguments.space, repetitions=arguments.repetitions, own_points=own)
     recorded = describe_curves(curves)
@@ -209,7 +210,7 @@ def main() -> None:
             print(f"{workers} workers, {time.perf_counter() - began:.0f} s")
             print(shown(rows[-1]), flush=True)
             write_result(
-                f"warm_start_{arguments.space}{'_own_points' * own}",
+                f"warm_start_{arguments.space}_{arguments.width}{'_own_points' * own}",
                 {"machine": facts, "curves": recorded, "rows": rows, "samples": samples},
             )
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from made_curves import made_runs
 
-from benchmarks.curves import plan
+from benchmarks.curves import plan, record
 from benchmarks.curves.deciders import Ours, StockRay
 from benchmarks.curves.methods import METHODS
 from benchmarks.curves.recorded import Noise, Table, draw, final, key_of, runs_of
@@ -22,6 +23,9 @@ from benchmarks.curves.table import ABOUT, read_curves, write_curves
 from benchmarks.epochs_to_answer import judge, median_interval
 from search_spaces import load_space
 from vgg6.config import TrialConfig
+from vgg6.data import load_source, split
+from vgg6.runtime import Runtime
+from vgg6.training import TrainState
 from vgg6.tuning import journal as j
 
 EPOCHS = plan.EPOCHS
@@ -59,20 +63,34 @@ def test_every_beginning_of_the_plan_is_spread_over_both_spaces_and_the_grids_fa
 
 def test_a_table_says_what_it_measured_and_gives_back_what_was_written(tmp_path: Path) -> None:
     runs = made_runs(12)
-    write_curves("default", runs, tmp_path)
-    again = read_curves("default", tmp_path)
+    write_curves("default", "quarter", runs, tmp_path)
+    again = read_curves("default", "quarter", tmp_path)
     assert len(again) == len(runs)
     np.testing.assert_allclose(again["val_acc"], runs["val_acc"], atol=1e-6)
-    metadata = pq.read_schema(tmp_path / "default.parquet").metadata
+    metadata = pq.read_schema(tmp_path / "quarter" / "default.parquet").metadata
     assert {k.encode() for k in ABOUT} <= metadata.keys()
-    assert read_curves("study_grid", tmp_path).empty
+    assert read_curves("study_grid", "quarter", tmp_path).empty
 
 
-def test_what_is_committed_is_whole() -> None:
+def test_a_recorded_network_of_full_width_begins_as_a_trials_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = split(load_source("digits"), limit_train=300)
+    monkeypatch.setattr(record, "_data", data, raising=False)
+    runtime, config = Runtime.resolve("cpu", "fp32", 1), plan.jobs()[1].config
+    own = TrainState(config, runtime).model.state_dict()
+    full = TrainState(config, runtime, record.fresh(config, "full", runtime)).model.state_dict()
+    assert all(torch.equal(own[name], full[name]) for name in own)
+    quarter = record.fresh(config, "quarter", runtime)
+    assert quarter.widths == plan.widths("quarter") == (16, 16, 32, 32, 64, 128)
+
+
+@pytest.mark.parametrize("width", plan.SHARES)
+def test_what_is_committed_is_whole(width: str) -> None:
     """One row a (run, epoch), from the first epoch on, of the plan's own configurations."""
     planned = {key_of(job.config.to_dict()) for job in plan.jobs()}
     for space in ("study_grid", "default"):
-        table = read_curves(space)
+        table = read_curves(space, width)
         assert not table.duplicated(["config", "epoch"]).any()
         for run in runs_of(table):
             assert key_of(run.config) in planned

@@ -1,10 +1,13 @@
 """Records full learning curves of two search spaces with the project's own trainer, to replay.
 
-    python benchmarks/curves/record.py --minutes 60    # goes on where it was left
+    python benchmarks/curves/record.py --minutes 60                    # goes on where it was left
+    python benchmarks/curves/record.py --minutes 60 --width quarter    # an eighth of the time a run
 
 Each run is a trial of a search of ``--epochs 15 --limit-train 16000`` on CIFAR-10: 240,000 images,
-one report after each epoch. Rows go into ``study_grid.parquet`` and ``default.parquet`` beside this
-file, one for each (run, epoch), written whole after every run. ``ended`` says how a run ended:
+one report after each epoch. Rows go into ``study_grid.parquet`` and ``default.parquet`` in the
+folder ``full`` or ``quarter`` beside this file, one for each (run, epoch), written whole after
+every run. ``--width quarter`` trains VGG6 with a quarter of its channels and hidden units, for
+machines on which the full network's runs take days. ``ended`` says how a run ended:
 
 - ``completed``: all its epochs were trained.
 - ``diverged``: the loss was not finite in the epoch after its last row.
@@ -29,10 +32,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 import pandas as pd
 import torch
 
-from benchmarks.curves.plan import LIMIT_TRAIN, SEEDS, Job, jobs
+from benchmarks.curves.plan import LIMIT_TRAIN, SEEDS, SHARES, Job, jobs, widths
 from benchmarks.curves.table import FOLDER, read_curves, write_curves
 from benchmarks.machine import describe
+from vgg6.augment import derive_seed
+from vgg6.config import TrialConfig
 from vgg6.data import TrialData, load_source, split
+from vgg6.model import VGG6
+from vgg6.network import Network
 from vgg6.runtime import Runtime, resident
 from vgg6.training import NonFiniteLoss, TrainState, fit
 
@@ -48,10 +55,10 @@ def begin(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def record(job: Job, threads: int) -> list[dict[str, Any]]:
+def record(job: Job, width: str, threads: int) -> list[dict[str, Any]]:
     """Train one run; its rows."""
     runtime = Runtime.resolve("cpu", "bf16", threads)
-    state = TrainState(job.config, runtime)
+    state = TrainState(job.config, runtime, fresh(job.config, width, runtime))
     rows: list[dict[str, Any]] = []
     ended, constant = "completed", 0
     try:
@@ -70,6 +77,13 @@ def record(job: Job, threads: int) -> list[dict[str, Any]]:
     }  # fmt: skip
     # A run that diverged in its first epoch has one row, of epoch 0, to be known by.
     return [facts | row for row in rows or [{"epoch": 0}]]
+
+
+def fresh(config: TrialConfig, width: str, runtime: Runtime) -> Network:
+    """An untrained network of this width, initialised as a trial's own is."""
+    torch.manual_seed(derive_seed(config.seed, 0, "weights"))
+    weights = VGG6(config, widths=widths(width)).state_dict()
+    return Network(config, weights, _data.mean, _data.std, runtime)
 
 
 def worth(job: Job, recorded: pd.DataFrame) -> bool:
@@ -91,12 +105,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--minutes", type=float, default=60, help="no run is begun after these")
     parser.add_argument("--workers", type=int, default=2, help="runs at once, of one thread each")
+    parser.add_argument("--width", choices=SHARES, default="full", help="of the network")
     arguments = parser.parse_args()
-    machine = describe(minutes=arguments.minutes, workers=arguments.workers)
-    recorded = {name: read_curves(name) for name in ("study_grid", "default")}
+    width = arguments.width
+    machine = describe(minutes=arguments.minutes, workers=arguments.workers, width=width)
+    recorded = {name: read_curves(name, width) for name in ("study_grid", "default")}
     known = {key for table in recorded.values() for key in table["config"]}
     queue = [job for job in jobs() if json.dumps(job.config.to_dict()) not in known]
-    print(f"{len(known)} runs recorded, {len(queue)} left; files in {FOLDER}", flush=True)
+    print(f"{len(known)} runs recorded, {len(queue)} left; files in {FOLDER / width}", flush=True)
     by = f"{machine['cpu']}, {'+'.join(machine['instructions'])}, torch {machine['torch']}"
     until = time.monotonic() + 60 * arguments.minutes
     with ProcessPoolExecutor(
@@ -109,14 +125,14 @@ def main() -> None:
                 if job is None:
                     break
                 queue.remove(job)
-                running[pool.submit(record, job, 1)] = job
+                running[pool.submit(record, job, width, 1)] = job
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 rows = pd.DataFrame(future.result()).assign(machine=by)
                 recorded[job.space] = pd.concat([recorded[job.space], rows], ignore_index=True)
-                write_curves(job.space, recorded[job.space])
+                write_curves(job.space, width, recorded[job.space])
                 last = rows.iloc[-1]
                 print(
                     f"{job.space:10} {job.index:3} seed {job.config.seed} {job.config.label:34}"

@@ -7,7 +7,7 @@ that decides in a live search; ``deciders.py`` and ``peers.py`` make them.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -39,10 +39,14 @@ class Decider(Protocol):
 
 
 class Curve(NamedTuple):
-    """What a configuration does: its rows in order, and whether its loss then diverges."""
+    """What a configuration does: its rows in order, and whether its loss then diverges.
 
-    rows: list[Row]
+    ``lasts``: how long each epoch is, where they are not all equally long.
+    """
+
+    rows: Sequence[Row]
     diverges: bool
+    lasts: Sequence[float] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +117,9 @@ def replay(
     def schedule(number: int, wait: float) -> None:
         nonlocal order
         order += 1
-        heapq.heappush(events, (trace.time + wait + slowness[number], order, number))
+        lasts = curves[number].lasts
+        epoch = slowness[number] * (lasts[done[number]] if lasts else 1.0)
+        heapq.heappush(events, (trace.time + wait + epoch, order, number))
 
     def fill() -> None:
         nonlocal free

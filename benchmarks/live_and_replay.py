@@ -1,0 +1,183 @@
+"""Claim: a replay tells the truth: on the curves of a live search it makes that search's decisions.
+
+    python benchmarks/live_and_replay.py                # two live searches, 25 minutes on 2 CPUs
+    python benchmarks/live_and_replay.py --keep FOLDER  # keeps them, or looks at those kept there
+
+Two real searches of 27 trials on CIFAR-10, with Ray and all that belongs to a search, are replayed
+by the simulator that the other benchmarks use, on nothing but the curves that they journaled:
+
+- TPE and ASHA, one trial at a time: every suggestion depends on all that came before it, so one
+  wrong decision would change all later ones.
+- random and ASHA, two at a time: the suggestions are given, the decisions depend on the order in
+  which epochs end. Replayed twice: with each epoch as long as it was, and with all equally long,
+  as the other benchmarks have it.
+
+Where a replay lets a trial go on past its last live epoch, the trial is trained to its full length
+then and there. Its first epochs must come out as the live ones did, or the program ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from benchmarks.curves.deciders import Ours
+from benchmarks.curves.simulator import Conditions, Curve, Row, Trace, replay
+from benchmarks.machine import describe, write_result
+from search_spaces import load_space
+from vgg6.config import TrialConfig
+from vgg6.data import TrialData, load_source, split
+from vgg6.runtime import Runtime
+from vgg6.training import TrainState, fit
+from vgg6.tuning import journal as j
+from vgg6.tuning.run_folder import RunFolder
+
+SCRIPT = str(Path(__file__).resolve().parent.parent / "tune_vgg6.py")
+SPACE, TRIALS, EPOCHS, IMAGES, SEED = "wide", 27, 9, 2000, 7
+# searcher, trials at once, CPUs and threads of a trial
+SEARCHES = {"tpe": ("optuna", 1, 2), "random": ("random", 2, 1)}
+
+
+def live(name: str, storage: Path) -> j.History:
+    """What the search of this name found; runs it where that has not been done."""
+    searcher, at_once, threads = SEARCHES[name]
+    run = RunFolder(str(storage / name))
+    if not run.exists("run.json"):
+        command = [
+            sys.executable, SCRIPT, "search", "--space", SPACE, "--trials", str(TRIALS),
+            "--epochs", str(EPOCHS), "--limit-train", str(IMAGES), "--searcher", searcher,
+            "--seed", str(SEED), "--max-concurrent", str(at_once), "--cpus-per-trial", str(threads),
+            "--address", "local", "--wandb", "disabled", "--storage", str(storage), "--name", name,
+        ]  # fmt: skip
+        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return j.read_history(run)
+
+
+class Rows(Sequence[Row]):
+    """A trial's epochs: those that it had live, and any later ones trained when they are asked for.
+
+    Raises:
+        AssertionError: an epoch comes out otherwise than it did live.
+    """
+
+    def __init__(self, trial: j.TrialRecord, data: TrialData, threads: int) -> None:
+        self.trial, self.data, self.threads = trial, data, threads
+        self.rows = [{**row, "training_iteration": e} for e, row in sorted(trial.rows.items())]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, int) and index >= len(self.rows):
+            self._train_on()
+        return self.rows[index]
+
+    def _train_on(self) -> None:
+        config = TrialConfig.from_mapping(self.trial.config)
+        state = TrainState(config, Runtime.resolve("cpu", "auto", self.threads))
+        for metrics in fit(state, self.data):
+            row = metrics.to_dict()
+            if row["epoch"] > len(self.rows):
+                self.rows.append({**row, "training_iteration": row["epoch"]})
+            else:
+                lived = self.rows[row["epoch"] - 1]
+                assert lived["val_acc"] == row["val_acc"], (self.trial.number, lived, row)
+
+
+def lasted(trial: j.TrialRecord) -> list[float]:
+    """How long each epoch of a live trial took, in seconds; the first with the trial's start."""
+    times = [trial.created, *(row["time"] for _, row in sorted(trial.rows.items()))]
+    if trial.state == j.INFEASIBLE and trial.ended is not None:
+        times.append(trial.ended)
+    seconds = list(np.diff(times))
+    return seconds + [float(np.median(seconds))] * (EPOCHS - len(seconds))
+
+
+def again(
+    name: str, history: j.History, data: TrialData, clock: Callable[[j.TrialRecord], list[float]]
+) -> Trace:
+    """The search replayed on its own curves.
+
+    Raises:
+        KeyError: the replay suggests a configuration that the live search never had.
+    """
+    searcher, at_once, threads = SEARCHES[name]
+    known = {TrialConfig.from_mapping(t.config).fingerprint: t for t in history.trials.values()}
+
+    def curve_of(number: int, config: dict[str, Any]) -> Curve:
+        trial = known[TrialConfig.from_mapping(config).fingerprint]
+        return Curve(Rows(trial, data, threads), trial.state == j.INFEASIBLE, clock(trial))
+
+    decider = Ours(
+        load_space(SPACE), searcher=searcher, scheduler="asha", seed=SEED, trials=TRIALS,
+        epochs=EPOCHS,
+    )  # fmt: skip
+    return replay(
+        decider, curve_of, Conditions(workers=at_once), np.random.default_rng(0), epochs=EPOCHS,
+        budget=TRIALS * EPOCHS,
+    )  # fmt: skip
+
+
+def compare(history: j.History, trace: Trace) -> dict[str, Any]:
+    """How far the replay is the search: trials with the same configuration, the same last epoch,
+    the same end; epochs, the incumbent and its score."""
+    reached: dict[int, int] = {}
+    for moment in trace.moments:
+        reached[moment.number] = moment.row["epoch"]
+    trials = history.trials
+    best = max(trace.moments, key=lambda m: (m.row["best_val_acc"], -m.number))
+    incumbent = history.incumbent
+    assert incumbent is not None
+
+    def same(number: int) -> bool:
+        return number in trace.configs and trace.configs[number] == trials[number].config
+
+    return {
+        "trials": len(trials),
+        "same configuration": sum(same(n) for n in trials),
+        "same last epoch": sum(same(n) and reached.get(n, 0) == t.epoch for n, t in trials.items()),
+        "same end": sum(same(n) and trace.states[n] == t.state for n, t in trials.items()),
+        "epochs live": sum(t.epoch for t in trials.values()),
+        "epochs replayed": len(trace.moments),
+        "same incumbent": trace.configs[best.number] == incumbent.config,
+        "score live": incumbent.best_val_acc,
+        "score replayed": best.row["best_val_acc"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--keep", type=Path, help="folder of the live searches")
+    arguments = parser.parse_args()
+    facts = describe(space=SPACE, trials=TRIALS, epochs=EPOCHS, images=IMAGES)
+    data = split(load_source("cifar10"), limit_train=IMAGES)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        storage = arguments.keep or Path(scratch)
+        for name in SEARCHES:
+            history = live(name, storage)
+            for clock, seconds in (("as it was", lasted), ("all equal", lambda trial: [])):
+                trace = again(name, history, data, seconds)
+                rows.append({"search": name, "clock": clock} | compare(history, trace))
+                print(json.dumps(rows[-1], indent=1), flush=True)
+    write_result("live_and_replay", {"machine": facts, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
