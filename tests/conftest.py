@@ -4,6 +4,7 @@ scikit-learn's digits everywhere."""
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ def _cifar10_folder() -> Path | None:
         return Path(named)
     beside = REPOSITORY.parent / "shared" / "cifar10"
     return beside if beside.is_dir() else None
+
+
+def pytest_configure() -> None:
+    # A shell starts what goes into its background deaf to SIGINT, and tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
