@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks.curves.deciders import Ours
+from benchmarks.curves.recorded import key_of
 from benchmarks.curves.simulator import Conditions, Curve, Row, Trace, replay
 from benchmarks.machine import describe, write_result
 from search_spaces import load_space
@@ -41,7 +42,7 @@ from vgg6.data import TrialData, load_source, split
 from vgg6.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning import journal as j
-from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.run_folder import JOURNAL, RunFolder
 
 SCRIPT = str(Path(__file__).resolve().parent.parent / "tune_vgg6.py")
 SPACE, TRIALS, EPOCHS, IMAGES, SEED = "wide", 27, 9, 2000, 7
@@ -53,7 +54,7 @@ def live(name: str, storage: Path) -> j.History:
     """What the search of this name found; runs it where that has not been done."""
     searcher, at_once, threads = SEARCHES[name]
     run = RunFolder(str(storage / name))
-    if not run.exists("run.json"):
+    if not run.exists(JOURNAL):
         command = [
             sys.executable, SCRIPT, "search", "--space", SPACE, "--trials", str(TRIALS),
             "--epochs", str(EPOCHS), "--limit-train", str(IMAGES), "--searcher", searcher,
@@ -118,10 +119,10 @@ def again(
         KeyError: the replay suggests a configuration that the live search never had.
     """
     searcher, at_once, threads = SEARCHES[name]
-    known = {TrialConfig.from_mapping(t.config).fingerprint: t for t in history.trials.values()}
+    known = {key_of(trial.config): trial for trial in history.trials.values()}
 
     def curve_of(number: int, config: dict[str, Any]) -> Curve:
-        trial = known[TrialConfig.from_mapping(config).fingerprint]
+        trial = known[key_of(config)]
         return Curve(Rows(trial, data, threads), trial.state == j.INFEASIBLE, clock(trial))
 
     decider = Ours(
@@ -143,10 +144,11 @@ def compare(history: j.History, trace: Trace) -> dict[str, Any]:
     trials = history.trials
     best = max(trace.moments, key=lambda m: (m.row["best_val_acc"], -m.number))
     incumbent = history.incumbent
+    replayed = {number: key_of(config) for number, config in trace.configs.items()}
     assert incumbent is not None
 
     def same(number: int) -> bool:
-        return number in trace.configs and trace.configs[number] == trials[number].config
+        return number in replayed and replayed[number] == key_of(trials[number].config)
 
     return {
         "trials": len(trials),
@@ -155,7 +157,7 @@ def compare(history: j.History, trace: Trace) -> dict[str, Any]:
         "same end": sum(same(n) and trace.states[n] == t.state for n, t in trials.items()),
         "epochs live": sum(t.epoch for t in trials.values()),
         "epochs replayed": len(trace.moments),
-        "same incumbent": trace.configs[best.number] == incumbent.config,
+        "same incumbent": replayed[best.number] == key_of(incumbent.config),
         "score live": incumbent.best_val_acc,
         "score replayed": best.row["best_val_acc"],
     }
