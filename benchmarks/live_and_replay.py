@@ -45,7 +45,7 @@ from vgg6.tuning import journal as j
 from vgg6.tuning.run_folder import JOURNAL, RunFolder
 
 SCRIPT = str(Path(__file__).resolve().parent.parent / "tune_vgg6.py")
-SPACE, TRIALS, EPOCHS, IMAGES, SEED = "wide", 27, 9, 2000, 7
+DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 2000, 7
 # searcher, trials at once, CPUs and threads of a trial
 SEARCHES = {"tpe": ("optuna", 1, 2), "random": ("random", 2, 1)}
 
@@ -57,7 +57,8 @@ def live(name: str, storage: Path) -> j.History:
     if not run.exists(JOURNAL):
         command = [
             sys.executable, SCRIPT, "search", "--space", SPACE, "--trials", str(TRIALS),
-            "--epochs", str(EPOCHS), "--limit-train", str(IMAGES), "--searcher", searcher,
+            "--epochs", str(EPOCHS), "--data", DATA, "--limit-train", str(IMAGES),
+            "--searcher", searcher,
             "--seed", str(SEED), "--max-concurrent", str(at_once), "--cpus-per-trial", str(threads),
             "--address", "local", "--wandb", "disabled", "--storage", str(storage), "--name", name,
         ]  # fmt: skip
@@ -168,7 +169,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder of the live searches")
     arguments = parser.parse_args()
     facts = describe(space=SPACE, trials=TRIALS, epochs=EPOCHS, images=IMAGES)
-    data = split(load_source("cifar10"), limit_train=IMAGES)
+    data = split(load_source(DATA), limit_train=IMAGES)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         storage = arguments.keep or Path(scratch)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from made_curves import made_runs
 
+from benchmarks import live_and_replay
 from benchmarks.curves import plan, record
 from benchmarks.curves.deciders import Ours, StockRay
 from benchmarks.curves.methods import METHODS
@@ -272,3 +273,22 @@ def test_misses_are_later_than_every_hit_in_a_median() -> None:
     assert middle == 30 and low <= 30 and math.isinf(high)
     assert math.isinf(median_interval([10, None, None])[0])
     assert median_interval([5.0] * 9) == (5.0, 5.0, 5.0)
+
+
+@pytest.mark.slow
+def test_a_replay_makes_every_decision_of_the_live_search_whose_curves_it_plays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"DATA": "digits", "TRIALS": 8, "EPOCHS": 5, "IMAGES": 200}.items():
+        monkeypatch.setattr(live_and_replay, name, value)
+    history = live_and_replay.live("tpe", tmp_path)
+    assert {t.state for t in history.trials.values()} >= {j.PRUNED, j.COMPLETED}
+    data = split(load_source("digits"), limit_train=200)
+    trace = live_and_replay.again("tpe", history, data, live_and_replay.lasted)
+    found = live_and_replay.compare(history, trace)
+    assert found["same configuration"] == found["same last epoch"] == found["same end"] == 8
+    assert found["epochs live"] == found["epochs replayed"] and found["same incumbent"]
+    rows = live_and_replay.Rows(
+        next(t for t in history.trials.values() if t.state == j.PRUNED), data, threads=2
+    )
+    assert rows[4]["epoch"] == 5, "a trial that was stopped can be trained on"
