@@ -43,6 +43,7 @@ from vgg6.network import Network
 from vgg6.runtime import Runtime, resident
 from vgg6.training import NonFiniteLoss, TrainState, fit
 
+SPACES = ("study_grid", "default")
 PROBE, DEAD_AFTER = 512, 2
 LEARNS = 0.25  # a validation accuracy; chance is 0.1
 _data: TrialData
@@ -106,12 +107,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="no run is begun after these")
     parser.add_argument("--workers", type=int, default=2, help="runs at once, of one thread each")
     parser.add_argument("--width", choices=SHARES, default="full", help="of the network")
+    parser.add_argument("--space", choices=SPACES, nargs="+", default=SPACES, help="of these only")
     arguments = parser.parse_args()
     width = arguments.width
     machine = describe(minutes=arguments.minutes, workers=arguments.workers, width=width)
-    recorded = {name: read_curves(name, width) for name in ("study_grid", "default")}
+    recorded = {name: read_curves(name, width) for name in SPACES}
     known = {key for table in recorded.values() for key in table["config"]}
-    queue = [job for job in jobs() if json.dumps(job.config.to_dict()) not in known]
+    planned = [job for job in jobs() if job.space in arguments.space]
+    queue = [job for job in planned if json.dumps(job.config.to_dict()) not in known]
     print(f"{len(known)} runs recorded, {len(queue)} left; files in {FOLDER / width}", flush=True)
     by = f"{machine['cpu']}, {'+'.join(machine['instructions'])}, torch {machine['torch']}"
     until = time.monotonic() + 60 * arguments.minutes
