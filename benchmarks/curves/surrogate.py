@@ -17,15 +17,17 @@ MOMENTUM = 0.9  # what stands for the momentum of an optimizer that has none
 TREES, FOLDS = 200, 10
 
 
-def features(config: dict[str, Any]) -> list[float]:
-    """A configuration as numbers: names one-hot, rates by their logarithm, and the step that
-    batch size and momentum make of the learning rate."""
+def features(config: dict[str, Any], space: Space) -> list[float]:
+    """A configuration as numbers: names one-hot, rates by their logarithm, the learning rate's
+    place in its optimizer's own range, and the step that batch size and momentum make of it."""
     momentum = config["momentum"] if config["momentum"] is not None else MOMENTUM
     one_hot = [float(config[name] == c) for name in NAMES for c in CHOICES[name]]
     lr, batch = np.log10(config["lr"]), np.log2(config["batch_size"])
     decay = np.log10(max(config["weight_decay"], 1e-7))
     step = lr - np.log10(1 - momentum) - np.log10(config["batch_size"])
-    return [*one_hot, float(lr), float(batch), float(momentum), float(decay), float(step)]
+    ranges = (p for p in space.parameters if p.name == "lr" and p.active(config))
+    place = next(p.place(config["lr"]) for p in ranges)
+    return [*one_hot, float(lr), place, float(batch), float(momentum), float(decay), float(step)]
 
 
 class Surrogate:
@@ -40,7 +42,7 @@ class Surrogate:
         self.space, self.noise, self.seed = space, noise, seed
         groups = list(by_point(runs).values())
         means = [mean_of(group) for group in groups]
-        self.inputs = np.array([features(group[0].config) for group in groups])
+        self.inputs = np.array([features(group[0].config, space) for group in groups])
         self.curves = np.array([scores for scores, _ in means])
         # A diverging run is one whose score is nothing, from its epoch on.
         self.finite = np.array([diverges is None for _, diverges in means], dtype=float)
@@ -51,7 +53,7 @@ class Surrogate:
         return True
 
     def mean(self, config: dict[str, Any]) -> tuple[Array, int | None]:
-        row = np.array([features(config)])
+        row = np.array([features(config, self.space)])
         if row.tobytes() not in self._known:
             self._known[row.tobytes()] = self._predict(self._model, row)[0]
         return self._known[row.tobytes()]
@@ -81,7 +83,7 @@ class Surrogate:
 
     def _fit(self, rows: Array) -> ExtraTreesRegressor:
         targets = np.hstack([self.curves[rows].reshape(len(rows), -1), self.finite[rows, None]])
-        model = ExtraTreesRegressor(TREES, max_features=0.5, random_state=self.seed, n_jobs=1)
+        model = ExtraTreesRegressor(TREES, max_features=1.0, random_state=self.seed, n_jobs=1)
         return model.fit(self.inputs[rows], targets)
 
     def _predict(self, model: ExtraTreesRegressor, inputs: Array) -> list[tuple[Array, int | None]]:
