@@ -70,9 +70,10 @@ def learns(scores: Array) -> bool:
 class Noise:
     """How two seeds of one point differ, learnt from the points that learn and have several.
 
-    ``residuals``: each seed's curve less its point's mean one, enlarged by sqrt(n / (n - 1)), as n
-    seeds stray less from their own mean than from the true one. ``floor``: the standard deviation
-    of a run's final best validation accuracy over seeds. ``points``: how many points they are from.
+    ``means``: the mean curve of each of them. ``residuals``: for each its seeds' curves less the
+    mean one, enlarged by sqrt(n / (n - 1)), as n seeds stray less from their own mean than from the
+    true one. ``floor``: the standard deviation of a run's final best validation accuracy over
+    seeds, of all points together. ``points``: how many they are.
     """
 
     def __init__(self, runs: list[Run]) -> None:
@@ -83,15 +84,20 @@ class Noise:
         ]
         self.points = len(groups)
         enlarge = (len(SEEDS) / (len(SEEDS) - 1)) ** 0.5
-        self.residuals = [enlarge * r for g in groups for r in g - g.mean(axis=0)]
+        self.means = [g.mean(axis=0) for g in groups]
+        self.residuals = [enlarge * (g - g.mean(axis=0)) for g in groups]
         finals = [g[:, :, 0].max(axis=1) for g in groups]
         self.floor = float(np.sqrt(np.mean([f.var(ddof=1) for f in finals]))) if groups else 0.0
 
     def add(self, mean: Array, rng: np.random.Generator) -> Array:
-        """A curve as another seed might have made it; one at chance stays as it is."""
+        """A curve as another seed might have made it, by the seeds of the point whose mean curve
+        is the nearest in accuracy: what leaves chance late strays far more than what does at once.
+        A curve at chance stays as it is."""
         if not self.residuals or not learns(mean):
             return mean
-        noisy = mean + self.residuals[rng.integers(len(self.residuals))]
+        away = [float(np.square(m[:, 0] - mean[:, 0]).sum()) for m in self.means]
+        near = self.residuals[int(np.argmin(away))]
+        noisy = mean + near[rng.integers(len(near))]
         noisy[:, [0, 2]] = noisy[:, [0, 2]].clip(0.0, 1.0)
         return noisy
 
