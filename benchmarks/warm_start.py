@@ -119,7 +119,7 @@ def run(
     rng = np.random.default_rng([seed, workers])
     decider = Ours(
         space, searcher="optuna", scheduler="asha", seed=seed, trials=trials, epochs=EPOCHS,
-        allowed=curves.allowed, earlier=warm.told,
+        allowed=curves.allowed, earlier=warm.told, added=warm.points,
     )  # fmt: skip
     trace = replay(
         decider, lambda number, config: draw(curves, config, rng), Conditions(workers=workers),

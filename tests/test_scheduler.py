@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,14 +10,23 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from vgg6.tuning.scheduler import Asha, Full, Median, brackets_of, build_scheduler, expected_epochs
+from search_spaces import load_space
+from vgg6.tuning.scheduler import (
+    Asha,
+    Full,
+    Median,
+    brackets_of,
+    build_scheduler,
+    expected_epochs,
+    trained_whole,
+)
 from vgg6.tuning.trainable import INFEASIBLE
 
 EPOCHS = 27
 
 
-def build(name: str) -> Asha | Median | Full:
-    return build_scheduler(name, epochs=EPOCHS, grace=1, reduction=3, seed=5)
+def build(name: str, whole: int = 0) -> Asha | Median | Full:
+    return build_scheduler(name, epochs=EPOCHS, grace=1, reduction=3, seed=5, whole=whole)
 
 
 def trial(number: int) -> Any:
@@ -57,13 +67,16 @@ def drive(
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
 @pytest.mark.parametrize("cut", [1, 40, 150, 300])
-def test_a_resumed_search_makes_the_decisions_of_an_uninterrupted_one(name: str, cut: int) -> None:
+@pytest.mark.parametrize("spared", [0, 4])
+def test_a_resumed_search_makes_the_decisions_of_an_uninterrupted_one(
+    name: str, cut: int, spared: int
+) -> None:
     rows = arrivals()
-    whole, _ = drive(build(name), rows, set())
+    whole, _ = drive(build(name, spared), rows, set())
 
     stopped: set[int] = set()
-    before, used = drive(build(name), rows[:cut], stopped)
-    resumed = build(name)
+    before, used = drive(build(name, spared), rows[:cut], stopped)
+    resumed = build(name, spared)
     resumed.replay(used)
     after, _ = drive(resumed, rows[cut:], stopped)
     assert before + after == whole
@@ -86,6 +99,31 @@ def test_a_driver_killed_between_a_result_and_its_decision_decides_the_same_when
         rest = rows[rows.index(used[place]) + 1 :]
         after, _ = drive(resumed, rest, set(ended))
         assert whole[: place + 1] + after == whole
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+def test_a_first_point_that_starts_late_is_trained_whole_and_the_others_are_compared_with_it(
+    name: str,
+) -> None:
+    late = [(n, e, 0.1 if n == 1 and e < 9 else score) for n, e, score in arrivals()]
+    assert max(e for n, e, _ in drive(build(name), late, set())[0] if n == 1) < EPOCHS
+    decisions, _ = drive(build(name, whole=2), late, set())
+    last = {n: e for n, e, _ in decisions}
+    assert last[0] == last[1] == EPOCHS
+    assert all(d == TrialScheduler.CONTINUE for n, e, d in decisions if n < 2 and e < EPOCHS)
+    assert sum(e < EPOCHS for n, e in last.items()) > 8, "the others are stopped as before"
+    row = {"epoch": 1, "best_val_acc": 0.1, INFEASIBLE: "diverged"}
+    assert build(name, whole=2).on_trial_result(None, trial(0), row) == TrialScheduler.STOP  # type: ignore[arg-type]
+
+
+def test_only_a_spaces_own_first_points_are_trained_whole_and_few_of_them() -> None:
+    space = load_space("default")
+    assert trained_whole(space, "optuna", 64) == len(space.points) == 2
+    assert trained_whole(space, "random", 8) == 1 and trained_whole(space, "optuna", 7) == 0
+    warmed = replace(space, points=space.points * 3)
+    assert trained_whole(warmed, "optuna", 64, added=4) == 2
+    assert trained_whole(load_space("study"), "optuna", 64) == 0
+    assert trained_whole(space, "grid", 64) == 0
 
 
 def test_without_the_replay_the_decisions_differ() -> None:

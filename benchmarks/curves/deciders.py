@@ -18,7 +18,7 @@ from benchmarks.curves.simulator import Row, Start, Verdict
 from search_spaces import Space
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
-from vgg6.tuning.scheduler import build_scheduler
+from vgg6.tuning.scheduler import build_scheduler, trained_whole
 from vgg6.tuning.searcher import TruthfulSearcher
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trainable import INFEASIBLE
@@ -110,6 +110,7 @@ class Ours(OnRay):
         allowed: the configurations that are recorded, where a finite space was recorded in part;
             others are passed over as the searcher passes over what it has seen.
         earlier: trials of earlier searches that the searcher is told.
+        added: how many of the space's points come from these.
     """
 
     searcher: TruthfulSearcher
@@ -125,6 +126,7 @@ class Ours(OnRay):
         epochs: int,
         allowed: Allowed = lambda config: True,
         earlier: Sequence[j.TrialRecord] = (),
+        added: int = 0,
     ) -> None:
         self.journal = UnwrittenJournal()
         built = TruthfulSearcher(
@@ -135,8 +137,9 @@ class Ours(OnRay):
             every = [config_of(point, epochs) for point in space.grid()]
             built._seen |= {TrialConfig(**c).fingerprint for c in every if not allowed(c)}
         rungs = build_scheduler(
-            scheduler, epochs=epochs, grace=LIVE.grace, reduction=LIVE.reduction, seed=seed
-        )
+            scheduler, epochs=epochs, grace=LIVE.grace, reduction=LIVE.reduction, seed=seed,
+            whole=trained_whole(space, searcher, trials, added),
+        )  # fmt: skip
         super().__init__(built, rungs)
 
     def config_of(self, suggested: dict[str, Any]) -> dict[str, Any]:

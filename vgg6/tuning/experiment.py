@@ -38,7 +38,7 @@ from vgg6.tuning.nodes import ClusterLost, NodeWatch
 from vgg6.tuning.progress import Progress
 from vgg6.tuning.resources import Allotment
 from vgg6.tuning.run_folder import JOURNAL, SEARCH, RunFolder, trial_folder
-from vgg6.tuning.scheduler import build_scheduler
+from vgg6.tuning.scheduler import build_scheduler, trained_whole
 from vgg6.tuning.searcher import TruthfulSearcher
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.sharing import mark
@@ -187,6 +187,7 @@ def _fit(
     scheduler = build_scheduler(
         settings.scheduler, epochs=settings.epochs, grace=settings.grace,
         reduction=settings.reduction, seed=settings.seed,
+        whole=trained_whole(plan.space, settings.searcher, plan.trials, plan.warm.points),
     )  # fmt: skip
     scheduler.between_attempts = partial(enlarge, plan.allotment)
     settle(run, journal, scheduler.replay(history.arrivals), plan.keep_weights)

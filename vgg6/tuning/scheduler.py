@@ -18,11 +18,13 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
+from search_spaces import Space
 from vgg6.augment import derive_seed
 from vgg6.tuning.trainable import INFEASIBLE
 
 METRIC, TIME = "best_val_acc", "epoch"
 HYPERBAND_BRACKETS = 3
+WHOLE_SHARE = 8
 _NO_CONTROLLER: Any = None  # a replay runs no trials
 _NEVER: Any = float("inf")
 Arrival = tuple[int, int, float]  # trial, epoch, score
@@ -44,11 +46,19 @@ def _replay(arrivals: Iterable[Arrival], decide: Callable[[int, dict[str, Any]],
     return {number for number, decision in last.items() if decision == TrialScheduler.STOP}
 
 
-class _Retrying:
-    """Lets a search change a trial that will be tried again: between its attempts is the one moment
-    at which Ray takes other resources for it."""
+class _OfASearch:
+    """What a search asks of every scheduler beside its rule."""
 
+    # Trials with a lower number are trained to their full length, unless they diverge. The others
+    # are compared with them all the same.
+    whole = 0
+    # Lets a search change a trial that will be tried again: between its attempts is the one moment
+    # at which Ray takes other resources for it.
     between_attempts: Callable[[Trial], None] | None = None
+
+    def _sparing(self, number: int, epoch: int, epochs: int, decision: str) -> str:
+        spared = number < self.whole and epoch < epochs
+        return TrialScheduler.CONTINUE if spared else decision
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         # One that is given up is still running here.
@@ -56,7 +66,7 @@ class _Retrying:
             self.between_attempts(trial)
 
 
-class Asha(_Retrying, AsyncHyperBandScheduler):
+class Asha(_OfASearch, AsyncHyperBandScheduler):
     """ASHA (Li et al., 2020): a trial goes on past a rung if it is in the best 1/reduction there.
 
     With several brackets, of which each starts its rungs later, it is asynchronous Hyperband. The
@@ -87,8 +97,7 @@ class Asha(_Retrying, AsyncHyperBandScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         if INFEASIBLE in result:
             return TrialScheduler.STOP
-        key = self._join(trial.config["number"])
-        return super().on_trial_result(tune_controller, key, result)
+        return self._decide(trial.config["number"], result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
         pass  # its last result has already been through on_trial_result
@@ -98,11 +107,14 @@ class Asha(_Retrying, AsyncHyperBandScheduler):
 
     def replay(self, arrivals: Iterable[Arrival]) -> set[int]:
         """Take in recorded results. Returns the trials whose last one ended them."""
-        decide = super().on_trial_result
-        return _replay(arrivals, lambda n, row: decide(_NO_CONTROLLER, self._join(n), row))
+        return _replay(arrivals, self._decide)
+
+    def _decide(self, number: int, row: dict[str, Any]) -> str:
+        decision = super().on_trial_result(_NO_CONTROLLER, self._join(number), row)
+        return self._sparing(number, row[TIME], self._max_t, decision)
 
 
-class Median(_Retrying, MedianStoppingRule):
+class Median(_OfASearch, MedianStoppingRule):
     """Stops a trial whose best is below the median of the others' running means (Vizier's rule).
 
     Ray's version pauses trials while it has too few to compare, and counts a finished trial's last
@@ -122,18 +134,23 @@ class Median(_Retrying, MedianStoppingRule):
         seen = self._results.get(key)
         if seen and result[TIME] <= seen[-1][TIME]:  # reported again after a resume: one vote each
             return TrialScheduler.CONTINUE
-        return super().on_trial_result(tune_controller, key, result)
+        return self._decide(trial.config["number"], result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
         pass
 
     def replay(self, arrivals: Iterable[Arrival]) -> set[int]:
         """Take in recorded results. Returns the trials whose last one ended them."""
-        decide = super().on_trial_result
-        return _replay(arrivals, lambda n, row: decide(_NO_CONTROLLER, numbered(n), row))
+        return _replay(arrivals, self._decide)
+
+    def _decide(self, number: int, row: dict[str, Any]) -> str:
+        decision = super().on_trial_result(_NO_CONTROLLER, numbered(number), row)
+        if number < self.whole:
+            self._stopped_trials.discard(numbered(number))
+        return self._sparing(number, row[TIME], _NEVER, decision)
 
 
-class Full(_Retrying, FIFOScheduler):
+class Full(_OfASearch, FIFOScheduler):
     """Runs every trial to its full length."""
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -145,20 +162,44 @@ class Full(_Retrying, FIFOScheduler):
 
 
 def build_scheduler(
-    name: str, *, epochs: int, grace: int, reduction: float, seed: int
+    name: str, *, epochs: int, grace: int, reduction: float, seed: int, whole: int = 0
 ) -> Asha | Median | Full:
-    """The scheduler that ``--scheduler`` names; ``epochs`` is a trial's full length."""
+    """The scheduler that ``--scheduler`` names.
+
+    Args:
+        epochs: a trial's full length.
+        whole: this many trials, the first ones, are not stopped early.
+    """
     if name == "none":
         return Full()
+    scheduler: Asha | Median
     if name == "median":
-        return Median(grace_period=grace)
-    return Asha(
-        max_t=epochs,
-        grace_period=grace,
-        reduction_factor=reduction,
-        brackets=brackets_of(name, epochs, grace, reduction),
-        seed=seed,
-    )
+        scheduler = Median(grace_period=grace)
+    else:
+        scheduler = Asha(
+            max_t=epochs,
+            grace_period=grace,
+            reduction_factor=reduction,
+            brackets=brackets_of(name, epochs, grace, reduction),
+            seed=seed,
+        )
+    scheduler.whole = whole
+    return scheduler
+
+
+def trained_whole(space: Space, searcher: str, trials: int, added: int = 0) -> int:
+    """How many of a search's first trials are not stopped early: the space's own first points.
+
+    Somebody chose them, and a good one may start late: without normalisation layers the best point
+    of the default space is at chance when the first rung looks. No more than one trial in
+    ``WHOLE_SHARE``, and none of a grid or of a space that is a list of points.
+
+    Args:
+        added: how many of the space's points, the last ones, a warm start added.
+    """
+    listed = searcher == "grid" or space.points_only
+    own = 0 if listed else len(space.points) - added
+    return min(own, trials // WHOLE_SHARE)
 
 
 def brackets_of(name: str, epochs: int, grace: int, reduction: float) -> int:

@@ -66,6 +66,11 @@ class WarmStart:
     sources: list[dict[str, Any]] = field(default_factory=list)
     told: list[j.TrialRecord] = field(default_factory=list)
 
+    @property
+    def points(self) -> int:
+        """How many points it added to the space's own."""
+        return sum(source["points"] for source in self.sources)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON values: a resumed search needs no earlier run folder."""
         told = [
