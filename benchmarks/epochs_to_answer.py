@@ -37,6 +37,10 @@ from search_spaces import load_space
 BUDGETS = tuple(range(30, 601, 30))  # epochs after which the incumbent is looked at
 MOST_TRIALS = 1000
 RESAMPLES = 2000
+# What `search` does by default, and what it is held against.
+DEFAULT = {"study_grid": "tpe + asha", "default": "tpe + asha, points first"}
+RANDOM = "random + asha"
+BARS = (RANDOM, "stock ray: optunasearch + asha")
 
 
 def load_curves(name: str, width: str) -> Curves:
@@ -122,7 +126,45 @@ def main() -> None:
                 cell.append(play(curves, able[method], conditions, len(cell), arguments.budget))
             seconds = time.perf_counter() - began
             print(line(method, workers, cell) + f"   {seconds:6.1f} s", flush=True)
-            write_result(name, {"machine": facts, "curves": recorded, "samples": samples})
+            result = {"machine": facts, "curves": recorded, "samples": samples}
+            write_result(name, result)
+    grid_epochs = recorded["points"] * EPOCHS if curves.space.is_finite else None
+    bars = show_bars(arguments.space, samples, grid_epochs)
+    write_result(name, result | {"bars": bars})
+
+
+def show_bars(space: str, samples: dict[str, Any], grid_epochs: float | None) -> dict[str, Any]:
+    """What the default search needs, as a share of what its bars are set in; and where its
+    incumbent is worse than that of random + ASHA, beyond the 95 % interval of the difference."""
+    ours = DEFAULT[space]
+    found: dict[str, Any] = {}
+    for workers, cell in samples.get(ours, {}).items():
+        middle = median_interval([s["epochs"] for s in cell])[0]
+        others = {"recorded grid": grid_epochs} if grid_epochs else {
+            other: median_interval([s["epochs"] for s in samples[other][workers]])[0]
+            for other in BARS if workers in samples.get(other, {})
+        }  # fmt: skip
+        row: dict[str, Any] = {f"of {name}": middle / n for name, n in others.items() if n}
+        if workers in samples.get(RANDOM, {}):
+            row["worse at"] = worse(cell, samples[RANDOM][workers])
+        found[workers] = row
+        shares = ", ".join(f"{v:.2f} {k}" for k, v in row.items() if k != "worse at")
+        behind = row.get("worse at", "unknown")
+        print(
+            f"{ours}, {workers} workers: {shares}; worse than {RANDOM} at {behind or 'no budget'}"
+        )
+    return found
+
+
+def worse(cell: list[dict[str, Any]], other: list[dict[str, Any]]) -> list[int]:
+    """The budgets at which the mean regret of ``cell`` is higher than that of ``other`` with a 95 %
+    bootstrap interval of the difference, seed by seed, that does not reach zero."""
+    count = min(len(cell), len(other))
+    regrets = [np.array([s["regret"] for s in samples[:count]]) for samples in (cell, other)]
+    difference = regrets[0] - regrets[1]  # (searches, BUDGETS)
+    rows = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    low = np.quantile(difference[rows].mean(axis=1), 0.025, axis=0)
+    return [budget for budget, least in zip(BUDGETS, low, strict=True) if least > 0]
 
 
 def line(method: str, workers: int, cell: list[dict[str, Any]]) -> str:

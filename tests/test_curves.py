@@ -21,7 +21,7 @@ from benchmarks.curves.recorded import Noise, Table, draw, final, key_of, runs_o
 from benchmarks.curves.simulator import Conditions, Curve, Moment, Start, Trace, Verdict, replay
 from benchmarks.curves.surrogate import Surrogate
 from benchmarks.curves.table import ABOUT, read_curves, write_curves
-from benchmarks.epochs_to_answer import judge, median_interval
+from benchmarks.epochs_to_answer import BUDGETS, judge, median_interval, worse
 from search_spaces import load_space
 from vgg6.config import TrialConfig
 from vgg6.data import load_source, split
@@ -270,6 +270,18 @@ def test_a_search_has_its_answer_when_truth_and_report_are_both_there(grid: Tabl
     first = next((e for e, r in enumerate(curve.rows, 1) if r["best_val_acc"] >= enough), None)
     assert found["epochs"] == first
     assert found["regret"][-1] == pytest.approx(0.0)
+
+
+def test_a_search_is_worse_only_where_the_interval_of_the_difference_says_so() -> None:
+    rng = np.random.default_rng(0)
+    looks = len(BUDGETS)
+
+    def searches(regret: float, noise: float) -> list[dict[str, Any]]:
+        return [{"regret": list(regret + noise * rng.standard_normal(looks))} for _ in range(50)]
+
+    assert worse(searches(0.05, 0.01), searches(0.03, 0.01)) == list(BUDGETS)
+    assert worse(searches(0.03, 0.01), searches(0.05, 0.01)) == []
+    assert len(worse(searches(0.03, 0.02), searches(0.03, 0.02))) < looks / 4
 
 
 def test_misses_are_later_than_every_hit_in_a_median() -> None:
