@@ -136,23 +136,48 @@ def test_without_the_replay_the_decisions_differ() -> None:
     assert before + after != whole
 
 
-def test_asha_decides_as_rays_own_on_an_uninterrupted_search() -> None:
-    rows = arrivals()
-    ours, _ = drive(build("asha"), rows, set())
+def looks(scheduler: Any, rows: list[tuple[int, int, float]]) -> list[str]:
+    """The decision about every row."""
+    for number in sorted({n for n, _, _ in rows}):
+        scheduler.on_trial_add(None, trial(number))
+    return [
+        scheduler.on_trial_result(None, trial(n), {"epoch": e, "best_val_acc": score})
+        for n, e, score in rows
+    ]
+
+
+def test_asha_stops_an_early_arrival_once_later_ones_have_overtaken_it() -> None:
+    rows = [
+        (0, 1, 0.3),
+        (1, 1, 0.4),
+        (2, 1, 0.5),
+        (3, 1, 0.2),
+        (2, 2, 0.6),
+        (1, 2, 0.5),
+        (0, 2, 0.9),
+    ]
     rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
-    stopped: set[int] = set()
-    theirs = []
-    for number, epoch, score in rows:
-        if number in stopped:
-            continue
-        stub = trial(number)
-        if epoch == 1:
-            rays.on_trial_add(None, stub)  # type: ignore[arg-type]
-        decision = rays.on_trial_result(None, stub, {"epoch": epoch, "best_val_acc": score})  # type: ignore[arg-type]
-        theirs.append((number, epoch, decision))
-        if decision == TrialScheduler.STOP:
-            stopped.add(number)
-    assert ours == theirs
+    go, stop = TrialScheduler.CONTINUE, TrialScheduler.STOP
+    assert looks(rays, rows) == [go, go, go, stop, go, go, go]
+    assert looks(build("asha"), rows) == [go, go, go, stop, go, go, stop]
+
+
+def test_asha_looks_at_the_last_rung_of_a_trial_only() -> None:
+    """One that was slow at first, and leads now, is not stopped for its first epoch."""
+    first = [(0, 1, 0.3), (0, 2, 0.5), (0, 3, 0.9)]
+    later = [(n, 1, 0.4 + n / 100) for n in range(1, 6)]
+    assert looks(build("asha"), [*first, *later, (0, 4, 0.9)])[-1] == TrialScheduler.CONTINUE
+    assert looks(build("asha"), [*first[:2], *later, (0, 3, 0.9)])[-1] == TrialScheduler.CONTINUE
+    assert looks(build("asha"), [*first[:1], *later, (0, 2, 0.9)])[-1] == TrialScheduler.STOP
+
+
+def test_asha_stops_on_arrival_all_that_rays_own_stops() -> None:
+    rows = [(n, 1, score) for n, e, score in arrivals(60) if e == 1]
+    rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
+    pairs = list(zip(looks(rays, rows), looks(build("asha"), rows), strict=True))
+    stop = TrialScheduler.STOP
+    assert all(ours == stop for theirs, ours in pairs if theirs == stop)
+    assert 20 < sum(theirs == stop for theirs, _ in pairs) <= sum(o == stop for _, o in pairs) < 50
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])

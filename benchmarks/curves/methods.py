@@ -6,7 +6,9 @@ import importlib.util
 from dataclasses import replace
 from typing import Protocol
 
-from benchmarks.curves.deciders import Ours, StockRay
+from ray.tune.schedulers import AsyncHyperBandScheduler
+
+from benchmarks.curves.deciders import LIVE, Ours, StockRay
 from benchmarks.curves.peers import OPTUNA_PEERS, SYNE_TUNE_PEERS
 from benchmarks.curves.recorded import Curves
 from benchmarks.curves.simulator import Decider
@@ -31,6 +33,16 @@ def ours(searcher: str, scheduler: str, *, points: bool = False) -> Method:
     return make
 
 
+def random_plain(curves: Curves, *, seed: int, trials: int, epochs: int) -> Decider:
+    """This project's random search under Ray's own ASHA, which looks at a rung once."""
+    decider = ours("random", "asha")(curves, seed=seed, trials=trials, epochs=epochs)
+    assert isinstance(decider, Ours)
+    decider.scheduler = AsyncHyperBandScheduler(
+        "epoch", "best_val_acc", "max", epochs, LIVE.grace, LIVE.reduction
+    )
+    return decider
+
+
 def stock(curves: Curves, *, seed: int, trials: int, epochs: int) -> Decider:
     space = replace(curves.space, points=())
     return StockRay(space, seed=seed, trials=trials, epochs=epochs, allowed=curves.allowed)
@@ -40,6 +52,7 @@ METHODS: dict[str, Method] = {
     "random": ours("random", "none"),
     "random + median": ours("random", "median"),
     "random + hyperband": ours("random", "hyperband"),
+    "random + plain asha": random_plain,
     "random + asha": ours("random", "asha"),
     "tpe": ours("optuna", "none"),
     "tpe + median": ours("optuna", "median"),

@@ -69,6 +69,10 @@ class _OfASearch:
 class Asha(_OfASearch, AsyncHyperBandScheduler):
     """ASHA (Li et al., 2020): a trial goes on past a rung if it is in the best 1/reduction there.
 
+    Plain ASHA asks once, when a trial arrives, and lets the first ones pass for want of others.
+    Here the last rung that a trial passed is looked at again after each of its epochs: it is
+    stopped once those that have arrived since put it outside of the best 1/reduction.
+
     With several brackets, of which each starts its rungs later, it is asynchronous Hyperband. The
     bracket of a trial is drawn from (seed, number), so that a resumed search draws the same.
     """
@@ -111,7 +115,17 @@ class Asha(_OfASearch, AsyncHyperBandScheduler):
 
     def _decide(self, number: int, row: dict[str, Any]) -> str:
         decision = super().on_trial_result(_NO_CONTROLLER, self._join(number), row)
+        if decision == TrialScheduler.CONTINUE and self._overtaken(number):
+            decision = TrialScheduler.STOP
         return self._sparing(number, row[TIME], self._max_t, decision)
+
+    def _overtaken(self, number: int) -> bool:
+        """Whether the last rung that the trial passed would no longer let it pass."""
+        bracket = self._trial_info[number]
+        for _, scores in bracket._rungs:  # the last one first
+            if number in scores:
+                return bool(scores[number] < bracket.cutoff(scores))
+        return False
 
 
 class Median(_OfASearch, MedianStoppingRule):
