@@ -135,7 +135,8 @@ def main() -> None:
 
 def show_bars(space: str, samples: dict[str, Any], grid_epochs: float | None) -> dict[str, Any]:
     """What the default search needs, as a share of what its bars are set in; and where its
-    incumbent is worse than that of random + plain ASHA, beyond the 95 % interval of the difference."""
+    incumbent is worse than that of random + plain ASHA, beyond the 95 % interval of the
+    difference."""
     ours = DEFAULT[space]
     found: dict[str, Any] = {}
     for workers, cell in samples.get(ours, {}).items():
