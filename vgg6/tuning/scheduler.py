@@ -56,10 +56,6 @@ class _OfASearch:
     # at which Ray takes other resources for it.
     between_attempts: Callable[[Trial], None] | None = None
 
-    def _sparing(self, number: int, epoch: int, epochs: int, decision: str) -> str:
-        spared = number < self.whole and epoch < epochs
-        return TrialScheduler.CONTINUE if spared else decision
-
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         # One that is given up is still running here.
         if self.between_attempts is not None and trial.status == Trial.ERROR:
@@ -115,9 +111,9 @@ class Asha(_OfASearch, AsyncHyperBandScheduler):
 
     def _decide(self, number: int, row: dict[str, Any]) -> str:
         decision = super().on_trial_result(_NO_CONTROLLER, self._join(number), row)
-        if decision == TrialScheduler.CONTINUE and self._overtaken(number):
-            decision = TrialScheduler.STOP
-        return self._sparing(number, row[TIME], self._max_t, decision)
+        if number < self.whole and row[TIME] < self._max_t:
+            return TrialScheduler.CONTINUE
+        return TrialScheduler.STOP if self._overtaken(number) else decision
 
     def _overtaken(self, number: int) -> bool:
         """Whether the last rung that the trial passed would no longer let it pass."""
@@ -161,7 +157,8 @@ class Median(_OfASearch, MedianStoppingRule):
         decision = super().on_trial_result(_NO_CONTROLLER, numbered(number), row)
         if number < self.whole:
             self._stopped_trials.discard(numbered(number))
-        return self._sparing(number, row[TIME], _NEVER, decision)
+            return TrialScheduler.CONTINUE
+        return decision
 
 
 class Full(_OfASearch, FIFOScheduler):
