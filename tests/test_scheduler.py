@@ -233,3 +233,10 @@ def test_expected_epochs_are_near_what_asha_runs() -> None:
         assert 0.4 < plan / len(used) < 2.5, (plan, len(used))
     full = expected_epochs("none", epochs=EPOCHS, grace=1, reduction=3, trials=10)
     assert full == 10 * EPOCHS
+
+
+def test_expected_epochs_count_first_points_at_their_full_length() -> None:
+    plan = expected_epochs("asha", epochs=EPOCHS, grace=1, reduction=3, trials=24, whole=2)
+    rest = expected_epochs("asha", epochs=EPOCHS, grace=1, reduction=3, trials=22)
+    _, used = drive(build("asha", whole=2), arrivals(24), set())
+    assert plan == 2 * EPOCHS + rest and 0.4 < plan / len(used) < 2.5, (plan, len(used))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -13,21 +13,20 @@ from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
 from search_spaces import Space
 from vgg6.calibration import thread_speeds
-from vgg6.config import InputError, TrialConfig
-from vgg6.data import LabelledImages, TrialData
+from vgg6.config import InputError
+from vgg6.data import TrialData
 from vgg6.machine import usable_cpus
 from vgg6.packing import Packings
 from vgg6.runtime import Runtime
-from vgg6.training import TrainState, fit
 from vgg6.tuning import cluster
 from vgg6.tuning.cluster import HERE
+from vgg6.tuning.cost import auto_trials, estimate
 from vgg6.tuning.experiment import Outcome, Plan, create_run, run_session
 from vgg6.tuning.flags import say
 from vgg6.tuning.probe import hungriest, probe_each, probe_here
 from vgg6.tuning.resources import KIND, allot, live_nodes, of_kind
 from vgg6.tuning.run_folder import RunFolder
-from vgg6.tuning.scheduler import expected_epochs
-from vgg6.tuning.settings import AUTO_TRIALS, Settings
+from vgg6.tuning.settings import Settings
 from vgg6.tuning.sharing import check_shared
 from vgg6.tuning.stopping import promise
 from vgg6.tuning.wandb_mirror import default_mode
@@ -35,17 +34,7 @@ from vgg6.tuning.warm_start import WarmStart, in_words
 
 # What ``--trials auto`` fills, and never exceeds. Digits are for a first look.
 AUTO_SECONDS, AUTO_SECONDS_ELSE = {"digits": 240.0}, 3600.0
-PROBE_IMAGES = 256
 JOINING_S = 15.0  # how long a cluster's first worker may take to join
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a search will cost, from one measured step. Seconds, epochs, seconds."""
-
-    epoch_seconds: float
-    epochs: float
-    total_seconds: float
 
 
 def launch(
@@ -175,7 +164,7 @@ def decide(
     trials = settings.trials
     if trials is None:
         limit = settings.time_budget or AUTO_SECONDS.get(data.name, AUTO_SECONDS_ELSE)
-        trials = auto_trials(settings, data, runtime, allotment.concurrent, limit)
+        trials = auto_trials(settings, space, data, runtime, allotment.concurrent, limit)
         # The plan is an estimate; what was promised is the time.
         settings = replace(settings, time_budget=limit)
     if settings.searcher == "grid":
@@ -213,7 +202,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
         with cluster.joined(settings.address, settings.verbose) as where:
             plan = decide_with_nodes(settings, space, data, mode, patient=True)
     allotment, runtime, trials = plan.allotment, plan.runtime, plan.trials
-    cost = estimate(settings, data, runtime, trials, allotment.concurrent)
+    cost = estimate(settings, space, data, runtime, trials, allotment.concurrent, added=warm.points)
     return "\n".join(
         [
             f"search       {settings.name} in {settings.storage}",
@@ -249,42 +238,3 @@ def this_node() -> dict[str, float]:
     if kind := NvidiaGPUAcceleratorManager.get_current_node_accelerator_type():
         node[KIND + kind] = 1.0
     return node
-
-
-def estimate(
-    settings: Settings, data: TrialData, runtime: Runtime, trials: int, concurrent: int
-) -> Estimate:
-    """Cost of a search: seconds of a measured step, scaled to its expected epochs."""
-    local = runtime if runtime.device == "cpu" else Runtime.resolve()
-    epoch = measure_epoch(data, local)
-    epochs = expected_epochs(
-        settings.scheduler, epochs=settings.epochs, grace=settings.grace,
-        reduction=settings.reduction, trials=trials,
-    )  # fmt: skip
-    return Estimate(epoch, epochs, epoch * epochs / min(concurrent, trials))
-
-
-def auto_trials(
-    settings: Settings, data: TrialData, runtime: Runtime, concurrent: int, limit: float
-) -> int:
-    """As many trials as fit into about ``limit`` seconds, from 8 to 64."""
-    most = int(AUTO_TRIALS.high)
-    cost = estimate(settings, data, runtime, most, concurrent)
-    return max(int(AUTO_TRIALS.low), min(most, int(most * limit / cost.total_seconds)))
-
-
-def measure_epoch(data: TrialData, runtime: Runtime) -> float:
-    """Seconds of an epoch, from two steps and their share of validation, after a warm-up."""
-    n = min(PROBE_IMAGES, len(data.train))
-    part = replace(
-        data,
-        train=LabelledImages(data.train.images[:n], data.train.labels[:n]),
-        val=LabelledImages(data.val.images[: max(1, n // 9)], data.val.labels[: max(1, n // 9)]),
-        fingerprint=f"{data.fingerprint}-probe",
-    )
-    state = TrainState(TrialConfig(activation="gelu", batch_size=128), runtime)
-    started = 0.0
-    for metrics in fit(state, part, stop_after=2):
-        if metrics.epoch == 1:
-            started = time.perf_counter()
-    return (time.perf_counter() - started) * len(data.train) / n

@@ -219,14 +219,24 @@ def brackets_of(name: str, epochs: int, grace: int, reduction: float) -> int:
     return min(HYPERBAND_BRACKETS, rungs) if name == "hyperband" else 1
 
 
-def expected_epochs(name: str, *, epochs: int, grace: int, reduction: float, trials: int) -> float:
+def expected_epochs(
+    name: str, *, epochs: int, grace: int, reduction: float, trials: int, whole: int = 0
+) -> float:
     """About how many epochs ``trials`` trials will run, for a plan made before the first one.
 
     ASHA: of n trials at a rung the best n/reduction go on, and about as many again arrive early
     and are promoted before the rung has filled. Median: half of the trials run half of the rest.
+
+    Args:
+        whole: this many of them are not stopped early.
     """
     if name == "none":
         return float(trials * epochs)
+    if whole:
+        others = expected_epochs(
+            name, epochs=epochs, grace=grace, reduction=reduction, trials=trials - whole
+        )
+        return whole * epochs + others
     if name == "median":
         return trials * (grace + (epochs - grace) * 0.75)
     total, left, reached = 0.0, float(trials), 0.0

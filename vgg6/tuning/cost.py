@@ -1,0 +1,81 @@
+"""What a search will cost, from a few measured training steps, before it begins."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from search_spaces import Space
+from vgg6.config import TrialConfig
+from vgg6.data import LabelledImages, TrialData
+from vgg6.runtime import Runtime
+from vgg6.training import TrainState, fit
+from vgg6.tuning.scheduler import expected_epochs, trained_whole
+from vgg6.tuning.settings import AUTO_TRIALS, Settings
+
+PROBE_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search will cost, from one measured step. Seconds, epochs, seconds."""
+
+    epoch_seconds: float
+    epochs: float
+    total_seconds: float
+
+
+def estimate(
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    runtime: Runtime,
+    trials: int,
+    concurrent: int,
+    *,
+    added: int = 0,
+) -> Estimate:
+    """Cost of a search: seconds of a measured step, scaled to its expected epochs.
+
+    Args:
+        added: how many of the space's points a warm start added.
+    """
+    local = runtime if runtime.device == "cpu" else Runtime.resolve()
+    epoch = measure_epoch(data, local)
+    epochs = expected_epochs(
+        settings.scheduler, epochs=settings.epochs, grace=settings.grace,
+        reduction=settings.reduction, trials=trials,
+        whole=trained_whole(space, settings.searcher, trials, added),
+    )  # fmt: skip
+    return Estimate(epoch, epochs, epoch * epochs / min(concurrent, trials))
+
+
+def auto_trials(
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    runtime: Runtime,
+    concurrent: int,
+    limit: float,
+) -> int:
+    """As many trials as fit into about ``limit`` seconds, from 8 to 64."""
+    most = int(AUTO_TRIALS.high)
+    cost = estimate(settings, space, data, runtime, most, concurrent)
+    return max(int(AUTO_TRIALS.low), min(most, int(most * limit / cost.total_seconds)))
+
+
+def measure_epoch(data: TrialData, runtime: Runtime) -> float:
+    """Seconds of an epoch, from two steps and their share of validation, after a warm-up."""
+    n = min(PROBE_IMAGES, len(data.train))
+    part = replace(
+        data,
+        train=LabelledImages(data.train.images[:n], data.train.labels[:n]),
+        val=LabelledImages(data.val.images[: max(1, n // 9)], data.val.labels[: max(1, n // 9)]),
+        fingerprint=f"{data.fingerprint}-probe",
+    )
+    state = TrainState(TrialConfig(activation="gelu", batch_size=128), runtime)
+    started = 0.0
+    for metrics in fit(state, part, stop_after=2):
+        if metrics.epoch == 1:
+            started = time.perf_counter()
+    return (time.perf_counter() - started) * len(data.train) / n
