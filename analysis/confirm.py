@@ -28,8 +28,6 @@ from vgg6.tuning.run_folder import (
     weights_file,
 )
 
-WHERE = ("time", "node", "pid")  # of a row: no part of the result
-
 
 class Rounds(ray.tune.search.Searcher):
     """Asks for a run of every candidate that is still in, a seed after the other.
@@ -255,10 +253,7 @@ def _candidate(
                 "seconds": _seconds(run),
                 "state": run.state,
                 "reason": run.reason,
-                "history": [
-                    {k: v for k, v in row.items() if k not in WHERE}
-                    for _, row in sorted(run.rows.items())
-                ],
+                "history": run.results,
             }
             for run in runs
         ],

@@ -25,7 +25,6 @@ from vgg6.tuning.journal import History, TrialRecord, read_history
 from vgg6.tuning.recorded import confirmed_winner, read_confirmation, read_search
 from vgg6.tuning.run_folder import RunFolder, confirmed_file, weights_file
 
-WHERE = ("time", "node", "pid")  # of a row: where and when it was made, no part of the result
 CONFIRMED_FACTS = ("mean", "sd", "low", "high", "search_score", "optimism", "tied")
 UNCONFIRMED = (
     "val_acc is the highest of selected_from scores and so optimistic; `best RUN --confirm 3` says"
@@ -134,12 +133,11 @@ def choose(run: RunFolder, history: History) -> Chosen:
 
 
 def _as_it_ran(trial: TrialRecord) -> Chosen:
-    rows = [row for _, row in sorted(trial.rows.items())]
     return Chosen(
         what=f"trial {trial.number}",
         config=TrialConfig.from_mapping(trial.config),
         weights=weights_file(trial.number),
-        rows=[{k: v for k, v in row.items() if k not in WHERE} for row in rows],
+        rows=trial.results,
         stop_after=stop_after(trial),
         confirmed=None,
     )

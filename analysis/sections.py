@@ -178,9 +178,12 @@ def _candidate(row: dict[str, Any], winner: int) -> tuple[Any, ...]:
     return row["trial"], row["label"], search, len(row["runs"]), mean, interval, verdict
 
 
+def _begun_from(found: Found) -> list[str]:
+    return in_words(found.facts.get("warm_start", {}).get("sources", ()))
+
+
 def _space(found: Found) -> str:
-    begun = in_words(found.facts.get("warm_start", {}).get("sources", ()))
-    begin = "".join(f"<p>Begun from {escape(line)}.</p>" for line in begun)
+    begin = "".join(f"<p>Begun from {escape(line)}.</p>" for line in _begun_from(found))
     if "parallel" not in found.figures:
         return begin + _none("no epoch has ended yet")
     ranked = [
@@ -346,7 +349,7 @@ def _commands(found: Found) -> str:
 def markdown(found: Found, pictures: Sequence[str]) -> str:
     """The report's main figures and numbers for a repository."""
     lines = [f"# {plain(found.title)}", "", plain(subtitle(found)), ""]
-    for line in in_words(found.facts.get("warm_start", {}).get("sources", ())):
+    for line in _begun_from(found):
         lines += [f"Begun from {plain(line)}.", ""]
     if best := found.best:
         confirmed = best["confirmation"]

@@ -60,7 +60,7 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
     ranked, confirmed = history.ranking(), read_confirmation(run)
     winner = winner_of(run, history)
     config, length = TrialConfig.from_mapping(winner.config), stop_after(winner)
-    curve = [row for _, row in sorted(winner.rows.items())]
+    curve = winner.curve
     if confirmed:
         chosen = confirmed_winner(confirmed)
         seed = confirmed["representative_seed"]

@@ -226,7 +226,7 @@ def _same_seed(run: RunFolder, found: Found, winner: TrialRecord) -> list[Block]
     if package is None:
         words = "Run it again with its own seed, for the same numbers to the last bit"
         return [Command(words, again_command(run, winner, found.facts))]
-    recorded_rows = [row for _, row in sorted(winner.rows.items())]
+    recorded_rows = winner.curve
     again = [{k: row[k] for k in ("epoch", *CURVES)} for row in package.history]
     first = first_difference(recorded_rows, again)
     if first is None:

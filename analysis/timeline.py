@@ -22,7 +22,7 @@ def spans(history: History) -> tuple[pd.DataFrame, pd.DataFrame]:
     found: list[dict[str, Any]] = []
     for trial in history.trials.values():
         last: dict[str, Any] | None = None
-        for _, row in sorted(trial.rows.items()):
+        for row in trial.curve:
             worker = f"{row.get('node', '?')} {row.get('pid', '')}"
             start, end = row["time"] - row["seconds"] - began, row["time"] - began
             if last and last["worker"] == worker and start - last["end"] < GAP_S + row["seconds"]:

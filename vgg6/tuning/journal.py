@@ -24,6 +24,7 @@ from vgg6.tuning.run_folder import JOURNAL, Appender, RunFolder
 RUNNING, COMPLETED, PRUNED, INFEASIBLE, FAILED, STOPPED = STATES = (
     "running", "completed", "pruned", "infeasible", "failed", "stopped",
 )  # fmt: skip
+WHERE = ("time", "node", "pid")  # of a row: when and where it was made
 METRICS = (
     "train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "best_epoch", "lr", "seconds",
 )  # fmt: skip
@@ -62,6 +63,16 @@ class TrialRecord:
         self.rows[epoch] = row
         self.epoch = max(self.epoch, epoch)
         self.best_val_acc = max(row["val_acc"], self.best_val_acc or 0.0)
+
+    @property
+    def curve(self) -> list[dict[str, Any]]:
+        """Its rows in the order of their epochs."""
+        return [row for _, row in sorted(self.rows.items())]
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """``curve`` without where and when each row was made, which is no part of a result."""
+        return [{k: v for k, v in row.items() if k not in WHERE} for row in self.curve]
 
     @property
     def assignment(self) -> dict[str, Any]:

@@ -280,7 +280,7 @@ def _thinned(told: list[j.TrialRecord], most: int) -> list[j.TrialRecord]:
 
 
 def _scores(trial: j.TrialRecord) -> list[float]:
-    return [row["best_val_acc"] for _, row in sorted(trial.rows.items())]
+    return [row["best_val_acc"] for row in trial.curve]
 
 
 def _record(
