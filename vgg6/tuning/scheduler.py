@@ -201,8 +201,8 @@ def build_scheduler(
 def trained_whole(space: Space, searcher: str, trials: int, added: int = 0) -> int:
     """How many of a search's first trials are not stopped early: the space's own first points.
 
-    Somebody chose them, and a good one may start late: without normalisation layers the best point
-    of the default space is at chance when the first rung looks. No more than one trial in
+    Somebody chose them, and a good one may start late: without normalisation layers the
+    hand-tuned point of the default space is at chance when the first rung looks. No more than one trial in
     ``WHOLE_SHARE``, and none of a grid or of a space that is a list of points.
 
     Args:
