@@ -202,8 +202,8 @@ def trained_whole(space: Space, searcher: str, trials: int, added: int = 0) -> i
     """How many of a search's first trials are not stopped early: the space's own first points.
 
     Somebody chose them, and a good one may start late: without normalisation layers the
-    hand-tuned point of the default space is at chance when the first rung looks. No more than one trial in
-    ``WHOLE_SHARE``, and none of a grid or of a space that is a list of points.
+    hand-tuned point of the default space is at chance when the first rung looks. No more than one
+    trial in ``WHOLE_SHARE``, and none of a grid or of a space that is a list of points.
 
     Args:
         added: how many of the space's points, the last ones, a warm start added.
