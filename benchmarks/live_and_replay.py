@@ -104,7 +104,7 @@ class Rows(Sequence[Row]):
 
 def lasted(trial: j.TrialRecord) -> list[float]:
     """How long each epoch of a live trial took, in seconds; the first with the trial's start."""
-    times = [trial.created, *(row["time"] for _, row in sorted(trial.rows.items()))]
+    times = [trial.created, *(row["time"] for row in trial.curve)]
     if trial.state == j.INFEASIBLE and trial.ended is not None:
         times.append(trial.ended)
     seconds = list(np.diff(times))
