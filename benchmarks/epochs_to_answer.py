@@ -145,7 +145,7 @@ def show_bars(space: str, samples: dict[str, Any], grid_epochs: float | None) ->
             other: median_interval([s["epochs"] for s in samples[other][workers]])[0]
             for other in BARS if workers in samples.get(other, {})
         }  # fmt: skip
-        # Where the other has no answer in the budget, the share is of the budget, and the most it is.
+        # Where the other has no answer in the budget, the share is of the budget: the most it is.
         row: dict[str, Any] = {
             f"of {name}{'' if math.isfinite(n) else ' at most'}": middle / min(n, BUDGETS[-1])
             for name, n in others.items() if n and math.isfinite(middle)
