@@ -14,6 +14,7 @@ from vgg6.config import FIELD_NAMES, InputError, TrialConfig
 from vgg6.tuning.journal import History, TrialRecord, read_history
 from vgg6.tuning.recorded import read_search
 from vgg6.tuning.run_folder import SEARCH, TABLE, RunFolder, open_run
+from vgg6.tuning.settings import FOLLOWING
 
 TRIALS_TABLE = "trials.csv"
 METRIC = "val_acc"
@@ -74,7 +75,7 @@ def load_search(folder: RunFolder) -> Run:
         name=facts["name"], kind=SEARCH_KIND, data=data,
         table=_epochs(history, data), trials=_trials(history, data),
         metric=METRIC, mode="max", metric_name=METRIC, parameters=tuple(names),
-        follows=facts["settings"].get("searcher") == "optuna", space=space,
+        follows=facts["settings"].get("searcher") in FOLLOWING, space=space,
         notes=tuple(notes),
     )  # fmt: skip
 

@@ -117,11 +117,12 @@ def test_points_come_first_and_are_not_repeated_after_a_resume(tmp_path: Path) -
     assert len({TrialConfig(**c).fingerprint for c in configs}) == 3
 
 
-def test_the_same_seed_suggests_the_same_and_another_seed_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["forest", "optuna"])
+def test_the_same_seed_suggests_the_same_and_another_seed_others(tmp_path: Path, kind: str) -> None:
     def configs(folder: str, seed: int) -> list[dict[str, Any]]:
         journal = j.Journal(RunFolder(str(tmp_path / folder)))
         searcher = TruthfulSearcher(
-            load_space("wide"), searcher="optuna", seed=seed, base=BASE, limit=14, journal=journal
+            load_space("wide"), searcher=kind, seed=seed, base=BASE, limit=14, journal=journal
         )
         for i in range(14):
             play(searcher, str(i), [0.1 + 0.01 * (i % 5)] * 4, j.COMPLETED)
@@ -133,7 +134,7 @@ def test_the_same_seed_suggests_the_same_and_another_seed_others(tmp_path: Path)
     assert configs("c", 2) != same
 
 
-@pytest.mark.parametrize("kind", ["optuna", "random", "grid"])
+@pytest.mark.parametrize("kind", ["forest", "optuna", "random", "grid"])
 def test_a_finite_space_is_walked_once_and_then_said_to_be_exhausted(
     tmp_path: Path, kind: str
 ) -> None:
@@ -161,7 +162,8 @@ def test_grid_takes_the_studys_35_rows_each_with_its_own_length(tmp_path: Path) 
     assert searcher.suggest("36") == Searcher.FINISHED
 
 
-def test_tpe_learns_from_pruned_and_infeasible_trials(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["forest", "optuna"])
+def test_a_model_learns_from_pruned_and_infeasible_trials(tmp_path: Path, kind: str) -> None:
     """Where one activation is always pruned and one always diverges, the third is preferred."""
     space = Space(
         name="three",
@@ -170,7 +172,7 @@ def test_tpe_learns_from_pruned_and_infeasible_trials(tmp_path: Path) -> None:
             Parameter(name="lr", low=1e-4, high=1e-1, log=True),
         ),
     )
-    searcher = make(tmp_path, space, limit=60)
+    searcher = make(tmp_path, space, limit=60, kind=kind)
     chosen = []
     for i in range(60):
         number = len(searcher.journal.history.trials)

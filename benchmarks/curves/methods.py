@@ -59,6 +59,8 @@ METHODS: dict[str, Method] = {
     "tpe + hyperband": ours("optuna", "hyperband"),
     "tpe + asha": ours("optuna", "asha"),
     "tpe + asha, points first": ours("optuna", "asha", points=True),
+    "forest + asha": ours("forest", "asha"),
+    "forest + asha, points first": ours("forest", "asha", points=True),
     "stock ray: optunasearch + asha": stock,
 }
 GRID_ONLY: dict[str, Method] = {"grid": ours("grid", "none"), "grid + asha": ours("grid", "asha")}

@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from search_spaces import Space
 from vgg6.config import TrialConfig
 from vgg6.tuning import journal as j
+from vgg6.tuning.forest import ForestSampler
 from vgg6.tuning.trainable import INFEASIBLE
 
 # Positive in Optuna's terms means that a constraint is violated.
@@ -127,7 +128,8 @@ class TruthfulSearcher(Searcher):
         records = self.journal.history.trials
         # A resumed search must not draw the numbers of its first session again.
         self.study = optuna.create_study(
-            direction="maximize", sampler=build_sampler(self._sampler, self._seed + len(records))
+            direction="maximize",
+            sampler=build_sampler(self._sampler, self._seed + len(records), self.space, self.limit),
         )
         self._rng = np.random.default_rng([self._seed, len(records)])
         self._asked: dict[int, optuna.Trial] = {}
@@ -239,8 +241,12 @@ def worth_telling(ended: list[j.TrialRecord], rng: np.random.Generator) -> list[
     return told[:TOLD_BEST] + [told[TOLD_BEST + i] for i in others]
 
 
-def build_sampler(searcher: str, seed: int) -> optuna.samplers.BaseSampler:
+def build_sampler(
+    searcher: str, seed: int, space: Space, trials: int
+) -> optuna.samplers.BaseSampler:
     """The sampler that ``--searcher`` names, with everything set that the search relies on."""
+    if searcher == "forest":
+        return ForestSampler(space, seed, trials)
     if searcher in ("random", "grid"):  # a grid is a queue of points: nothing is sampled
         return optuna.samplers.RandomSampler(seed)
     with warnings.catch_warnings():

@@ -10,7 +10,8 @@ from typing import Any
 from vgg6.config import InputError, Range, check_choice, check_integer, check_number
 from vgg6.data import SPLIT_SEED
 
-SEARCHERS = ("optuna", "random", "grid")
+SEARCHERS = ("forest", "optuna", "random", "grid")
+FOLLOWING = ("forest", "optuna")  # those that choose a trial by what earlier ones scored
 SCHEDULERS = ("asha", "hyperband", "median", "none")
 WANDB_MODES = ("online", "offline", "disabled")
 AUTO_TRIALS = Range(8, 64)  # the trials that ``--trials auto`` may choose
