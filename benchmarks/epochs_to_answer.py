@@ -1,7 +1,7 @@
 """Claim: the default search comes to the answer in fewer epochs than what people use today.
 
     python benchmarks/epochs_to_answer.py study_grid            # replays; goes on where it was left
-    python benchmarks/epochs_to_answer.py default --methods "tpe + asha" --workers 1,16
+    python benchmarks/epochs_to_answer.py default --methods "forest + asha" --workers 1,16
 
 Recorded learning curves (``benchmarks/curves``) are replayed under the real searchers and
 schedulers. A search has the answer when the recorded mean of its incumbent's configuration, and the
@@ -29,7 +29,7 @@ from benchmarks.curves.methods import Method, methods
 from benchmarks.curves.plan import EPOCHS, SHARES
 from benchmarks.curves.recorded import Curves, Noise, Table, draw, final, runs_of
 from benchmarks.curves.simulator import Conditions, Trace, replay
-from benchmarks.curves.surrogate import Surrogate
+from benchmarks.curves.surrogate import MODELS, TREES_MODEL, Surrogate
 from benchmarks.curves.table import read_curves
 from benchmarks.machine import RESULTS, describe, write_result
 from search_spaces import load_space
@@ -38,18 +38,18 @@ BUDGETS = tuple(range(30, 601, 30))  # epochs after which the incumbent is looke
 MOST_TRIALS = 1000
 RESAMPLES = 2000
 # What `search` does by default, and what it is held against.
-DEFAULT = {"study_grid": "tpe + asha", "default": "tpe + asha, points first"}
+DEFAULT = {"study_grid": "forest + asha", "default": "forest + asha, points first"}
 RANDOM = "random + plain asha"
 BARS = (RANDOM, "stock ray: optunasearch + asha")
 
 
-def load_curves(name: str, width: str) -> Curves:
+def load_curves(name: str, width: str, model: str = TREES_MODEL) -> Curves:
     """What has been recorded of the space ``name`` on a network of this width, with the noise of
-    seeds of all that has been."""
+    seeds of all that has been; between its points, where it is not finite, stands ``model``."""
     noise = Noise(runs_of(read_curves("default", width)))
     runs = runs_of(read_curves(name, width))
     space = load_space(name)
-    return Table(space, runs, noise) if space.is_finite else Surrogate(space, runs, noise)
+    return Table(space, runs, noise) if space.is_finite else Surrogate(space, runs, noise, model)
 
 
 def play(
@@ -99,12 +99,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("space", choices=("study_grid", "default"))
     parser.add_argument("--width", choices=SHARES, default="full", help="of the recorded network")
+    parser.add_argument("--surrogate", choices=MODELS, default=TREES_MODEL)
     parser.add_argument("--methods", help="names, separated by ';' (all)")
     parser.add_argument("--workers", default="1,4,16,64")
     parser.add_argument("--repetitions", type=int, default=50)
     parser.add_argument("--budget", type=int, default=BUDGETS[-1])
     arguments = parser.parse_args()
-    curves = load_curves(arguments.space, arguments.width)
+    curves = load_curves(arguments.space, arguments.width, arguments.surrogate)
     able = methods(curves)
     chosen = arguments.methods.split(";") if arguments.methods else list(able)
     if unknown := [name for name in chosen if name not in able]:
@@ -112,6 +113,8 @@ def main() -> None:
     facts = describe(space=arguments.space, repetitions=arguments.repetitions)
     recorded = describe_curves(curves)
     name = f"epochs_to_answer_{arguments.space}_{arguments.width}"
+    if arguments.surrogate != TREES_MODEL:
+        name += f"_{arguments.surrogate}"
     path = RESULTS / f"{name}.json"
     # Replays of other curves say nothing about these.
     kept = json.loads(path.read_text()) if path.exists() else {}

@@ -12,6 +12,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from search_spaces import load_space
 from vgg6.tuning.scheduler import (
+    WINDOW,
     Asha,
     Full,
     Median,
@@ -171,13 +172,25 @@ def test_asha_looks_at_the_last_rung_of_a_trial_only() -> None:
     assert looks(build("asha"), [*first[:1], *later, (0, 2, 0.9)])[-1] == TrialScheduler.STOP
 
 
-def test_asha_stops_on_arrival_all_that_rays_own_stops() -> None:
-    rows = [(n, 1, score) for n, e, score in arrivals(60) if e == 1]
+def test_asha_stops_on_arrival_all_that_rays_own_stops_until_its_window_is_full() -> None:
+    rows = [(n, 1, score) for n, e, score in arrivals(60) if e == 1][:WINDOW]
     rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
     pairs = list(zip(looks(rays, rows), looks(build("asha"), rows), strict=True))
     stop = TrialScheduler.STOP
     assert all(ours == stop for theirs, ours in pairs if theirs == stop)
-    assert 20 < sum(theirs == stop for theirs, _ in pairs) <= sum(o == stop for _, o in pairs) < 50
+    assert 4 < sum(theirs == stop for theirs, _ in pairs) <= sum(o == stop for _, o in pairs) < 15
+
+
+def test_asha_compares_with_the_latest_arrivals_when_a_searcher_has_become_better() -> None:
+    beginnings = [(n, 1, 0.1 + n / 1000) for n in range(60)]
+    better = [(60 + n, 1, 0.5 + (n * 7 % 20) / 100) for n in range(40)]
+    rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
+    go = TrialScheduler.CONTINUE
+    passed, theirs = (looks(s, [*beginnings, *better])[60 + WINDOW :].count(go)
+                      for s in (build("asha"), rays))  # fmt: skip
+    late = len(better) - WINDOW
+    assert theirs > late * 0.6, "most are in the best third of all that ever arrived"
+    assert late / 6 < passed < late / 2, "about a third of those that arrive now"
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])

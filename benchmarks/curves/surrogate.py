@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from benchmarks.curves.recorded import SCORES, Array, Noise, Run, by_point, final, mean_of
 from search_spaces import Space
@@ -15,6 +19,10 @@ from vgg6.config import CHOICES
 NAMES = ("activation", "optimizer", "schedule")
 MOMENTUM = 0.9  # what stands for the momentum of an optimizer that has none
 TREES, FOLDS = 200, 10
+# Two that err differently: a sampler that models by trees might find its way about trees too well.
+TREES_MODEL, GP_MODEL = "trees", "gp"
+MODELS = (TREES_MODEL, GP_MODEL)
+ALPHA = 1e-6  # a Gaussian process with so little noise passes through the recorded points
 
 
 def features(config: dict[str, Any], space: Space) -> list[float]:
@@ -32,14 +40,18 @@ def features(config: dict[str, Any], space: Space) -> list[float]:
 
 class Surrogate:
     """Curves of any configuration of ``space``, by extremely randomised trees (Geurts et al., 2006)
-    over the recorded ones. At a recorded point it gives that point's own mean curve.
+    or by a Gaussian process over the recorded ones. At a recorded point it gives that point's own
+    mean curve.
 
     Args:
+        model: one of MODELS.
         seed: of the trees.
     """
 
-    def __init__(self, space: Space, runs: list[Run], noise: Noise, seed: int = 0) -> None:
-        self.space, self.noise, self.seed = space, noise, seed
+    def __init__(
+        self, space: Space, runs: list[Run], noise: Noise, model: str = TREES_MODEL, seed: int = 0
+    ) -> None:
+        self.space, self.noise, self.model, self.seed = space, noise, model, seed
         groups = list(by_point(runs).values())
         means = [mean_of(group) for group in groups]
         self.inputs = np.array([features(group[0].config, space) for group in groups])
@@ -81,12 +93,17 @@ class Surrogate:
             "rank_correlation": float(spearmanr(predicted, truth).statistic),
         }
 
-    def _fit(self, rows: Array) -> ExtraTreesRegressor:
+    def _fit(self, rows: Array) -> Any:
         targets = np.hstack([self.curves[rows].reshape(len(rows), -1), self.finite[rows, None]])
-        model = ExtraTreesRegressor(TREES, max_features=1.0, random_state=self.seed, n_jobs=1)
-        return model.fit(self.inputs[rows], targets)
+        if self.model == TREES_MODEL:
+            model = ExtraTreesRegressor(TREES, max_features=1.0, random_state=self.seed, n_jobs=1)
+            return model.fit(self.inputs[rows], targets)
+        lengths = np.full(self.inputs.shape[1], 3.0)  # in standard deviations of each input
+        kernel = ConstantKernel() * Matern(lengths, (0.3, 1e3), nu=2.5)
+        process = GaussianProcessRegressor(kernel, alpha=ALPHA, normalize_y=True)
+        return make_pipeline(StandardScaler(), process).fit(self.inputs[rows], targets)
 
-    def _predict(self, model: ExtraTreesRegressor, inputs: Array) -> list[tuple[Array, int | None]]:
+    def _predict(self, model: Any, inputs: Array) -> list[tuple[Array, int | None]]:
         found: list[tuple[Array, int | None]] = []
         for row in model.predict(inputs):
             scores, finite = row[:-1].reshape(-1, len(SCORES)), row[-1]

@@ -142,7 +142,7 @@ def add_search_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--trials", default="64", help="how many; auto: what an hour allows")
     group.add_argument("--epochs", default="30", help="a trial's full length (30)")
-    group.add_argument("--searcher", default="optuna", help=", ".join(SEARCHERS))
+    group.add_argument("--searcher", default="forest", help=", ".join(SEARCHERS))
     group.add_argument(
         "--warm-start",
         nargs="+",

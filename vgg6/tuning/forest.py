@@ -18,9 +18,11 @@ from search_spaces.parameter import Parameter
 from vgg6.config import INT_RANGES
 
 Array = npt.NDArray[np.float64]
-# Of a search's trials this share, within these bounds, is spread evenly before the model chooses.
-START_SHARE, START_LEAST, START_MOST = 4, 10, 40
-TREES, FEATURES = 60, 0.7
+# Of a search's trials this share, within these bounds, is spread evenly before the model chooses,
+# and of those that follow this part.
+START_SHARE, START_LEAST, START_MOST = 4, 10, 20
+EXPLORE = 0.5
+TREES, FEATURES = 30, 0.7
 MODELLED = 300  # trials that the forest is fitted to at most: the best, and a sample of the others
 CANDIDATES, PARENTS, CHILDREN = 300, 8, 25
 STRIDE = 0.15  # of a range: how far a child lies from its parent, as a standard deviation
@@ -29,14 +31,15 @@ BETTER_HALF = 3  # trials at least from which a gain is learnt
 
 class ForestSampler(optuna.samplers.BaseSampler):
     """Suggests where a random forest expects the most improvement, as SMAC does (Hutter, Hoos and
-    Leyton-Brown, "Sequential model-based optimization for general algorithm configuration", 2011).
+    Leyton-Brown, "Sequential model-based optimization for general algorithm configuration", 2011);
+    as there, every second suggestion, by chance, is none of the model's.
 
-    Three things differ. A trial that was stopped early, or still runs, counts by its score plus
-    what the better half of the trials that went on gained from there: its last epoch alone would
-    set it behind every longer one. A learning rate, or whatever else has a range of its own under
-    each condition, is known by its place in that range, so that trials of one optimizer teach
-    about another. And the first trials are not drawn at random but spread evenly (Sobol), for a
-    forest that has never seen a combination stays where it is.
+    What differs: a trial that was stopped early, or still runs, counts by its score plus what the
+    better half of the trials that went on gained from there: its last epoch alone would set it
+    behind every longer one. A learning rate, or whatever else has a range of its own under each
+    condition, is known by its place in that range, so that trials of one optimizer teach about
+    another. And what the model does not choose, which all first trials are, is not drawn at random
+    but spread evenly (Sobol): a forest stays where it is until it is shown a better place.
 
     Args:
         space: what may vary. Suggestions hold every parameter that is active, and no other.
@@ -69,7 +72,7 @@ class ForestSampler(optuna.samplers.BaseSampler):
             return {}
         told = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         scores = expected_scores(told)
-        if len(scores) < self.start:
+        if len(scores) < self.start or self._rng.random() < EXPLORE:
             return self.at(self._even.random()[0])
         return self._most_improving(told, scores)
 

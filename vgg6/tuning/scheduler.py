@@ -7,6 +7,7 @@ it, which outlives the process, and take in recorded results before the first ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from ray.tune.schedulers import (
     MedianStoppingRule,
     TrialScheduler,
 )
+from ray.tune.schedulers.async_hyperband import _Bracket
 
 from search_spaces import Space
 from vgg6.augment import derive_seed
@@ -25,6 +27,7 @@ from vgg6.tuning.trainable import INFEASIBLE
 METRIC, TIME = "best_val_acc", "epoch"
 HYPERBAND_BRACKETS = 3
 WHOLE_SHARE = 8
+WINDOW = 16  # of a rung's arrivals
 _NO_CONTROLLER: Any = None  # a replay runs no trials
 _NEVER: Any = float("inf")
 Arrival = tuple[int, int, float]  # trial, epoch, score
@@ -62,12 +65,22 @@ class _OfASearch:
             self.between_attempts(trial)
 
 
+class _RecentBracket(_Bracket):
+    """Rungs that compare with their latest ``WINDOW`` arrivals."""
+
+    def cutoff(self, recorded: dict[Any, float]) -> Any:
+        latest = islice(reversed(recorded.items()), WINDOW)  # a dict keeps the order of arrival
+        return super().cutoff(dict(latest))
+
+
 class Asha(_OfASearch, AsyncHyperBandScheduler):
     """ASHA (Li et al., 2020): a trial goes on past a rung if it is in the best 1/reduction there.
 
-    Plain ASHA asks once, when a trial arrives, and lets the first ones pass for want of others.
-    Here the last rung that a trial passed is looked at again after each of its epochs: it is
-    stopped once those that have arrived since put it outside of the best 1/reduction.
+    Two things differ. Plain ASHA asks once, when a trial arrives, and lets the first ones pass for
+    want of others; here the last rung that a trial passed is looked at again after each of its
+    epochs, and it is stopped once those that have arrived since put it outside of the best
+    1/reduction. And plain ASHA compares with all that ever arrived: a searcher that learns soon
+    beats its own beginnings, and nearly all of its trials pass. Here the latest ``WINDOW`` count.
 
     With several brackets, of which each starts its rungs later, it is asynchronous Hyperband. The
     bracket of a trial is drawn from (seed, number), so that a resumed search draws the same.
@@ -77,6 +90,9 @@ class Asha(_OfASearch, AsyncHyperBandScheduler):
         self, *, max_t: int, grace_period: int, reduction_factor: float, brackets: int, seed: int
     ) -> None:
         super().__init__(TIME, METRIC, "max", max_t, grace_period, reduction_factor, brackets)
+        self._brackets = [
+            _RecentBracket(grace_period, max_t, reduction_factor, s) for s in range(brackets)
+        ]
         self._seed = seed
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:

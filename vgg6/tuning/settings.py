@@ -39,7 +39,7 @@ class Settings:
     storage: str = "runs"
     trials: int | None = DEFAULT_TRIALS
     epochs: int = 30
-    searcher: str = "optuna"
+    searcher: str = "forest"
     scheduler: str = "asha"
     grace: int = 1
     reduction: float = 4.0
