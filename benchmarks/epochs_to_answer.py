@@ -150,7 +150,7 @@ def show_bars(space: str, samples: dict[str, Any], grid_epochs: float | None) ->
         }  # fmt: skip
         # Where the other has no answer in the budget, the share is of the budget: the most it is.
         row: dict[str, Any] = {
-            f"of {name}{'' if math.isfinite(n) else ' at most'}": middle / min(n, BUDGETS[-1])
+            f"of {name}{'' if math.isfinite(n) else ' at most'}": middle / (n if math.isfinite(n) else BUDGETS[-1])
             for name, n in others.items() if n and math.isfinite(middle)
         }  # fmt: skip
         if workers in samples.get(RANDOM, {}):
