@@ -149,10 +149,13 @@ def show_bars(space: str, samples: dict[str, Any], grid_epochs: float | None) ->
             for other in BARS if workers in samples.get(other, {})
         }  # fmt: skip
         # Where the other has no answer in the budget, the share is of the budget: the most it is.
-        row: dict[str, Any] = {
-            f"of {name}{'' if math.isfinite(n) else ' at most'}": middle / (n if math.isfinite(n) else BUDGETS[-1])
-            for name, n in others.items() if n and math.isfinite(middle)
-        }  # fmt: skip
+        row: dict[str, Any] = {}
+        for name, n in others.items():
+            if math.isfinite(middle):
+                known = math.isfinite(n)
+                row[f"of {name}{'' if known else ' at most'}"] = middle / (
+                    n if known else BUDGETS[-1]
+                )
         if workers in samples.get(RANDOM, {}):
             row["worse at"] = worse(cell, samples[RANDOM][workers])
         found[workers] = row

@@ -137,7 +137,7 @@ def test_a_trial_in_a_search_equals_the_same_run_outside_ray_bit_for_bit(
 
 @pytest.mark.usefixtures("ray_here")
 @pytest.mark.parametrize(
-    ("searcher", "scheduler"), [("random", "hyperband"), ("optuna", "median"), ("random", "none")]
+    ("searcher", "scheduler"), [("random", "hyperband"), ("optuna", "median"), ("forest", "none")]
 )
 def test_every_searcher_and_scheduler_runs_a_search_to_its_end(
     tmp_path: Path, digits: TrialData, searcher: str, scheduler: str
