@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
 import pandas as pd
 from optuna.distributions import (
     BaseDistribution,
@@ -17,6 +16,7 @@ from optuna.distributions import (
 
 from analysis.tables import Run
 from vgg6.tuning import journal as j
+from vgg6.tuning.forest import distribution_of
 
 REACHED = 0.9  # of the scored trials must have come to the epoch at which they are compared
 FEW_VALUES = 10  # a number that took no more than these is taken for a choice, where no space says
@@ -99,7 +99,7 @@ def hyperparameters(run: Run) -> dict[int, dict[str, Value]]:
     # What Optuna can keep under one name: of choices it wants the same ones in every trial.
     choices = {p.name for p in space.parameters if p.choices is not None}
     drawn = [
-        (p, p.key if p.name in choices else p.name, _distribution(p)) for p in space.parameters
+        (p, p.key if p.name in choices else p.name, distribution_of(p)) for p in space.parameters
     ]
     for trial, values in zip(run.trials.trial, values_of, strict=True):
         found[int(trial)] = {
@@ -108,13 +108,6 @@ def hyperparameters(run: Run) -> dict[int, dict[str, Value]]:
             if p.active(values)
         }
     return found
-
-
-def _distribution(p: Any) -> BaseDistribution:
-    """The distribution that a parameter of a space suggests from."""
-    trial = optuna.trial.FixedTrial({p.key: p.choices[0] if p.choices is not None else p.low})
-    p.suggest(trial)
-    return trial.distributions[p.key]
 
 
 def _as_seen(run: Run) -> dict[int, dict[str, Value]]:

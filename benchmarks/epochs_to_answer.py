@@ -148,14 +148,11 @@ def show_bars(space: str, samples: dict[str, Any], grid_epochs: float | None) ->
             other: median_interval([s["epochs"] for s in samples[other][workers]])[0]
             for other in BARS if workers in samples.get(other, {})
         }  # fmt: skip
-        # Where the other has no answer in the budget, the share is of the budget: the most it is.
         row: dict[str, Any] = {}
-        for name, n in others.items():
-            if math.isfinite(middle):
-                known = math.isfinite(n)
-                row[f"of {name}{'' if known else ' at most'}"] = middle / (
-                    n if known else BUDGETS[-1]
-                )
+        for name, n in others.items() if math.isfinite(middle) else ():
+            # Where the other has no answer in the budget, the share is of that: the most it is.
+            label, whole = ("", n) if math.isfinite(n) else (" at most", BUDGETS[-1])
+            row[f"of {name}{label}"] = middle / whole
         if workers in samples.get(RANDOM, {}):
             row["worse at"] = worse(cell, samples[RANDOM][workers])
         found[workers] = row

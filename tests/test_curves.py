@@ -19,7 +19,7 @@ from benchmarks.curves.deciders import Ours, StockRay
 from benchmarks.curves.methods import METHODS
 from benchmarks.curves.recorded import Noise, Table, draw, final, key_of, runs_of
 from benchmarks.curves.simulator import Conditions, Curve, Moment, Start, Trace, Verdict, replay
-from benchmarks.curves.surrogate import Surrogate
+from benchmarks.curves.surrogate import GP_MODEL, Surrogate
 from benchmarks.curves.table import ABOUT, read_curves, write_curves
 from benchmarks.epochs_to_answer import BUDGETS, judge, median_interval, worse
 from search_spaces import load_space
@@ -256,6 +256,20 @@ def test_a_surrogate_is_exact_where_it_was_recorded_and_between_elsewhere(
     errors = surrogate.cross_validate()
     assert errors["points"] == len(ends) > 40
     assert errors["mae"] < 0.1 and errors["rank_correlation"] > 0.4
+
+
+def test_a_gaussian_process_passes_through_the_recorded_points_and_differs_between_them(
+    surrogate: Surrogate,
+) -> None:
+    runs = runs_of(made_runs(120).query("space == 'default'"))
+    process = Surrogate(surrogate.space, runs, surrogate.noise, GP_MODEL)
+    for inputs, recorded in zip(process.inputs[:5], process.curves, strict=False):
+        ((scores, _),) = process._predict(process._model, inputs[None])
+        np.testing.assert_allclose(scores, recorded, atol=0.01)
+    point = plan.sobol_points(process.space, 256)[-1]
+    config = TrialConfig.from_mapping({**point, "epochs": EPOCHS, "seed": 42}).to_dict()
+    one, other = (final(model.mean(config)[0]) for model in (surrogate, process))
+    assert 0.0 < abs(one - other) < 0.3, (one, other)
 
 
 def test_a_search_has_its_answer_when_truth_and_report_are_both_there(grid: Table) -> None:

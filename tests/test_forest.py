@@ -140,6 +140,26 @@ def test_a_point_to_evaluate_is_left_as_it_is_and_what_it_leaves_open_is_drawn()
     assert "momentum" not in values and 1e-5 <= values["lr"] <= 1e-2
 
 
+def test_what_runs_unreported_is_believed_to_come_out_as_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forest, "EXPLORE", 0.0)
+    fitted: list[int] = []
+    fit = ForestSampler._fit
+    monkeypatch.setattr(
+        ForestSampler, "_fit", lambda self, x, y: (fitted.append(len(y)), fit(self, x, y))[1]
+    )
+    study = study_of(ForestSampler(SPACE, 0, EVEN))
+    for _ in range(10):
+        trial = study.ask()
+        SPACE.suggest(trial)
+        trial.report(worth(trial.params), 1)
+        study.tell(trial, worth(trial.params))
+    params = [SPACE.suggest(study.ask()) for _ in range(3)]
+    assert fitted == [10, 10, 11, 10, 12], "without those that run, then with them"
+    assert len({tuple(p.items()) for p in params}) == 3
+
+
 def test_the_same_seed_suggests_the_same_and_another_seed_others() -> None:
     assert search(ForestSampler(SPACE, 1, EVEN), 14) == search(ForestSampler(SPACE, 1, EVEN), 14)
     assert search(ForestSampler(SPACE, 1, EVEN), 14) != search(ForestSampler(SPACE, 2, EVEN), 14)

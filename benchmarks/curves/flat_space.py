@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.curves.plan import UnitTrial
 from search_spaces import Space
+from search_spaces.unit_cube import UnitTrial
 
 
 class FlatTrial(UnitTrial):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from scipy.stats import qmc
 
 from search_spaces import Space, load_space
+from search_spaces.unit_cube import UnitTrial
 from vgg6.config import TrialConfig
 from vgg6.model import WIDTHS, Widths
 
@@ -38,33 +38,6 @@ class Job:
     space: str
     index: int
     config: TrialConfig
-
-
-class UnitTrial:
-    """Answers a space's questions from one point of the unit cube, one coordinate a parameter.
-
-    Every condition's own range of a parameter reads the same coordinate, as a fraction of that
-    range, so that the points stay spread evenly within each.
-    """
-
-    def __init__(self, coordinates: dict[str, float]) -> None:
-        self._coordinates = coordinates
-
-    def _at(self, key: str) -> float:
-        return self._coordinates[key.partition("[")[0]]
-
-    def suggest_categorical(self, key: str, choices: Sequence[Any]) -> Any:
-        return choices[min(int(self._at(key) * len(choices)), len(choices) - 1)]
-
-    def suggest_float(self, key: str, low: float, high: float, *, log: bool = False) -> float:
-        u = self._at(key)
-        return low * (high / low) ** u if log else low + (high - low) * u
-
-    def suggest_int(
-        self, key: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        count = (high - low) // step + 1
-        return low + step * min(int(self._at(key) * count), count - 1)
 
 
 def sobol_points(space: Space, count: int) -> list[dict[str, Any]]:

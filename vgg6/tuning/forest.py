@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from search_spaces import Space
 from search_spaces.parameter import Parameter
-from vgg6.config import INT_RANGES
+from search_spaces.unit_cube import UnitTrial
 
 Array = npt.NDArray[np.float64]
 # Of a search's trials this share, within these bounds, is spread evenly before the model chooses,
@@ -53,11 +53,8 @@ class ForestSampler(optuna.samplers.BaseSampler):
         self._rng = np.random.default_rng(seed)
         self._even = qmc.Sobol(len(self._names), rng=np.random.default_rng(seed))
         self._independent = optuna.samplers.RandomSampler(seed)
-        some = {p.key: p.choices[0] if p.choices else p.low for p in space.parameters}
-        asked = FixedTrial(some)
-        for p in space.parameters:
-            p.suggest(asked)
-        self._distributions = asked.distributions
+        self._named = {p.name for p in space.parameters if p.choices is not None}
+        self._distributions = {p.key: distribution_of(p) for p in space.parameters}
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -89,11 +86,8 @@ class ForestSampler(optuna.samplers.BaseSampler):
     def at(self, places: Sequence[float] | Array) -> dict[str, Any]:
         """The active parameters of the point at ``places``: 0 to 1 for each name, in the order of
         their first mention in the space."""
-        values, params = dict(self.space.fixed), {}
-        for p in self.space.parameters:
-            if p.active(values):
-                values[p.name] = params[p.key] = _value(p, places[self._names.index(p.name)])
-        return params
+        point = UnitTrial(dict(zip(self._names, places, strict=True)))
+        return self.space.params_of(self.space.suggest(point))
 
     def places(self, params: Mapping[str, Any]) -> Array:
         """What ``at`` makes ``params`` of; nan for a parameter that is not active."""
@@ -161,9 +155,16 @@ class ForestSampler(optuna.samplers.BaseSampler):
         return [self.at(places) for places in anywhere]
 
     def _moved(self, name: str, place: float) -> float:
-        if any(p.name == name and p.choices is not None for p in self.space.parameters):
+        if name in self._named:
             return float(self._rng.random())
         return float(np.clip(place + STRIDE * self._rng.normal(), 0.0, 1.0))
+
+
+def distribution_of(p: Parameter) -> BaseDistribution:
+    """The distribution that a parameter of a space suggests from."""
+    trial = FixedTrial({p.key: p.choices[0] if p.choices is not None else p.low})
+    p.suggest(trial)
+    return trial.distributions[p.key]
 
 
 def expected_scores(trials: Sequence[FrozenTrial]) -> dict[int, float]:
@@ -199,17 +200,6 @@ def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
     deviation = np.maximum(deviation, 1e-6)
     away = (mean - best) / deviation
     return np.asarray(deviation * (away * norm.cdf(away) + norm.pdf(away)))
-
-
-def _value(p: Parameter, place: float) -> Any:
-    if p.choices is not None:
-        return p.choices[min(int(place * len(p.choices)), len(p.choices) - 1)]
-    assert p.low is not None and p.high is not None
-    value = min(max(p.at(place), p.low), p.high)
-    if p.name not in INT_RANGES:
-        return float(value)
-    step = p.step or 1
-    return int(p.low + step * round((value - p.low) / step))
 
 
 def _place(p: Parameter, value: Any) -> float:
