@@ -127,3 +127,23 @@ def test_set_lr_reaches_every_group() -> None:
     optimizer = torch.optim.SGD([{"params": [p], "lr": 1.0} for p in parameters])
     set_lr(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_optimizer_steps_on_each_device(name: str, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
+    parameter = torch.nn.Parameter(torch.ones(3, device=device))
+    optimizer = build_optimizer([parameter], TrialConfig(optimizer=name, lr=0.01))
+    parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert (parameter < 1).all()
+
+
+@pytest.mark.parametrize(("device", "fused"), [("cpu", True), ("meta", False)])
+def test_adagrad_is_fused_on_the_cpu_alone(device: str, fused: bool) -> None:
+    """CUDA has no such kernel of Adagrad; the meta device stands in for it where there is none."""
+    parameter = torch.nn.Parameter(torch.ones(3, device=device))
+    optimizer = build_optimizer([parameter], TrialConfig(optimizer="adagrad", lr=0.01))
+    assert optimizer.defaults["fused"] is fused

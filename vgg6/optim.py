@@ -13,6 +13,13 @@ from torch.optim import Optimizer
 
 from vgg6.config import TrialConfig
 
+
+def _adagrad(parameters: list[nn.Parameter], **options: Any) -> Optimizer:
+    """Fused on the CPU alone: PyTorch has no such kernel for CUDA."""
+    on_cpu = parameters[0].device.type == "cpu"
+    return torch.optim.Adagrad(parameters, fused=on_cpu, foreach=not on_cpu, **options)
+
+
 _FUSED: dict[str, Any] = {"fused": True}  # one kernel for all parameters, on the CPU as on a GPU
 _BUILDERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": partial(torch.optim.SGD, **_FUSED),
@@ -20,7 +27,7 @@ _BUILDERS: dict[str, Callable[..., Optimizer]] = {
     "adam": partial(torch.optim.Adam, **_FUSED),
     "adamw": partial(torch.optim.AdamW, **_FUSED),
     "nadam": partial(torch.optim.NAdam, foreach=True),
-    "adagrad": partial(torch.optim.Adagrad, **_FUSED),
+    "adagrad": _adagrad,
     "rmsprop": partial(torch.optim.RMSprop, foreach=True),
 }
 
@@ -35,7 +42,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: TrialConfig) -> 
     if config.momentum is not None:
         options["momentum"] = config.momentum
     name = "sgd" if config.optimizer == "nesterov" and not config.momentum else config.optimizer
-    return _BUILDERS[name](parameters, **options)
+    return _BUILDERS[name](list(parameters), **options)
 
 
 def lr_factor(schedule: str, step: int, total_steps: int) -> float:
