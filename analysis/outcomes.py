@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,14 +59,14 @@ def speed(run: Run, epoch: int) -> Outcome:
     )
 
 
-def unsteadiness(run: Run, epoch: int) -> Outcome:
+def unsteadiness(run: Run, epoch: int, still: Collection[int] = ()) -> Outcome:
     """The standard deviation of an epoch's validation accuracy about a smooth curve, in the second
-    half of epochs 1 to ``epoch``.
+    half of epochs 1 to ``epoch``, of all trials but those that stood ``still``.
 
     Estimated from second differences, from which a straight line drops out (Gasser, Sroka and
     Jennen-Steinmetz, 1986): their mean square is six variances.
     """
-    y = _curves(run, run.metric, epoch // 2, epoch)
+    y = _curves(run, run.metric, epoch // 2, epoch).drop(index=list(still), errors="ignore")
     second = np.diff(y.to_numpy(dtype=float), n=2, axis=1)
     over = f"in epochs {epoch // 2} to {epoch}"
     return Outcome(

@@ -165,6 +165,16 @@ def test_convergence_and_stability_are_told_apart_from_accuracy(tmp_path: Path) 
     assert "rmsprop jumps by" in calm and "and so is more stable, than sgd" in calm
 
 
+def test_standing_still_at_chance_is_not_called_stable(tmp_path: Path) -> None:
+    still = [c.label for c in GRID if c.optimizer == "rmsprop"]
+    shaky = {name: 0.03 for name in ("sgd", "nesterov", "adam", "adagrad", "nadam")}
+    said = answers(grid_run(tmp_path, rough=shaky, dead=still))["study-2b"]
+    stability = said.partition("### Stability")[2]
+    assert f"{len(still)} that stayed at chance are in no pair" in stability
+    assert "rmsprop" not in stability.lower() and "sgd" in stability.lower()
+    assert "rmsprop scores" in said, "it is compared by accuracy all the same"
+
+
 def test_batch_size_and_rate_are_compared_alone_where_pairs_differ_in_one_only(
     tmp_path: Path,
 ) -> None:
