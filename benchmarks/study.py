@@ -8,7 +8,7 @@
 970 epochs of CIFAR-10's 45,000 training images: about 27 hours at the 470 images a second that two
 CPU threads train. After ``--minutes`` the search is interrupted; the next call goes on from the
 last epoch of each run. ``--limit-train`` is a fixed stratified part, the same in every call.
-``results/study.csv`` grows with every run that ends, whole or not at all: one row a run, with the
+``results/study.csv`` grows with every run that ends, whole or diverged: one row a run, with the
 images that it was trained on, and the study's own figure beside it where there is one.
 """
 
@@ -153,7 +153,7 @@ def _rows(run: RunFolder) -> Iterator[dict[str, Any]]:
     facts, trials = read_search(run), load_trials(run)
     about = {"search": facts["name"], "space": facts["space"]["name"]}
     about |= {key: facts["data"][key] for key in ("train_images", "val_images")}
-    ended = trials[~trials.state.isin((j.RUNNING, j.STOPPED))]
+    ended = trials[~trials.state.isin((j.RUNNING, j.STOPPED, j.FAILED))]
     for row in [{str(k): v for k, v in r.items()} for r in ended.to_dict("records")]:
         config = TrialConfig.from_mapping({k: _plain(row[k]) for k in FIELD_NAMES})
         figures = FIGURES.get(config.fingerprint, {})
