@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from analysis import compression_front, plots, sections
+from analysis import compression_front, plots, sections, words
 from analysis.compression_front import compressed
 from analysis.examples import mistakes
 from analysis.frontier import cost_of
@@ -141,7 +141,7 @@ def render_page(found: Found, live: str = "") -> str:
     return Template((PAGE / "page.html").read_text()).substitute(
         title=escape(f"{found.title}: report"),
         heading=escape(found.title),
-        subtitle=escape(sections.subtitle(found)),
+        subtitle=escape(words.subtitle(found)),
         nav=f"<ul>{nav}</ul>",
         body=body,
         footer=escape(f"Made by tune_vgg6 from {found.facts['name']}'s journal."),
@@ -172,5 +172,5 @@ def write_pictures(found: Found, folder: Path) -> bool:
     if browser:
         draw_files({folder / f"{name}.png": figure for name, figure in found.figures.items()})
     pictures = list(found.figures) if browser else []
-    write_atomic(folder / "summary.md", sections.markdown(found, pictures).encode())
+    write_atomic(folder / "summary.md", words.markdown(found, pictures).encode())
     return bool(browser)

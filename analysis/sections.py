@@ -1,55 +1,22 @@
-"""The words and tables of a report, as HTML and as Markdown. Every text of a run is escaped."""
+"""The sections of a report's page. Every text of a run is escaped."""
 
 from __future__ import annotations
 
-import shlex
-import time
-from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from analysis.answers import LAST_ANSWERS, answers_as_html, answers_as_markdown
+from analysis.answers import LAST_ANSWERS, answers_as_html
 from analysis.compression_front import BATCH, on_front
+from analysis.elements import figure_of, none_because, table_of
 from analysis.frontier import KINDS
-from analysis.markdown import fenced, plain
 from analysis.test_set import looks_in_words
 from analysis.wilson import wilson
+from analysis.words import begun_from, commands, over_seeds
 from vgg6.tuning.recorded import confirmed_winner
-from vgg6.tuning.warm_start import in_words
 
 if TYPE_CHECKING:
     from analysis.report import Found
 
-TITLES = {
-    "parallel": "All hyperparameters of every trial, coloured by validation accuracy",
-    "progress": "Validation accuracy against the time of creation, with the best so far",
-    "curves": "Losses and accuracies by epoch",
-    "by_activation": "Validation accuracy by epoch, for each activation",
-    "by_optimizer": "Validation accuracy by epoch, for each optimizer",
-    "importance": "Importance of the hyperparameters",
-    "interaction": "Mean validation accuracy by optimizer and learning rate",
-    "effect_activation": "Effect of the activation, from matched pairs",
-    "effect_optimizer": "Effect of the optimizer, from matched pairs",
-    "rungs": "Trials that arrived at each rung, and that went on",
-    "cluster": "Which worker ran which trial when, and how many ran at once",
-    "pareto": "Accuracy against training time",
-    "confirmation": "The candidates over fresh seeds",
-    "confusion": "Confusion matrix on the validation images",
-    "study_baseline": "The baseline's losses and accuracies by epoch",
-    "study_activation": "Effect of the activation on accuracy",
-    "study_optimizer": "Effect of the optimizer on accuracy",
-    "study_speed": "Effect of the optimizer on convergence",
-    "study_stability": "Effect of the optimizer on stability: less is steadier",
-    "study_batch_size": "Effect of the batch size on accuracy",
-    "study_lr": "Effect of the learning rate on accuracy",
-    "study_together": "Learning rate and batch size, changed together",
-    "study_epochs": "What more epochs bring",
-    "study_steps": "Validation accuracy against optimizer step",
-    "compression": "Accuracy of compressed networks against their size and their speed",
-}
-# Panels side by side on a phone.
-STACKED = {"curves": 1, "by_activation": 2, "by_optimizer": 2, "study_baseline": 1}
-FILTERED = ("curves", "by_activation", "by_optimizer", "study_steps")
 Part = tuple[str, str, str]
 
 
@@ -77,7 +44,7 @@ def _parts(found: Found) -> list[Part]:
         (
             "use",
             "Use of the cluster",
-            figure_of(found, "cluster") or _none("no epoch has ended yet"),
+            figure_of(found, "cluster") or none_because("no epoch has ended yet"),
         ),
         ("wrong", "What it gets wrong", _wrong(found)),
         ("smaller", "Smaller networks", _smaller(found)),
@@ -85,25 +52,17 @@ def _parts(found: Found) -> list[Part]:
     ]
 
 
-def subtitle(found: Found) -> str:
-    """When, how many, how it stands."""
-    states = found.trials.state.value_counts().to_dict()
-    counts = ", ".join(f"{n} {state}" for state, n in sorted(states.items())) or "no trial yet"
-    made = time.strftime("%d %B %Y %H:%M")
-    return f"{found.facts['trials']} trials asked for: {counts}. Written {made}."
-
-
 def _result(found: Found) -> str:
     best = found.best
     if best is None:
         reasons = [t.reason for t in found.history.trials.values() if t.reason]
         why = f" The first reason given: {escape(reasons[0])}" if reasons else ""
-        return _none(f"no trial has a validation score yet.{why}")
+        return none_because(f"no trial has a validation score yet.{why}")
     tiles = [(_short(best["winner"]["label"]), f"trial {best['winner']['trial']}, the winner")]
     confirmed, images = best["confirmation"], found.facts["data"]["val_images"]
     if confirmed:
         row = confirmed_winner(confirmed)
-        tiles.append((f"{row['mean']:.4f}", _over_seeds(row)))
+        tiles.append((f"{row['mean']:.4f}", over_seeds(row)))
         tiles.append(
             (
                 f"{row['search_score']:.4f}",
@@ -160,12 +119,6 @@ def _result(found: Found) -> str:
     return html
 
 
-def _over_seeds(row: dict[str, Any]) -> str:
-    n = sum(run["val_acc"] is not None for run in row["runs"])
-    interval = "" if row["low"] is None else f", 95 % {row['low']:.4f} to {row['high']:.4f}"
-    return f"validation accuracy: mean of {n} fresh seeds{interval}"
-
-
 def _candidate(row: dict[str, Any], winner: int) -> tuple[Any, ...]:
     verdict = "tied" if row["tied"] else "behind"
     if row["eliminated_after"]:
@@ -178,14 +131,10 @@ def _candidate(row: dict[str, Any], winner: int) -> tuple[Any, ...]:
     return row["trial"], row["label"], search, len(row["runs"]), mean, interval, verdict
 
 
-def _begun_from(found: Found) -> list[str]:
-    return in_words(found.facts.get("warm_start", {}).get("sources", ()))
-
-
 def _space(found: Found) -> str:
-    begin = "".join(f"<p>Begun from {escape(line)}.</p>" for line in _begun_from(found))
+    begin = "".join(f"<p>Begun from {escape(line)}.</p>" for line in begun_from(found))
     if "parallel" not in found.figures:
-        return begin + _none("no epoch has ended yet")
+        return begin + none_because("no epoch has ended yet")
     ranked = [
         (n, t.number, row["label"], f"{t.best_val_acc:.4f}", t.epoch, t.state)
         for n, (t, row) in enumerate(
@@ -211,7 +160,7 @@ def _top(found: Found) -> list[Any]:
 
 def _curves(found: Found) -> str:
     if not len(found.table):
-        return _none("no epoch has ended yet")
+        return none_because("no epoch has ended yet")
     boxes = ""
     for kind in KINDS:
         values = sorted(found.table[kind].unique())
@@ -239,7 +188,7 @@ def _mattered(found: Found) -> str:
             f" {weights['trials']} trials: {escape(notes['importance'] + '.' + left)}</p>"
         )
     else:
-        html += _none(f"importance {notes['importance']}")
+        html += none_because(f"importance {notes['importance']}")
     html += f"{figure_of(found, 'interaction')}<p>Learning rate and optimizer:"
     html += f" {escape(notes['interaction'])}."
     if (cells := mattered["interaction"]) and cells["strength"] is not None:
@@ -271,14 +220,10 @@ def _stopping(found: Found) -> str:
     return html
 
 
-def _use(found: Found) -> str:
-    return figure_of(found, "cluster") or _none("no epoch has ended yet")
-
-
 def _wrong(found: Found) -> str:
     examples = found.examples
     if "missing" in examples:
-        return _none(f"not shown: {examples['missing']}")
+        return none_because(f"not shown: {examples['missing']}")
     images = "".join(
         f'<figure><img src="{e["image"]}" alt="a {escape(e["true"])} taken for a'
         f' {escape(e["predicted"])}" loading="lazy"><figcaption>{escape(e["true"])} taken for'
@@ -295,7 +240,7 @@ def _wrong(found: Found) -> str:
 def _smaller(found: Found) -> str:
     rows = found.smaller
     if not rows:
-        return _none(
+        return none_because(
             "the winner has not been compressed: <code>compress RUN/best --method int8</code>"
             " does it"
         )
@@ -320,104 +265,11 @@ def _smaller(found: Found) -> str:
     )  # fmt: skip
 
 
-def commands(found: Found) -> list[tuple[str, str]]:
-    """What was run, and what can be: words and command."""
-    name, here = shlex.quote(found.facts["name"]), "python tune_vgg6.py"
-    confirmed = ((found.best or {}).get("confirmation") or {}).get("command")
-    lines = [
-        ("The search", found.facts.get("command", "")),
-        ("Go on with it, should it have been interrupted", f"{here} resume {name}"),
-        (
-            "Confirm the best over fresh seeds",
-            confirmed or f"{here} best {name} --top 5 --confirm 3",
-        ),
-        ("Pack the winner", f"{here} export {name} --out packed/"),
-        ("Prove that the package re-runs", f"{here} verify packed/"),
-    ]
-    if found.best:
-        lines.append(("Train the winner again", found.best["winner"]["train_command"]))
-    return lines
-
-
 def _commands(found: Found) -> str:
     return "".join(
         f"<h3>{words}</h3><pre><code>{escape(command)}</code></pre>"
         for words, command in commands(found)
     )
-
-
-def markdown(found: Found, pictures: Sequence[str]) -> str:
-    """The report's main figures and numbers for a repository."""
-    lines = [f"# {plain(found.title)}", "", plain(subtitle(found)), ""]
-    for line in _begun_from(found):
-        lines += [f"Begun from {plain(line)}.", ""]
-    if best := found.best:
-        confirmed = best["confirmation"]
-        lines += [
-            f"**Winner: trial {best['winner']['trial']}, {plain(best['winner']['label'])}**",
-            "",
-        ]
-        if confirmed:
-            row = confirmed_winner(confirmed)
-            lines += [
-                f"{_over_seeds(row)}: **{row['mean']:.4f}**; in the search it scored"
-                f" {row['search_score']:.4f} ({row['optimism']:+.4f}). {plain(confirmed['why'])}.",
-                "",
-            ]
-        else:
-            score = best["winner"]["best_val_acc"]
-            lines += [f"Best single validation score {score:.4f}, and so optimistic.", ""]
-        if test := best["test"]:
-            words = looks_in_words(test["looks"])
-            lines += [
-                f"Test accuracy {test['accuracy']:.4f} ({test['images']:,} images; {words}).",
-                "",
-            ]
-        for kind in KINDS:
-            lines += [f"| {kind} | val_acc | trial | configuration |", "|---|---|---|---|"]
-            lines += [
-                f"| {r[kind]} | {r['best_val_acc']:.4f} | {r['trial']} | {plain(r['label'])} |"
-                for r in best[f"best_by_{kind}"]
-            ] + [""]
-    shown_there: set[str] = set()
-    if found.study is not None:
-        said, shown_there = answers_as_markdown(found.study.answers, pictures, TITLES)
-        lines += said
-    for name in (n for n in pictures if n not in shown_there):
-        lines += [f"## {TITLES[name]}", "", f"![{TITLES[name]}]({name}.png)", ""]
-    lines += ["## Commands", "", *fenced([command for _, command in commands(found)])]
-    return "\n".join([*lines, ""])
-
-
-def figure_of(found: Found, name: str) -> str:
-    figure = found.figures.get(name)
-    if figure is None:
-        return ""
-    filtered = ' data-filtered="yes"' if name in FILTERED else ""
-    if name in STACKED:
-        filtered += f' data-stacked="{STACKED[name]}"'
-    wide = "wide" if name in ("parallel", "interaction", "confusion", "cluster") else ""
-    return (
-        f'<h3>{TITLES[name]}</h3><div class="{wide}"><div class="figure" id="fig-{name}"'
-        f' role="img" aria-label="{TITLES[name]}"{filtered}'
-        f' style="height:{figure.layout.height:.0f}px"></div></div>'
-    )
-
-
-def table_of(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: str) -> str:
-    right = {int(n) for n in numeric.split()}
-    kind = [' class="n"' if i in right else "" for i in range(len(head))]
-    top = "".join(f"<th{kind[i]}>{escape(h)}</th>" for i, h in enumerate(head))
-    body = "".join(
-        "<tr>" + "".join(f"<td{kind[i]}>{escape(str(v))}</td>" for i, v in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="scroll">{table}</div>'
-
-
-def _none(why: str) -> str:
-    return f'<p class="note">{escape(why)}</p>'
 
 
 def _short(label: str) -> str:

@@ -24,7 +24,7 @@ import tune_vgg6
 from analysis.checksums import write_sums
 from analysis.markdown import fenced, plain
 from analysis.report import gather
-from analysis.sections import commands, markdown
+from analysis.words import commands, markdown
 from vgg6.tuning.run_folder import weights_file
 from vgg6.tuning.status import render, status_of
 

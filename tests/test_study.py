@@ -17,9 +17,10 @@ from made_studies import IMAGES, made_study
 import benchmarks.study as driver
 import tune_vgg6
 from analysis.answers import answers_as_markdown
+from analysis.elements import TITLES
 from analysis.report import answer_study, gather, render_page
-from analysis.sections import TITLES, markdown
 from analysis.test_set import LOOKS
+from analysis.words import markdown
 from search_spaces import load_space
 from search_spaces.study import BASELINE, RUNS
 from search_spaces.study_sigmoide import SIGMOIDE_RUNS

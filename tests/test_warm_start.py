@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 import tune_vgg6
 from analysis.report import gather, write_report
-from analysis.sections import markdown
+from analysis.words import markdown
 from benchmarks import warm_start as benchmark
 from benchmarks.curves.recorded import Noise, final, runs_of
 from benchmarks.curves.surrogate import Surrogate
