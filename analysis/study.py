@@ -252,6 +252,7 @@ def _again(run: RunFolder, found: Found) -> Answer:
         ("seed of the validation split", data["split_seed"]),
         ("images", f"{data['name']}, fingerprint {data['fingerprint']}"),
         *((key, str(runtime[key])) for key in ("device", "precision", "threads")),
+        *([("GPUs", ", ".join(facts["gpus"]))] if "gpus" in facts else []),
         *((name, str(value)) for name, value in facts.get("versions", {}).items()),
     ]
     if run.exists(f"{PACKED}/{ENVIRONMENT}"):

@@ -279,6 +279,24 @@ def test_a_kind_or_a_number_of_gpus_that_no_node_has_is_refused_with_what_there_
         assert "6 CPUs and 2 A100 GPUs" in few and "6 CPUs and 1 T4 GPUs" in few
 
 
+@pytest.mark.usefixtures("two_kinds")
+def test_that_trials_on_one_gpu_take_turns_is_said_where_the_service_does_not_run(
+    tmp_path: Path, digits: TrialData, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+
+    def planned(**changes: Any) -> bool:
+        launch.make_plan(settings_of(tmp_path, **changes), rows(4), digits, HERE)
+        return "take turns" in capsys.readouterr().err
+
+    assert planned(device="cuda", gpus_per_trial=0.5)
+    assert not planned(device="cuda", gpus_per_trial=1.0)
+    assert not planned(device="cpu", gpus_per_trial=0.5)
+    (tmp_path / "control").touch()
+    assert not planned(device="cuda", gpus_per_trial=0.5)
+
+
 def test_only_nodes_with_the_kind_that_was_asked_for_are_counted() -> None:
     nodes = [
         {"CPU": 16.0, "GPU": 2.0, A100: 1.0},

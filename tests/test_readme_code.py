@@ -31,8 +31,8 @@ OURS = [
 ]
 # What is not run here but only parsed, and why. Each is run elsewhere, as far as it can be.
 PARSED = {
-    "search": "takes Ray, CIFAR-10 or a cluster: tests/test_search.py, tests/test_gpus.py",
-    "resume": "takes Ray: tests/test_search.py",
+    "search": "takes Ray, CIFAR-10 or a cluster: tests/test_search_command.py, tests/test_gpus.py",
+    "resume": "takes Ray: tests/test_search_command.py",
     "train": "is half an hour of CIFAR-10: tests/test_verify.py trains less",
     "export": "takes a search's weights: tests/test_verify.py",
 }

@@ -263,14 +263,14 @@ def test_a_search_without_the_studys_pairs_says_what_cannot_be_asked(tmp_path: P
 
 @pytest.mark.parametrize("evil", ["<script>window.broken=1</script>", "a | b `c` *d*"])
 def test_the_page_and_the_summary_show_a_runs_texts_as_text(tmp_path: Path, evil: str) -> None:
-    run = made_study(tmp_path, STUDY[:9], command=evil, versions={"torch": evil})
+    run = made_study(tmp_path, STUDY[:9], command=evil, versions={"torch": evil}, gpus=[evil])
     run.write_json(SEARCH, run.read_json(SEARCH) | {"name": evil})
     found = gather(run)
     answer_study(run, found, None)
     page = render_page(found)
     assert 'id="study-2b"' in page and "<script>window.broken" not in page
     table = markdown(found, []).partition("5 To do it again")[2].partition("The search:")[0]
-    assert evil not in table and "torch" in table
+    assert evil not in table and "torch" in table and "| GPUs |" in table
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,8 +88,19 @@ class Plan:
     warm: WarmStart = field(default_factory=WarmStart)
 
 
-def create_run(run: RunFolder, plan: Plan, *, data_facts: dict[str, Any], command: str) -> None:
-    """Write ``search.json``: what was asked, of which data, on what."""
+def create_run(
+    run: RunFolder,
+    plan: Plan,
+    *,
+    data_facts: dict[str, Any],
+    command: str,
+    gpus: Sequence[str] = (),
+) -> None:
+    """Write ``search.json``: what was asked, of which data, on what.
+
+    Args:
+        gpus: the kinds that trials compute on, as Ray names them.
+    """
     run.create()
     settings = plan.settings
     facts = {
@@ -104,6 +115,8 @@ def create_run(run: RunFolder, plan: Plan, *, data_facts: dict[str, Any], comman
         "runtime": plan.runtime.to_dict(),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
     }
+    if gpus:
+        facts["gpus"] = list(gpus)
     if plan.warm.sources:
         facts["warm_start"] = plan.warm.to_dict()
     run.write_json(SEARCH, facts)

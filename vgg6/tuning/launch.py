@@ -15,7 +15,7 @@ from search_spaces import Space
 from vgg6.calibration import thread_speeds
 from vgg6.config import InputError
 from vgg6.data import TrialData
-from vgg6.machine import usable_cpus
+from vgg6.machine import mps_is_running, usable_cpus
 from vgg6.packing import Packings
 from vgg6.runtime import Runtime
 from vgg6.tuning import cluster
@@ -24,7 +24,7 @@ from vgg6.tuning.cost import auto_trials, estimate
 from vgg6.tuning.experiment import Outcome, Plan, create_run, run_session
 from vgg6.tuning.flags import say
 from vgg6.tuning.probe import hungriest, probe_each, probe_here
-from vgg6.tuning.resources import KIND, allot, live_nodes, of_kind
+from vgg6.tuning.resources import KIND, allot, kinds, live_nodes, of_kind
 from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.sharing import check_shared
@@ -60,7 +60,9 @@ def launch(
         say(f"it begins from {line}")
     if where != HERE:
         check_shared(run, plan.allotment)
-    create_run(run, plan, data_facts=data_facts, command=command)
+    usable = of_kind(live_nodes(ray.nodes()), settings.accelerator_type)
+    gpus = kinds(usable) if plan.runtime.device == "cuda" else []
+    create_run(run, plan, data_facts=data_facts, command=command, gpus=gpus)
     return run_session(run, plan)
 
 
@@ -111,6 +113,9 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
     if plan.allotment.gpus and plan.allotment.measured:
         say(f"GPUs{plan.allotment.measured}")
     say(f"{where}: {plan.allotment.why}; {plan.runtime.device}, {plan.runtime.precision}")
+    shares = where == HERE and plan.runtime.device == "cuda" and 0 < plan.allotment.gpus < 1
+    if shares and not mps_is_running():
+        say("trials that share the GPU take turns; `nvidia-cuda-mps-control -d` before ends that")
     if margin := plan.settings.stop_margin:
         say(f"it ends {promise(margin)}")
     if budget := plan.settings.time_budget:

@@ -81,6 +81,7 @@ _SEARCH = s.mapping(
         "versions": s.mapping({}),
         "command": s.text,
         "created": s.text,
+        "gpus": s.each(s.text),
         "warm_start": s.mapping(
             {
                 "sources": s.each(
