@@ -282,7 +282,8 @@ def build_parser() -> Parser:
     p.add_argument("--out", metavar="FILE.html", help="default: RUN/report.html")
     p.add_argument("--png", metavar="DIR", help="write the figures and a summary.md there too")
     p.add_argument("--study", action="store_true", help="answer the study's questions in it")
-    p.add_argument("--also", metavar="RUN", help="with --study: compare that search's trials too")
+    p.add_argument("--also", nargs="+", default=[], metavar="RUN",
+                   help="with --study: compare those searches' trials too")  # fmt: skip
     p.add_argument("--watch", action="store_true", help="serve it here while the search runs")
     p.add_argument("--port", default="8421", help="of --watch (8421; 0 takes a free one)")
     p = add("table", commands.table, "write all trials and epochs as a CSV or parquet table")

@@ -183,11 +183,9 @@ def report(args: argparse.Namespace) -> int:
     if args.png:
         check_pictures(Path(args.png))
     port = check_integer("--port", whole("--port", args.port), Range(0, 65535))
-    also = None
-    if args.also is not None:
-        if not args.study:
-            raise InputError("--also", args.also, "is compared for the study's questions: --study")
-        also = open_run(args.also, args.storage)
+    if args.also and not args.study:
+        raise InputError("--also", args.also[0], "is compared for the study's questions: --study")
+    also = [open_run(name, args.storage) for name in args.also]
     if args.watch and args.study:
         raise InputError(
             "--study", "--watch", "cannot be served live: it is for a search that ended"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -82,7 +82,7 @@ def gather(run: RunFolder) -> Found:
     return found
 
 
-def answer_study(run: RunFolder, found: Found, also: RunFolder | None) -> None:
+def answer_study(run: RunFolder, found: Found, also: Sequence[RunFolder]) -> None:
     """Put the study's questions and their answers into what ``gather`` found.
 
     Raises:

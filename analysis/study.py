@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ from analysis.joined import Repeated, joined
 from analysis.named_trial import again_command, again_name, again_weights, read_again
 from analysis.package import ENVIRONMENT, PACKED, train_command
 from analysis.published import against_the_study, twin
-from analysis.results import load_search
 from analysis.selection import shown
 from analysis.study_effects import Effects
 from analysis.tables import Run
@@ -43,16 +43,17 @@ class Study:
     figures: dict[str, go.Figure]
 
 
-def study(run: RunFolder, found: Found, also: RunFolder | None) -> Study:
-    """Answer the study's questions from a search, and the trials of another of the same images.
+def study(run: RunFolder, found: Found, also: Sequence[RunFolder]) -> Study:
+    """Answer the study's questions from a search, and the trials of others of the same images.
 
     Nothing is trained, and no test image is looked at: where an answer needs that, it gives the
     command.
 
     Raises:
-        InputError: ``also`` had other images or another space; a package of the run is damaged.
+        InputError: one of ``also`` had other images or another space; a package of the run is
+            damaged.
     """
-    own, repeated = (load_search(run), []) if also is None else joined(run, also)
+    own, repeated = joined(run, also)
     data = found.facts["data"]
     effects = Effects(own, data["train_images"], data["val_images"])
     first, figures = _baseline(run, found)
@@ -208,8 +209,8 @@ def _best(run: RunFolder, found: Found, own: Run, repeated: list[Repeated]) -> A
         apart = "; ".join(f"{r.label} by {r.apart:.4f}" for r in repeated if r.apart)
         answer.blocks.append(
             Text(
-                f"{len(repeated)} configuration{'s' * (len(repeated) > 1)} ran in both searches:"
-                f" {same} with the same validation accuracies to the last digit"
+                f"{len(repeated)} configuration{'s' * (len(repeated) > 1)} ran in two of the"
+                f" searches: {same} with the same validation accuracies to the last digit"
                 + (f", others apart ({apart})." if apart else ".")
             )
         )

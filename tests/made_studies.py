@@ -33,6 +33,7 @@ def made_study(
     noise: float = 0.001,
     dead: Collection[str] = (),
     diverged: Collection[str] = (),
+    crashed: Collection[str] = (),
     space: str = "study",
     data: Mapping[str, Any] = IMAGES,
     **facts: Any,
@@ -45,7 +46,7 @@ def made_study(
         rough: standard deviation of an epoch's accuracy, by optimizer.
         growth: what each epoch after the tenth adds.
         noise: standard deviation between trials.
-        dead: labels of trials that stay at chance; diverged: of those without an epoch.
+        dead: labels of trials that stay at chance; diverged, crashed: of those without an epoch.
     """
     effects, speed, rough = effects or {}, speed or {}, rough or {}
     run = RunFolder(str(folder / name))
@@ -64,7 +65,7 @@ def made_study(
         params = dict(zip(("activation", "optimizer", "lr", "batch_size"), values, strict=True))
         events.append({"event": "trial", "time": began, "trial": number,
                        "config": config.to_dict(), "params": params})  # fmt: skip
-        length = 0 if config.label in diverged else config.epochs
+        length = 0 if config.label in {*diverged, *crashed} else config.epochs
         for epoch in range(1, length + 1):
             score = CHANCE + (top - CHANCE) * (1 - math.exp(-rate * epoch))
             score += growth * max(0, epoch - 10)
@@ -82,6 +83,7 @@ def made_study(
                  "node": "node0", "pid": 100}
             )  # fmt: skip
         state = j.INFEASIBLE if config.label in diverged else j.COMPLETED
+        state = j.FAILED if config.label in crashed else state
         reason = "training loss is nan at epoch 1, step 3: the run diverged" * (not length)
         events.append({"event": "end", "time": began + 400.0, "trial": number, "state": state,
                        "reason": reason})  # fmt: skip

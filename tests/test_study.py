@@ -125,7 +125,7 @@ GRID = [TrialConfig.from_mapping({**p, "epochs": 6}) for p in load_space("study_
 GRID = [c for c in GRID if c.activation in ("relu", "gelu", "tanh")]
 
 
-def answers(run: RunFolder, also: RunFolder | None = None) -> dict[str, str]:
+def answers(run: RunFolder, *also: RunFolder) -> dict[str, str]:
     """The words of each answer and its tables' cells, by its id."""
     with pytest.MonkeyPatch.context() as patch:  # slow, and no part of an answer
         patch.setattr("analysis.insights.importance", lambda *_: (None, "left out"))
@@ -208,6 +208,19 @@ def test_more_epochs_are_judged_from_each_runs_own_beginning(
     assert words in said.partition("From epoch 10 to 20")[2]
 
 
+def test_a_run_that_crashed_is_taken_from_a_later_search_that_has_it(tmp_path: Path) -> None:
+    run = made_study(tmp_path, STUDY)
+    broken = SIGMOIDE[4].label
+    parts = made_study(tmp_path, SIGMOIDE, name="a", space="study_sigmoide", crashed=[broken])
+    again = made_study(tmp_path, [SIGMOIDE[4]], name="b", space="study_sigmoide")
+    six, seven = answers(run, parts), answers(run, parts, again)
+    assert "on average over 6 of them" in six["study-4"] and "6 pairs" in six["study-2a"]
+    assert "on average over 7 of them" in seven["study-4"] and "7 pairs" in seven["study-2a"]
+    assert "1 diverged or crashed" in six["study-2a"], "it is counted, and once"
+    assert "diverged or crashed" not in seven["study-2a"]
+    assert "41 of 41 trials" in seven["study-2a"]
+
+
 def test_sigmoid_is_compared_once_the_seven_runs_as_relu_are_beside_it(tmp_path: Path) -> None:
     run = made_study(tmp_path, STUDY, effects={"sigmoid": -0.2})
     alone = answers(run)
@@ -220,7 +233,7 @@ def test_sigmoid_is_compared_once_the_seven_runs_as_relu_are_beside_it(tmp_path:
     assert "sigmoid scores 0.1" in both["study-2a"] or "sigmoid scores 0.2" in both["study-2a"]
     assert "41 of 41 trials" in both["study-2a"], "35 and 7, of which one is the same"
     assert "7 pairs" in both["study-2a"] and "sigmoid is lower in 7" in both["study-4"]
-    assert "1 configuration ran in both searches: 1 with the same" in both["study-4"]
+    assert "1 configuration ran in two of the searches: 1 with the same" in both["study-4"]
 
 
 def test_what_the_study_wrote_is_contradicted_or_found_again(tmp_path: Path) -> None:
@@ -266,7 +279,7 @@ def test_the_page_and_the_summary_show_a_runs_texts_as_text(tmp_path: Path, evil
     run = made_study(tmp_path, STUDY[:9], command=evil, versions={"torch": evil}, gpus=[evil])
     run.write_json(SEARCH, run.read_json(SEARCH) | {"name": evil})
     found = gather(run)
-    answer_study(run, found, None)
+    answer_study(run, found, [])
     page = render_page(found)
     assert 'id="study-2b"' in page and "<script>window.broken" not in page
     table = markdown(found, []).partition("5 To do it again")[2].partition("The search:")[0]
