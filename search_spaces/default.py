@@ -7,6 +7,7 @@ learning rates of its own: a step that suits SGD is far too long for RMSprop.
 from search_spaces.parameter import Parameter
 from search_spaces.space import Space
 
+WEIGHT_DECAY = Parameter(name="weight_decay", low=1e-6, high=3e-3, log=True)
 # The wide space varies these as well.
 OPTIMIZATION = (
     Parameter(
@@ -22,7 +23,7 @@ OPTIMIZATION = (
     # rmsprop has a momentum too, but its effective step is lr / (1 - momentum): 0.9 is kept.
     Parameter(name="momentum", low=0.8, high=0.98, when={"optimizer": ("sgd", "nesterov")}),
     Parameter(name="batch_size", choices=(64, 128, 256)),
-    Parameter(name="weight_decay", low=1e-6, high=3e-3, log=True),
+    WEIGHT_DECAY,
     Parameter(name="schedule", choices=("constant", "cosine", "onecycle")),
 )
 

@@ -1,10 +1,13 @@
 """The wide space: the default one, plus the network's own choices and regularisation."""
 
-from search_spaces.default import HAND_TUNED, OPTIMIZATION, STUDY_BEST
+from dataclasses import replace
+
+from search_spaces.default import HAND_TUNED, OPTIMIZATION, STUDY_BEST, WEIGHT_DECAY
 from search_spaces.parameter import Parameter
 from search_spaces.space import Space
 from vgg6.config import ACTIVATIONS, INITS, NORMS
 
+COUPLED = ("sgd", "nesterov", "adam", "nadam", "adagrad", "rmsprop")
 # What both of the default space's points hold in the fields that only this space varies.
 STUDY_NETWORK = {"norm": "none", "label_smoothing": 0.0, "dropout": 0.5, "init": "torch"}
 
@@ -14,7 +17,11 @@ SPACE = Space(
     " eight activations.",
     parameters=(
         Parameter(name="activation", choices=ACTIVATIONS),
-        *OPTIMIZATION,
+        *(p for p in OPTIMIZATION if p is not WEIGHT_DECAY),
+        replace(WEIGHT_DECAY, when={"optimizer": COUPLED}),
+        # Decoupled (Loshchilov and Hutter, 2019), it acts through the learning rate: a hundred
+        # times as much of it is what helps.
+        replace(WEIGHT_DECAY, when={"optimizer": ("adamw",)}, high=0.5),
         Parameter(name="norm", choices=NORMS),
         Parameter(name="label_smoothing", low=0.0, high=0.2),
         Parameter(name="dropout", low=0.0, high=0.6),

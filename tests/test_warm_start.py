@@ -21,6 +21,7 @@ from benchmarks import warm_start as benchmark
 from benchmarks.curves.recorded import Noise, final, runs_of
 from benchmarks.curves.surrogate import Surrogate
 from search_spaces import Parameter, Space, load_space
+from search_spaces.coverage import covers
 from vgg6.config import InputError, TrialConfig
 from vgg6.data import load_digits, split
 from vgg6.tuning import journal as j
@@ -34,7 +35,6 @@ from vgg6.tuning.warm_start import (
     Earlier,
     WarmStart,
     begin_from,
-    covers,
     held,
     is_whole,
     near,
@@ -190,6 +190,23 @@ def test_only_a_search_that_could_try_all_that_the_new_one_can_is_told(
     flat = tuple(p for p in DEFAULT.parameters if p.name != "lr")
     one_rate = Parameter(name="lr", low=1e-3, high=2e-3)
     assert not covers(DEFAULT, Space(name="flat", parameters=(*flat, one_rate)))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "taken"), [(1e-5, 0.1, True), (1e-5, 0.6, False), (1e-7, 0.1, False)]
+)
+def test_a_space_under_a_condition_is_covered_where_the_condition_holds(
+    low: float, high: float, taken: bool
+) -> None:
+    """The wide space has weight decay twice: much of it for AdamW, little for all others."""
+    wide, decay = load_space("wide"), Parameter(name="weight_decay", low=low, high=high)
+    adamw = Space(name="a", parameters=(decay,), fixed={"optimizer": "adamw"})
+    assert covers(wide, adamw) == taken
+    assert not covers(wide, replace(adamw, fixed={"optimizer": "adam"}))
+    both = Parameter(name="optimizer", choices=("adam", "adamw"))
+    mild = replace(decay, low=1e-5, high=1e-3)
+    assert covers(wide, Space(name="b", parameters=(both, mild)))
+    assert not covers(wide, Space(name="b", parameters=(both, replace(mild, high=0.1))))
 
 
 def test_trials_are_told_as_they_ended_and_what_says_nothing_of_the_configuration_is_not() -> None:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from search_spaces import Space
+from search_spaces.coverage import covers
 from search_spaces.parameter import Parameter
 from vgg6.config import InputError, TrialConfig
 from vgg6.schema import located
@@ -180,29 +181,6 @@ def held(config: dict[str, Any], space: Space) -> Point | None:
                 return None
             values[p.name] = config[p.name]
     return {name: value for name, value in values.items() if name not in space.fixed}
-
-
-def covers(old: Space, new: Space) -> bool:
-    """Whether whatever ``new`` varies was varied by ``old``, at least as far."""
-    return all(
-        any(
-            q.name == p.name
-            and all(set(p.when.get(n, ())) <= set(v) and n in p.when for n, v in q.when.items())
-            and _within(p, q)
-            for q in old.parameters
-        )
-        for p in new.parameters
-    )
-
-
-def _within(p: Parameter, q: Parameter) -> bool:
-    """Whether ``q`` takes all values that ``p`` takes."""
-    if p.choices is not None:
-        return all(q.contains(choice) for choice in p.choices)
-    if q.choices is not None:
-        return False
-    assert p.low is not None and p.high is not None
-    return q.contains(p.low) and q.contains(p.high) and q.step in (None, 1, p.step)
 
 
 def is_whole(config: dict[str, Any], space: Space) -> bool:
