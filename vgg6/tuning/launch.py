@@ -92,9 +92,11 @@ def plan_confirmation(
     Raises:
         InputError: no node can run one.
     """
+    # A run holds as many CPUs as it has threads, and these are the search's.
+    cpus = settings.cpus_per_trial or float(facts["runtime"]["threads"])
     wanted = replace(
         settings, name=f"{facts['name'][:90]}-confirm", trials=runs, searcher="random",
-        scheduler="none", time_budget=None, patience=None, stop_margin=None,
+        scheduler="none", time_budget=None, patience=None, stop_margin=None, cpus_per_trial=cpus,
     )  # fmt: skip
     plan = make_plan(wanted, Space.from_dict(facts["space"]), data, where)
     return replace(plan, runtime=Runtime(**facts["runtime"]), keep_weights=runs)
