@@ -100,6 +100,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with what the commands speak of: a search, a package, images of one's own."""
     folder = tmp_path_factory.mktemp("readme")
     made_run(folder / "runs", trials=12, epochs=3, name="first")
+    record = Path("benchmarks", "results", "study")
+    shutil.copytree(REPOSITORY / record, folder / record)
     images = load_digits().test
     np.savez(folder / "mine.npz", images=images.images, labels=images.labels)
     arguments = "--data digits --limit-train 100 --epochs 1 --batch-size 32 --threads 1 --lr 0.05"
