@@ -213,7 +213,7 @@ def conclude(
         "candidates": rows,
         "winner": winner,
         "ties": ties,
-        "why": _why(winner, ties, len(seeds)),
+        "why": _why(winner, ties, len(seeds), len(numbers)),
         "representative_seed": _median_seed(runs[winner]),
     }
 
@@ -260,8 +260,10 @@ def _candidate(
     }
 
 
-def _why(winner: int, ties: list[int], seeds: int) -> str:
+def _why(winner: int, ties: list[int], seeds: int, candidates: int) -> str:
     over = f"{seeds} fresh seed{'s' * (seeds > 1)}"
+    if candidates == 1:
+        return f"trial {winner} was the only candidate, over {over}"
     if len(ties) == 1:
         return f"trial {winner} has the highest mean over {over}, by more than noise"
     others = ", ".join(str(c) for c in ties if c != winner)

@@ -222,6 +222,27 @@ def test_seeds_are_fresh_and_a_configuration_is_taken_once(search: RunFolder) ->
 
 
 @pytest.mark.slow
+def test_a_sole_candidate_is_not_said_to_be_above_others_by_more_than_noise(
+    found: dict[str, Any], search: RunFolder
+) -> None:
+    candidates, seeds = c.choose(j.read_history(search), top=1, count=2)
+    alone = c.conclude(journal_of(search), candidates, seeds, IMAGES)
+    assert alone["why"] == f"trial {alone['winner']} was the only candidate, over 2 fresh seeds"
+
+
+@pytest.mark.slow
+def test_a_confirming_run_asks_for_as_many_cpus_as_it_has_threads(
+    ray_here: None, search: RunFolder, data: TrialData
+) -> None:
+    facts = search.read_json(SEARCH)
+    for threads in (1, 2):
+        runtime = {**facts["runtime"], "threads": threads}
+        settings = Settings(**(facts["settings"] | {"wandb": "disabled"}))
+        plan = plan_confirmation("here", settings, {**facts, "runtime": runtime}, data, 1)
+        assert (plan.allotment.cpus, plan.runtime.threads) == (threads, threads)
+
+
+@pytest.mark.slow
 def test_a_confirming_run_equals_the_same_run_outside_ray_bit_for_bit(
     found: dict[str, Any], data: TrialData
 ) -> None:
