@@ -85,17 +85,17 @@ class Effects:
             answer.blocks.append(Text(why, note=True))
             return answer
         stuck = at_chance(self.run, self.images)
-        left_out = (
-            f"{len(stuck)} that stayed at chance are in no pair: standing still is not steady."
-        )
-        for title, outcome, name, note in (
-            ("Convergence", speed(self.run, self.epoch), "study_speed", ""),
-            ("Stability", unsteadiness(self.run, self.epoch, stuck), "study_stability", left_out),
+        for title, outcome, name in (
+            ("Convergence", speed(self.run, self.epoch), "study_speed"),
+            ("Stability", unsteadiness(self.run, self.epoch, stuck), "study_stability"),
         ):
             found, close = compare(self.run, ("optimizer",), outcome)
             answer.blocks += [Heading(title), *self._compared(found, close, outcome, name)]
-            if stuck and note:
-                answer.blocks.append(Text(note, note=True))
+        if stuck:
+            why = (
+                f"{len(stuck)} that stayed at chance are in no pair: standing still is not steady."
+            )
+            answer.blocks.append(Text(why, note=True))
         return answer
 
     def settings(self) -> Answer:

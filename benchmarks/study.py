@@ -192,9 +192,16 @@ def _counts(runs: Sequence[RunFolder]) -> str:
     histories = [(run.name, j.read_history(run)) for run in runs]
     return ", ".join(
         f"{name} {sum(t.ended is not None for t in history.trials.values())} runs,"
-        f" {len(history.arrivals)} epochs"
+        f" {len(history.arrivals)} epochs, {_seconds(history):.0f} s"
         for name, history in histories
     )
+
+
+def _seconds(history: j.History) -> float:
+    """From the creation of the first trial to the end of the last one, pauses included."""
+    trials = history.trials.values()
+    began = min((t.created for t in trials), default=0.0)
+    return max((t.ended for t in trials if t.ended is not None), default=began) - began
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ SPACE = Space(
         Parameter(name="activation", choices=ACTIVATIONS),
         *(p for p in OPTIMIZATION if p is not WEIGHT_DECAY),
         replace(WEIGHT_DECAY, when={"optimizer": COUPLED}),
-        # Decoupled (Loshchilov and Hutter, 2019), it acts through the learning rate: a hundred
-        # times as much of it helped where it was measured (benchmarks/README.md, "Live").
+        # Decoupled (Loshchilov and Hutter, 2019), it acts through the learning rate: the
+        # best that was measured has a hundred times as much (benchmarks/README.md, "Live").
         replace(WEIGHT_DECAY, when={"optimizer": ("adamw",)}, high=0.5),
         Parameter(name="norm", choices=NORMS),
         Parameter(name="label_smoothing", low=0.0, high=0.2),

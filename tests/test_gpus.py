@@ -40,10 +40,12 @@ from vgg6.tuning import journal as j
 from vgg6.tuning.attempts import fewer, larger_share
 from vgg6.tuning.cluster import HERE, connect, quiet_environment
 from vgg6.tuning.experiment import Outcome, build_searcher, create_run, run_session
+from vgg6.tuning.recorded import read_search
 from vgg6.tuning.resources import allot
 from vgg6.tuning.run_folder import RunFolder
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trainable import train_trial
+from vgg6.tuning.warm_start import WarmStart
 
 A100, T4 = "accelerator_type:A100", "accelerator_type:T4"
 
@@ -277,6 +279,26 @@ def test_a_kind_or_a_number_of_gpus_that_no_node_has_is_refused_with_what_there_
     ):
         assert "fits on no node" in few
         assert "6 CPUs and 2 A100 GPUs" in few and "6 CPUs and 1 T4 GPUs" in few
+
+
+@pytest.mark.usefixtures("two_kinds")
+@pytest.mark.parametrize(
+    ("changes", "recorded"),
+    [
+        ({"device": "cuda"}, ["A100", "T4"]),
+        ({"device": "cuda", "accelerator_type": "T4"}, ["T4"]),
+        ({"device": "cpu"}, None),
+    ],
+)
+def test_a_search_records_the_kinds_of_gpu_that_it_ran_on(
+    tmp_path: Path, digits: TrialData, monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any], recorded: list[str] | None,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(launch, "run_session", lambda *_: None)  # no GPU is here to run it on
+    facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=200)
+    run, settings = RunFolder(str(tmp_path / "run")), settings_of(tmp_path, **changes)
+    launch.launch(HERE, run, settings, rows(4), digits, facts, "test", WarmStart())
+    assert read_search(run).get("gpus") == recorded
 
 
 @pytest.mark.usefixtures("two_kinds")

@@ -92,8 +92,9 @@ def plan_confirmation(
     Raises:
         InputError: no node can run one.
     """
-    # A run holds as many CPUs as it has threads, and these are the search's.
-    cpus = settings.cpus_per_trial or float(facts["runtime"]["threads"])
+    # A run holds as many CPUs as it has threads, which are the search's, or all of a smaller node.
+    most = max((node.get("CPU", 1.0) for node in live_nodes(ray.nodes())), default=1.0)
+    cpus = settings.cpus_per_trial or max(1.0, min(float(facts["runtime"]["threads"]), most))
     wanted = replace(
         settings, name=f"{facts['name'][:90]}-confirm", trials=runs, searcher="random",
         scheduler="none", time_budget=None, patience=None, stop_margin=None, cpus_per_trial=cpus,
@@ -117,7 +118,7 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
     say(f"{where}: {plan.allotment.why}; {plan.runtime.device}, {plan.runtime.precision}")
     shares = where == HERE and plan.runtime.device == "cuda" and 0 < plan.allotment.gpus < 1
     if shares and not mps_is_running():
-        say("trials that share the GPU take turns; `nvidia-cuda-mps-control -d` before ends that")
+        say("trials that share the GPU take turns: start `nvidia-cuda-mps-control -d` first")
     if margin := plan.settings.stop_margin:
         say(f"it ends {promise(margin)}")
     if budget := plan.settings.time_budget:
