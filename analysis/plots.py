@@ -22,6 +22,7 @@ PANELS = {"train_loss": "training loss (nats)", "train_acc": "training accuracy"
           "val_loss": "validation loss (nats)", "val_acc": "validation accuracy"}  # fmt: skip
 CURVE = {"width": 1.3}
 ERROR_BAR = {"color": "#8A8A8A", "thickness": 1.5}  # seen on light and dark
+WORST_LOSS = 1.5 * math.log(10)  # nats; a higher one is much worse than to guess, and not drawn
 FEW = 6  # values that get a step of their own on an axis
 MANY_ROWS = 6000  # above it lines are drawn by the graphics card
 ACCURACY = {"tickformat": ".2f", "title": "validation accuracy"}
@@ -129,6 +130,11 @@ def curves(table: pd.DataFrame) -> go.Figure:
                 row=place // 2 + 1, col=place % 2 + 1,
             )  # fmt: skip
             seen.add(activation)
+    for place, metric in enumerate(PANELS):
+        # One trial that goes astray has the loss of a thousand others: all lines would be flat.
+        if metric.endswith("loss") and table[metric].max() > WORST_LOSS:
+            fig.update_yaxes(range=[0, WORST_LOSS], row=place // 2 + 1, col=place % 2 + 1)
+            fig.layout.annotations[place].text += f", up to {WORST_LOSS:.1f}"
     return _multiples(fig, 720)
 
 

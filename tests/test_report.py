@@ -288,6 +288,19 @@ def test_a_search_without_results_has_a_report_that_says_so(tmp_path: Path, what
     assert 'id="fig-curves"' not in page
 
 
+def test_one_loss_that_went_astray_does_not_flatten_the_curves_of_the_others(
+    run: RunFolder,
+) -> None:
+    table = gather(run).table
+    calm = plots.curves(table)
+    assert calm.layout.yaxis.range is None and calm.layout.yaxis3.range is None
+    astray = table.assign(train_loss=[1e9, *table.train_loss[1:]])
+    drawn = plots.curves(astray)
+    assert drawn.layout.yaxis.range[1] < 4 and "up to 3.5" in drawn.layout.annotations[0].text
+    others = [drawn.layout[f"yaxis{n}"].range for n in (2, 3, 4)]
+    assert others == [None] * 3, "the accuracies and the other loss are as they were"
+
+
 def test_the_rungs_count_who_arrived_and_who_went_on(run: RunFolder) -> None:
     history = j.read_history(run)
     rungs = rung_counts(history, run.read_json(SEARCH)["settings"])
