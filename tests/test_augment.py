@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from vgg6.augment import PAD, Normalizer, crop_flip, derive_seed, epoch_batches
+from vgg6.augment import PAD, Normalizer, crop_flip, cut_out, derive_seed, epoch_batches
 from vgg6.config import TrialConfig
 from vgg6.data import Source, TrialData, split
 from vgg6.evaluation import evaluate
@@ -111,6 +113,50 @@ def test_the_batch_size_does_not_change_how_an_image_is_augmented(
 ) -> None:
     small, large = (torch.cat(_one_epoch(*noise, batch_size=n)) for n in (7, 500))
     assert small.equal(large)
+
+
+@pytest.mark.parametrize("side", [1, 5, 8, 32])
+def test_cutting_out_equals_a_plain_loop_over_single_images(
+    noise: tuple[Tensor, Tensor], side: int
+) -> None:
+    images = noise[0][:200]
+    draw = np.random.default_rng(side)
+    rows, columns = draw.integers(0, 32, (2, 200))
+    colour = torch.tensor([1, 2, 3], dtype=torch.uint8)
+
+    ours = cut_out(images, torch.from_numpy(rows), torch.from_numpy(columns), side, colour)
+
+    for i, image in enumerate(images.numpy()):
+        expected = image.copy()
+        top, left = rows[i] - side // 2, columns[i] - side // 2
+        expected[max(top, 0) : top + side, max(left, 0) : left + side] = (1, 2, 3)
+        np.testing.assert_array_equal(ours[i].numpy(), expected)
+
+
+def test_an_epoch_with_cutout_differs_from_one_without_in_one_square_of_each_image(
+    noise: tuple[Tensor, Tensor],
+) -> None:
+    def epoch(number: int, **options: Any) -> Tensor:
+        batches = epoch_batches(*noise, 64, seed=1, epoch=number, flip=True, **options)
+        return torch.cat([images for images, _ in batches])
+
+    asked = {"cutout": 8, "colour": torch.zeros(3, dtype=torch.uint8)}
+    plain, cut, again, later = epoch(1), epoch(1, **asked), epoch(1, **asked), epoch(2, **asked)
+    assert cut.equal(again)
+    assert not cut.equal(later)
+    middles = []
+    for before, after in zip(plain, cut, strict=True):
+        assert (after == before).logical_or(after == 0).all()
+        hidden = (after == 0).all(-1)
+        # What a crop shows of the padding is black too: only what was not is sure to be cut.
+        sure = (hidden & ~(before == 0).all(-1)).nonzero()
+        assert len(sure) <= 64
+        if len(sure):
+            assert (sure.max(0).values - sure.min(0).values < 8).all()
+            middles.append(sure.double().mean(0))
+    assert len(middles) > 450
+    spread = torch.stack(middles)
+    assert (spread.min(0).values < 4).all() and (spread.max(0).values > 28).all()
 
 
 def test_seeds_for_each_purpose_and_epoch_are_apart_and_fixed() -> None:

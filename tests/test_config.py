@@ -34,6 +34,7 @@ BAD_VALUES = [
     *[("dropout", v) for v in (-0.1, 1, 1.0, NAN, INF, True, "0.5", None)],
     *[("batch_size", v) for v in (0, -1, 4097, 1.0, 128.0, NAN, HUGE, True, "128", None)],
     *[("epochs", v) for v in (0, -3, 10_001, 2.5, INF, True, "30", None)],
+    *[("cutout", v) for v in (-1, 33, 8.0, HUGE, True, "8", None)],
     *[("seed", v) for v in (-1, 2**32, 1.0, HUGE, -HUGE, True, "42", None)],
     *[("activation", v) for v in ("", "relu6", "ReLU", 1, None, True, ["relu"])],
     *[("optimizer", v) for v in ("", "lion", "SGD", 1, None, ["sgd"])],
@@ -65,6 +66,7 @@ def test_a_bad_value_is_refused_by_name(key: str, value: object) -> None:
         *[("batch_size", v) for v in (1, 4096)],
         *[("epochs", v) for v in (1, 10_000)],
         *[("seed", v) for v in (0, 2**32 - 1)],
+        *[("cutout", v) for v in (0, 32)],
         *[(key, name) for key, names in CHOICES.items() for name in names],
     ],
 )
@@ -111,7 +113,7 @@ def test_the_defaults_are_the_best_run_of_the_study() -> None:
     assert config.to_dict() == {
         "activation": "gelu", "optimizer": "sgd", "lr": 0.01, "batch_size": 128, "epochs": 30,
         "seed": 42, "schedule": "constant", "momentum": 0.9, "weight_decay": 0.0,
-        "label_smoothing": 0.0, "dropout": 0.5, "init": "torch", "norm": "none",
+        "label_smoothing": 0.0, "dropout": 0.5, "init": "torch", "norm": "none", "cutout": 0,
     }  # fmt: skip
     assert config.label == "Gelu_SGD_0.01_128_30"
 
@@ -214,11 +216,16 @@ def test_changing_any_one_field_changes_the_fingerprint(key: str) -> None:
     values = {
         "activation": "relu", "optimizer": "nesterov", "lr": 0.02, "batch_size": 129, "epochs": 31,
         "seed": 43, "schedule": "cosine", "momentum": 0.8, "weight_decay": 1e-4,
-        "label_smoothing": 0.1, "dropout": 0.4, "init": "kaiming", "norm": "batch",
+        "label_smoothing": 0.1, "dropout": 0.4, "init": "kaiming", "norm": "batch", "cutout": 8,
     }  # fmt: skip
     changed = TrialConfig.from_mapping({key: values[key]})
     assert changed != TrialConfig()
     assert changed.fingerprint != TrialConfig().fingerprint
+
+
+def test_what_was_recorded_before_there_was_cutout_keeps_its_fingerprint() -> None:
+    assert TrialConfig().fingerprint == "2745587ad9f6"
+    assert TrialConfig(optimizer="adam", lr=1e-3).fingerprint == "e14943cc6581"
 
 
 def test_a_label_names_every_activation_and_optimizer_apart() -> None:

@@ -170,7 +170,9 @@ def test_a_finished_run_does_nothing_more(tiny: TrialData, runtime: Runtime) -> 
 # What is trained, and what is reported
 
 
-@pytest.mark.parametrize("values", [{}, {"label_smoothing": 0.1, "schedule": "onecycle"}])
+@pytest.mark.parametrize(
+    "values", [{}, {"label_smoothing": 0.1, "schedule": "onecycle"}, {"cutout": 12}]
+)
 def test_an_epoch_equals_a_plain_loop_and_its_metrics_those_counted_by_hand(
     tiny: TrialData, values: dict[str, Any]
 ) -> None:
@@ -179,6 +181,7 @@ def test_an_epoch_equals_a_plain_loop_and_its_metrics_those_counted_by_hand(
     config = _config(epochs=2, **shared, **values)
     smoothing = config.label_smoothing
     parts = resident(tiny, "cpu")
+    mean_colour = torch.tensor([round(255 * m) for m in tiny.mean], dtype=torch.uint8)
     torch.manual_seed(derive_seed(config.seed, 0, "weights"))
     model = VGG6(config)
     optimizer = torch.optim.SGD(
@@ -193,8 +196,9 @@ def test_an_epoch_equals_a_plain_loop_and_its_metrics_those_counted_by_hand(
     for epoch in (1, 2):
         loss_sum, correct = 0.0, 0
         for images, labels in epoch_batches(
-            parts.train_images, parts.train_labels, 16, seed=config.seed, epoch=epoch, flip=False
-        ):
+            parts.train_images, parts.train_labels, 16, seed=config.seed, epoch=epoch, flip=False,
+            cutout=config.cutout, colour=mean_colour,
+        ):  # fmt: skip
             logits = model(parts.normalize(images))
             loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
             optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Batched random crop and flip, seeded by (seed, epoch), as a few array operations a batch."""
+"""Batched random crop, flip and cutout, seeded by (seed, epoch): a few array operations a batch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,22 @@ def derive_seed(seed: int, epoch: int, purpose: str) -> int:
 
 
 def epoch_batches(
-    images: Tensor, labels: Tensor, batch_size: int, *, seed: int, epoch: int, flip: bool
+    images: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    flip: bool,
+    cutout: int = 0,
+    colour: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of shuffled, augmented batches; the last one may be smaller.
 
     Args:
         images: uint8 (N, 32, 32, 3) on any device. labels: int64 (N,) on the same device.
+        cutout: the side in pixels of a square that is cut out of each image; 0 cuts none.
+        colour: uint8 (3,), what a cut-out square is filled with; needed where ``cutout`` is.
 
     Yields:
         uint8 images (B, 32, 32, 3) and labels (B,).
@@ -36,12 +46,16 @@ def epoch_batches(
     order = torch.randperm(n, generator=draw)
     shifts = torch.randint(0, 2 * PAD + 1, (2, n), generator=draw)
     mirror = torch.randint(0, 2, (n,), generator=draw).bool() & flip
-    order, shifts, mirror = (
-        t.to(images.device, non_blocking=True) for t in (order, shifts, mirror)
+    # Drawn last, so that a run without it sees what it saw before there was one.
+    centres = torch.randint(0, images.shape[1], (2, n if cutout else 0), generator=draw)
+    order, shifts, mirror, centres = (
+        t.to(images.device, non_blocking=True) for t in (order, shifts, mirror, centres)
     )
     for start in range(0, n, batch_size):
         rows = slice(start, start + batch_size)
         batch = crop_flip(images[order[rows]], shifts[0, rows], shifts[1, rows], mirror[rows])
+        if colour is not None and cutout:
+            batch = cut_out(batch, centres[0, rows], centres[1, rows], cutout, colour)
         yield batch, labels[order[rows]]
 
 
@@ -62,12 +76,31 @@ def crop_flip(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tens
     return torch.where(mirror[:, None, None, None], crops.flip(2), crops)
 
 
+def cut_out(images: Tensor, row: Tensor, column: Tensor, side: int, colour: Tensor) -> Tensor:
+    """Each image with a square in one colour, of which a part may lie outside of it
+    (DeVries and Taylor, 2017, "Improved Regularization of CNNs with Cutout").
+
+    Args:
+        images: uint8 (B, H, W, C). row, column: int64 (B,), the middle of each square; one of an
+            even side reaches a pixel further up and left. colour: uint8 (C,).
+    """
+    places = torch.arange(images.shape[1], device=images.device)
+    top, left = (middle[:, None] - side // 2 for middle in (row, column))
+    down = (places >= top) & (places < top + side)
+    across = (places >= left) & (places < left + side)
+    return torch.where((down[:, :, None] & across[:, None, :])[..., None], colour, images)
+
+
 class Normalizer:
     """Turns uint8 (B, 32, 32, 3) into the network's input: float (B, 3, 32, 32), channels last."""
 
     def __init__(
         self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
     ) -> None:
+        # What becomes about 0.
+        self.colour = torch.tensor(
+            [round(255 * m) for m in mean], dtype=torch.uint8, device=device
+        )
         shape = (1, len(mean), 1, 1)
         self.scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(shape)
         self.shift = torch.tensor(

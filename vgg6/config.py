@@ -115,6 +115,7 @@ INT_RANGES = {
     "batch_size": Range(1, 4096),
     "epochs": Range(1, 10_000),
     "seed": Range(0, 2**32 - 1),
+    "cutout": Range(0, 32),
 }
 
 
@@ -124,7 +125,8 @@ class TrialConfig:
 
     The defaults are the study's best configuration. ``epochs`` is the full length the
     learning-rate schedule is made for, whether or not the run is stopped before it.
-    ``momentum=None`` becomes 0.9 where the optimizer has a momentum.
+    ``momentum=None`` becomes 0.9 where the optimizer has a momentum. ``cutout`` is the side in
+    pixels of the square that training hides in each image.
 
     Raises:
         InputError: a value is of the wrong type, out of range, or not a valid name.
@@ -143,6 +145,7 @@ class TrialConfig:
     dropout: float = 0.5
     init: str = "torch"
     norm: str = "none"
+    cutout: int = 0
 
     def __post_init__(self) -> None:
         for key, choices in CHOICES.items():
@@ -180,7 +183,10 @@ class TrialConfig:
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits that are equal exactly when two configurations are."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
+        values = self.to_dict()
+        if not self.cutout:  # a later field: what was recorded before it keeps its fingerprint
+            del values["cutout"]
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property

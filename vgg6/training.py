@@ -106,6 +106,7 @@ def fit(
         batches = epoch_batches(
             parts.train_images, parts.train_labels, config.batch_size,
             seed=config.seed, epoch=epoch, flip=parts.flip,
+            cutout=config.cutout, colour=parts.normalize.colour,
         )  # fmt: skip
         for step, (images, labels) in enumerate(batches):
             lr = config.lr * lr_factor(
