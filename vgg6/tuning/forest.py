@@ -130,8 +130,9 @@ class ForestSampler(optuna.samplers.BaseSampler):
         candidates = [c for c in self._candidates(modelled) if _key(c) not in known]
         if not candidates:  # a space that has nothing new left, or a corner of one
             return self.at(self._rng.random(len(self._names)))
-        rows = np.array([self._features(c) for c in candidates])
-        guesses = np.stack([tree.predict(rows) for tree in forest.estimators_])
+        # What a tree's own predict gives, without its checks, which take most of its time here.
+        rows = np.array([self._features(c) for c in candidates], dtype=np.float32)
+        guesses = np.stack([tree.tree_.predict(rows)[:, 0] for tree in forest.estimators_])
         gain = expected_improvement(guesses.mean(axis=0), guesses.std(axis=0), targets.max())
         return candidates[int(np.argmax(gain))]
 
