@@ -2,12 +2,14 @@
 
     python benchmarks/epochs_to_answer.py study_grid            # replays; goes on where it was left
     python benchmarks/epochs_to_answer.py default --methods "forest + asha" --workers 1,16
+    python benchmarks/epochs_to_answer.py default --methods "random + plain asha" --budget 2400
 
 Recorded learning curves (``benchmarks/curves``) are replayed under the real searchers and
 schedulers. A search has the answer when the recorded mean of its incumbent's configuration, and the
 incumbent's own report, are within the noise floor of the best mean final validation accuracy that
 there is. Every epoch is charged. A search that has not got there when the budget is used up counts
-as censored: it enters the median as later than all others, which is shown as "> budget".
+as censored: it enters the median as later than all others, which is shown as "> budget". With a
+larger ``--budget`` those searches, and only those, are replayed again, and further.
 """
 
 from __future__ import annotations
@@ -62,7 +64,31 @@ def play(
         decider, lambda number, config: draw(curves, config, rng), conditions, rng,
         epochs=EPOCHS, budget=budget,
     )  # fmt: skip
-    return judge(curves, trace)
+    return judge(curves, trace) | {"budget": budget}
+
+
+def answered(
+    curves: Curves,
+    method: Method,
+    conditions: Conditions,
+    seed: int,
+    budget: int,
+    sample: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One search, replayed twice as far each time until it has its answer or used up ``budget``.
+
+    Args:
+        sample: what it was found to be before, with a smaller budget.
+    """
+    while sample is None or (sample["epochs"] is None and reached(sample) < budget):
+        further = BUDGETS[-1] if sample is None else 2 * reached(sample)
+        sample = play(curves, method, conditions, seed, min(further, budget))
+    return sample
+
+
+def reached(sample: dict[str, Any]) -> int:
+    """The epochs that a search was given."""
+    return int(sample.get("budget", BUDGETS[-1]))
 
 
 def judge(curves: Curves, trace: Trace) -> dict[str, Any]:
@@ -124,9 +150,19 @@ def main() -> None:
         for workers in map(int, arguments.workers.split(",")):
             cell = samples.setdefault(method, {}).setdefault(str(workers), [])
             began = time.perf_counter()
-            while len(cell) < arguments.repetitions:
-                conditions = Conditions(workers=workers)
-                cell.append(play(curves, able[method], conditions, len(cell), arguments.budget))
+            for seed in range(arguments.repetitions):
+                # The same search as before where there was one, but for its end.
+                before = cell[seed] if seed < len(cell) else None
+                cell[seed : seed + 1] = [
+                    answered(
+                        curves,
+                        able[method],
+                        Conditions(workers=workers),
+                        seed,
+                        arguments.budget,
+                        before,
+                    )
+                ]
             seconds = time.perf_counter() - began
             print(line(method, workers, cell) + f"   {seconds:6.1f} s", flush=True)
             result = {"machine": facts, "curves": recorded, "samples": samples}
@@ -144,14 +180,15 @@ def show_bars(space: str, samples: dict[str, Any], grid_epochs: float | None) ->
     found: dict[str, Any] = {}
     for workers, cell in samples.get(ours, {}).items():
         middle = median_interval([s["epochs"] for s in cell])[0]
-        others = {"recorded grid": grid_epochs} if grid_epochs else {
-            other: median_interval([s["epochs"] for s in samples[other][workers]])[0]
+        others = {"recorded grid": (grid_epochs, grid_epochs)} if grid_epochs else {
+            other: (median_interval([s["epochs"] for s in samples[other][workers]])[0],
+                    censored_at(samples[other][workers]))
             for other in BARS if workers in samples.get(other, {})
         }  # fmt: skip
         row: dict[str, Any] = {}
-        for name, n in others.items() if math.isfinite(middle) else ():
-            # Where the other has no answer in the budget, the share is of that: the most it is.
-            label, whole = ("", n) if math.isfinite(n) else (" at most", BUDGETS[-1])
+        for name, (n, least) in others.items() if math.isfinite(middle) else ():
+            # Where the other has no answer in its budget, the share is of that: the most it is.
+            label, whole = ("", n) if math.isfinite(n) else (" at most", least)
             row[f"of {name}{label}"] = middle / whole
         if workers in samples.get(RANDOM, {}):
             row["worse at"] = worse(cell, samples[RANDOM][workers])
@@ -162,6 +199,12 @@ def show_bars(space: str, samples: dict[str, Any], grid_epochs: float | None) ->
             f"{ours}, {workers} workers: {shares}; worse than {RANDOM} at {behind or 'no budget'}"
         )
     return found
+
+
+def censored_at(cell: Sequence[dict[str, Any]]) -> float:
+    """The epochs after which a search without an answer was given up, the fewest."""
+    given_up = (reached(s) for s in cell if s["epochs"] is None)
+    return min(given_up, default=math.inf)
 
 
 def worse(cell: list[dict[str, Any]], other: list[dict[str, Any]]) -> list[int]:
@@ -179,7 +222,8 @@ def line(method: str, workers: int, cell: list[dict[str, Any]]) -> str:
     """A row of the table."""
     middle, low, high = median_interval([s["epochs"] for s in cell])
     missed = sum(s["epochs"] is None for s in cell)
-    shown = [f"> {BUDGETS[-1]}" if math.isinf(x) else f"{x:.0f}" for x in (middle, low, high)]
+    least = censored_at(cell)
+    shown = [f"> {least:.0f}" if math.isinf(x) else f"{x:.0f}" for x in (middle, low, high)]
     return f"{method:32}{workers:8}{shown[0]:>22}{f'{shown[1]} to {shown[2]}':>16}{missed:8}"
 
 

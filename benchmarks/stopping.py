@@ -131,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("space", choices=("study_grid", "default"))
     parser.add_argument("--width", choices=SHARES, default="full", help="of the recorded network")
-    parser.add_argument("--searchers", default="optuna,random")
+    parser.add_argument("--searchers", default="forest,random")
     parser.add_argument("--schedulers", default="asha,none")
     parser.add_argument("--workers", default="1,4")
     parser.add_argument("--repetitions", type=int, default=40)

@@ -5,8 +5,8 @@ one costs it no more than the noise.
     python benchmarks/warm_start.py default --repetitions 20 --workers 1
 
 Recorded learning curves (``benchmarks/curves``) are replayed under the real searcher and scheduler
-(TPE and ASHA), each search twice: cold, and warm from an earlier search of 64 trials that was
-replayed before it with another seed. The earlier search is
+that a search has by default, each search twice: cold, and warm from an earlier search of 64 trials
+that was replayed before it with another seed. The earlier search is
 
 - ``same``: of the same space, data and length;
 - ``partly``: of a part of the space's names and the middle half of its ranges;
@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from benchmarks.curves.deciders import Ours
+from benchmarks.curves.deciders import LIVE, Ours
 from benchmarks.curves.plan import EPOCHS, SHARES
 from benchmarks.curves.recorded import Array, Curves, draw
 from benchmarks.curves.simulator import Conditions, Trace, replay
@@ -118,8 +118,8 @@ def run(
     """One search."""
     rng = np.random.default_rng([seed, workers])
     decider = Ours(
-        space, searcher="optuna", scheduler="asha", seed=seed, trials=trials, epochs=EPOCHS,
-        allowed=curves.allowed, earlier=warm.told, added=warm.points,
+        space, searcher=LIVE.searcher, scheduler=LIVE.scheduler, seed=seed, trials=trials,
+        epochs=EPOCHS, allowed=curves.allowed, earlier=warm.told, added=warm.points,
     )  # fmt: skip
     trace = replay(
         decider, lambda number, config: draw(curves, config, rng), Conditions(workers=workers),

@@ -13,7 +13,7 @@ import pytest
 import torch
 from made_curves import made_runs
 
-from benchmarks import live_and_replay
+from benchmarks import epochs_to_answer, live_and_replay
 from benchmarks.curves import plan, record
 from benchmarks.curves.deciders import Ours, StockRay
 from benchmarks.curves.methods import METHODS
@@ -21,7 +21,7 @@ from benchmarks.curves.recorded import Noise, Table, draw, final, key_of, runs_o
 from benchmarks.curves.simulator import Conditions, Curve, Moment, Start, Trace, Verdict, replay
 from benchmarks.curves.surrogate import GP_MODEL, Surrogate
 from benchmarks.curves.table import ABOUT, read_curves, write_curves
-from benchmarks.epochs_to_answer import BUDGETS, judge, median_interval, worse
+from benchmarks.epochs_to_answer import BUDGETS, censored_at, judge, median_interval, reached, worse
 from search_spaces import load_space
 from vgg6.config import TrialConfig
 from vgg6.data import load_source, split
@@ -270,6 +270,31 @@ def test_a_gaussian_process_passes_through_the_recorded_points_and_differs_betwe
     config = TrialConfig.from_mapping({**point, "epochs": EPOCHS, "seed": 42}).to_dict()
     one, other = (final(model.mean(config)[0]) for model in (surrogate, process))
     assert 0.0 < abs(one - other) < 0.3, (one, other)
+
+
+def test_trees_that_are_summed_directly_give_the_forests_own_prediction(
+    surrogate: Surrogate,
+) -> None:
+    between = (surrogate.inputs[:20] + surrogate.inputs[20:40]) / 2
+    expected = surrogate._model.predict(between)
+    np.testing.assert_array_equal(surrogate._scores(surrogate._model, between), expected)
+
+
+def test_a_search_without_its_answer_is_replayed_further_as_the_same_search(grid: Table) -> None:
+    def search(budget: int, before: dict[str, Any] | None = None) -> dict[str, Any]:
+        method, conditions = METHODS["random"], Conditions(workers=2)
+        return epochs_to_answer.answered(grid, method, conditions, 0, budget, before)
+
+    whole = search(600)
+    short = search(whole["epochs"] - 1)
+    assert short["epochs"] is None and reached(short) == whole["epochs"] - 1
+    seen = sum(n < whole["epochs"] for n in BUDGETS)
+    assert short["regret"][:seen] == whole["regret"][:seen]
+    further = search(600, short)
+    assert further["epochs"] == whole["epochs"] <= reached(further)
+    assert search(600, whole) is whole, "it had its answer"
+    assert censored_at([whole, short]) == reached(short)
+    assert math.isinf(censored_at([whole]))
 
 
 def test_a_search_has_its_answer_when_truth_and_report_are_both_there(grid: Table) -> None:
