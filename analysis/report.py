@@ -75,7 +75,7 @@ def gather(run: RunFolder) -> Found:
         mattered=insights(load_search(run)),
         examples=mistakes(run, history) if scored else {"missing": "no trial has a score yet"},
         looks=looks(run),
-        rungs=rung_counts(history, facts["settings"]),
+        rungs=rung_counts(history, facts),
         smaller=compressed(run),
     )
     found.figures = dict(_figures(found))

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from search_spaces import Space
 from vgg6.tuning.journal import History
-from vgg6.tuning.scheduler import Asha, build_scheduler
+from vgg6.tuning.scheduler import Asha, build_scheduler, trained_whole
 
 GAP_S = 1.0  # two epochs of a trial further apart than this, over their length, are two spans
 
@@ -42,18 +43,26 @@ def spans(history: History) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table.drop(columns="end"), running
 
 
-def rung_counts(history: History, settings: dict[str, Any]) -> list[dict[str, Any]]:
+def rung_counts(history: History, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """For each rung of each bracket of ASHA or Hyperband: its name, how many trials arrived, how
     many of them ran on past it, and the score that the scheduler would now ask for.
 
-    The scheduler is replayed with the recorded results, as on a resume. Nothing where the search
-    had no rungs.
+    The scheduler is replayed with the recorded results, as on a resume, so that trials which are
+    trained whole are in no rung. Nothing where the search had no rungs.
+
+    Args:
+        facts: the search's ``search.json``.
     """
+    settings = facts["settings"]
     if settings["scheduler"] not in ("asha", "hyperband"):
         return []
     scheduler = build_scheduler(
         settings["scheduler"], epochs=settings["epochs"], grace=settings["grace"],
         reduction=settings["reduction"], seed=settings["seed"],
+        whole=trained_whole(
+            Space.from_dict(facts["space"]), settings["searcher"], facts["trials"],
+            sum(source["points"] for source in facts.get("warm_start", {}).get("sources", ())),
+        ),
     )  # fmt: skip
     assert isinstance(scheduler, Asha)
     scheduler.replay(history.arrivals)

@@ -97,16 +97,14 @@ def judge(curves: Curves, trace: Trace) -> dict[str, Any]:
     best, truth, track = -math.inf, 0.0, []
     found: dict[str, Any] = {"epochs": None, "time": None}
     truths = {n: final(curves.mean(config)[0]) for n, config in trace.configs.items()}
-    moments = iter([*trace.moments, None])
-    moment = next(moments)
-    for budget in BUDGETS:
-        while moment is not None and moment.charged <= budget:
-            if moment.row["best_val_acc"] > best:
-                best, truth = moment.row["best_val_acc"], truths[moment.number]
-            if found["epochs"] is None and min(best, truth) >= enough:
-                found |= {"epochs": moment.charged, "time": moment.time}
-            moment = next(moments)
-        track.append(truth)
+    for moment in trace.moments:
+        while len(track) < len(BUDGETS) and moment.charged > BUDGETS[len(track)]:
+            track.append(truth)
+        if moment.row["best_val_acc"] > best:
+            best, truth = moment.row["best_val_acc"], truths[moment.number]
+        if found["epochs"] is None and min(best, truth) >= enough:
+            found |= {"epochs": moment.charged, "time": moment.time}
+    track += [truth] * (len(BUDGETS) - len(track))
     return {**found, "trials": len(trace.configs), "regret": [curves.best - t for t in track]}
 
 

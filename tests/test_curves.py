@@ -309,6 +309,11 @@ def test_a_search_has_its_answer_when_truth_and_report_are_both_there(grid: Tabl
     first = next((e for e, r in enumerate(curve.rows, 1) if r["best_val_acc"] >= enough), None)
     assert found["epochs"] == first
     assert found["regret"][-1] == pytest.approx(0.0)
+    late = Trace(configs={0: config})
+    late.moments = [m._replace(charged=m.charged + BUDGETS[-1]) for m in trace.moments]
+    found = judge(grid, late)
+    assert found["epochs"] == first + BUDGETS[-1], "beyond the last budget that is looked at"
+    assert found["regret"] == [grid.best] * len(BUDGETS), "there was nothing by then"
 
 
 def test_a_search_is_worse_only_where_the_interval_of_the_difference_says_so() -> None:

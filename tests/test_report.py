@@ -21,6 +21,7 @@ from analysis.pictures import SCALE, WIDTH, draw_files
 from analysis.report import gather, render_page, write_pictures, write_report
 from analysis.timeline import rung_counts, spans
 from analysis.watch import LivePage, serve
+from search_spaces import load_space
 from vgg6.tuning import journal as j
 from vgg6.tuning.run_folder import JOURNAL, SEARCH, RunFolder
 
@@ -303,13 +304,16 @@ def test_one_loss_that_went_astray_does_not_flatten_the_curves_of_the_others(
 
 def test_the_rungs_count_who_arrived_and_who_went_on(run: RunFolder) -> None:
     history = j.read_history(run)
-    rungs = rung_counts(history, run.read_json(SEARCH)["settings"])
+    facts = run.read_json(SEARCH)
+    rungs = rung_counts(history, facts)
     first = rungs[0]
     assert first["name"] == "epoch 1" and first["arrived"] == len(
         [t for t in history.trials.values() if t.epoch >= 1]
     )
     assert first["promoted"] == len([t for t in history.trials.values() if t.epoch > 1])
     assert 0.2 < first["cutoff"] < 0.6
+    pointed = facts | {"space": load_space("default").to_dict(), "trials": 64}
+    assert rung_counts(history, pointed)[0]["arrived"] == first["arrived"] - 2, "trained whole"
 
 
 def test_spans_are_unbroken_stretches_of_one_trial_on_one_worker(run: RunFolder) -> None:

@@ -103,9 +103,7 @@ def test_a_driver_killed_between_a_result_and_its_decision_decides_the_same_when
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
-def test_a_first_point_that_starts_late_is_trained_whole_and_the_others_are_compared_with_it(
-    name: str,
-) -> None:
+def test_a_first_point_that_starts_late_is_trained_whole(name: str) -> None:
     late = [(n, e, 0.1 if n == 1 and e < 9 else score) for n, e, score in arrivals()]
     assert max(e for n, e, _ in drive(build(name), late, set())[0] if n == 1) < EPOCHS
     decisions, _ = drive(build(name, whole=2), late, set())
@@ -115,6 +113,17 @@ def test_a_first_point_that_starts_late_is_trained_whole_and_the_others_are_comp
     assert sum(e < EPOCHS for n, e in last.items()) > 8, "the others are stopped as before"
     row = {"epoch": 1, "best_val_acc": 0.1, INFEASIBLE: "diverged"}
     assert build(name, whole=2).on_trial_result(None, trial(0), row) == TrialScheduler.STOP  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband"])
+def test_a_first_point_sets_no_bar_for_the_trials_that_follow(name: str) -> None:
+    good = [(n, e, 0.9 if n < 2 else score) for n, e, score in arrivals()]
+    others = [row for row in good if row[0] >= 2]
+    decisions, _ = drive(build(name, whole=2), good, set())
+    alone, _ = drive(build(name), others, set())
+    assert [d for d in decisions if d[0] >= 2] == alone
+    barred, _ = drive(build(name), good, set())
+    assert len(barred) < len(decisions) - EPOCHS, "as any other trial it would have set one"
 
 
 def test_only_a_spaces_own_first_points_are_trained_whole_and_few_of_them() -> None:

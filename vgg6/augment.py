@@ -98,9 +98,7 @@ class Normalizer:
         self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
     ) -> None:
         # What becomes about 0.
-        self.colour = torch.tensor(
-            [round(255 * m) for m in mean], dtype=torch.uint8, device=device
-        )
+        self.colour = torch.tensor([round(255 * m) for m in mean], dtype=torch.uint8, device=device)
         shape = (1, len(mean), 1, 1)
         self.scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(shape)
         self.shift = torch.tensor(

@@ -52,8 +52,7 @@ def _replay(arrivals: Iterable[Arrival], decide: Callable[[int, dict[str, Any]],
 class _OfASearch:
     """What a search asks of every scheduler beside its rule."""
 
-    # Trials with a lower number are trained to their full length, unless they diverge. The others
-    # are compared with them all the same.
+    # Trials with a lower number are trained to their full length, unless they diverge.
     whole = 0
     # Lets a search change a trial that will be tried again: between its attempts is the one moment
     # at which Ray takes other resources for it.
@@ -81,6 +80,8 @@ class Asha(_OfASearch, AsyncHyperBandScheduler):
     epochs, and it is stopped once those that have arrived since put it outside of the best
     1/reduction. And plain ASHA compares with all that ever arrived: a searcher that learns soon
     beats its own beginnings, and nearly all of its trials pass. Here the latest ``WINDOW`` count.
+    Trials that are trained whole are in no rung: somebody chose them, they arrive first everywhere,
+    and the few that follow would have to be as good to be seen to their end.
 
     With several brackets, of which each starts its rungs later, it is asynchronous Hyperband. The
     bracket of a trial is drawn from (seed, number), so that a resumed search draws the same.
@@ -126,9 +127,10 @@ class Asha(_OfASearch, AsyncHyperBandScheduler):
         return _replay(arrivals, self._decide)
 
     def _decide(self, number: int, row: dict[str, Any]) -> str:
+        if number < self.whole:
+            full = row[TIME] >= self._max_t
+            return TrialScheduler.STOP if full else TrialScheduler.CONTINUE
         decision = super().on_trial_result(_NO_CONTROLLER, self._join(number), row)
-        if number < self.whole and row[TIME] < self._max_t:
-            return TrialScheduler.CONTINUE
         return TrialScheduler.STOP if self._overtaken(number) else decision
 
     def _overtaken(self, number: int) -> bool:
@@ -144,7 +146,7 @@ class Median(_OfASearch, MedianStoppingRule):
     """Stops a trial whose best is below the median of the others' running means (Vizier's rule).
 
     Ray's version pauses trials while it has too few to compare, and counts a finished trial's last
-    result twice; this one does neither.
+    result twice; this one does neither. It compares with trials that are trained whole, too.
     """
 
     def __init__(self, *, grace_period: int) -> None:
