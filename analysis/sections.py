@@ -212,7 +212,9 @@ def _stopping(found: Found) -> str:
         f"<p>{saved['epochs_run']:,} epochs were run. Had every trial gone full length it would"
         f" have been {saved['epochs_full']:,}: {saved['share']:.0%} saved, about"
         f" {saved['seconds_saved'] / 60:,.0f} minutes of training.</p>"
-    ) + figure_of(found, "rungs")
+    )
+    if figure := figure_of(found, "rungs"):
+        html += figure + "<p>First points that are trained whole are in no rung.</p>"
     html += f"<p>{bad['count']} of {len(found.trials)} trials diverged ({bad['share']:.0%}).</p>"
     if bad["reasons"]:
         rows = [(r["reason"], r["count"]) for r in bad["reasons"]]

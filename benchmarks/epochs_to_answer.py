@@ -94,7 +94,8 @@ def reached(sample: dict[str, Any]) -> int:
 def judge(curves: Curves, trace: Trace) -> dict[str, Any]:
     """When a search had the answer, and how good its incumbent was at every one of BUDGETS."""
     enough = curves.best - curves.noise.floor
-    best, truth, track = -math.inf, 0.0, []
+    best, truth = -math.inf, 0.0
+    track: list[float] = []
     found: dict[str, Any] = {"epochs": None, "time": None}
     truths = {n: final(curves.mean(config)[0]) for n, config in trace.configs.items()}
     for moment in trace.moments:
