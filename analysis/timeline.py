@@ -9,6 +9,7 @@ import pandas as pd
 from search_spaces import Space
 from vgg6.tuning.journal import History
 from vgg6.tuning.scheduler import Asha, build_scheduler, trained_whole
+from vgg6.tuning.warm_start import WarmStart
 
 GAP_S = 1.0  # two epochs of a trial further apart than this, over their length, are two spans
 
@@ -56,13 +57,12 @@ def rung_counts(history: History, facts: dict[str, Any]) -> list[dict[str, Any]]
     settings = facts["settings"]
     if settings["scheduler"] not in ("asha", "hyperband"):
         return []
+    space = Space.from_dict(facts["space"])
+    warm = WarmStart.from_dict(facts.get("warm_start"), space)
     scheduler = build_scheduler(
         settings["scheduler"], epochs=settings["epochs"], grace=settings["grace"],
         reduction=settings["reduction"], seed=settings["seed"],
-        whole=trained_whole(
-            Space.from_dict(facts["space"]), settings["searcher"], facts["trials"],
-            sum(source["points"] for source in facts.get("warm_start", {}).get("sources", ())),
-        ),
+        whole=trained_whole(space, settings["searcher"], facts["trials"], warm.points),
     )  # fmt: skip
     assert isinstance(scheduler, Asha)
     scheduler.replay(history.arrivals)

@@ -54,7 +54,8 @@ def epoch_batches(
     for start in range(0, n, batch_size):
         rows = slice(start, start + batch_size)
         batch = crop_flip(images[order[rows]], shifts[0, rows], shifts[1, rows], mirror[rows])
-        if colour is not None and cutout:
+        if cutout:
+            assert colour is not None, "a square is cut out: say what fills it"
             batch = cut_out(batch, centres[0, rows], centres[1, rows], cutout, colour)
         yield batch, labels[order[rows]]
 
