@@ -243,8 +243,7 @@ def _smaller(found: Found) -> str:
     rows = found.smaller
     if not rows:
         return none_because(
-            "the winner has not been compressed: <code>compress RUN/best --method int8</code>"
-            " does it"
+            "the winner has not been compressed: `compress RUN/best --method int8` does it"
         )
     front = {row["name"] for row in on_front(rows)}
     cells = [

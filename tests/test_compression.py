@@ -335,7 +335,8 @@ def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
     packages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = made_run(tmp_path, trials=4, epochs=2)
-    assert "has not been compressed" in render_page(gather(run))
+    page = render_page(gather(run))
+    assert "has not been compressed" in page and "&lt;code&gt;" not in page
     for name in ("whole", *COMPRESSED):
         shutil.copytree(packages / name, Path(run.path) / name.replace("whole", "best"))
     found = gather(run)
