@@ -26,8 +26,8 @@ from vgg6.tuning.trainable import INFEASIBLE
 EPOCHS = 27
 
 
-def build(name: str, whole: int = 0) -> Asha | Median | Full:
-    return build_scheduler(name, epochs=EPOCHS, grace=1, reduction=3, seed=5, whole=whole)
+def build(name: str, whole: int = 0, grace: int = 1) -> Asha | Median | Full:
+    return build_scheduler(name, epochs=EPOCHS, grace=grace, reduction=3, seed=5, whole=whole)
 
 
 def trial(number: int) -> Any:
@@ -158,18 +158,18 @@ def looks(scheduler: Any, rows: list[tuple[int, int, float]]) -> list[str]:
 
 def test_asha_stops_an_early_arrival_once_later_ones_have_overtaken_it() -> None:
     rows = [
-        (0, 1, 0.3),
-        (1, 1, 0.4),
-        (2, 1, 0.5),
-        (3, 1, 0.2),
-        (2, 2, 0.6),
-        (1, 2, 0.5),
-        (0, 2, 0.9),
+        (0, 2, 0.3),
+        (1, 2, 0.4),
+        (2, 2, 0.5),
+        (3, 2, 0.2),
+        (2, 3, 0.6),
+        (1, 3, 0.5),
+        (0, 3, 0.9),
     ]
-    rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
+    rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 2, 3)
     go, stop = TrialScheduler.CONTINUE, TrialScheduler.STOP
     assert looks(rays, rows) == [go, go, go, stop, go, go, go]
-    assert looks(build("asha"), rows) == [go, go, go, stop, go, go, stop]
+    assert looks(build("asha", grace=2), rows) == [go, go, go, stop, go, go, stop]
 
 
 def test_asha_looks_at_the_last_rung_of_a_trial_only() -> None:

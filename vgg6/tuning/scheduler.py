@@ -28,6 +28,7 @@ METRIC, TIME = "best_val_acc", "epoch"
 HYPERBAND_BRACKETS = 3
 WHOLE_SHARE = 8
 WINDOW = 16  # of a rung's arrivals
+SPACING = 2  # a rung is at so many times the epochs of the one before
 _NO_CONTROLLER: Any = None  # a replay runs no trials
 _NEVER: Any = float("inf")
 Arrival = tuple[int, int, float]  # trial, epoch, score
@@ -64,8 +65,12 @@ class _OfASearch:
             self.between_attempts(trial)
 
 
-class _RecentBracket(_Bracket):
-    """Rungs that compare with their latest ``WINDOW`` arrivals."""
+class _Rungs(_Bracket):
+    """Rungs at each doubling of the first, which compare with their latest ``WINDOW`` arrivals."""
+
+    def __init__(self, first: int, max_t: int, reduction: float) -> None:
+        super().__init__(first, max_t, SPACING, 0)
+        self.rf = reduction  # the rungs are placed: from here on it is what the cutoff is made of
 
     def cutoff(self, recorded: dict[Any, float]) -> Any:
         latest = islice(reversed(recorded.items()), WINDOW)  # a dict keeps the order of arrival
@@ -75,25 +80,27 @@ class _RecentBracket(_Bracket):
 class Asha(_OfASearch, AsyncHyperBandScheduler):
     """ASHA (Li et al., 2020): a trial goes on past a rung if it is in the best 1/reduction there.
 
-    Two things differ. Plain ASHA asks once, when a trial arrives, and lets the first ones pass for
-    want of others; here the last rung that a trial passed is looked at again after each of its
+    Three things differ. Plain ASHA asks once, when a trial arrives, and lets the first ones pass
+    for want of others; here the last rung that a trial passed is looked at again after each of its
     epochs, and it is stopped once those that have arrived since put it outside of the best
-    1/reduction. And plain ASHA compares with all that ever arrived: a searcher that learns soon
+    1/reduction. Plain ASHA compares with all that ever arrived: a searcher that learns soon
     beats its own beginnings, and nearly all of its trials pass. Here the latest ``WINDOW`` count.
+    And plain ASHA has its rungs ``reduction`` times apart, so that what passes one is seen to
+    several times its length before anyone asks again; here they are ``SPACING`` times apart.
     Trials that are trained whole are in no rung: somebody chose them, they arrive first everywhere,
     and the few that follow would have to be as good to be seen to their end.
 
-    With several brackets, of which each starts its rungs later, it is asynchronous Hyperband. The
-    bracket of a trial is drawn from (seed, number), so that a resumed search draws the same.
+    With several brackets, of which each starts its rungs ``reduction`` times later, it is
+    asynchronous Hyperband. The bracket of a trial is drawn from (seed, number), so that a resumed
+    search draws the same.
     """
 
     def __init__(
         self, *, max_t: int, grace_period: int, reduction_factor: float, brackets: int, seed: int
     ) -> None:
         super().__init__(TIME, METRIC, "max", max_t, grace_period, reduction_factor, brackets)
-        self._brackets = [
-            _RecentBracket(grace_period, max_t, reduction_factor, s) for s in range(brackets)
-        ]
+        starts = (round(grace_period * reduction_factor**s) for s in range(brackets))
+        self._brackets = [_Rungs(first, max_t, reduction_factor) for first in starts]
         self._seed = seed
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -130,8 +137,10 @@ class Asha(_OfASearch, AsyncHyperBandScheduler):
         if number < self.whole:
             full = row[TIME] >= self._max_t
             return TrialScheduler.STOP if full else TrialScheduler.CONTINUE
-        decision = super().on_trial_result(_NO_CONTROLLER, self._join(number), row)
-        return TrialScheduler.STOP if self._overtaken(number) else decision
+        key = self._join(number)
+        overtaken = self._overtaken(number)  # before a rung that it reaches now becomes its last
+        decision = super().on_trial_result(_NO_CONTROLLER, key, row)
+        return TrialScheduler.STOP if overtaken or self._overtaken(number) else decision
 
     def _overtaken(self, number: int) -> bool:
         """Whether the last rung that the trial passed would no longer let it pass."""
@@ -262,6 +271,6 @@ def expected_epochs(
     while rung < epochs:
         total += left * (rung - reached)
         left = min(left, left / reduction + 1)
-        reached, rung = rung, rung * reduction
+        reached, rung = rung, rung * SPACING
     asha = total + left * (epochs - reached)
     return (asha + trials * epochs) / 2 if name == "hyperband" else asha
