@@ -5,12 +5,12 @@ from dataclasses import replace
 from search_spaces.default import HAND_TUNED, OPTIMIZATION, STUDY_BEST, WEIGHT_DECAY
 from search_spaces.parameter import Parameter
 from search_spaces.space import Space
-from vgg6.config import ACTIVATIONS, INITS, NORMS
+from vgg6.config import ACTIVATIONS, FLIPS, INITS, NORMS
 
 COUPLED = ("sgd", "nesterov", "adam", "nadam", "adagrad", "rmsprop")
 # What both of the default space's points hold in the fields that only this space varies.
 STUDY_NETWORK = {"norm": "none", "label_smoothing": 0.0, "dropout": 0.5, "init": "torch",
-                 "cutout": 0}  # fmt: skip
+                 "cutout": 0, "flip": "random", "sam": 0.0}  # fmt: skip
 # The best without normalisation so far: 0.877 of the test images (benchmarks/README.md, "Live").
 FOUND = {
     "activation": "silu",
@@ -24,6 +24,8 @@ FOUND = {
     "dropout": 0.4,
     "init": "kaiming",
     "cutout": 0,
+    "flip": "random",
+    "sam": 0.0,
 }
 
 SPACE = Space(
@@ -42,6 +44,8 @@ SPACE = Space(
         Parameter(name="dropout", low=0.0, high=0.6),
         Parameter(name="init", choices=INITS),
         Parameter(name="cutout", low=0, high=16, step=4),
+        Parameter(name="flip", choices=FLIPS),
+        Parameter(name="sam", choices=(0.0, 0.05, 0.1)),
     ),
     points=(STUDY_BEST | STUDY_NETWORK, HAND_TUNED | STUDY_NETWORK, FOUND),
 )

@@ -159,6 +159,37 @@ def test_an_epoch_with_cutout_differs_from_one_without_in_one_square_of_each_ima
     assert (spread.min(0).values < 4).all() and (spread.max(0).values > 28).all()
 
 
+def test_alternating_shows_both_sides_of_every_image_in_any_two_epochs(
+    noise: tuple[Tensor, Tensor],
+) -> None:
+    images, labels = noise
+
+    def mirrored(epoch: int, seed: int = 3, **options: bool) -> Tensor:
+        """Whether each image is, in the images' own order; their offsets are beside the point."""
+        found = torch.zeros(len(labels), dtype=torch.bool)
+        for batch, order in epoch_batches(images, labels, 64, seed=seed, epoch=epoch, **options):
+            found[order] = torch.tensor([m for _, _, m in _draws_of(batch, images[order])])
+        return found
+
+    first, second, third = (mirrored(e, flip=True, alternate=True) for e in (1, 2, 3))
+    assert first.equal(~second) and first.equal(third)
+    assert 200 < first.sum() < 300
+    assert not first.equal(mirrored(1, seed=4, flip=True, alternate=True))
+    assert not mirrored(1, flip=False, alternate=True).any()
+
+
+def test_how_images_are_mirrored_changes_nothing_else(noise: tuple[Tensor, Tensor]) -> None:
+    by_chance, in_turn = (
+        list(epoch_batches(*noise, 64, seed=3, epoch=2, flip=True, alternate=alternate))
+        for alternate in (False, True)
+    )
+    for (left, order), (right, same_order) in zip(by_chance, in_turn, strict=True):
+        assert order.equal(same_order)
+        straight = (left == right).flatten(1).all(1)
+        turned = (left == right.flip(2)).flatten(1).all(1)
+        assert (straight ^ turned).all()
+
+
 def test_seeds_for_each_purpose_and_epoch_are_apart_and_fixed() -> None:
     drawn = {
         derive_seed(seed, epoch, purpose)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from vgg6.evaluation import evaluate
 from vgg6.gradients import Gradients, Replayed, hold_weights
 from vgg6.model import VGG6
 from vgg6.runtime import Runtime, native_bf16, resident, usable_cpus
+from vgg6.sharpness import Sharpened
 from vgg6.training import NonFiniteLoss, TrainState, fit
 
 FP32 = Runtime(device="cpu", precision="fp32", threads=1)
@@ -171,7 +173,8 @@ def test_a_finished_run_does_nothing_more(tiny: TrialData, runtime: Runtime) -> 
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"label_smoothing": 0.1, "schedule": "onecycle"}, {"cutout": 12}]
+    "values",
+    [{}, {"label_smoothing": 0.1, "schedule": "onecycle"}, {"cutout": 12}, {"sam": 0.1}],
 )
 def test_an_epoch_equals_a_plain_loop_and_its_metrics_those_counted_by_hand(
     tiny: TrialData, values: dict[str, Any]
@@ -203,6 +206,12 @@ def test_an_epoch_equals_a_plain_loop_and_its_metrics_those_counted_by_hand(
             loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
             optimizer.zero_grad()
             loss.backward()
+            if config.sam and epoch == 2:  # the last third of two epochs, begun ones whole
+                _move_to_the_gradients_beside(
+                    model, config.sam, lambda x=images, y=labels: F.cross_entropy(
+                        model(parts.normalize(x)), y, label_smoothing=smoothing
+                    ),
+                )  # fmt: skip
             optimizer.step()
             lr = optimizer.param_groups[0]["lr"]
             if config.schedule == "onecycle" and schedule.last_epoch < 7:
@@ -216,6 +225,63 @@ def test_an_epoch_equals_a_plain_loop_and_its_metrics_those_counted_by_hand(
         assert metrics.train_loss == pytest.approx(train_loss, rel=1e-4)
         assert metrics.train_acc == pytest.approx(train_acc, abs=1 / 60)
         assert metrics.lr == pytest.approx(lr, rel=1e-9)
+
+
+def _move_to_the_gradients_beside(
+    model: VGG6, radius: float, loss_of: Callable[[], Tensor]
+) -> None:
+    """Foret et al.'s algorithm 1, weight by weight: from the gradients at the weights to those at
+    ``radius`` from them."""
+    weights = list(model.parameters())
+    slopes = [p.grad.clone() for p in weights if p.grad is not None]
+    length = sum(float(g.square().sum()) for g in slopes) ** 0.5
+    before = [p.detach().clone() for p in weights]
+    for p, slope in zip(weights, slopes, strict=True):
+        p.data += radius * slope / length
+    model.zero_grad()
+    loss_of().backward()
+    for p, value in zip(weights, before, strict=True):
+        p.data = value
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_only_the_last_third_of_a_run_is_sharpened_and_leaves_the_weights_in_place(
+    tiny: TrialData, norm: str
+) -> None:
+    config = _config(norm=norm, epochs=5, sam=0.1, dropout=0.0)
+    plain, sharp = (_run(TrainState(c, FP32), tiny) for c in (replace(config, sam=0.0), config))
+    assert [a == b for a, b in zip(plain, sharp, strict=True)] == [True] * 3 + [False] * 2
+
+    parts = resident(tiny, "cpu")
+    state = TrainState(config, FP32)
+    gradients = Gradients(state.model, parts.normalize, FP32, 0.0)
+    before = _digest(state.model)
+    gradients(parts.train_images, parts.train_labels)
+    once, normalised = gradients.totals.clone(), _digest(state.model)
+    assert (before == normalised) == (norm == "none"), "batch norm keeps what it saw"
+    slope = state.model.fc1.weight.grad
+    assert slope is not None
+    state = TrainState(config, FP32)
+    gradients = Gradients(state.model, parts.normalize, FP32, 0.0)
+    Sharpened(gradients, gradients, 0.1)(parts.train_images, parts.train_labels)
+    assert _digest(state.model) == normalised, "weights and statistics, to the last bit"
+    assert gradients.totals.equal(once), "counted once"
+    sharp_slope = state.model.fc1.weight.grad
+    assert sharp_slope is not None and not torch.allclose(sharp_slope, slope, rtol=1e-2)
+
+
+def test_a_loss_that_is_not_finite_beside_the_weights_only_is_seen_and_leaves_them(
+    tiny: TrialData,
+) -> None:
+    parts = resident(tiny, "cpu")
+    state = TrainState(_config(), FP32)
+    gradients = Gradients(state.model, parts.normalize, FP32, 0.0)
+    before = _digest(state.model)
+    gradients(parts.train_images, parts.train_labels)
+    assert gradients.finite
+    Sharpened(gradients, gradients, 1e30)(parts.train_images, parts.train_labels)
+    assert not gradients.finite and gradients.loss.isfinite()
+    assert _digest(state.model) == before
 
 
 def test_validation_metrics_are_those_of_the_model_that_the_epoch_left(tiny: TrialData) -> None:

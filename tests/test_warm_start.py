@@ -132,7 +132,8 @@ def test_a_parameter_that_was_added_has_the_value_that_it_had_before_it_was_one(
     wide = load_space("wide")
     before = config()
     assert held(before, wide) == {**held(before, DEFAULT), "norm": "none", "dropout": 0.5,  # type: ignore[dict-item]
-                                  "label_smoothing": 0.0, "init": "torch", "cutout": 0}  # fmt: skip
+                                  "label_smoothing": 0.0, "init": "torch", "cutout": 0,
+                                  "flip": "random", "sam": 0.0}  # fmt: skip
     assert is_whole(before, wide)
 
 

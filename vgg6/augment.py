@@ -26,6 +26,7 @@ def epoch_batches(
     seed: int,
     epoch: int,
     flip: bool,
+    alternate: bool = False,
     cutout: int = 0,
     colour: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -33,6 +34,10 @@ def epoch_batches(
 
     Args:
         images: uint8 (N, 32, 32, 3) on any device. labels: int64 (N,) on the same device.
+        flip: whether images are mirrored, by chance.
+        alternate: mirrors each image in every second epoch instead, half of them in the even ones:
+            two epochs then show both sides of every image (Jordan, 2024, "94% on CIFAR-10 in 3.29
+            Seconds on a Single GPU").
         cutout: the side in pixels of a square that is cut out of each image; 0 cuts none.
         colour: uint8 (3,), what a cut-out square is filled with; needed where ``cutout`` is.
 
@@ -45,7 +50,11 @@ def epoch_batches(
     draw = torch.Generator().manual_seed(derive_seed(seed, epoch, "augment"))
     order = torch.randperm(n, generator=draw)
     shifts = torch.randint(0, 2 * PAD + 1, (2, n), generator=draw)
-    mirror = torch.randint(0, 2, (n,), generator=draw).bool() & flip
+    mirror = torch.randint(0, 2, (n,), generator=draw)
+    if alternate:
+        fixed = torch.Generator().manual_seed(derive_seed(seed, 0, "mirror"))
+        mirror = (torch.randint(0, 2, (n,), generator=fixed)[order] + epoch) % 2
+    mirror = mirror.bool() & flip
     # Drawn last, so that a run without it sees what it saw before there was one.
     centres = torch.randint(0, images.shape[1], (2, n if cutout else 0), generator=draw)
     order, shifts, mirror, centres = (

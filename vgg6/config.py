@@ -16,6 +16,7 @@ OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "nadam", "adagrad", "rmsprop")
 SCHEDULES = ("constant", "cosine", "onecycle")
 INITS = ("torch", "kaiming", "xavier")
 NORMS = ("none", "batch", "group")
+FLIPS = ("random", "alternating")
 MOMENTUM_OPTIMIZERS = ("sgd", "nesterov", "rmsprop")
 
 _OPTIMIZER_LABELS = {
@@ -102,6 +103,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": SCHEDULES,
     "init": INITS,
     "norm": NORMS,
+    "flip": FLIPS,
 }
 FLOAT_RANGES = {
     "lr": Range(0, 10, low_open=True),
@@ -109,7 +111,9 @@ FLOAT_RANGES = {
     "weight_decay": Range(0, 1),
     "label_smoothing": Range(0, 1, high_open=True),
     "dropout": Range(0, 1, high_open=True),
+    "sam": Range(0, 1),
 }
+_LATER = {"cutout": 0, "flip": "random", "sam": 0.0}
 SPARSITY = Range(0, 0.95, low_open=True)  # the share of a network's FLOPs that pruning takes
 INT_RANGES = {
     "batch_size": Range(1, 4096),
@@ -126,7 +130,9 @@ class TrialConfig:
     The defaults are the study's best configuration. ``epochs`` is the full length the
     learning-rate schedule is made for, whether or not the run is stopped before it.
     ``momentum=None`` becomes 0.9 where the optimizer has a momentum. ``cutout`` is the side in
-    pixels of the square that training hides in each image.
+    pixels of the square that training hides in each image. ``flip``: whether an image is mirrored
+    by chance, or in every second epoch. ``sam``: the radius of sharpness-aware minimisation in the
+    last third of the epochs (vgg6/sharpness.py), 0 for none.
 
     Raises:
         InputError: a value is of the wrong type, out of range, or not a valid name.
@@ -146,6 +152,8 @@ class TrialConfig:
     init: str = "torch"
     norm: str = "none"
     cutout: int = 0
+    flip: str = "random"
+    sam: float = 0.0
 
     def __post_init__(self) -> None:
         for key, choices in CHOICES.items():
@@ -184,8 +192,8 @@ class TrialConfig:
     def fingerprint(self) -> str:
         """Twelve hex digits that are equal exactly when two configurations are."""
         values = self.to_dict()
-        if not self.cutout:  # a later field: what was recorded before it keeps its fingerprint
-            del values["cutout"]
+        # Later fields: what was recorded before there were any keeps its fingerprint.
+        values = {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -20,6 +20,7 @@ from vgg6.model import VGG6
 from vgg6.network import Network
 from vgg6.optim import build_optimizer, lr_factor, set_lr
 from vgg6.runtime import Runtime, resident
+from vgg6.sharpness import Sharpened, is_sharpened
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -96,16 +97,19 @@ def fit(
     on_cpu = runtime.device == "cpu"
     last = config.epochs if stop_after is None else min(config.epochs, stop_after)
     gradients = Gradients(model, parts.normalize, runtime, config.label_smoothing)
-    compute = gradients if on_cpu else Replayed(gradients, config.batch_size)
+    plain = gradients if on_cpu else Replayed(gradients, config.batch_size)
+    sharpened = Sharpened(plain, gradients, config.sam)
     while state.epoch < last:
         started, epoch = time.perf_counter(), state.epoch + 1
         runtime.apply()
         torch.manual_seed(derive_seed(config.seed, epoch, "dropout"))
         model.train()
         gradients.reset()
+        compute = sharpened if is_sharpened(config, epoch) else plain
         batches = epoch_batches(
             parts.train_images, parts.train_labels, config.batch_size,
-            seed=config.seed, epoch=epoch, flip=parts.flip,
+            seed=config.seed, epoch=epoch,
+            flip=parts.flip, alternate=config.flip == "alternating",
             cutout=config.cutout, colour=parts.normalize.colour,
         )  # fmt: skip
         for step, (images, labels) in enumerate(batches):
