@@ -181,6 +181,28 @@ def test_asha_looks_at_the_last_rung_of_a_trial_only() -> None:
     assert looks(build("asha"), [*first[:1], *later, (0, 2, 0.9)])[-1] == TrialScheduler.STOP
 
 
+def test_each_rung_is_at_twice_the_epochs_of_the_one_before_whatever_the_reduction() -> None:
+    def rungs(scheduler: Any) -> list[list[int]]:
+        return [[m for m, _ in reversed(b._rungs)] for b in scheduler._brackets]
+
+    assert rungs(build("asha")) == [[1, 2, 4, 8, 16]]
+    assert rungs(build("asha", grace=5)) == [[5, 10, 20]]
+    assert rungs(build("asha", grace=EPOCHS)) == [[]], "none at a trial's end"
+    # Hyperband's brackets begin where they did: a reduction apart.
+    assert rungs(build("hyperband")) == [[1, 2, 4, 8, 16], [3, 6, 12, 24], [9, 18]]
+
+
+def test_a_trial_that_was_the_best_of_its_first_rung_is_asked_again_at_the_second() -> None:
+    """Plain ASHA would see it to the third epoch."""
+    first = [(n, 1, 0.3 + n / 100) for n in range(6)]
+    third = [(n, 2, 0.6 + n / 100) for n in (3, 4, 5)]
+    rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
+    behind = [*first, *third, (6, 1, 0.5), (6, 2, 0.55)]
+    go, stop = TrialScheduler.CONTINUE, TrialScheduler.STOP
+    assert looks(rays, behind)[-2:] == [go, go]
+    assert looks(build("asha"), behind)[-2:] == [go, stop]
+
+
 def test_asha_stops_on_arrival_all_that_rays_own_stops_until_its_window_is_full() -> None:
     rows = [(n, 1, score) for n, e, score in arrivals(60) if e == 1][:WINDOW]
     rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)

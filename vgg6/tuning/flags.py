@@ -153,7 +153,12 @@ def add_search_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", default="42", help="of the searcher and of every trial (42)")
     group = parser.add_argument_group("early stopping")
     group.add_argument("--scheduler", default="asha", help=", ".join(SCHEDULERS))
-    group.add_argument("--grace", default="1", help="epochs before a trial may be stopped (1)")
+    group.add_argument(
+        "--grace",
+        default="1",
+        help="epochs before a trial may be stopped: the first rung; each other is at twice the"
+        " epochs of the one before (1)",
+    )
     group.add_argument("--reduction", default="4", help="one in this many goes on past a rung (4)")
     group.add_argument("--time-budget", help="end the search after 90s, 30m, 2h")
     group.add_argument("--patience", help="end it after so many trials without a new incumbent")

@@ -70,6 +70,7 @@ class _Rungs(_Bracket):
 
     def __init__(self, first: int, max_t: int, reduction: float) -> None:
         super().__init__(first, max_t, SPACING, 0)
+        self._rungs = [rung for rung in self._rungs if rung[0] < max_t]  # none is asked at its end
         self.rf = reduction  # the rungs are placed: from here on it is what the cutoff is made of
 
     def cutoff(self, recorded: dict[Any, float]) -> Any:
