@@ -466,6 +466,18 @@ def test_data_with_equal_images_but_another_rule_is_not_taken_for_the_same(
     assert resident(mirrored, "cpu").flip
 
 
+def test_images_are_mirrored_in_turn_where_it_is_asked_for_and_the_data_can_be(
+    tiny: TrialData, digits_source: Source
+) -> None:
+    mirrored = split(replace(digits_source, flip=True), limit_train=60)
+    for data, alike in ((tiny, True), (mirrored, False)):
+        by_chance, in_turn = (
+            _run(TrainState(_config(epochs=2, flip=flip), FP32), data)
+            for flip in ("random", "alternating")
+        )
+        assert (by_chance == in_turn) == alike
+
+
 def test_stopping_after_no_epoch_runs_none(tiny: TrialData, runtime: Runtime) -> None:
     assert list(fit(TrainState(_config(), runtime), tiny, stop_after=0)) == []
 
