@@ -113,7 +113,7 @@ FLOAT_RANGES = {
     "dropout": Range(0, 1, high_open=True),
     "sam": Range(0, 1),
 }
-_LATER = {"cutout": 0, "flip": "random", "sam": 0.0}
+_LATER = ("cutout", "flip", "sam")  # fields that the first recorded runs did not have
 SPARSITY = Range(0, 0.95, low_open=True)  # the share of a network's FLOPs that pruning takes
 INT_RANGES = {
     "batch_size": Range(1, 4096),
@@ -192,8 +192,9 @@ class TrialConfig:
     def fingerprint(self) -> str:
         """Twelve hex digits that are equal exactly when two configurations are."""
         values = self.to_dict()
-        # Later fields: what was recorded before there were any keeps its fingerprint.
-        values = {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
+        for key in _LATER:  # at its default it is left out: what was recorded keeps its fingerprint
+            if values[key] == getattr(TrialConfig, key):
+                del values[key]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
