@@ -195,9 +195,9 @@ def test_each_rung_is_at_twice_the_epochs_of_the_one_before_whatever_the_reducti
 def test_a_trial_that_was_the_best_of_its_first_rung_is_asked_again_at_the_second() -> None:
     """Plain ASHA would see it to the third epoch."""
     first = [(n, 1, 0.3 + n / 100) for n in range(6)]
-    third = [(n, 2, 0.6 + n / 100) for n in (3, 4, 5)]
+    second = [(n, 2, 0.6 + n / 100) for n in (3, 4, 5)]
     rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
-    behind = [*first, *third, (6, 1, 0.5), (6, 2, 0.55)]
+    behind = [*first, *second, (6, 1, 0.5), (6, 2, 0.55)]
     go, stop = TrialScheduler.CONTINUE, TrialScheduler.STOP
     assert looks(rays, behind)[-2:] == [go, go]
     assert looks(build("asha"), behind)[-2:] == [go, stop]

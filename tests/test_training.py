@@ -397,8 +397,9 @@ def test_gradients_of_a_lost_loss_are_zeroed_and_others_left(tiny: TrialData) ->
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("radius", [0.0, 0.05])
 def test_replaying_a_cuda_graph_gives_the_gradients_of_running_each_batch(
-    digits_source: Source, dropout: float
+    digits_source: Source, dropout: float, radius: float
 ) -> None:
     runtime = Runtime(device="cuda", precision="fp32", threads=1)
     config = _config(dropout=dropout, batch_size=32)
@@ -407,7 +408,8 @@ def test_replaying_a_cuda_graph_gives_the_gradients_of_running_each_batch(
     for replays in (False, True):
         state = TrainState(config, runtime)
         gradients = Gradients(state.model, parts.normalize, runtime, 0.0)
-        compute = Replayed(gradients, 32) if replays else gradients
+        plain = Replayed(gradients, 32) if replays else gradients
+        compute = Sharpened(plain, gradients, radius) if radius else plain
         state.model.train()
         for epoch in (1, 2):
             torch.manual_seed(epoch)
