@@ -30,7 +30,7 @@ import numpy as np
 from benchmarks.curves.methods import Method, methods
 from benchmarks.curves.plan import EPOCHS, SHARES
 from benchmarks.curves.recorded import Curves, Noise, Table, draw, final, runs_of
-from benchmarks.curves.simulator import Conditions, Trace, replay
+from benchmarks.curves.simulator import Conditions, Moment, Trace, replay
 from benchmarks.curves.surrogate import MODELS, TREES_MODEL, Surrogate
 from benchmarks.curves.table import read_curves
 from benchmarks.machine import RESULTS, describe, write_result
@@ -57,14 +57,16 @@ def load_curves(name: str, width: str, model: str = TREES_MODEL) -> Curves:
 def play(
     curves: Curves, method: Method, conditions: Conditions, seed: int, budget: int
 ) -> dict[str, Any]:
-    """One search: the epochs and the time to the answer, and its incumbent's truth on the way."""
+    """One search, until it has its answer and was looked at after all of BUDGETS, or used up
+    ``budget``: the epochs and the time to the answer, and its incumbent's truth on the way."""
     rng = np.random.default_rng([seed, conditions.workers])
     decider = method(curves, seed=seed, trials=MOST_TRIALS, epochs=EPOCHS)
-    trace = replay(
+    judgement = Judgement(curves)
+    replay(
         decider, lambda number, config: draw(curves, config, rng), conditions, rng,
-        epochs=EPOCHS, budget=budget,
+        epochs=EPOCHS, budget=budget, until=judgement.is_out,
     )  # fmt: skip
-    return judge(curves, trace) | {"budget": budget}
+    return judgement.found | {"budget": budget}
 
 
 def answered(
@@ -75,15 +77,15 @@ def answered(
     budget: int,
     sample: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One search, replayed twice as far each time until it has its answer or used up ``budget``.
+    """One search, until it has its answer or has used up ``budget``.
 
     Args:
-        sample: what it was found to be before, with a smaller budget.
+        sample: what it was found to be before; the same search is replayed further if that had no
+            answer yet.
     """
-    while sample is None or (sample["epochs"] is None and reached(sample) < budget):
-        further = BUDGETS[-1] if sample is None else 2 * reached(sample)
-        sample = play(curves, method, conditions, seed, min(further, budget))
-    return sample
+    if sample and (sample["epochs"] is not None or reached(sample) >= budget):
+        return sample
+    return play(curves, method, conditions, seed, budget)
 
 
 def reached(sample: dict[str, Any]) -> int:
@@ -91,22 +93,48 @@ def reached(sample: dict[str, Any]) -> int:
     return int(sample.get("budget", BUDGETS[-1]))
 
 
-def judge(curves: Curves, trace: Trace) -> dict[str, Any]:
-    """When a search had the answer, and how good its incumbent was at every one of BUDGETS."""
-    enough = curves.best - curves.noise.floor
-    best, truth = -math.inf, 0.0
-    track: list[float] = []
-    found: dict[str, Any] = {"epochs": None, "time": None}
-    truths = {n: final(curves.mean(config)[0]) for n, config in trace.configs.items()}
-    for moment in trace.moments:
+class Judgement:
+    """When a search has the answer, and how good its incumbent is at every one of BUDGETS."""
+
+    def __init__(self, curves: Curves) -> None:
+        self.curves, self.enough = curves, curves.best - curves.noise.floor
+        self.epochs: int | None = None
+        self.time: float | None = None
+        self._best, self._truth = -math.inf, 0.0
+        self._track: list[float] = []
+        self._judged, self._trials = 0, 0
+
+    def is_out(self, trace: Trace) -> bool:
+        """Take in what is new; whether a longer search would change nothing."""
+        self._trials = len(trace.configs)
+        for moment in trace.moments[self._judged :]:
+            self._take_in(moment, trace.configs[moment.number])
+        self._judged = len(trace.moments)
+        return self.epochs is not None and trace.charged >= BUDGETS[-1]
+
+    def _take_in(self, moment: Moment, config: dict[str, Any]) -> None:
+        track = self._track
         while len(track) < len(BUDGETS) and moment.charged > BUDGETS[len(track)]:
-            track.append(truth)
-        if moment.row["best_val_acc"] > best:
-            best, truth = moment.row["best_val_acc"], truths[moment.number]
-        if found["epochs"] is None and min(best, truth) >= enough:
-            found |= {"epochs": moment.charged, "time": moment.time}
-    track += [truth] * (len(BUDGETS) - len(track))
-    return {**found, "trials": len(trace.configs), "regret": [curves.best - t for t in track]}
+            track.append(self._truth)
+        if moment.row["best_val_acc"] > self._best:
+            self._best = moment.row["best_val_acc"]
+            self._truth = final(self.curves.mean(config)[0])
+        if self.epochs is None and min(self._best, self._truth) >= self.enough:
+            self.epochs, self.time = moment.charged, moment.time
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """The epochs and the time to the answer, how many trials, the regret at BUDGETS."""
+        track = self._track + [self._truth] * (len(BUDGETS) - len(self._track))
+        regret = [self.curves.best - truth for truth in track]
+        return {"epochs": self.epochs, "time": self.time, "trials": self._trials, "regret": regret}
+
+
+def judge(curves: Curves, trace: Trace) -> dict[str, Any]:
+    """What ``Judgement`` finds of a whole search."""
+    judgement = Judgement(curves)
+    judgement.is_out(trace)
+    return judgement.found
 
 
 def median_interval(samples: Sequence[float | None], seed: int = 0) -> tuple[float, float, float]:
@@ -150,17 +178,10 @@ def main() -> None:
             cell = samples.setdefault(method, {}).setdefault(str(workers), [])
             began = time.perf_counter()
             for seed in range(arguments.repetitions):
-                # The same search as before where there was one, but for its end.
                 before = cell[seed] if seed < len(cell) else None
+                conditions = Conditions(workers=workers)
                 cell[seed : seed + 1] = [
-                    answered(
-                        curves,
-                        able[method],
-                        Conditions(workers=workers),
-                        seed,
-                        arguments.budget,
-                        before,
-                    )
+                    answered(curves, able[method], conditions, seed, arguments.budget, before)
                 ]
             seconds = time.perf_counter() - began
             print(line(method, workers, cell) + f"   {seconds:6.1f} s", flush=True)

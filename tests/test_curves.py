@@ -297,6 +297,24 @@ def test_a_search_without_its_answer_is_replayed_further_as_the_same_search(grid
     assert math.isinf(censored_at([whole]))
 
 
+def test_a_search_that_ends_with_its_answer_is_judged_as_a_longer_one(grid: Table) -> None:
+    found = epochs_to_answer.play(
+        grid, METHODS["random"], Conditions(workers=2), 0, 2 * BUDGETS[-1]
+    )
+    assert found["epochs"] < BUDGETS[-1], "it goes on beyond its answer"
+    rng = np.random.default_rng([0, 2])
+    decider = METHODS["random"](grid, seed=0, trials=epochs_to_answer.MOST_TRIALS, epochs=EPOCHS)
+    longer = replay(
+        decider, lambda number, config: draw(grid, config, rng), Conditions(workers=2), rng,
+        epochs=EPOCHS, budget=2 * BUDGETS[-1],
+    )  # fmt: skip
+    whole = judge(grid, longer)
+    assert longer.charged > BUDGETS[-1]
+    assert {k: found[k] for k in ("epochs", "time", "regret")} == {
+        k: whole[k] for k in ("epochs", "time", "regret")
+    }
+
+
 def test_a_search_has_its_answer_when_truth_and_report_are_both_there(grid: Table) -> None:
     best = max(grid.points.values(), key=lambda group: final(grid.mean(group[0].config)[0]))
     config = best[0].config
