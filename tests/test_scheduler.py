@@ -18,7 +18,7 @@ from vgg6.tuning.scheduler import (
     Median,
     brackets_of,
     build_scheduler,
-    expected_epochs,
+    expected_trials,
     trained_whole,
 )
 from vgg6.tuning.trainable import INFEASIBLE
@@ -270,17 +270,28 @@ def test_hyperband_has_several_brackets_but_no_more_than_rungs() -> None:
     assert brackets_of("asha", 27, 1, 3) == 1
 
 
+def planned(name: str, **changes: int) -> float:
+    plan = {"epochs": EPOCHS, "grace": 1, "reduction": 3} | changes
+    return expected_trials(name, **plan).sum()  # type: ignore[arg-type]
+
+
 def test_expected_epochs_are_near_what_asha_runs() -> None:
     for n_trials in (24, 96):
         _, used = drive(build("asha"), arrivals(n_trials), set())
-        plan = expected_epochs("asha", epochs=EPOCHS, grace=1, reduction=3, trials=n_trials)
+        plan = planned("asha", trials=n_trials)
         assert 0.4 < plan / len(used) < 2.5, (plan, len(used))
-    full = expected_epochs("none", epochs=EPOCHS, grace=1, reduction=3, trials=10)
-    assert full == 10 * EPOCHS
+    assert planned("none", trials=10) == 10 * EPOCHS
+    assert planned("hyperband", trials=24) == (planned("asha", trials=24) + 24 * EPOCHS) / 2
+    assert planned("median", trials=8) == 8 * (1 + 0.75 * (EPOCHS - 1))
 
 
 def test_expected_epochs_count_first_points_at_their_full_length() -> None:
-    plan = expected_epochs("asha", epochs=EPOCHS, grace=1, reduction=3, trials=24, whole=2)
-    rest = expected_epochs("asha", epochs=EPOCHS, grace=1, reduction=3, trials=22)
+    plan = planned("asha", trials=24, whole=2)
     _, used = drive(build("asha", whole=2), arrivals(24), set())
-    assert plan == 2 * EPOCHS + rest and 0.4 < plan / len(used) < 2.5, (plan, len(used))
+    assert plan == pytest.approx(2 * EPOCHS + planned("asha", trials=22))
+    assert 0.4 < plan / len(used) < 2.5, (plan, len(used))
+
+
+def test_trials_are_expected_to_end_at_rungs() -> None:
+    running = expected_trials("asha", epochs=10, grace=2, reduction=4, trials=32)
+    assert list(running) == [32, 32, 9, 9, 3.25, 3.25, 3.25, 3.25, 1.8125, 1.8125]

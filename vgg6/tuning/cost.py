@@ -5,15 +5,22 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import qmc
+
 from search_spaces import Space
+from search_spaces.unit_cube import UnitTrial
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.runtime import Runtime
+from vgg6.sharpness import is_sharpened
 from vgg6.training import TrainState, fit
-from vgg6.tuning.scheduler import expected_epochs, trained_whole
+from vgg6.tuning.scheduler import expected_trials, trained_whole
 from vgg6.tuning.settings import AUTO_TRIALS, Settings
 
 PROBE_IMAGES = 256
+SAMPLED = 64  # of a space's configurations
 
 
 @dataclass(frozen=True)
@@ -35,19 +42,34 @@ def estimate(
     *,
     added: int = 0,
 ) -> Estimate:
-    """Cost of a search: seconds of a measured step, scaled to its expected epochs.
+    """Cost of a search: seconds of a measured step, scaled to its expected epochs, of which
+    sharpened ones count twice.
 
     Args:
         added: how many of the space's points a warm start added.
     """
     local = runtime if runtime.device == "cpu" else Runtime.resolve()
     epoch = measure_epoch(data, local)
-    epochs = expected_epochs(
+    running = expected_trials(
         settings.scheduler, epochs=settings.epochs, grace=settings.grace,
         reduction=settings.reduction, trials=trials,
         whole=trained_whole(space, settings.searcher, trials, added),
     )  # fmt: skip
-    return Estimate(epoch, epochs, epoch * epochs / min(concurrent, trials))
+    work = running.sum() + (running * sharpened_share(space, settings.epochs)).sum()
+    return Estimate(epoch, float(running.sum()), float(epoch * work / min(concurrent, trials)))
+
+
+def sharpened_share(space: Space, epochs: int) -> npt.NDArray[np.float64]:
+    """Of the configurations of a space, those that sharpen each of ``epochs`` epochs, (epochs,)."""
+    if space.points_only:
+        points = [{**space.fixed, **point} for point in space.points]
+    else:
+        names = list(dict.fromkeys(p.name for p in space.parameters))
+        even = qmc.Sobol(len(names), rng=np.random.default_rng(0)).random(SAMPLED)
+        points = [space.suggest(UnitTrial(dict(zip(names, row, strict=True)))) for row in even]
+    configs = [TrialConfig.from_mapping({**point, "epochs": epochs}) for point in points]
+    shares = [[is_sharpened(c, epoch) for c in configs] for epoch in range(1, epochs + 1)]
+    return np.mean(shares, axis=1)
 
 
 def auto_trials(

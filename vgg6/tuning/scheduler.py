@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import (
     AsyncHyperBandScheduler,
@@ -247,10 +248,11 @@ def brackets_of(name: str, epochs: int, grace: int, reduction: float) -> int:
     return min(HYPERBAND_BRACKETS, rungs) if name == "hyperband" else 1
 
 
-def expected_epochs(
+def expected_trials(
     name: str, *, epochs: int, grace: int, reduction: float, trials: int, whole: int = 0
-) -> float:
-    """About how many epochs ``trials`` trials will run, for a plan made before the first one.
+) -> npt.NDArray[np.float64]:
+    """About how many of ``trials`` trials will run each epoch, (epochs,), for a plan made before
+    the first one.
 
     ASHA: of n trials at a rung the best n/reduction go on, and about as many again arrive early
     and are promoted before the rung has filled. Median: half of the trials run half of the rest.
@@ -259,19 +261,15 @@ def expected_epochs(
         whole: this many of them are not stopped early.
     """
     if name == "none":
-        return float(trials * epochs)
-    if whole:
-        others = expected_epochs(
-            name, epochs=epochs, grace=grace, reduction=reduction, trials=trials - whole
-        )
-        return whole * epochs + others
+        return np.full(epochs, float(trials))
+    left = float(trials - whole)
+    running = np.full(epochs, left)
     if name == "median":
-        return trials * (grace + (epochs - grace) * 0.75)
-    total, left, reached = 0.0, float(trials), 0.0
-    rung = float(grace)
+        running[grace:] *= 0.75
+        return whole + running
+    rung = grace
     while rung < epochs:
-        total += left * (rung - reached)
         left = min(left, left / reduction + 1)
-        reached, rung = rung, rung * SPACING
-    asha = total + left * (epochs - reached)
-    return (asha + trials * epochs) / 2 if name == "hyperband" else asha
+        running[rung:] = left
+        rung *= SPACING
+    return whole + (running if name == "asha" else (running + trials - whole) / 2)
