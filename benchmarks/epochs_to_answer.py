@@ -172,6 +172,7 @@ def main() -> None:
     # Replays of other curves say nothing about these.
     kept = json.loads(path.read_text()) if path.exists() else {}
     samples = kept["samples"] if kept.get("curves") == recorded else {}
+    result = {"machine": facts, "curves": recorded, "samples": samples}
     print(f"\n{'method':32}{'workers':>8}{'epochs to the answer':>22}{'95 %':>16}{'missed':>8}")
     for method in chosen:
         for workers in map(int, arguments.workers.split(",")):
@@ -180,13 +181,12 @@ def main() -> None:
             for seed in range(arguments.repetitions):
                 before = cell[seed] if seed < len(cell) else None
                 conditions = Conditions(workers=workers)
-                cell[seed : seed + 1] = [
-                    answered(curves, able[method], conditions, seed, arguments.budget, before)
-                ]
+                sample = answered(curves, able[method], conditions, seed, arguments.budget, before)
+                cell[seed : seed + 1] = [sample]
+                if sample is not before:  # a cell takes up to an hour, and may be interrupted
+                    write_result(name, result)
             seconds = time.perf_counter() - began
             print(line(method, workers, cell) + f"   {seconds:6.1f} s", flush=True)
-            result = {"machine": facts, "curves": recorded, "samples": samples}
-            write_result(name, result)
     grid_epochs = recorded["points"] * EPOCHS if curves.space.is_finite else None
     bars = show_bars(arguments.space, samples, grid_epochs)
     write_result(name, result | {"bars": bars})

@@ -42,4 +42,6 @@ def describe(**more: Any) -> dict[str, Any]:
 def write_result(name: str, result: dict[str, Any]) -> None:
     """Keep a benchmark's samples in ``results/NAME.json``, or in ``$BENCHMARK_RESULTS``."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    written = RESULTS / f"{name}.json.part"  # an interruption leaves what was kept before
+    written.write_text(json.dumps(result, indent=1) + "\n")
+    written.replace(RESULTS / f"{name}.json")
