@@ -65,16 +65,14 @@ def load_search(folder: RunFolder) -> Run:
         InputError: the journal is damaged in its middle.
     """
     facts, history = read_search(folder), read_history(folder)
-    # The space's own names; a space lists some more than once, each for another condition.
     space = Space.from_dict(facts["space"]) if facts["space"] else None
-    names = dict.fromkeys(p.name for p in space.parameters) if space else {}
     data, notes = facts["data"]["name"], []
     if history.torn_lines:
         notes.append(f"{history.torn_lines} unfinished lines of the journal were left out")
     return Run(
         name=facts["name"], kind=SEARCH_KIND, data=data,
         table=_epochs(history, data), trials=_trials(history, data),
-        metric=METRIC, mode="max", metric_name=METRIC, parameters=tuple(names),
+        metric=METRIC, mode="max", metric_name=METRIC, parameters=space.names if space else (),
         follows=facts["settings"].get("searcher") in FOLLOWING, space=space,
         notes=tuple(notes),
     )  # fmt: skip

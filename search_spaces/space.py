@@ -176,6 +176,11 @@ class Space:
         }
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What varies, in the order of first mention; each once, whatever it depends on."""
+        return tuple(dict.fromkeys(p.name for p in self.parameters))
+
+    @property
     def is_finite(self) -> bool:
         """Whether ``grid`` can list it: no range in it, or only its points count."""
         return self.points_only or all(p.choices is not None for p in self.parameters)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from search_spaces.space import Space
 
 
 class UnitTrial:
@@ -34,3 +36,8 @@ class UnitTrial:
             return round(self.suggest_float(key, low, high, log=True))
         count = (high - low) // step + 1
         return low + step * min(int(self._at(key) * count), count - 1)
+
+
+def suggest_at(space: Space, places: Iterable[Any]) -> dict[str, Any]:
+    """The configuration of ``space`` at a point: 0 to 1 for each of its ``names``, in order."""
+    return space.suggest(UnitTrial(dict(zip(space.names, places, strict=True))))

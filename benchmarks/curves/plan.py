@@ -10,7 +10,7 @@ from typing import Any
 from scipy.stats import qmc
 
 from search_spaces import Space, load_space
-from search_spaces.unit_cube import UnitTrial
+from search_spaces.unit_cube import suggest_at
 from vgg6.config import TrialConfig
 from vgg6.model import WIDTHS, Widths
 
@@ -42,9 +42,8 @@ class Job:
 
 def sobol_points(space: Space, count: int) -> list[dict[str, Any]]:
     """The first ``count`` points of a scrambled Sobol sequence through ``space``."""
-    names = list(dict.fromkeys(p.name for p in space.parameters))
-    rows = qmc.Sobol(len(names), seed=SOBOL_SEED).random_base2((count - 1).bit_length())
-    return [space.suggest(UnitTrial(dict(zip(names, row, strict=True)))) for row in rows[:count]]
+    rows = qmc.Sobol(len(space.names), seed=SOBOL_SEED).random_base2((count - 1).bit_length())
+    return [suggest_at(space, row) for row in rows[:count]]
 
 
 def balanced_points(space: Space, first: dict[str, Any], count: int) -> list[dict[str, Any]]:

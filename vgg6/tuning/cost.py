@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.stats import qmc
 
 from search_spaces import Space
-from search_spaces.unit_cube import UnitTrial
+from search_spaces.unit_cube import suggest_at
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.runtime import Runtime
@@ -64,9 +64,8 @@ def sharpened_share(space: Space, epochs: int) -> npt.NDArray[np.float64]:
     if space.points_only:
         points = [{**space.fixed, **point} for point in space.points]
     else:
-        names = list(dict.fromkeys(p.name for p in space.parameters))
-        even = qmc.Sobol(len(names), rng=np.random.default_rng(0)).random(SAMPLED)
-        points = [space.suggest(UnitTrial(dict(zip(names, row, strict=True)))) for row in even]
+        even = qmc.Sobol(len(space.names), rng=np.random.default_rng(0)).random(SAMPLED)
+        points = [suggest_at(space, row) for row in even]
     configs = [TrialConfig.from_mapping({**point, "epochs": epochs}) for point in points]
     shares = [[is_sharpened(c, epoch) for c in configs] for epoch in range(1, epochs + 1)]
     return np.mean(shares, axis=1)

@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from search_spaces import Space
 from search_spaces.parameter import Parameter
-from search_spaces.unit_cube import UnitTrial
+from search_spaces.unit_cube import suggest_at
 
 Array = npt.NDArray[np.float64]
 # Of a search's trials this share, within these bounds, is spread evenly before the model chooses,
@@ -49,7 +49,7 @@ class ForestSampler(optuna.samplers.BaseSampler):
 
     def __init__(self, space: Space, seed: int, trials: int) -> None:
         self.space, self.start = space, min(START_MOST, max(START_LEAST, trials // START_SHARE))
-        self._names = tuple(dict.fromkeys(p.name for p in space.parameters))
+        self._names = space.names
         self._rng = np.random.default_rng(seed)
         self._even = qmc.Sobol(len(self._names), rng=np.random.default_rng(seed))
         self._independent = optuna.samplers.RandomSampler(seed)
@@ -84,10 +84,9 @@ class ForestSampler(optuna.samplers.BaseSampler):
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
     def at(self, places: Sequence[float] | Array) -> dict[str, Any]:
-        """The active parameters of the point at ``places``: 0 to 1 for each name, in the order of
-        their first mention in the space."""
-        point = UnitTrial(dict(zip(self._names, places, strict=True)))
-        return self.space.params_of(self.space.suggest(point))
+        """The active parameters of the point at ``places``: 0 to 1 for each of the space's names,
+        in order."""
+        return self.space.params_of(suggest_at(self.space, places))
 
     def places(self, params: Mapping[str, Any]) -> Array:
         """What ``at`` makes ``params`` of; nan for a parameter that is not active."""
