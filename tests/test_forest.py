@@ -85,6 +85,27 @@ def test_every_second_suggestion_or_so_is_none_of_the_models() -> None:
     assert 8 <= sum(kind != "gelu" for kind in late) <= 30, late
 
 
+@pytest.mark.parametrize(("known", "share"), [(20, 0.5), (99, 0.5), (100, 0.25), (400, 0.25)])
+def test_half_as_many_suggestions_are_spread_evenly_once_a_hundred_trials_are_known(
+    known: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler, chosen = ForestSampler(SPACE, 0, 1000), []
+    study = study_of(sampler)
+    rng = np.random.default_rng(0)
+    study.add_trials([told(sampler.at(rng.random(5)), SPACE, rng.random()) for _ in range(known)])
+
+    def most_improving(*_: Any) -> dict[str, Any]:  # the model itself is not of this test
+        chosen.append(1)
+        return sampler.at([0.5] * 5)
+
+    monkeypatch.setattr(sampler, "_most_improving", most_improving)
+    study.ask()
+    asked = study.trials[-1]
+    for _ in range(399):  # the same question, so that no more trials become known
+        sampler.sample_relative(study, asked, {})
+    assert abs(1 - len(chosen) / 400 - share) < 0.08, len(chosen)
+
+
 @pytest.mark.parametrize("name", ["default", "wide", "study_grid"])
 def test_every_suggestion_is_a_valid_configuration_of_the_space(name: str) -> None:
     space = load_space(name)

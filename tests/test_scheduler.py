@@ -181,6 +181,24 @@ def test_asha_looks_at_the_last_rung_of_a_trial_only() -> None:
     assert looks(build("asha"), [*first[:1], *later, (0, 2, 0.9)])[-1] == TrialScheduler.STOP
 
 
+def test_asha_looks_again_at_the_first_rung_only() -> None:
+    """Equally good trials that began a little later do not take the place of one further on."""
+    first = [(0, 1, 0.5), (0, 2, 0.6)]
+    later = [(n, 2, 0.7 + n / 100) for n in range(1, 6)]
+    assert looks(build("asha"), [*first, *later, (0, 3, 0.65)])[-1] == TrialScheduler.CONTINUE
+    begun = [(n, 1, score) for n, _, score in later]
+    assert looks(build("asha"), [first[0], *begun, (0, 2, 0.6)])[-1] == TrialScheduler.STOP
+
+
+def test_a_trial_is_counted_among_those_that_it_is_compared_with() -> None:
+    """The second of three is not in their best third; without itself it is above two thirds of
+    the way between the others."""
+    rows = [(0, 1, 0.1), (1, 1, 0.9), (2, 1, 0.7)]
+    rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
+    assert looks(rays, rows)[-1] == TrialScheduler.CONTINUE
+    assert looks(build("asha"), rows)[-1] == TrialScheduler.STOP
+
+
 def test_each_rung_is_at_twice_the_epochs_of_the_one_before_whatever_the_reduction() -> None:
     def rungs(scheduler: Any) -> list[list[int]]:
         return [[m for m, _ in reversed(b._rungs)] for b in scheduler._brackets]

@@ -19,9 +19,9 @@ from search_spaces.unit_cube import suggest_at
 
 Array = npt.NDArray[np.float64]
 # Of a search's trials this share, within these bounds, is spread evenly before the model chooses,
-# and of those that follow this part.
+# and of those that follow this part, half as many once so many trials are known.
 START_SHARE, START_LEAST, START_MOST = 4, 10, 20
-EXPLORE = 0.5
+EXPLORE, WELL_KNOWN = 0.5, 100
 TREES, FEATURES = 30, 0.7
 MODELLED = 300  # trials that the forest is fitted to at most: the best, and a sample of the others
 CANDIDATES, PARENTS, CHILDREN = 300, 8, 25
@@ -32,7 +32,8 @@ BETTER_HALF = 3  # trials at least from which a gain is learnt
 class ForestSampler(optuna.samplers.BaseSampler):
     """Suggests where a random forest expects the most improvement, as SMAC does (Hutter, Hoos and
     Leyton-Brown, "Sequential model-based optimization for general algorithm configuration", 2011);
-    as there, every second suggestion, by chance, is none of the model's.
+    as there, every second suggestion, by chance, is none of the model's; every fourth in a search
+    of more than ``WELL_KNOWN`` trials.
 
     What differs: a trial that was stopped early, or still runs, counts by its score plus what the
     better half of the trials that went on gained from there: its last epoch alone would set it
@@ -69,7 +70,8 @@ class ForestSampler(optuna.samplers.BaseSampler):
             return {}
         told = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         scores = expected_scores(told)
-        if len(scores) < self.start or self._rng.random() < EXPLORE:
+        explore = EXPLORE if len(told) < WELL_KNOWN else EXPLORE / 2
+        if len(scores) < self.start or self._rng.random() < explore:
             return self.at(self._even.random()[0])
         return self._most_improving(told, scores)
 

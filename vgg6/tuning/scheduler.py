@@ -78,19 +78,29 @@ class _Rungs(_Bracket):
         latest = islice(reversed(recorded.items()), WINDOW)  # a dict keeps the order of arrival
         return super().cutoff(dict(latest))
 
+    def reached(self, number: int) -> list[dict[int, float]]:
+        """The scores at each rung that the trial has been at, its last rung first."""
+        return [scores for _, scores in self._rungs if number in scores]
+
+    def turns_away(self, number: int, scores: dict[int, float]) -> bool:
+        """Whether the trial is outside of what passes, itself counted among those at the rung."""
+        return bool(scores[number] < self.cutoff(scores))
+
 
 class Asha(_OfASearch, AsyncHyperBandScheduler):
     """ASHA (Li et al., 2020): a trial goes on past a rung if it is in the best 1/reduction there.
 
     Three things differ. Plain ASHA asks once, when a trial arrives, and lets the first ones pass
-    for want of others; here the last rung that a trial passed is looked at again after each of its
-    epochs, and it is stopped once those that have arrived since put it outside of the best
-    1/reduction. Plain ASHA compares with all that ever arrived: a searcher that learns soon
-    beats its own beginnings, and nearly all of its trials pass. Here the latest ``WINDOW`` count.
-    And plain ASHA has its rungs ``reduction`` times apart, so that what passes one is seen to
-    several times its length before anyone asks again; here they are ``SPACING`` times apart.
-    Trials that are trained whole are in no rung: somebody chose them, they arrive first everywhere,
-    and the few that follow would have to be as good to be seen to their end.
+    for want of others; here a trial is counted among those that it is compared with, and until it
+    has reached its second rung the first one is looked at again after each of its epochs: it is
+    stopped once those that have arrived since put it outside of the best 1/reduction. Not at later
+    rungs, where, with many workers, equally good trials would take each other's place. Plain ASHA
+    compares with all that ever arrived: a searcher that learns soon beats its own beginnings, and
+    nearly all of its trials pass. Here the latest ``WINDOW`` count. And plain ASHA has its rungs
+    ``reduction`` times apart, so that what passes one is seen to several times its length before
+    anyone asks again; here they are ``SPACING`` times apart. Trials that are trained whole are in
+    no rung: somebody chose them, they arrive first everywhere, and the few that follow would have
+    to be as good to be seen to their end.
 
     With several brackets, of which each starts its rungs ``reduction`` times later, it is
     asynchronous Hyperband. The bracket of a trial is drawn from (seed, number), so that a resumed
@@ -140,17 +150,14 @@ class Asha(_OfASearch, AsyncHyperBandScheduler):
             full = row[TIME] >= self._max_t
             return TrialScheduler.STOP if full else TrialScheduler.CONTINUE
         key = self._join(number)
-        overtaken = self._overtaken(number)  # before a rung that it reaches now becomes its last
-        decision = super().on_trial_result(_NO_CONTROLLER, key, row)
-        return TrialScheduler.STOP if overtaken or self._overtaken(number) else decision
-
-    def _overtaken(self, number: int) -> bool:
-        """Whether the last rung that the trial passed would no longer let it pass."""
         bracket = self._trial_info[number]
-        for _, scores in bracket._rungs:  # the last one first
-            if number in scores:
-                return bool(scores[number] < bracket.cutoff(scores))
-        return False
+        before = bracket.reached(number)
+        outside = len(before) == 1 and bracket.turns_away(number, before[0])
+        decision = super().on_trial_result(_NO_CONTROLLER, key, row)
+        after = bracket.reached(number)
+        if len(after) > len(before):
+            outside |= bracket.turns_away(number, after[0])
+        return TrialScheduler.STOP if outside else decision
 
 
 class Median(_OfASearch, MedianStoppingRule):
