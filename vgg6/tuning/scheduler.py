@@ -86,21 +86,27 @@ class _Rungs(_Bracket):
         """Whether the trial is outside of what passes, itself counted among those at the rung."""
         return bool(scores[number] < self.cutoff(scores))
 
+    def is_too_early(self, scores: dict[int, float]) -> bool:
+        """Whether so few are at the rung that 1/reduction of them is none."""
+        return len(scores) < self.rf
+
 
 class Asha(_OfASearch, AsyncHyperBandScheduler):
     """ASHA (Li et al., 2020): a trial goes on past a rung if it is in the best 1/reduction there.
 
-    Three things differ. Plain ASHA asks once, when a trial arrives, and lets the first ones pass
+    Four things differ. Plain ASHA asks once, when a trial arrives, and lets the first ones pass
     for want of others; here a trial is counted among those that it is compared with, and until it
     has reached its second rung the first one is looked at again after each of its epochs: it is
     stopped once those that have arrived since put it outside of the best 1/reduction. Not at later
-    rungs, where, with many workers, equally good trials would take each other's place. Plain ASHA
-    compares with all that ever arrived: a searcher that learns soon beats its own beginnings, and
-    nearly all of its trials pass. Here the latest ``WINDOW`` count. And plain ASHA has its rungs
-    ``reduction`` times apart, so that what passes one is seen to several times its length before
-    anyone asks again; here they are ``SPACING`` times apart. Trials that are trained whole are in
-    no rung: somebody chose them, they arrive first everywhere, and the few that follow would have
-    to be as good to be seen to their end.
+    rungs, where, with many workers, equally good trials would take each other's place. And where
+    other trials are trained whole, so that some are complete in any case, the first ``reduction -
+    1`` to reach a first rung stop there, as in ASHA as published, which promotes none of so few.
+    Plain ASHA compares with all that ever arrived: a searcher that learns soon beats its own
+    beginnings, and nearly all of its trials pass. Here the latest ``WINDOW`` count. And plain ASHA
+    has its rungs ``reduction`` times apart, so that what passes one is seen to several times its
+    length before anyone asks again; here they are ``SPACING`` times apart. Trials that are trained
+    whole are in no rung: somebody chose them, they arrive first everywhere, and the few that
+    follow would have to be as good to be seen to their end.
 
     With several brackets, of which each starts its rungs ``reduction`` times later, it is
     asynchronous Hyperband. The bracket of a trial is drawn from (seed, number), so that a resumed
@@ -157,6 +163,7 @@ class Asha(_OfASearch, AsyncHyperBandScheduler):
         after = bracket.reached(number)
         if len(after) > len(before):
             outside |= bracket.turns_away(number, after[0])
+            outside |= self.whole > 0 and len(after) == 1 and bracket.is_too_early(after[0])
         return TrialScheduler.STOP if outside else decision
 
 
