@@ -6,7 +6,7 @@
 Two real searches of 27 trials on CIFAR-10, with Ray and all that belongs to a search, are replayed
 by the simulator that the other benchmarks use, on nothing but the curves that they journaled:
 
-- TPE and ASHA, one trial at a time: every suggestion depends on all that came before it, so one
+- forest and ASHA, one trial at a time: every suggestion depends on all that came before it, so one
   wrong decision would change all later ones.
 - random and ASHA, two at a time: the suggestions are given, the decisions depend on the order in
   which epochs end. Replayed twice: with each epoch as long as it was, and with all equally long,
@@ -47,7 +47,7 @@ from vgg6.tuning.run_folder import JOURNAL, RunFolder
 SCRIPT = str(Path(__file__).resolve().parent.parent / "tune_vgg6.py")
 DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 2000, 7
 # searcher, trials at once, CPUs and threads of a trial
-SEARCHES = {"tpe": ("optuna", 1, 2), "random": ("random", 2, 1)}
+SEARCHES = {"forest": ("forest", 1, 2), "random": ("random", 2, 1)}
 
 
 def live(name: str, storage: Path) -> j.History:

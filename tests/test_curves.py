@@ -360,11 +360,11 @@ def test_a_replay_makes_every_decision_of_the_live_search_whose_curves_it_plays(
     for name, value in {"DATA": "digits", "TRIALS": 8, "EPOCHS": 5, "IMAGES": 200}.items():
         monkeypatch.setattr(live_and_replay, name, value)
     # One thread: two wait for each other where something else runs.
-    monkeypatch.setitem(live_and_replay.SEARCHES, "tpe", ("optuna", 1, 1))
-    history = live_and_replay.live("tpe", tmp_path)
+    monkeypatch.setitem(live_and_replay.SEARCHES, "forest", ("forest", 1, 1))
+    history = live_and_replay.live("forest", tmp_path)
     assert {t.state for t in history.trials.values()} >= {j.PRUNED, j.COMPLETED}
     data = split(load_source("digits"), limit_train=200)
-    trace = live_and_replay.again("tpe", history, data, live_and_replay.lasted)
+    trace = live_and_replay.again("forest", history, data, live_and_replay.lasted)
     found = live_and_replay.compare(history, trace)
     assert found["same configuration"] == found["same last epoch"] == found["same end"] == 8
     assert found["epochs live"] == found["epochs replayed"] and found["same incumbent"]
