@@ -99,8 +99,8 @@ class Asha(_OfASearch, AsyncHyperBandScheduler):
     has reached its second rung the first one is looked at again after each of its epochs: it is
     stopped once those that have arrived since put it outside of the best 1/reduction. Not at later
     rungs, where, with many workers, equally good trials would take each other's place. And where
-    other trials are trained whole, so that some are complete in any case, the first ``reduction -
-    1`` to reach a first rung stop there, as in ASHA as published, which promotes none of so few.
+    other trials are trained whole, so that some are complete in any case, those that reach a first
+    rung before ``reduction`` have stop there: ASHA as published promotes none of so few.
     Plain ASHA compares with all that ever arrived: a searcher that learns soon beats its own
     beginnings, and nearly all of its trials pass. Here the latest ``WINDOW`` count. And plain ASHA
     has its rungs ``reduction`` times apart, so that what passes one is seen to several times its
