@@ -37,23 +37,23 @@ import numpy as np
 import onnxruntime
 import torch
 
-from analysis.compression_front import draw, on_front
-from analysis.latency import in_turns, speedup
-from analysis.package import check_package, load_network, read_package
-from analysis.pictures import check_figure, write_figure
-from analysis.train import epoch_line
-from analysis.wilson import wilson
+from analysis.figures.figure_files import check_figure, write_figure
+from analysis.packages.latency import in_turns, speedup
+from analysis.packages.package import check_package, load_network, read_package
+from analysis.packages.train import epoch_line
+from analysis.report.compression_front import draw, on_front
 from benchmarks.machine import RESULTS, describe, write_result
+from vgg6.common.intervals import wilson
 from vgg6.config import ACTIVATIONS, TrialConfig
-from vgg6.data import Source, TrialData, image_facts, load_recorded, load_source, split
+from vgg6.data.layouts import Array
+from vgg6.data.sources import Source, TrialData, image_facts, load_recorded, load_source, split
 from vgg6.evaluation import assess, logits_of
+from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6, count_flops, count_parameters
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes
 from vgg6.pruning import finetuning, prune
 from vgg6.quantization import CALIBRATED_ON, quantize
-from vgg6.readers import Array
-from vgg6.runtime import Runtime
 from vgg6.training import EpochMetrics, train
 
 CONFIG = TrialConfig(

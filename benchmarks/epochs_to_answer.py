@@ -4,7 +4,7 @@
     python benchmarks/epochs_to_answer.py default --methods "forest + asha" --workers 1,16
     python benchmarks/epochs_to_answer.py default --methods "random + plain asha" --budget 2400
 
-Recorded learning curves (``benchmarks/curves``) are replayed under the real searchers and
+Recorded learning curves (``benchmarks/replay``) are replayed under the real searchers and
 schedulers. A search has the answer when the recorded mean of its incumbent's configuration, and the
 incumbent's own report, are within the noise floor of the best mean final validation accuracy that
 there is. Every epoch is charged. A search that has not got there when the budget is used up counts
@@ -27,13 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from benchmarks.curves.methods import Method, methods
-from benchmarks.curves.plan import EPOCHS, SHARES
-from benchmarks.curves.recorded import Curves, Noise, Table, draw, final, runs_of
-from benchmarks.curves.simulator import Conditions, Moment, Trace, replay
-from benchmarks.curves.surrogate import MODELS, TREES_MODEL, Surrogate
-from benchmarks.curves.table import read_curves
 from benchmarks.machine import RESULTS, describe, write_result
+from benchmarks.replay.methods import Method, methods
+from benchmarks.replay.plan import EPOCHS, SHARES
+from benchmarks.replay.recorded import Curves, Noise, Table, draw, final, runs_of
+from benchmarks.replay.simulator import Conditions, Moment, Trace, replay
+from benchmarks.replay.surrogate import MODELS, TREES_MODEL, Surrogate
+from benchmarks.replay.table import read_curves
 from search_spaces import load_space
 
 BUDGETS = tuple(range(30, 601, 30))  # epochs after which the incumbent is looked at

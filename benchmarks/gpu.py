@@ -30,10 +30,10 @@ import torch
 
 from benchmarks.machine import describe, write_result
 from vgg6.config import TrialConfig
-from vgg6.data import TrialData, load_source, split
-from vgg6.device_memory import prepare_gpu
-from vgg6.machine import mps_is_running, usable_cpus
-from vgg6.runtime import Runtime
+from vgg6.data.sources import TrialData, load_source, split
+from vgg6.hardware.device_memory import prepare_gpu
+from vgg6.hardware.machine import mps_is_running, usable_cpus
+from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 
 AIRBENCH_S = 0.31

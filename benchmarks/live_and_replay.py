@@ -32,17 +32,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from benchmarks.curves.deciders import Ours
-from benchmarks.curves.recorded import key_of
-from benchmarks.curves.simulator import Conditions, Curve, Row, Trace, replay
 from benchmarks.machine import describe, write_result
+from benchmarks.replay.deciders import Ours
+from benchmarks.replay.recorded import key_of
+from benchmarks.replay.simulator import Conditions, Curve, Row, Trace, replay
 from search_spaces import load_space
 from vgg6.config import TrialConfig
-from vgg6.data import TrialData, load_source, split
-from vgg6.runtime import Runtime
+from vgg6.data.sources import TrialData, load_source, split
+from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
-from vgg6.tuning import journal as j
-from vgg6.tuning.run_folder import JOURNAL, RunFolder
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import JOURNAL, RunFolder
 
 SCRIPT = str(Path(__file__).resolve().parent.parent / "tune_vgg6.py")
 DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 2000, 7

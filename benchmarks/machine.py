@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from vgg6.machine import cpu_model, usable_cpus
+from vgg6.hardware.machine import cpu_model, usable_cpus
 
 RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).parent / "results")
 INSTRUCTIONS: dict[str, Callable[[], bool]] = {

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from made_runs import made_run
 from playwright.sync_api import sync_playwright
 
-from analysis.report import gather, write_report
+from analysis.report.report import gather, write_report
 from benchmarks.machine import describe, write_result
 
 TRIALS, EPOCHS, OPENINGS = 1000, 30, 5

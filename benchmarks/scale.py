@@ -32,18 +32,19 @@ import numpy as np
 import psutil
 from ray import tune
 
-from analysis.results import load_table
+from analysis.results.search_tables import load_table
 from benchmarks.machine import describe, write_result
 from search_spaces import load_space
 from vgg6.augment import derive_seed
 from vgg6.config import TrialConfig
-from vgg6.data import data_facts, load_source, split
-from vgg6.runtime import Runtime
-from vgg6.tuning import cluster, experiment
-from vgg6.tuning import journal as j
-from vgg6.tuning.resources import Allotment
-from vgg6.tuning.run_folder import RunFolder
-from vgg6.tuning.searcher import TruthfulSearcher
+from vgg6.data.sources import data_facts, load_source, split
+from vgg6.hardware.runtime import Runtime
+from vgg6.tuning.algorithms.searcher import TruthfulSearcher
+from vgg6.tuning.cluster import connect as cluster
+from vgg6.tuning.cluster.resources import Allotment
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.session import session as experiment
 from vgg6.tuning.settings import Settings
 
 EPOCHS, AT_ONCE, READ_EPOCHS = 4, 2, 30

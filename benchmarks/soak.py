@@ -32,8 +32,8 @@ import psutil
 from ray.cluster_utils import Cluster
 
 from benchmarks.machine import describe, write_result
-from vgg6.tuning import journal as j
-from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import RunFolder
 
 SCRIPT = str(Path(__file__).resolve().parent.parent / "tune_vgg6.py")
 # Kinds of fault and how often each is drawn.

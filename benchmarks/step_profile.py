@@ -15,10 +15,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import describe, write_result
 from vgg6.config import TrialConfig
-from vgg6.data import load_source, split
+from vgg6.data.sources import load_source, split
 from vgg6.gradients import Gradients
-from vgg6.machine import usable_cpus
-from vgg6.runtime import Runtime, resident
+from vgg6.hardware.machine import usable_cpus
+from vgg6.hardware.runtime import Runtime, resident
 from vgg6.training import TrainState
 
 BATCH, STEPS, SHOWN = 128, 4, 12

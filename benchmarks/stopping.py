@@ -4,7 +4,7 @@ margin, and saved its epochs.
     python benchmarks/stopping.py study_grid             # replays on what is recorded of the space
     python benchmarks/stopping.py default --repetitions 20 --workers 1,4
 
-Recorded learning curves (``benchmarks/curves``) are replayed under the real searcher and scheduler,
+Recorded learning curves (``benchmarks/replay``) are replayed under the real searcher and scheduler,
 each search to its end. A rule only looks on, so one replay shows where every rule would have ended
 it. A decision is right when the whole search's incumbent is better by no more than the margin: by
 its score, as the rule says it, and by the recorded mean curve of its configuration, without the
@@ -24,17 +24,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from analysis.wilson import wilson
-from benchmarks.curves.deciders import Ours
-from benchmarks.curves.plan import EPOCHS, SHARES
-from benchmarks.curves.recorded import Curves, by_point, draw, final, runs_of
-from benchmarks.curves.simulator import Conditions, Trace, replay
-from benchmarks.curves.table import read_curves
 from benchmarks.epochs_to_answer import describe_curves, load_curves
 from benchmarks.machine import describe, write_result
-from vgg6.tuning import journal as j
-from vgg6.tuning.callbacks import StopRule
-from vgg6.tuning.stopping import MarginRule
+from benchmarks.replay.deciders import Ours
+from benchmarks.replay.plan import EPOCHS, SHARES
+from benchmarks.replay.recorded import Curves, by_point, draw, final, runs_of
+from benchmarks.replay.simulator import Conditions, Trace, replay
+from benchmarks.replay.table import read_curves
+from vgg6.common.intervals import wilson
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.session.callbacks import StopRule
+from vgg6.tuning.session.stopping import MarginRule
 
 MARGINS = (0.002, 0.005, 0.01, 0.02)
 PATIENCES = (10, 20, 40)

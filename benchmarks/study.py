@@ -29,17 +29,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 import yaml
 
-from analysis.results import load_trials
+from analysis.results.search_tables import load_trials
 from benchmarks import machine
 from search_spaces import load_space
 from search_spaces.study import RUNS
 from search_spaces.study_sigmoide import MEANT, SIGMOIDE_RUNS
+from vgg6.common.files import write_atomic
 from vgg6.config import FIELD_NAMES, TrialConfig
-from vgg6.files import write_atomic
-from vgg6.tuning import journal as j
-from vgg6.tuning.experiment import COMPLETE
-from vgg6.tuning.recorded import read_search
-from vgg6.tuning.run_folder import SEARCH, RunFolder
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import SEARCH, RunFolder
+from vgg6.tuning.run.records import read_search
+from vgg6.tuning.session.session import COMPLETE
 
 SCRIPT = Path(__file__).resolve().parent.parent / "tune_vgg6.py"
 TABLE = "study.csv"

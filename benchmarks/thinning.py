@@ -28,9 +28,9 @@ import numpy as np
 
 from benchmarks.machine import describe, write_result
 from search_spaces import load_space
-from vgg6.tuning import journal as j
-from vgg6.tuning import searcher as searchers
-from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.algorithms import searcher as searchers
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import RunFolder
 
 EPOCHS, FIRST = 4, 1
 BEST_LR = {"sgd": 0.03, "nesterov": 0.04, "adam": 6e-4, "adamw": 8e-4, "nadam": 5e-4,

@@ -40,18 +40,18 @@ import ray
 
 from benchmarks.machine import describe, write_result
 from search_spaces import Parameter, Space
-from vgg6.calibration import MOST_CPUS, thread_speeds
 from vgg6.config import TrialConfig
-from vgg6.data import TrialData, data_facts, load_source, split
-from vgg6.machine import usable_cpus
-from vgg6.runtime import Runtime
+from vgg6.data.sources import TrialData, data_facts, load_source, split
+from vgg6.hardware.cpu_speed import MOST_CPUS, thread_speeds
+from vgg6.hardware.machine import usable_cpus
+from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
-from vgg6.tuning import cluster
-from vgg6.tuning import journal as j
-from vgg6.tuning.checkpoints import keep_state
-from vgg6.tuning.experiment import Plan, create_run, run_session
-from vgg6.tuning.resources import Allotment
-from vgg6.tuning.run_folder import RunFolder
+from vgg6.tuning.cluster import connect as cluster
+from vgg6.tuning.cluster.resources import Allotment
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.session.session import Plan, create_run, run_session
+from vgg6.tuning.session.trial_checkpoints import keep_state
 from vgg6.tuning.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -175,7 +175,7 @@ def overhead() -> dict[str, Any]:
 
 
 READ = (
-    "import torch, ray; from vgg6.data import load_source, split;"
+    "import torch, ray; from vgg6.data.sources import load_source, split;"
     " split(load_source('cifar10'), limit_train={}).train.images.sum()"
 )
 

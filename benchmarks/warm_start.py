@@ -4,7 +4,7 @@ one costs it no more than the noise.
     python benchmarks/warm_start.py default              # replays on what is recorded of the space
     python benchmarks/warm_start.py default --repetitions 20 --workers 1
 
-Recorded learning curves (``benchmarks/curves``) are replayed under the real searcher and scheduler
+Recorded learning curves (``benchmarks/replay``) are replayed under the real searcher and scheduler
 that a search has by default, each search twice: cold, and warm from an earlier search of 64 trials
 that was replayed before it with another seed. The earlier search is
 
@@ -35,10 +35,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from benchmarks.curves.deciders import LIVE, Ours
-from benchmarks.curves.plan import EPOCHS, SHARES
-from benchmarks.curves.recorded import Array, Curves, draw
-from benchmarks.curves.simulator import Conditions, Trace, replay
 from benchmarks.epochs_to_answer import (
     BUDGETS,
     MOST_TRIALS,
@@ -47,10 +43,14 @@ from benchmarks.epochs_to_answer import (
     median_interval,
 )
 from benchmarks.machine import describe, write_result
+from benchmarks.replay.deciders import LIVE, Ours
+from benchmarks.replay.plan import EPOCHS, SHARES
+from benchmarks.replay.recorded import Array, Curves, draw
+from benchmarks.replay.simulator import Conditions, Trace, replay
 from benchmarks.stopping import enough_curves
 from search_spaces import Parameter, Space
+from vgg6.tuning.algorithms.warm_start import Earlier, WarmStart, begin_from
 from vgg6.tuning.settings import Settings
-from vgg6.tuning.warm_start import Earlier, WarmStart, begin_from
 
 KINDS = ("same", "partly", "other length", "misleading")
 IMAGES, OTHER_IMAGES = "these images", "other images"

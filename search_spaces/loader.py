@@ -11,8 +11,8 @@ import yaml
 from search_spaces import default, study, study_grid, study_sigmoide, wide
 from search_spaces.parameter import PARAMETER_NAMES, Parameter, check_name
 from search_spaces.space import Space
+from vgg6.common.schema import located
 from vgg6.config import InputError, check_key, nearest, parse_value
-from vgg6.schema import located
 
 SPACES = {
     module.SPACE.name: module.SPACE for module in (default, study, study_sigmoide, study_grid, wide)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import tune_vgg6
-from vgg6.data import Source, TrialData, load_digits, load_folder, split
-from vgg6.runtime import Runtime, usable_cpus
+from vgg6.data.sources import Source, TrialData, load_digits, load_folder, split
+from vgg6.hardware.runtime import Runtime, usable_cpus
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from vgg6.common.files import write_atomic
 from vgg6.config import TrialConfig
-from vgg6.files import write_atomic
-from vgg6.runtime import Runtime
+from vgg6.hardware.runtime import Runtime
 from vgg6.training import Best, TrainState
 
 TENSORS, STATE = "state.safetensors", "state.json"

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgg6.augment import Normalizer
-from vgg6.readers import Array, LabelledImages
-from vgg6.runtime import Runtime
+from vgg6.data.layouts import Array, LabelledImages
+from vgg6.hardware.runtime import Runtime
 
 EVAL_BATCH = 500
 BINS = 15  # of confidence, of equal width, as in Guo et al. 2017

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgg6.augment import Normalizer
-from vgg6.runtime import Runtime
+from vgg6.hardware.runtime import Runtime
 
 
 class Gradients:

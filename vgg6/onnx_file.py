@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from vgg6.augment import Normalizer
+from vgg6.common.interrupts import held_back
 from vgg6.config import TrialConfig
-from vgg6.interrupts import held_back
-from vgg6.machine import usable_cpus
+from vgg6.data.layouts import Array
+from vgg6.hardware.machine import usable_cpus
 from vgg6.model import VGG6, with_weights
-from vgg6.readers import Array
 
 INPUT, OUTPUT = "images", "logits"
 DOMAINS = ("", "ai.onnx", "com.microsoft")  # of the operators that onnxruntime comes with

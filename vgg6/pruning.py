@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from vgg6.augment import Normalizer
 from vgg6.config import SPARSITY, InputError, TrialConfig, check_number
-from vgg6.data import TrialData
+from vgg6.data.layouts import LabelledImages
+from vgg6.data.sources import TrialData
 from vgg6.model import count_flops
 from vgg6.network import Network
-from vgg6.readers import LabelledImages
 from vgg6.training import EpochMetrics, train
 
 RANKED_ON = 1000  # training images that importance is estimated from

@@ -9,8 +9,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from vgg6.data.layouts import Array
 from vgg6.onnx_file import channels_first
-from vgg6.readers import Array
 
 CALIBRATED_ON = 512  # training images
 BATCH = 64

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from vgg6.augment import derive_seed, epoch_batches
 from vgg6.config import TrialConfig
-from vgg6.data import TrialData
+from vgg6.data.sources import TrialData
 from vgg6.evaluation import evaluate
 from vgg6.gradients import Gradients, Replayed
+from vgg6.hardware.runtime import Runtime, resident
 from vgg6.model import VGG6
 from vgg6.network import Network
 from vgg6.optim import build_optimizer, lr_factor, set_lr
-from vgg6.runtime import Runtime, resident
 from vgg6.sharpness import Sharpened, is_sharpened
 
 

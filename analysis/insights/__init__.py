@@ -1,0 +1,1 @@
+"""What mattered in a search."""

@@ -1,0 +1,133 @@
+"""What trials of different lengths are compared by, and the hyperparameters that each one had."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from analysis.results.tables import Run
+from vgg6.tuning.algorithms.forest import distribution_of
+from vgg6.tuning.run import journal as j
+
+REACHED = 0.9  # of the scored trials must have come to the epoch at which they are compared
+FEW_VALUES = 10  # a number that took no more than these is taken for a choice, where no space says
+
+
+@dataclass(frozen=True)
+class Value:
+    """One hyperparameter of one trial: its value and what it was drawn from."""
+
+    value: Any
+    drawn_from: BaseDistribution
+
+    @property
+    def place(self) -> float:
+        """Where in its range it lies, from 0 to 1, by the logarithm in a log range."""
+        low, high = self.drawn_from.low, self.drawn_from.high  # type: ignore[attr-defined]
+        scale = math.log if self.drawn_from.log else float  # type: ignore[attr-defined]
+        place = (scale(self.value) - scale(low)) / ((scale(high) - scale(low)) or 1.0)
+        return min(1.0, max(0.0, place))  # rounding can carry it over an end
+
+    @property
+    def is_choice(self) -> bool:
+        return isinstance(self.drawn_from, CategoricalDistribution)
+
+
+def common_epoch(run: Run) -> int:
+    """The last epoch that REACHED of the scored trials came to; 0 where none has a score.
+
+    Later ones have only the trials that a scheduler let live: among these every effect looks
+    smaller than it is, for a bad choice that survived has been lucky in all else. Under ASHA this
+    is the first rung.
+    """
+    reached = run.table.groupby("epoch").trial.nunique()
+    enough = reached[reached >= REACHED * run.table.trial.nunique()]
+    return int(max(enough.index, default=0))
+
+
+def scores_at(run: Run, epoch: int) -> pd.Series:
+    """The best score of each trial up to ``epoch``, of those that came so far, by trial."""
+    rows = run.table[run.table.epoch == epoch]
+    return rows.set_index("trial")[run.best].dropna()
+
+
+def standings(run: Run) -> pd.Series:
+    """How each trial stands among all, from 0 (worst) to 1, by trial.
+
+    Completed trials stand by their best score, behind them pruned ones by how far they came and
+    then by score, last the diverged, which are all equal: Optuna's own order for TPE. A one-epoch
+    score is never compared with one of full length. Trials that crashed or have not ended are not
+    among them.
+    """
+    rank = {j.COMPLETED: 2, j.PRUNED: 1, j.INFEASIBLE: 0}
+    able = run.trials[run.trials.state.isin(rank)]
+    able = able[able[run.best].notna() | (able.state == j.INFEASIBLE)].set_index("trial")
+    score = able[run.best] * (1 if run.mode == "max" else -1)
+    keys = pd.DataFrame(
+        {
+            "state": able.state.map(rank),
+            "epoch": able.epochs_run.where(able.state == j.PRUNED, 0),
+            "score": score.where(able.state != j.INFEASIBLE, 0.0),
+        }
+    )
+    order = keys.groupby(["state", "epoch", "score"]).ngroup().rank()
+    return (order - 1) / max(1, len(order) - 1)
+
+
+def hyperparameters(run: Run) -> dict[int, dict[str, Value]]:
+    """What was varied of each trial, by trial and name; what had no meaning for it is not there.
+
+    A folder without a search space says only which values came: numbers of more than FEW_VALUES
+    are taken as drawn between their least and their greatest, in the logarithm where these are
+    all positive and a hundredfold apart, and everything else as choices.
+    """
+    if run.space is None:
+        return _as_seen(run)
+    space, found = run.space, {}
+    columns = sorted({p.name for p in space.parameters})
+    rows = run.trials[columns].to_dict("records")
+    values_of = [{str(k): v for k, v in row.items()} for row in rows]
+    # What Optuna can keep under one name: of choices it wants the same ones in every trial.
+    choices = {p.name for p in space.parameters if p.choices is not None}
+    drawn = [
+        (p, p.key if p.name in choices else p.name, distribution_of(p)) for p in space.parameters
+    ]
+    for trial, values in zip(run.trials.trial, values_of, strict=True):
+        found[int(trial)] = {
+            label: Value(values[p.name], drawn_from)
+            for p, label, drawn_from in drawn
+            if p.active(values)
+        }
+    return found
+
+
+def _as_seen(run: Run) -> dict[int, dict[str, Value]]:
+    found: dict[int, dict[str, Value]] = {int(t): {} for t in run.trials.trial}
+    for name in run.parameters:
+        column = run.trials[["trial", name]].dropna()
+        values = column[name].tolist()
+        drawn_from = _seen_distribution(values)
+        for trial, value in zip(column.trial, values, strict=True):
+            found[int(trial)][name] = Value(value, drawn_from)
+    return found
+
+
+def _seen_distribution(values: list[Any]) -> BaseDistribution:
+    distinct = sorted(set(values))
+    numbers = not any(isinstance(v, (str, bool)) for v in distinct)
+    if not numbers or len(distinct) <= FEW_VALUES:
+        return CategoricalDistribution(distinct)
+    low, high = distinct[0], distinct[-1]
+    log = low > 0 and high / low >= 100
+    if all(isinstance(v, int) for v in distinct):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)

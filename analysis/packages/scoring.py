@@ -1,0 +1,58 @@
+"""Score weights on images as the training scored them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vgg6.augment import Normalizer
+from vgg6.config import InputError, TrialConfig
+from vgg6.data.sources import LabelledImages, TrialData
+from vgg6.evaluation import Evaluation, evaluate
+from vgg6.hardware.runtime import Runtime
+from vgg6.model import with_weights
+
+
+def recorded_runtime(facts: dict[str, Any]) -> Runtime:
+    """A recorded runtime; this machine's CPU in its place where it wants a GPU and none is here."""
+    runtime = Runtime(**facts)
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        return Runtime.resolve("cpu", runtime.precision)
+    return runtime
+
+
+def located(facts: dict[str, Any], data: str | None) -> dict[str, Any]:
+    """The recorded data as it can be loaded here: from ``data`` (as ``--data``), where given."""
+    if data is not None:
+        return facts | {"argument": data}
+    argument = facts["argument"]
+    if argument not in ("cifar10", "digits") and not Path(argument).is_dir():
+        raise InputError("--data", argument, "is no folder here: say where the images are")
+    return facts
+
+
+def score(
+    config: TrialConfig,
+    weights: Mapping[str, Tensor],
+    images: LabelledImages,
+    data: TrialData,
+    runtime: Runtime,
+) -> Evaluation:
+    """Evaluate weights on any images of a data set, as validation is done while training.
+
+    Args:
+        data: gives the normalisation.
+    """
+    runtime.apply()  # another number of threads sums in another order
+    device = torch.device(runtime.device)
+    model = with_weights(config, weights)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # A copy: the decoded cache is a read-only memory map, and torch wants to own what it reads.
+    x = torch.from_numpy(np.array(images.images)).to(device)
+    y = torch.from_numpy(np.array(images.labels)).to(device)
+    return evaluate(model, x, y, Normalizer(data.mean, data.std, device), runtime)

@@ -1,0 +1,101 @@
+"""Train one configuration outside a search and save it as a package."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from analysis.packages.package import check_out, write_package
+from vgg6.common.intervals import wilson
+from vgg6.config import Range, TrialConfig, check_integer
+from vgg6.data.sources import TrialData
+from vgg6.hardware.runtime import Runtime
+from vgg6.training import EpochMetrics, NonFiniteLoss, TrainState, fit
+
+
+def train_and_save(
+    config: TrialConfig,
+    data: TrialData,
+    *,
+    out: Path,
+    data_facts: dict[str, Any],
+    device: str,
+    precision: str,
+    threads: int | None,
+    stop_after: int | None,
+) -> int:
+    """Train, print a line an epoch, save weights, configuration and history into ``out``.
+
+    Returns the exit status: 1 when the run diverged, which saves nothing.
+
+    Raises:
+        InputError: ``out`` holds something else, or a runtime value breaks its rule.
+    """
+    if stop_after is not None:
+        check_integer("--stop-after", stop_after, Range(1, config.epochs))
+    check_out(out)
+    runtime = Runtime.resolve(device, precision, threads)
+    state = TrainState(config, runtime)
+    length = stop_after or config.epochs
+    history: list[dict[str, Any]] = []
+    print(
+        f"{config.label} on {data.name}: {len(data.train):,} training images,"
+        f" {runtime.device}, {runtime.precision}, {runtime.threads} threads"
+    )
+    try:
+        with progress_bar() as bar:
+            task = bar.add_task("training", total=length)
+            for metrics in fit(state, data, stop_after=stop_after):
+                history.append(metrics.to_dict())
+                bar.update(task, completed=metrics.epoch)
+                print(epoch_line(metrics, length), flush=True)
+    except NonFiniteLoss as error:
+        print(f"error: {error}; nothing was saved", file=sys.stderr)
+        return 1
+    best = {
+        "val_acc": state.best.val_acc,
+        "val_acc_interval": wilson(state.best.val_acc, len(data.val)),
+        "best_epoch": state.best.epoch,
+    }
+    write_package(
+        out,
+        config=config,
+        runtime=runtime.to_dict(),
+        data=data_facts,
+        weights=state.best.weights,
+        history=history,
+        metrics={"data": data.name, **best, "epochs_run": state.epoch, "final": history[-1]},
+        stop_after=stop_after,
+        title=f"{config.label} on {data.name}",
+    )
+    print(f"best_val_acc {state.best.val_acc:.4f} at epoch {state.best.epoch}; saved in {out}")
+    return 0
+
+
+def epoch_line(metrics: EpochMetrics, length: int) -> str:
+    """One epoch for a person to read."""
+    return (
+        f"epoch {metrics.epoch:>3}/{length}"
+        f"  train_loss {metrics.train_loss:.4f}  train_acc {metrics.train_acc:.4f}"
+        f"  val_loss {metrics.val_loss:.4f}  val_acc {metrics.val_acc:.4f}"
+        f"  best_val_acc {metrics.best_val_acc:.4f}  {metrics.seconds:.1f} s"
+    )
+
+
+def progress_bar() -> Progress:
+    """A bar on standard error, drawn only on a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+        # The epoch lines are results: they must reach standard output even when that is a file.
+        redirect_stdout=sys.stdout.isatty(),
+    )

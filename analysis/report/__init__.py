@@ -1,0 +1,1 @@
+"""The report of a search: one HTML page, pictures and a summary."""

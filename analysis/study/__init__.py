@@ -1,0 +1,1 @@
+"""The study's questions, answered from a search."""

@@ -1,0 +1,102 @@
+"""What a trial is compared by besides its best score: how soon it scored, and how steadily."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.insights.comparable import scores_at
+from analysis.results.tables import Run
+from analysis.winner.seed_noise import CLEAR_GAP
+from vgg6.data.layouts import NUM_CLASSES
+
+LEAST_EPOCHS = 4  # the second half of which has three, the fewest that a curvature is of
+THRESHOLD = 0.9  # of the best score at an epoch: a trial that has come so far has converged
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A number of each trial, and the words for it.
+
+    Args:
+        values: by trial.
+        axis: what a figure calls it.
+        more, less: how one value differs from another, with ``{gap}`` for how much.
+        better: what the better of two values is or does. best: 1 where more is better, else -1.
+    """
+
+    values: pd.Series
+    axis: str
+    more: str
+    less: str
+    better: str
+    best: int = 1
+
+
+def accuracy(run: Run, epoch: int) -> Outcome:
+    """The best validation accuracy (0 to 1) up to ``epoch``, of the trials that came so far."""
+    at = f"by epoch {epoch}"
+    return Outcome(
+        scores_at(run, epoch), f"accuracy {at}",
+        f"scores {{gap}} more {at} than", f"scores {{gap}} less {at} than", "is more accurate",
+    )  # fmt: skip
+
+
+def speed(run: Run, epoch: int) -> Outcome:
+    """The mean of the best validation accuracy so far over epochs 1 to ``epoch``: the area under
+    the learning curve, which is larger where the same score is reached sooner."""
+    over = f"over epochs 1 to {epoch}"
+    return Outcome(
+        _curves(run, run.best, 1, epoch).mean(axis=1),
+        "mean accuracy so far",
+        f"has {{gap}} more accuracy on average {over}, and so converges faster, than",
+        f"has {{gap}} less accuracy on average {over}, and so converges more slowly, than",
+        "converges faster",
+    )
+
+
+def unsteadiness(run: Run, epoch: int, still: Collection[int] = ()) -> Outcome:
+    """The standard deviation of an epoch's validation accuracy about a smooth curve, in the second
+    half of epochs 1 to ``epoch``, of all trials but those that stood ``still``.
+
+    Estimated from second differences, from which a straight line drops out (Gasser, Sroka and
+    Jennen-Steinmetz, 1986): their mean square is six variances.
+    """
+    y = _curves(run, run.metric, epoch // 2, epoch).drop(index=list(still), errors="ignore")
+    second = np.diff(y.to_numpy(dtype=float), n=2, axis=1)
+    over = f"in epochs {epoch // 2} to {epoch}"
+    return Outcome(
+        pd.Series(np.sqrt((second**2).mean(axis=1) / 6), index=y.index),
+        "sd from epoch to epoch",
+        f"jumps by {{gap}} more from epoch to epoch {over}, and so is less stable, than",
+        f"jumps by {{gap}} less from epoch to epoch {over}, and so is more stable, than",
+        "is more stable",
+        best=-1,
+    )
+
+
+def epochs_to(run: Run, epoch: int) -> tuple[pd.Series, float]:
+    """The first epoch at which each trial had THRESHOLD of the best score of all at ``epoch``; not
+    a number where it never had. With that accuracy."""
+    needed = THRESHOLD * float(scores_at(run, epoch).max())
+    first = run.table[run.table[run.metric] >= needed].groupby("trial").epoch.min()
+    return first.reindex(run.table.trial.unique()).astype(float), needed
+
+
+def at_chance(run: Run, images: int) -> set[int]:
+    """The trials whose best score is no more than chance gives on so many validation images:
+    CLEAR_GAP standard deviations above one class in NUM_CLASSES."""
+    share = 1 / NUM_CLASSES
+    most = share + CLEAR_GAP * math.sqrt(share * (1 - share) / images)
+    scored = run.trials.dropna(subset=[run.best])
+    return set(scored.trial[scored[run.best] <= most].astype(int))
+
+
+def _curves(run: Run, column: str, first: int, last: int) -> pd.DataFrame:
+    """A metric by trial and epoch from ``first`` to ``last``, of the trials that came so far."""
+    rows = run.table[run.table.epoch.between(first, last)]
+    return rows.pivot(index="trial", columns="epoch", values=column).dropna()

@@ -1,0 +1,1 @@
+"""The best configuration: ranked, confirmed over fresh seeds, exported."""

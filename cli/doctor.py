@@ -1,0 +1,169 @@
+"""What this machine has for a search, what is missing, and what to do about each."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+NEEDED_DISK_GB = 2
+PINNED = Path(__file__).resolve().parents[1] / "requirements.txt"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. ``state``: ok, warn or fail; ``advice``: what to do, if anything."""
+
+    topic: str
+    state: str
+    found: str
+    advice: str = ""
+
+
+def examine(storage: str) -> list[Finding]:
+    """Look at everything that a search needs. Starts no Ray and downloads nothing."""
+    return [
+        _python(), *_packages(), _torch(), _cpu(), _gpu(), _ray(), _data(), _wandb(),
+        _disk(Path(storage)),
+    ]  # fmt: skip
+
+
+def _python() -> Finding:
+    found = platform.python_version()
+    if sys.version_info[:2] in ((3, 11), (3, 12), (3, 13)):
+        return Finding("python", OK, found)
+    return Finding("python", WARN, found, "tested on Python 3.11; the pins want 3.11 to 3.13")
+
+
+def _packages() -> list[Finding]:
+    wrong = []
+    for line in PINNED.read_text().splitlines():
+        name, _, pinned = line.split("#")[0].strip().partition("==")
+        if not pinned:
+            continue
+        try:
+            found = version(name.split("[")[0])
+        except PackageNotFoundError:
+            found = "missing"
+        if found.split("+")[0] != pinned:
+            wrong.append(f"{name} is {found}, pinned {pinned}")
+    if wrong:
+        advice = "pip install -r requirements.txt"
+        return [Finding("packages", WARN, "; ".join(wrong), advice)]
+    return [Finding("packages", OK, "all as pinned in requirements.txt")]
+
+
+def _torch() -> Finding:
+    import torch
+
+    return Finding("torch", OK, f"{torch.__version__}, {torch.get_num_threads()} threads")
+
+
+def _cpu() -> Finding:
+    import torch
+
+    from vgg6.hardware.cpu_speed import (
+        best_threads,
+        cache_file,
+        in_words,
+        precision_speeds,
+        thread_speeds,
+    )
+    from vgg6.hardware.machine import usable_cpus
+    from vgg6.hardware.runtime import Runtime, native_bf16
+
+    precision = Runtime.resolve("cpu").precision
+    speeds = thread_speeds(precision)
+    threads = best_threads(speeds)
+    found = (
+        f"{usable_cpus()} CPUs, {torch.backends.cpu.get_cpu_capability()},"
+        f" {'AMX' if torch.cpu._is_amx_tile_supported() else 'no AMX'}; trials compute in"
+        f" {precision} on {threads} thread{'s' * (threads > 1)} each ({in_words(speeds)};"
+        f" kept in {cache_file()})"
+    )
+    if native_bf16():
+        return Finding("cpu", OK, found)
+    both = ", ".join(f"{name} {speed:.0f}" for name, speed in precision_speeds().items())
+    advice = f"a CPU with AMX or AVX-512 BF16 is several times as fast; images a second: {both}"
+    return Finding("cpu", WARN, found, advice)
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        from vgg6.hardware.cpu_speed import remembered
+        from vgg6.hardware.gpu_sharing import Packings, best_runs, in_words, packings_of
+        from vgg6.hardware.machine import mps_is_running
+
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        known = [
+            Packings.from_dict(found)
+            for name in sorted(set(names))
+            for found in remembered(packings_of(name)).values()
+        ]
+        packed = "; ".join(f"{in_words(p)}: {best_runs(p)} at once" for p in known)
+        packed = packed or "not measured yet: search --gpus-per-trial auto does"
+        if mps_is_running():
+            return Finding("gpu", OK, f"{', '.join(names)}; MPS is running; {packed}")
+        advice = (
+            "trials that share a GPU run their kernels at the same time: nvidia-cuda-mps-control -d"
+        )
+        return Finding("gpu", OK, f"{', '.join(names)}; MPS is not running; {packed}", advice)
+    advice = "none is needed; if there is one, its driver must fit torch's CUDA build"
+    return Finding("gpu", WARN, "no CUDA GPU", advice)
+
+
+def _ray() -> Finding:
+    from vgg6.tuning.cluster.connect import quiet_environment
+
+    quiet_environment()
+    import ray
+    from ray._private.services import find_gcs_addresses
+
+    running = sorted(find_gcs_addresses())
+    if running:
+        return Finding("ray", OK, f"{ray.__version__}, a cluster runs at {', '.join(running)}")
+    return Finding("ray", OK, f"{ray.__version__}, no cluster here: a search starts its own")
+
+
+def _data() -> Finding:
+    from vgg6.config import InputError
+    from vgg6.data.sources import DOWNLOAD_FOLDER, find_cifar10
+
+    try:
+        folder = find_cifar10()
+    except InputError as error:
+        return Finding("data", FAIL, str(error), "correct or unset CIFAR10_DIR")
+    if folder:
+        return Finding("data", OK, f"CIFAR-10 in {folder}")
+    advice = (
+        f"set CIFAR10_DIR, or put it into {DOWNLOAD_FOLDER}/, or let the first search download it;"
+        " --data digits needs nothing"
+    )
+    return Finding("data", WARN, "no CIFAR-10 on this disk", advice)
+
+
+def _wandb() -> Finding:
+    from vgg6.tuning.trackers.wandb_mirror import default_mode
+
+    if default_mode() == "online":
+        return Finding("wandb", OK, "a key is set: searches are logged online")
+    return Finding("wandb", WARN, "no key: searches are logged offline", "wandb login")
+
+
+def _disk(storage: Path) -> Finding:
+    folder = storage.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    if not os.access(folder, os.W_OK):
+        return Finding("disk", FAIL, f"{folder} cannot be written", "choose another --storage")
+    if free < NEEDED_DISK_GB:
+        return Finding("disk", WARN, f"{free:.1f} GB free for {storage}", "free some, or --storage")
+    return Finding("disk", OK, f"{free:.0f} GB free for {storage}")

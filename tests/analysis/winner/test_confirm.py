@@ -1,0 +1,409 @@
+"""Confirmation: the best of a search over fresh seeds, what is noise, and who is dropped early."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from analysis.winner import confirm as c
+from analysis.winner.elimination import preferred, standing, tied
+from analysis.winner.pareto import best_of_each, cost_of, pareto_front
+from analysis.winner.ranking import render, summary
+from analysis.winner.seed_noise import t_interval
+from search_spaces import load_space
+from vgg6.checkpoint import load_weights
+from vgg6.config import InputError, TrialConfig
+from vgg6.data.sources import TrialData, data_facts, load_digits, split
+from vgg6.evaluation import evaluate
+from vgg6.hardware.runtime import Runtime, resident
+from vgg6.model import VGG6, count_parameters
+from vgg6.training import TrainState, fit
+from vgg6.tuning.cluster import connect as cluster
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import CONFIRMED, JOURNAL, SEARCH, RunFolder, confirmed_file
+from vgg6.tuning.session.plan import plan_confirmation
+from vgg6.tuning.settings import Settings
+
+IMAGES = 5000
+
+
+def test_a_clear_loser_is_dropped_after_one_seed() -> None:
+    now = standing({7: [0.860], 3: [0.855], 5: [0.790]}, 3, IMAGES)
+    assert (now.alive, now.eliminated, now.rounds) == ([7, 3], {5: 1}, 1)
+
+
+def test_a_small_gap_drops_nobody_before_the_last_seed() -> None:
+    scores = {7: [0.860, 0.857, 0.861], 3: [0.858, 0.862, 0.855]}
+    assert standing(scores, 3, IMAGES).alive == [7, 3]
+
+
+def test_one_that_diverges_under_a_fresh_seed_is_dropped() -> None:
+    now = standing({7: [0.86, None], 3: [0.85, 0.85]}, 2, IMAGES)
+    assert (now.alive, now.eliminated) == ([3], {7: 2})
+    assert standing({7: [None]}, 2, IMAGES).alive == []
+
+
+def test_nobody_is_judged_by_a_round_that_is_not_complete() -> None:
+    """A run that began early must not decide: which one that is depends on the machine."""
+    early = standing({7: [0.860, 0.5], 3: [0.855], 5: [0.850]}, 3, IMAGES)
+    assert early == standing({7: [0.860], 3: [0.855], 5: [0.850]}, 3, IMAGES)
+
+
+def test_the_best_is_dropped_in_less_than_one_confirmation_of_twenty() -> None:
+    draw = np.random.default_rng(1)
+    dropped = kept = 0
+    for _ in range(1000):
+        true = {0: 0.86, 1: 0.86, 2: 0.858, 3: 0.855, 4: 0.80}
+        scores = {k: list(draw.normal(mean, 0.003, 5)) for k, mean in true.items()}
+        now = standing(scores, 5, IMAGES)
+        dropped += 0 in now.eliminated
+        kept += 4 not in now.eliminated
+    assert dropped < 50 and kept == 0
+
+
+def test_the_interval_holds_the_true_mean_in_95_of_100() -> None:
+    draw = np.random.default_rng(2)
+    held = 0
+    for _ in range(2000):
+        found = t_interval(list(draw.normal(0.86, 0.003, 3)))
+        assert found.low is not None and found.high is not None
+        held += found.low <= 0.86 <= found.high
+    assert 0.935 < held / 2000 < 0.965
+
+
+def test_an_interval_of_accuracies_stays_between_0_and_1() -> None:
+    known = t_interval([0.99, 0.9, 1.0])
+    assert known.high == 1.0 and known.low is not None and 0 < known.low < known.mean
+
+
+def test_one_seed_has_no_interval() -> None:
+    found = t_interval([0.86])
+    assert (found.mean, found.sd, found.low, found.high) == (0.86, None, None, None)
+
+
+def test_scores_inside_the_noise_are_tied_and_others_are_not() -> None:
+    scores = {1: [0.860, 0.862, 0.858], 2: [0.861, 0.857, 0.860], 3: [0.840, 0.842, 0.841]}
+    assert tied(scores, IMAGES) == [1, 2]
+
+
+def test_of_tied_ones_the_clearly_cheaper_wins_and_else_the_better_mean() -> None:
+    assert preferred([1, 2], {1: 100.0, 2: 50.0}) == 2
+    assert preferred([1, 2], {1: 100.0, 2: 97.0}) == 1
+    assert preferred([1], {1: 100.0}) == 1
+
+
+def record(number: int, score: float, seconds: float, **changes: Any) -> j.TrialRecord:
+    config = TrialConfig(epochs=2, **changes).to_dict()
+    rows = {
+        epoch: {"val_acc": acc, "best_epoch": 1, "seconds": seconds}
+        for epoch, acc in ((1, score), (2, score - 0.1))
+    }
+    return j.TrialRecord(number, config, {}, 0.0, rows, j.COMPLETED)
+
+
+def test_the_front_leaves_out_whom_another_beats_in_all() -> None:
+    trials = [
+        record(0, 0.80, 10.0), record(1, 0.79, 20.0), record(2, 0.78, 5.0), record(3, 0.7, 5.0),
+    ]  # fmt: skip
+    front = pareto_front(trials)
+    assert [row["trial"] for row in front] == [0, 2]
+    assert front[0]["seconds"] == 10.0, "what came after the best epoch is not its cost"
+
+
+def test_a_larger_network_is_on_the_front_only_if_it_is_better() -> None:
+    plain, normed = record(0, 0.8, 10.0), record(1, 0.8, 10.0, norm="batch")
+    assert cost_of(normed)["parameters"] > cost_of(plain)["parameters"]
+    assert [row["trial"] for row in pareto_front([plain, normed])] == [0]
+    assert [row["trial"] for row in pareto_front([record(1, 0.9, 10.0, norm="batch"), plain])] == [
+        1,
+        0,
+    ]
+
+
+def test_parameters_are_those_of_the_network_that_is_trained() -> None:
+    for norm in ("none", "batch", "group"):
+        config = TrialConfig(norm=norm)
+        assert count_parameters(config) == sum(p.numel() for p in VGG6(config).parameters())
+
+
+def test_the_best_of_each_optimizer_comes_with_how_many_there_were() -> None:
+    trials = [record(0, 0.8, 1.0), record(1, 0.7, 1.0, optimizer="adam"), record(2, 0.6, 1.0)]
+    found = best_of_each(trials, "optimizer")
+    assert [(r["optimizer"], r["trial"], r["trials"]) for r in found] == [
+        (TrialConfig().optimizer, 0, 2),
+        ("adam", 1, 1),
+    ]
+
+
+# A finished search of really trained trials, whose best two are tied or not as training has it.
+CONFIGS = [
+    TrialConfig(activation="relu", optimizer="adam", lr=1e-3, batch_size=32, epochs=3),
+    TrialConfig(activation="gelu", optimizer="adam", lr=1e-3, batch_size=32, epochs=3),
+    TrialConfig(activation="sigmoid", optimizer="sgd", lr=1e-4, batch_size=50, epochs=3),
+    TrialConfig(activation="relu", optimizer="adam", lr=1e-3, batch_size=32, epochs=3, seed=43),
+]
+LIMIT = 300
+RUNTIME = Runtime.resolve("cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrialData:
+    return split(load_digits(), limit_train=LIMIT)
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> RunFolder:
+    run = RunFolder(str(tmp_path_factory.mktemp("runs") / "first"))
+    run.create()
+    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=LIMIT)
+    settings = Settings(name="first", trials=4, epochs=3, data="digits", limit_train=LIMIT)
+    run.write_json(
+        SEARCH,
+        {"format": 1, "name": "first", "trials": 4, "data": facts, "runtime": RUNTIME.to_dict(),
+         "settings": settings.to_dict(), "space": load_space("default").to_dict(),
+         "versions": {}},
+    )  # fmt: skip
+    journal = j.Journal(run)
+    journal.write("session", session="session_1")
+    for number, config in enumerate(CONFIGS):
+        journal.write("trial", trial=number, config=config.to_dict(), params={})
+        for metrics in fit(TrainState(config, RUNTIME), data):
+            journal.write("epoch", trial=number, node="here", pid=1, **metrics.to_dict())
+        journal.write("end", trial=number, state=j.COMPLETED, reason="")
+    journal.write("session_end", session="session_1", outcome="complete")
+    journal.close()
+    return run
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    cluster.quiet_environment()
+    cluster.connect("local", verbose=False)
+    yield
+    ray.shutdown()
+
+
+def confirmed(run: RunFolder, data: TrialData, top: int, seeds: int) -> dict[str, Any]:
+    facts = run.read_json(SEARCH)
+    settings = Settings(**(facts["settings"] | {"wandb": "disabled"}))
+    candidates, fresh = c.choose(j.read_history(run), top, seeds)
+    runs = len(candidates) * seeds
+    plan = plan_confirmation("this machine", settings, facts, data, runs)
+    outcome, found = c.confirm(run, plan, candidates, fresh, "test")
+    assert outcome.outcome == "complete" and found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def found(ray_here: None, search: RunFolder, data: TrialData) -> dict[str, Any]:
+    """Two candidates over two seeds."""
+    return confirmed(search, data, top=2, seeds=2)
+
+
+def journal_of(run: RunFolder) -> j.History:
+    return j.read_history(RunFolder(run.file(CONFIRMED)))
+
+
+def test_seeds_are_fresh_and_a_configuration_is_taken_once(search: RunFolder) -> None:
+    candidates, seeds = c.choose(j.read_history(search), top=4, count=3)
+    assert seeds == [44, 45, 46], "43 is the seed of one of the trials"
+    plain = {replace(TrialConfig.from_mapping(t.config), seed=0) for t in candidates}
+    assert len(plain) == len(candidates) == 3
+
+
+@pytest.mark.slow
+def test_a_sole_candidate_is_not_said_to_be_above_others_by_more_than_noise(
+    found: dict[str, Any], search: RunFolder
+) -> None:
+    candidates, seeds = c.choose(j.read_history(search), top=1, count=2)
+    alone = c.conclude(journal_of(search), candidates, seeds, IMAGES)
+    assert alone["why"] == f"trial {alone['winner']} was the only candidate, over 2 fresh seeds"
+
+
+@pytest.mark.slow
+def test_a_confirming_run_asks_for_as_many_cpus_as_it_has_threads(
+    ray_here: None, search: RunFolder, data: TrialData
+) -> None:
+    facts = search.read_json(SEARCH)
+    most = ray.cluster_resources()["CPU"]
+    for threads in (1, 2, 512):  # of a search on a larger machine: not refused on this one
+        runtime = {**facts["runtime"], "threads": threads}
+        settings = Settings(**(facts["settings"] | {"wandb": "disabled"}))
+        plan = plan_confirmation("here", settings, {**facts, "runtime": runtime}, data, 1)
+        assert (plan.allotment.cpus, plan.runtime.threads) == (min(threads, most), threads)
+
+
+@pytest.mark.slow
+def test_a_confirming_run_equals_the_same_run_outside_ray_bit_for_bit(
+    found: dict[str, Any], data: TrialData
+) -> None:
+    row = found["candidates"][0]
+    run = row["runs"][0]
+    config = replace(TrialConfig.from_mapping(row["config"]), seed=run["seed"])
+    outside = [m.to_dict() for m in fit(TrainState(config, RUNTIME), data)]
+    assert len(outside) == config.epochs, "at full length"
+    for ours, theirs in zip(run["history"], outside, strict=True):
+        assert {**ours, "seconds": 0, "epoch": 0} == {**theirs, "seconds": 0, "epoch": 0}
+
+
+@pytest.mark.slow
+def test_the_winner_is_judged_by_its_mean_and_shown_beside_its_search_score(
+    found: dict[str, Any], search: RunFolder
+) -> None:
+    for row in found["candidates"]:
+        scores = [run["val_acc"] for run in row["runs"]]
+        # How far apart the two are differs by machine: the second may be dropped after a seed.
+        seeds = [44, 45][: row["eliminated_after"]]
+        assert sorted(run["seed"] for run in row["runs"]) == seeds
+        assert row["mean"] == fmean(scores)
+        if len(scores) == 2:
+            assert row["sd"] == stdev(scores) and row["low"] <= row["mean"] <= row["high"]
+        assert row["optimism"] == row["search_score"] - row["mean"]
+    means = [row["mean"] for row in found["candidates"]]
+    assert means == sorted(means, reverse=True)
+    assert found["winner"] in found["ties"] and found["ties"][0] == found["candidates"][0]["trial"]
+    text = render(summary(search, top=3))
+    winner = next(r for r in found["candidates"] if r["trial"] == found["winner"])
+    assert f"{winner['mean']:.4f} (95 % {winner['low']:.4f} to {winner['high']:.4f})" in text
+    assert f"{winner['search_score']:.4f}: an optimism of {winner['optimism']:+.4f}" in text
+    assert found["why"] in " ".join(text.split())
+    again = summary(search, top=3)["winner"]["train_command"]
+    assert f"--seed {found['representative_seed']}" in again
+
+
+@pytest.mark.slow
+def test_the_kept_weights_are_those_of_the_winners_median_run(
+    found: dict[str, Any], search: RunFolder, data: TrialData
+) -> None:
+    row = next(r for r in found["candidates"] if r["trial"] == found["winner"])
+    run = next(r for r in row["runs"] if r["seed"] == found["representative_seed"])
+    RUNTIME.apply()
+    model = VGG6(TrialConfig.from_mapping(row["config"]))
+    file = confirmed_file(found["winner"], found["representative_seed"])
+    model.load_state_dict(load_weights(Path(search.file(file))))
+    parts = resident(data, "cpu")
+    scored = evaluate(model, parts.val_images, parts.val_labels, parts.normalize, RUNTIME)
+    assert scored.accuracy == run["val_acc"]
+    assert run["val_acc"] == sorted(r["val_acc"] for r in row["runs"])[0], "of two the lower"
+
+
+@pytest.mark.slow
+def test_a_larger_confirmation_goes_on_from_a_smaller_one(
+    found: dict[str, Any], search: RunFolder, data: TrialData, tmp_path: Path
+) -> None:
+    shutil.copytree(search.path, tmp_path / "first")
+    run = RunFolder(str(tmp_path / "first"))
+    before = journal_of(run)
+    more = confirmed(run, data, top=3, seeds=3)
+    after = journal_of(run)
+    assert after.arrivals[: len(before.arrivals)] == before.arrivals
+    keys = [c.run_key(t) for t in after.trials.values()]
+    assert len(set(keys)) == len(keys), "no run is repeated"
+    loser = next(r for r in more["candidates"] if r["label"].startswith("Sigmoid"))
+    assert loser["eliminated_after"] == 1 and len(loser["runs"]) == 1, "and a clear loser runs once"
+    assert more["candidates"][-1] is loser
+
+
+@pytest.mark.slow
+def test_an_interrupted_confirmation_ends_with_the_same_winner_and_numbers(
+    found: dict[str, Any], search: RunFolder, data: TrialData, tmp_path: Path
+) -> None:
+    shutil.copytree(search.path, tmp_path / "first")
+    run = RunFolder(str(tmp_path / "first"))
+    journal = Path(run.file(CONFIRMED)) / JOURNAL
+    lines = journal.read_text().splitlines(keepends=True)
+    ends = [i for i, line in enumerate(lines) if json.loads(line)["event"] == "end"]
+    journal.write_text("".join(lines[: ends[1] + 1]))  # killed after its second run
+    assert len(journal_of(run).trials) < 4 or any(
+        t.state == j.RUNNING for t in journal_of(run).trials.values()
+    )
+    again = confirmed(run, data, top=2, seeds=2)
+
+    def timeless(rows: dict[str, Any]) -> str:
+        def clean(value: Any) -> Any:
+            if isinstance(value, dict):
+                times = ("seconds", "epoch_seconds", "created")
+                return {k: clean(v) for k, v in value.items() if k not in times}
+            return [clean(v) for v in value] if isinstance(value, list) else value
+
+        return json.dumps(clean(rows["candidates"]))
+
+    assert timeless(again) == timeless(found)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
+def test_when_every_candidate_diverges_the_confirmation_says_why(
+    search: RunFolder, data: TrialData, tmp_path: Path
+) -> None:
+    shutil.copytree(search.path, tmp_path / "first", ignore=shutil.ignore_patterns("confirm*"))
+    journal = tmp_path / "first" / JOURNAL
+    changed = journal.read_text().replace('"lr": 0.001', '"lr": 10.0')
+    journal.write_text(changed.replace('"optimizer": "adam"', '"optimizer": "sgd"'))
+    run = RunFolder(str(tmp_path / "first"))
+    history = j.read_history(run)
+    candidates, fresh = c.choose(history, top=1, count=1)
+    facts = run.read_json(SEARCH)
+    settings = Settings(**(facts["settings"] | {"wandb": "disabled"}))
+    plan = plan_confirmation("this machine", settings, facts, data, 1)
+    outcome, found = c.confirm(run, plan, candidates, fresh, "test")
+    assert found is None and "diverged" in outcome.detail
+
+
+@pytest.mark.slow
+def test_a_better_trial_that_came_after_the_confirmation_is_named(
+    found: dict[str, Any], search: RunFolder, tmp_path: Path
+) -> None:
+    assert summary(search, top=3)["unconfirmed"] == []
+    shutil.copytree(search.path, tmp_path / "first")
+    run = RunFolder(str(tmp_path / "first"))
+    journal = j.Journal(run)
+    config = TrialConfig(activation="silu", epochs=3)
+    journal.write("trial", trial=4, config=config.to_dict(), params={})
+    last = journal.history.trials[0].rows[3]
+    row = {k: v for k, v in last.items() if k != "time"}
+    top = {"epoch": 1, "best_epoch": 1, "val_acc": 0.999, "best_val_acc": 0.999}
+    journal.write("epoch", trial=4, **(row | top))
+    journal.write("end", trial=4, state=j.COMPLETED, reason="")
+    journal.close()
+    assert summary(run, top=3)["unconfirmed"] == [4]
+    assert "trial 4 came among the best: confirm again" in render(summary(run, top=3))
+
+
+def test_a_search_without_a_score_has_nothing_to_confirm() -> None:
+    assert c.choose(j.History(), top=3, count=2) == ([], [1, 2])
+    with pytest.raises(InputError, match="no fresh seed"):
+        history = j.History()
+        trial = record(4, 0.8, 1.0)
+        run = replace(record(0, 0.1, 1.0), params={"candidate": 4, "seed": 9})
+        run.state, run.reason = j.INFEASIBLE, "loss is nan"
+        history.trials[0] = run
+        c.conclude(history, [trial], [9], IMAGES)
+
+
+def test_the_order_in_which_runs_end_decides_nothing() -> None:
+    draw = random.Random(3)
+    scores = {1: [0.86, 0.861, 0.859], 2: [0.858, 0.857, 0.856], 3: [0.80, 0.81, 0.80]}
+    whole = standing(scores, 3, IMAGES)
+    for _ in range(50):
+        grown: dict[int, list[float | None]] = {k: [] for k in scores}
+        dropped: dict[int, int] = {}
+        while True:
+            now = standing(grown, 3, IMAGES)
+            dropped |= now.eliminated
+            open_runs = [k for k in now.alive if len(grown[k]) < 3]
+            if not open_runs:
+                break
+            chosen = draw.choice(open_runs)
+            grown[chosen].append(scores[chosen][len(grown[chosen])])
+        assert (now.alive, dropped) == (whole.alive, whole.eliminated)

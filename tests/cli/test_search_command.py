@@ -1,0 +1,192 @@
+"""Searches as they are started from a shell: interrupted, resumed, joined, planned, packed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from support.wandb_files import read_runs
+
+from vgg6.checkpoint import load_weights
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import RunFolder
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.Popen(
+        [sys.executable, str(root / "tune_vgg6.py"), *arguments],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def said(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
+    return out, err
+
+
+def wait_for(path: Path, text: str, count: int) -> None:
+    for _ in range(1500):
+        if path.exists() and path.read_text().count(text) >= count:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{count} x {text} never appeared in {path}")
+
+
+SEARCH = (
+    "search", "--data", "digits", "--limit-train", "200", "--trials", "6", "--epochs", "4",
+    "--name", "s", "--wandb", "offline", "--address", "local", "--scheduler", "none",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_search_is_resumed_to_its_whole(tmp_path: Path, how: signal.Signals) -> None:
+    process = command(*SEARCH, cwd=tmp_path)
+    journal = tmp_path / "runs" / "s" / "journal.jsonl"
+    wait_for(journal, '"event": "epoch"', 5)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(how)
+    sent = time.time()
+    if how == signal.SIGKILL:
+        process.wait(60)
+    else:
+        _, err = said(process, 130)
+        assert "incomplete" in err and "resume s" in err
+    run = RunFolder(str(journal.parent))
+    before = j.read_history(run)
+    assert len(before.arrivals) >= 5
+    if how != signal.SIGKILL:
+        assert before.sessions[-1]["outcome"] == "interrupted"
+        assert before.sessions[-1]["time"] - sent < 10, "the state is saved within 10 s"
+    psutil.wait_procs(children, timeout=30)
+    left = [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+    assert not left, "a process of the search outlived it"
+
+    out, _ = said(command("status", "s", cwd=tmp_path), 0)
+    assert ("killed" if how == signal.SIGKILL else "interrupted") in out
+
+    said(command("resume", "s", "--address", "local", cwd=tmp_path), 0)
+    after = j.read_history(run)
+    assert sorted(after.trials) == list(range(6))
+    assert all(t.state in (j.COMPLETED, j.INFEASIBLE) for t in after.trials.values())
+    assert after.arrivals[: len(before.arrivals)] == before.arrivals, "no finished epoch is lost"
+    assert after.repeated_rows == 0
+    # A resumed trial goes on in the W&B run that it began in.
+    runs = [r for r in read_runs(journal.parent) if r.name != "s summary"]
+    assert len({r.id for r in runs}) == 6
+    for number, record in after.trials.items():
+        logged = [row["epoch"] for r in runs if r.config["trial"] == number for row in r.history]
+        assert sorted(set(logged)) == sorted(record.rows)
+
+
+@pytest.mark.slow
+def test_the_exported_train_command_gives_the_exported_numbers(tmp_path: Path) -> None:
+    out, err = said(command(*SEARCH[:-2], "--trials", "4", cwd=tmp_path), 0)
+    assert "digits (not CIFAR-10)" in out and "Results:" in out
+    assert len(err.splitlines()) <= 4, f"Ray's own noise came through:\n{err}"
+    import json
+    import shlex
+
+    best, _ = said(command("best", "s", "--json", cwd=tmp_path), 0)
+    winner = json.loads(best)["winner"]
+    assert not (tmp_path / "runs" / "s" / "test_looks.jsonl").exists(), "a search never looks"
+    said(command("export", "s", "--out", "packed", cwd=tmp_path), 0)
+    packed = tmp_path / "runs" / "s" / "best"
+    for name in ("config.yaml", "weights.safetensors", "history.csv", "model.onnx"):
+        assert (tmp_path / "packed" / name).read_bytes() == (packed / name).read_bytes()
+    assert "test" not in json.loads((packed / "metrics.json").read_text()), "export looked, once"
+    exported = json.loads((tmp_path / "packed" / "metrics.json").read_text())
+    assert exported["val_acc"] == winner["best_val_acc"]
+    assert winner["train_command"] in (tmp_path / "packed" / "README.md").read_text()
+    arguments = shlex.split(winner["train_command"])[2:]
+    said(command(*arguments, "--out", "again", cwd=tmp_path), 0)
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again["val_acc"] == exported["val_acc"]
+    weights = [load_weights(tmp_path / f / "weights.safetensors") for f in ("packed", "again")]
+    assert all((weights[0][k] == weights[1][k]).all() for k in weights[0])
+    histories = [
+        [
+            {
+                k: v
+                for k, v in zip(header.split(","), line.split(","), strict=True)
+                if k != "seconds"
+            }
+            for header, *lines in [(tmp_path / f / "history.csv").read_text().splitlines()]
+            for line in lines
+        ]
+        for f in ("packed", "again")
+    ]
+    assert len(histories[0]) == len(histories[1])
+    for a, b in zip(*histories, strict=True):
+        assert all(a[k] == b[k] for k in a.keys() & b.keys())
+
+
+@pytest.mark.slow
+def test_a_time_budget_ends_a_search_with_the_best_so_far_packed(tmp_path: Path) -> None:
+    arguments = [*SEARCH, "--epochs", "400", "--time-budget", "20s", "--trials", "2"]
+    out, _ = said(command(*arguments, cwd=tmp_path), 0)
+    assert "time budget of 20 s is used up" in out and "packed in" in out
+    history = j.read_history(RunFolder(str(tmp_path / "runs" / "s")))
+    assert {t.state for t in history.trials.values()} == {j.STOPPED}
+    best = history.ranking()[0]
+    said(command("export", "s", "--out", "packed", cwd=tmp_path), 0)
+    readme = (tmp_path / "packed" / "README.md").read_text()
+    assert f"--stop-after {best.epoch}" in readme
+
+
+@pytest.mark.slow
+def test_a_second_driver_on_one_search_is_refused(tmp_path: Path) -> None:
+    first = command(*SEARCH, cwd=tmp_path)
+    wait_for(tmp_path / "runs" / "s" / "journal.jsonl", '"event": "epoch"', 1)
+    out, _ = said(command("status", "s", cwd=tmp_path), 0)
+    assert "running" in out
+    _, err = said(command("resume", "s", "--address", "local", cwd=tmp_path), 2)
+    assert "another process" in err
+    first.send_signal(signal.SIGINT)
+    said(first, 130)
+
+
+@pytest.mark.slow
+def test_a_search_joins_a_running_cluster(tmp_path: Path) -> None:
+    port = "6399"
+    head = subprocess.Popen(
+        [str(Path(sys.executable).parent / "ray"), "start", "--head", "--port", port, "--block",
+         "--num-cpus", "2", "--include-dashboard", "false", "--disable-usage-stats"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert head.stdout is not None
+        assert any("Ray runtime started" in line for line in head.stdout)
+        search = [*SEARCH[:-4], "--trials", "2", "--epochs", "2", "--address"]
+        _, err = said(command(*search, f"127.0.0.1:{port}", "--name", "host", cwd=tmp_path), 0)
+        assert f"cluster at 127.0.0.1:{port}" in err
+        _, err = said(command(*search, "auto", "--name", "auto", cwd=tmp_path), 0)
+        assert "the Ray cluster at" in err
+    finally:
+        # Not `ray stop`: that ends every Ray on this machine, the one of these tests too.
+        family = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
+        head.terminate()
+        _, left = psutil.wait_procs(family, timeout=20)
+        for process in left:
+            process.kill()
+
+
+def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
+    out, _ = said(command(*SEARCH, "--dry-run", cwd=tmp_path), 0)
+    for part in (
+        "6 of up to 4 epochs",
+        "planned for  this machine",
+        "concurrency",
+        "estimate",
+        "when optimizer is sgd or nesterov",
+        "digits",
+    ):
+        assert part in out
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,66 @@
+"""The search that README shows: its numbers and tables are those of the committed journal."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import tune_vgg6
+from analysis.winner.ranking import summary
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import read_history
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOWN = ROOT / "docs" / "cifar10-48"
+
+
+@pytest.mark.parametrize(("name", "flags"), [("results.csv", ()), ("trials.csv", ("--trials",))])
+def test_the_committed_tables_are_those_of_the_committed_journal(
+    name: str, flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune_vgg6.main(["table", str(SHOWN), *flags]) == 0
+    assert capsys.readouterr().out == (SHOWN / name).read_text()
+
+
+def test_the_readme_says_of_its_search_what_the_journal_says() -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    found = summary(RunFolder(str(SHOWN)), top=3)
+    best, winner = found["confirmation"]["candidates"][0], found["winner"]
+    rows = pd.read_csv(SHOWN / "results.csv")
+    facts = json.loads((SHOWN / "search.json").read_text())
+    sessions = read_history(RunFolder(str(SHOWN))).sessions
+    length = facts["settings"]["epochs"]
+    for said in (
+        f"{facts['trials']} trials of up to {length} epochs on {facts['data']['train_images']:,}",
+        f"resumed {['', 'once', 'twice', 'three times'][len(sessions) - 1]}",
+        f"ASHA ran {len(rows)} of {facts['trials'] * length} epochs",
+        f"scored {best['search_score']:.3f} in the search and {best['mean']:.3f} (95 %:"
+        f" {best['low']:.3f} to {best['high']:.3f}) over three fresh seeds",
+        f"On the test images it has {found['test']['accuracy']:.3f}",
+    ):
+        assert said in readme, said
+    assert (winner["config"]["activation"], winner["config"]["optimizer"]) == ("gelu", "adam")
+
+
+def test_every_picture_that_the_readme_shows_is_there() -> None:
+    shown = [part.split(")")[0] for part in (ROOT / "README.md").read_text().split("](")[1:]]
+    missing = [name for name in shown if "://" not in name and not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_every_fault_names_tests_that_exist() -> None:
+    rows = re.findall(r"^\| \d+ \|.*$", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
+    for row in rows:
+        named = re.findall(r"`(test_\w+\.py)::(\w+)`", row)
+        assert named, f"no test is named: {row}"
+        for file, test in named:
+            (found_file,) = (ROOT / "tests").rglob(file)
+            tree = ast.parse(found_file.read_text())
+            found = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            assert test in found, f"{file} has no {test}"
+    assert len(rows) > 20

@@ -1,0 +1,92 @@
+"""Run folders of made-up trials, as a search writes them, for tests of what reads them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search_spaces import load_space
+from vgg6.config import TrialConfig
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
+from vgg6.tuning.settings import Settings
+
+STARTED = 1_790_000_000.0
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu", "gelu")
+OPTIMIZERS = ("sgd", "nesterov", "adam", "adagrad", "rmsprop", "nadam")
+DATA = {
+    "name": "digits", "argument": "digits", "origin": "made up", "fingerprint": "0" * 12,
+    "train_images": 300, "val_images": 100, "split_seed": 42, "limit_train": 300,
+}  # fmt: skip
+
+
+def search_facts(
+    name: str, trials: int, spaces: str = "study_grid", **facts: Any
+) -> dict[str, Any]:
+    """A whole ``search.json``, but for what ``facts`` say otherwise."""
+    settings = Settings(name="made", trials=max(1, trials), data="digits", searcher="random")
+    return {
+        "format": 1, "name": name, "created": "2026-11-24T10:00:00+0000",
+        "command": "python tune_vgg6.py search --data digits", "trials": trials,
+        "settings": settings.to_dict(), "space": load_space(spaces).to_dict(), "data": DATA,
+        "runtime": {"device": "cpu", "precision": "fp32", "threads": 1}, "versions": {},
+    } | facts  # fmt: skip
+
+
+def made_run(
+    folder: Path, trials: int, epochs: int, *, seed: int = 0, name: str = "made", **facts: Any
+) -> RunFolder:
+    """A finished search of ``trials``: every seventh diverged, every third was pruned at the first
+    epoch, the fifth crashed, all others are complete."""
+    draw = np.random.default_rng(seed)
+    run = RunFolder(str(folder / name))
+    run.create()
+    settings = Settings(name="made", trials=trials, epochs=epochs, data="digits")
+    run.write_json(SEARCH, search_facts("made", trials, settings=settings.to_dict()) | facts)
+    events: list[dict[str, Any]] = [{"event": "session", "time": STARTED, "session": "session_1"}]
+    for number in range(trials):
+        params: dict[str, Any] = {
+            "activation": ACTIVATIONS[number % 5],
+            "optimizer": OPTIMIZERS[number // 5 % 6],
+            "lr": (0.01, 0.001)[number % 2],
+            "batch_size": (64, 128)[number // 2 % 2],
+        }
+        config = TrialConfig(epochs=epochs, **params).to_dict()
+        began = STARTED + number * 40.0
+        events.append(
+            {"event": "trial", "time": began, "trial": number, "config": config, "params": params}
+        )
+        top, best, best_epoch = 0.5 + 0.4 * draw.random(), 0.0, 0
+        pruned, diverged, failed = number % 3 == 2, number % 7 == 6, number == 5
+        for epoch in range(1, 2 if pruned or diverged or failed else epochs + 1):
+            score = round(top * (1 - 0.5**epoch) + 0.01 * draw.random(), 6)
+            if score > best:
+                best, best_epoch = score, epoch
+            events.append(
+                {"event": "epoch", "time": began + 10.0 * epoch, "trial": number, "epoch": epoch,
+                 "train_loss": round(2.3 / epoch, 6), "train_acc": round(score - 0.02, 6),
+                 "val_loss": round(2.2 / epoch, 6), "val_acc": score, "best_val_acc": best,
+                 "best_epoch": best_epoch, "lr": params["lr"], "seconds": 9.5,
+                 "node": f"node{number % 2}", "pid": 100 + number % 2}
+            )  # fmt: skip
+        state, reason = j.COMPLETED, ""
+        if failed:
+            state, reason = j.FAILED, "RuntimeError: no such luck"
+        elif diverged:
+            state = j.INFEASIBLE
+            reason = f"training loss is nan at epoch 2, step {number}: the run diverged"
+        elif pruned:
+            state, reason = j.PRUNED, "behind the others at epoch 1"
+        events.append(
+            {"event": "end", "time": began + 400.0, "trial": number, "state": state,
+             "reason": reason}
+        )  # fmt: skip
+    events.append(
+        {"event": "session_end", "time": STARTED + trials * 40.0 + 400, "session": "session_1",
+         "outcome": "complete"}
+    )  # fmt: skip
+    run.write(JOURNAL, "".join(json.dumps(event) + "\n" for event in events).encode())
+    return run

@@ -1,0 +1,86 @@
+"""Real Ray nodes on this host, each with its own raylet, and a driver that joins them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ray.cluster_utils import Cluster
+
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+SEARCH = (
+    "search", "--data", "digits", "--limit-train", "300", "--name", "s", "--wandb", "disabled",
+    "--scheduler", "none", "--space", "study_grid", "--searcher", "random",
+)  # fmt: skip
+
+
+def home_with_a_token(home: Path) -> dict[str, str]:
+    """The environment of one who has ``home``, with a token for Ray in it that was just made."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = kept | {"HOME": str(home), "PATH": path, "RAY_TMPDIR": str(home)}
+    subprocess.run(
+        ["ray", "get-auth-token", "--generate"], env=environment, check=True, capture_output=True
+    )
+    return environment
+
+
+@contextmanager
+def cluster(head_cpus: int = 0, **options: Any) -> Iterator[Cluster]:
+    """A cluster whose head holds no trial unless it is given CPUs."""
+    head = {"num_cpus": head_cpus, "include_dashboard": False, **options}
+    nodes = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        yield nodes
+    finally:
+        nodes.shutdown()
+
+
+def driver(*arguments: str, cwd: Path, within: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """A tune_vgg6.py of its own, whose messages go to ``cwd/messages``."""
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    with open(cwd / "messages", "a") as messages:
+        return subprocess.Popen(
+            [*within, sys.executable, str(ROOT / "tune_vgg6.py"), *arguments],
+            cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=messages, text=True,
+        )  # fmt: skip
+
+
+def messages(cwd: Path) -> str:
+    return (cwd / "messages").read_text()
+
+
+def history(cwd: Path) -> j.History:
+    return j.read_history(RunFolder(str(cwd / "runs" / "s")))
+
+
+def wait_until(true: Callable[[], bool], what: str, process: subprocess.Popen[str]) -> None:
+    """Wait for something that must come while the driver runs."""
+    end = time.monotonic() + 120
+    while not true():
+        assert process.poll() is None, f"the driver ended ({process.returncode}) before {what}"
+        assert time.monotonic() < end, f"{what}: never came"
+        time.sleep(0.1)
+
+
+def add_node(nodes: Cluster, number: int, cpus: int = 1) -> Any:
+    """A worker with an address of its own: a driver joins the node that has its own address, which
+    must be the head."""
+    return nodes.add_node(num_cpus=cpus, node_ip_address=f"127.0.0.{number}")
+
+
+def kill_node(nodes: Cluster, node: Any) -> None:
+    """What a machine that loses power does to the rest: its raylet and workers are gone at once."""
+    pid = node.all_processes["raylet"][0].process.pid
+    os.kill(pid, signal.SIGKILL)
+    nodes.remove_node(node, allow_graceful=False)

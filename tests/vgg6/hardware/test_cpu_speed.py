@@ -1,0 +1,118 @@
+"""The choices that are made by measuring this machine, once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from cli.doctor import examine
+from vgg6.hardware import cpu_speed as calibration
+from vgg6.hardware.cpu_speed import best_threads, cache_file, precision_speeds, thread_speeds
+from vgg6.hardware.machine import usable_cpus
+from vgg6.hardware.runtime import Runtime
+from vgg6.tuning.cluster.resources import allot
+from vgg6.tuning.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing has been measured here yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    calibration._known.cache_clear()
+    yield
+    calibration._known.cache_clear()
+
+
+def test_a_measurement_is_made_once_and_then_read_by_the_next_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calibration, "UNDISTURBED", 0.0)  # whatever else this machine does
+    threads = torch.get_num_threads()
+    found = thread_speeds("bf16")
+    assert set(found) == {str(2**i) for i in range(min(usable_cpus(), 16).bit_length())}
+    assert all(speed > 0 for speed in found.values())
+    assert torch.get_num_threads() == threads, "measuring left the process's threads changed"
+
+    monkeypatch.setattr(calibration, "_speed", None)  # to measure again would be a TypeError
+    assert thread_speeds("bf16") == found
+    calibration._known.cache_clear()
+    assert (
+        thread_speeds("bf16") == found == next(iter(json.loads(cache_file().read_text()).values()))
+    )
+
+
+def test_a_measurement_on_a_busy_machine_is_not_kept_for_other_processes() -> None:
+    """Twice as many spinning neighbours as CPUs: this process gets a third of them."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    neighbours = [subprocess.Popen(spin) for _ in range(2 * usable_cpus())]
+    try:
+        found = thread_speeds("bf16")
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
+    assert not cache_file().exists()
+    assert thread_speeds("bf16") == found, "this process decides once"
+
+
+def test_a_broken_or_forbidden_cache_only_costs_another_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "_speed", lambda precision, threads, runs: 1.0)
+    monkeypatch.setattr(calibration, "UNDISTURBED", 0.0)
+    cache_file().parent.mkdir()
+    cache_file().write_text('{"half a li')
+    assert precision_speeds() == {"bf16": 1.0, "fp32": 1.0}
+    calibration._known.cache_clear()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert precision_speeds() == {"bf16": 1.0, "fp32": 1.0}
+
+
+@pytest.mark.parametrize(("bf16", "fp32", "chosen"), [(300.0, 90.0, "bf16"), (20.0, 90.0, "fp32")])
+def test_a_cpu_without_bf16_takes_what_it_measured_to_be_faster(
+    monkeypatch: pytest.MonkeyPatch, bf16: float, fp32: float, chosen: str
+) -> None:
+    speeds = {"bf16": bf16, "fp32": fp32}
+    monkeypatch.setattr("vgg6.hardware.runtime.native_bf16", lambda: False)
+    monkeypatch.setattr(calibration, "_speed", lambda precision, threads, runs: speeds[precision])
+    assert Runtime.resolve("cpu").precision == chosen
+    assert Runtime.resolve("cpu", "fp32").precision == "fp32", "what was asked for is not measured"
+    cpu = next(f for f in examine(".") if f.topic == "cpu")
+    assert f"compute in {chosen}" in cpu.found and f"bf16 {bf16:.0f}, fp32 {fp32:.0f}" in cpu.advice
+
+
+def test_the_real_measurement_decides_on_a_cpu_without_bf16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vgg6.hardware.runtime.native_bf16", lambda: False)
+    chosen = Runtime.resolve("cpu").precision
+    speeds = precision_speeds()
+    assert speeds[chosen] == max(speeds.values())
+
+
+@pytest.mark.parametrize(
+    ("speeds", "threads"),
+    [
+        ({"1": 560.0, "2": 520.0}, 1),
+        ({"1": 500.0, "2": 520.0}, 1),  # hardly a difference: more trials at once
+        ({"1": 400.0, "2": 520.0}, 2),
+        ({"1": 400.0, "2": 700.0, "4": 690.0}, 2),
+    ],
+)
+def test_trials_get_the_threads_that_train_most_images_together(
+    speeds: dict[str, float], threads: int
+) -> None:
+    assert best_threads(speeds) == threads
+    cpus = float(max(int(n) for n in speeds))
+    plan = allot(Settings(name="x"), [{"CPU": cpus}], "cpu", lambda: speeds)
+    assert (plan.threads, plan.concurrent) == (threads, int(cpus) // threads)
+    assert f"{max(speeds.values()):.0f} with" in plan.measured
+    asked = allot(Settings(name="x", cpus_per_trial=1.0), [{"CPU": cpus}], "cpu", lambda: speeds)
+    assert asked.threads == 1 and not asked.measured, "what was asked for is not measured"

@@ -1,0 +1,259 @@
+"""What Optuna is told, driven through the same calls that Ray makes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.samplers._tpe.sampler import _split_trials
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from search_spaces import Parameter, Space, load_space
+from vgg6.config import TrialConfig
+from vgg6.tuning.algorithms.searcher import TOLD_KEPT, TruthfulSearcher
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.session.trainable import INFEASIBLE
+
+BASE = {"epochs": 4, "seed": 1}
+SMALL = Space(
+    name="small",
+    parameters=(
+        Parameter(name="activation", choices=("relu", "gelu")),
+        Parameter(name="batch_size", choices=(64, 128)),
+    ),
+)
+
+
+def make(folder: Path, space: Space, *, limit: int, kind: str = "optuna") -> TruthfulSearcher:
+    journal = j.Journal(RunFolder(str(folder)))
+    journal.write("session", session=f"session_{len(journal.history.sessions) + 1}")
+    return TruthfulSearcher(space, searcher=kind, seed=7, base=BASE, limit=limit, journal=journal)
+
+
+def row(trial: int, epoch: int, score: float) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(j.METRICS, score), "trial": trial, "epoch": epoch, "best_epoch": epoch,
+    }  # fmt: skip
+
+
+def play(searcher: TruthfulSearcher, ray_id: str, scores: list[float], state: str) -> int:
+    """Report ``scores`` and end the trial as Ray does; the last one of a pruned trial reaches the
+    searcher only through on_trial_complete."""
+    assignment = searcher.suggest(ray_id)
+    assert isinstance(assignment, dict)
+    number = assignment["number"]
+    for epoch, score in enumerate(scores, start=1):
+        searcher.journal.write("epoch", **row(number, epoch, score))
+        if epoch < len(scores) or state in (j.INFEASIBLE, j.FAILED):
+            searcher.on_trial_result(ray_id, row(number, epoch, score))
+    last: dict[str, Any] | None = row(number, len(scores), scores[-1]) if scores else None
+    if state == j.INFEASIBLE:
+        last = {"epoch": len(scores) + 1, "best_val_acc": 0.0, INFEASIBLE: "loss is nan"}
+        searcher.on_trial_result(ray_id, last)
+    searcher.on_trial_complete(ray_id, last, error=state == j.FAILED)
+    searcher.journal.write("end", trial=number, state=state, reason="")
+    return number
+
+
+ENDS = [
+    ([0.2, 0.4, 0.5, 0.6], j.COMPLETED, TrialState.COMPLETE, 0.6),
+    ([0.2, 0.3], j.PRUNED, TrialState.PRUNED, None),
+    ([0.2], j.INFEASIBLE, TrialState.PRUNED, None),
+    ([], j.INFEASIBLE, TrialState.PRUNED, None),
+    ([0.3], j.FAILED, TrialState.FAIL, None),
+]
+
+
+def test_optuna_is_told_how_each_trial_really_ended(tmp_path: Path) -> None:
+    searcher = make(tmp_path, load_space("default"), limit=len(ENDS))
+    for number, (scores, state, _, _) in enumerate(ENDS):
+        assert play(searcher, f"ray{number}", scores, state) == number
+    trials = searcher.study.trials
+    for trial, (scores, state, told, value) in zip(trials, ENDS, strict=True):
+        assert trial.state == told
+        assert trial.value == value or told == TrialState.PRUNED
+        if state != j.FAILED:
+            assert list(trial.intermediate_values.values()) == scores
+        assert (sum(v for v in trial.constraints.values() if v > 0) > 0) == (state == j.INFEASIBLE)
+    assert searcher.suggest("one more") == Searcher.FINISHED
+
+
+def test_a_resumed_study_equals_the_one_that_was_never_stopped(tmp_path: Path) -> None:
+    live = make(tmp_path, load_space("default"), limit=20)
+    for number, (scores, state, _, _) in enumerate(ENDS):
+        play(live, f"ray{number}", scores, state)
+    running = live.suggest("unfinished")
+    assert isinstance(running, dict)
+    live.journal.write("epoch", **row(running["number"], 1, 0.25))
+    live.on_trial_result("unfinished", row(running["number"], 1, 0.25))
+    live.journal.close()
+
+    again = make(tmp_path, load_space("default"), limit=20)
+    assert len(again.study.trials) == len(live.study.trials)
+    for a, b in zip(again.study.trials, live.study.trials, strict=True):
+        assert (a.state, a.params, a.distributions) == (b.state, b.params, b.distributions)
+        assert (a.value, a.intermediate_values) == (b.value, b.intermediate_values)
+        assert a.constraints == b.constraints
+    assert again.suggest("ray again") == running, "the unfinished trial comes first, unchanged"
+    assert again.suggest("new")["number"] == len(ENDS) + 1  # type: ignore[index]
+
+
+def test_points_come_first_and_are_not_repeated_after_a_resume(tmp_path: Path) -> None:
+    space = load_space("default")
+    first = make(tmp_path, space, limit=10)
+    play(first, "a", [0.1], j.PRUNED)
+    first.journal.close()
+    second = make(tmp_path, space, limit=10)
+    play(second, "b", [0.1], j.PRUNED)
+    play(second, "c", [0.1], j.PRUNED)
+    configs = [t.config for t in second.journal.history.trials.values()]
+    for point, config in zip(space.points, configs, strict=False):
+        assert config.items() >= point.items()
+    assert len({TrialConfig(**c).fingerprint for c in configs}) == 3
+
+
+@pytest.mark.parametrize("kind", ["forest", "optuna"])
+def test_the_same_seed_suggests_the_same_and_another_seed_others(tmp_path: Path, kind: str) -> None:
+    def configs(folder: str, seed: int) -> list[dict[str, Any]]:
+        journal = j.Journal(RunFolder(str(tmp_path / folder)))
+        searcher = TruthfulSearcher(
+            load_space("wide"), searcher=kind, seed=seed, base=BASE, limit=14, journal=journal
+        )
+        for i in range(14):
+            play(searcher, str(i), [0.1 + 0.01 * (i % 5)] * 4, j.COMPLETED)
+        return [t.config for t in journal.history.trials.values()]
+
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    assert configs("a", 1) == (same := configs("b", 1))
+    assert configs("c", 2) != same
+
+
+@pytest.mark.parametrize("kind", ["forest", "optuna", "random", "grid"])
+def test_a_finite_space_is_walked_once_and_then_said_to_be_exhausted(
+    tmp_path: Path, kind: str
+) -> None:
+    searcher = make(tmp_path, SMALL, limit=10, kind=kind)
+    for i in range(4):
+        play(searcher, str(i), [0.5] * 4, j.COMPLETED)
+    assert searcher.suggest("fifth") == Searcher.FINISHED
+    assert searcher.exhausted
+    seen = {(t.config["activation"], t.config["batch_size"])
+            for t in searcher.journal.history.trials.values()}  # fmt: skip
+    assert len(seen) == 4
+
+
+def test_grid_takes_the_studys_35_rows_each_with_its_own_length(tmp_path: Path) -> None:
+    journal = j.Journal(RunFolder(str(tmp_path)))
+    searcher = TruthfulSearcher(
+        load_space("study"), searcher="grid", seed=0, base={"epochs": 30, "seed": 42}, limit=35,
+        journal=journal,
+    )  # fmt: skip
+    for i in range(35):
+        assert isinstance(searcher.suggest(str(i)), dict)
+    configs = [t.config for t in journal.history.trials.values()]
+    assert sum(c["epochs"] for c in configs) == 800
+    assert {c["epochs"] for c in configs} == {10, 20, 30}
+    assert searcher.suggest("36") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize("kind", ["forest", "optuna"])
+def test_a_model_learns_from_pruned_and_infeasible_trials(tmp_path: Path, kind: str) -> None:
+    """Where one activation is always pruned and one always diverges, the third is preferred."""
+    space = Space(
+        name="three",
+        parameters=(
+            Parameter(name="activation", choices=("relu", "gelu", "tanh")),
+            Parameter(name="lr", low=1e-4, high=1e-1, log=True),
+        ),
+    )
+    searcher = make(tmp_path, space, limit=60, kind=kind)
+    chosen = []
+    for i in range(60):
+        number = len(searcher.journal.history.trials)
+        assignment = searcher.suggest(str(i))
+        assert isinstance(assignment, dict)
+        activation = assignment["config"]["activation"]
+        chosen.append(activation)
+        if activation == "relu":
+            last = {"epoch": 1, "best_val_acc": 0.0, INFEASIBLE: "nan"}
+        elif activation == "gelu":
+            last = row(number, 1, 0.1)
+        else:
+            last = row(number, 4, 0.8)
+        searcher.on_trial_complete(str(i), last)
+    late = chosen[30:]
+    # Ten of thirty by chance, with a standard deviation of 2.6.
+    assert late.count("tanh") >= 18, late
+
+
+def test_nothing_of_a_search_is_ever_unpickled(tmp_path: Path) -> None:
+    searcher = make(tmp_path, SMALL, limit=2)
+    play(searcher, "a", [0.5] * 4, j.COMPLETED)
+    files = [p.name for p in tmp_path.iterdir()]
+    assert files == ["journal.jsonl"]
+    for line in (tmp_path / "journal.jsonl").read_text().splitlines():
+        json.loads(line)
+
+
+def test_a_long_history_is_thinned_to_the_good_trials_that_tpe_would_use_and_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = grow(tmp_path, 700, monkeypatch)
+    monkeypatch.undo()
+    thinned = make(tmp_path, load_space("default"), limit=2000)
+    told = thinned.study.trials
+    assert len(told) == TOLD_KEPT
+    states = {t.state for t in told}
+    assert states == {TrialState.COMPLETE, TrialState.PRUNED}, "crashed trials teach nothing"
+    able = [t for t in whole.study.trials if t.state != TrialState.FAIL]
+    for good in (1, 10, 25):
+        expected, _ = _split_trials(whole.study, able, good)
+        found, _ = _split_trials(thinned.study, told, good)
+        assert [t.params for t in found] == [t.params for t in expected]
+    # A uniform sample of the others: a third of them diverged, there and here.
+    diverged = [sum(t.constraints.values()) > 0 for t in told]
+    assert 0.2 < sum(diverged) / len(diverged) < 0.45
+
+
+def grow(folder: Path, trials: int, monkeypatch: pytest.MonkeyPatch) -> TruthfulSearcher:
+    """A searcher that was told ``trials`` random ends, and was never thinned."""
+    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_MOST", 10**9)
+    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_KEPT", 10**9)
+    searcher = make(folder, load_space("default"), limit=trials, kind="random")
+    scores = np.random.default_rng(0).random((trials, 4))
+    for i, curve in enumerate(np.maximum.accumulate(scores, axis=1).tolist()):
+        state = (j.COMPLETED, j.PRUNED, j.INFEASIBLE, j.FAILED, j.PRUNED, j.INFEASIBLE)[i % 6]
+        play(searcher, f"ray{i}", curve if state == j.COMPLETED else curve[: 1 + i % 3], state)
+    return searcher
+
+
+def test_running_trials_outlive_a_thinning_and_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_MOST", 30)
+    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_KEPT", 15)
+    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_BEST", 5)
+    searcher = make(tmp_path, load_space("default"), limit=100)
+    long = searcher.suggest("long")
+    assert isinstance(long, dict)
+    searcher.journal.write("epoch", **row(long["number"], 1, 0.3))
+    searcher.on_trial_result("long", row(long["number"], 1, 0.3))
+    first = searcher.study
+    for i in range(80):
+        play(searcher, f"ray{i}", [0.1 + 0.001 * i] * 4, j.COMPLETED)
+    assert searcher.study is not first
+    assert len(searcher.study.trials) <= 31
+    searcher.on_trial_result("long", row(long["number"], 2, 0.4))
+    searcher.on_trial_complete("long", row(long["number"], 4, 0.9))
+    best = searcher.study.best_trial
+    assert (best.value, best.intermediate_values) == (0.9, {1: 0.3, 2: 0.4, 4: 0.9})
+    assert best.params == searcher.journal.history.trials[long["number"]].params
+    assert TrialState.RUNNING not in [t.state for t in searcher.study.trials]
+    configs = [TrialConfig(**t.config) for t in searcher.journal.history.trials.values()]
+    assert len({c.fingerprint for c in configs}) == 81, "a forgotten trial is not run again"

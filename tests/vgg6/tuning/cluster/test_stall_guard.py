@@ -1,0 +1,79 @@
+"""A worker that stands still is noticed, ended, and its trial goes on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+
+from search_spaces import Parameter, Space
+from vgg6.data.sources import data_facts, load_digits, split
+from vgg6.tuning.cluster import connect as cluster
+from vgg6.tuning.cluster import stall_guard as guard
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.session import plan as launch
+from vgg6.tuning.session.session import create_run, run_session
+from vgg6.tuning.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    cluster.quiet_environment()
+    cluster.connect("local", verbose=False)
+    yield
+    ray.shutdown()
+
+
+def freeze_a_worker(run: Path) -> list[int]:
+    """Stop the first worker that has reported two epochs, as SIGSTOP does. Returns its pid, once
+    it has happened."""
+    frozen: list[int] = []
+
+    def watch() -> None:
+        while not frozen:
+            time.sleep(0.02)
+            for trial in j.read_history(RunFolder(str(run))).trials.values():
+                if len(trial.rows) == 2 and not frozen:
+                    frozen.append(int(trial.rows[2]["pid"]))
+                    psutil.Process(frozen[0]).send_signal(signal.SIGSTOP)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return frozen
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
+def test_a_frozen_worker_is_ended_and_its_trial_finishes_with_every_epoch_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(guard, "STALL_S", 12.0)
+    lr = Parameter(name="lr", low=1e-4, high=1.0, log=True)
+    row: dict[str, Any] = {"lr": 1e-3}
+    rows = (row, {"lr": 2e-3})
+    space = Space(name="points", parameters=(lr,), points=rows, points_only=True)
+    settings = Settings(
+        name="run", storage=str(tmp_path), trials=2, epochs=8, searcher="grid", scheduler="none",
+        data="digits", wandb="disabled",
+    )  # fmt: skip
+    data = split(load_digits(), limit_train=300)
+    run = RunFolder(str(tmp_path / "run"))
+    plan = launch.make_plan(settings, space, data, "this machine")
+    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=300)
+    create_run(run, plan, data_facts=facts, command="test")
+    frozen = freeze_a_worker(tmp_path / "run")
+    outcome = run_session(run, plan)
+    assert frozen, "no worker was frozen: no test"
+    assert outcome.outcome == "complete"
+    history = j.read_history(run)
+    assert all(sorted(t.rows) == list(range(1, 9)) for t in history.trials.values())
+    assert all(t.state == j.COMPLETED for t in history.trials.values())
+    assert not psutil.pid_exists(frozen[0]), "the frozen process still holds its memory"
+    assert f"its process {frozen[0]} is ended" in capfd.readouterr().err

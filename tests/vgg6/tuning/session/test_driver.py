@@ -1,0 +1,164 @@
+"""A driver that is interrupted or killed at any moment, and what is left of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from support.nodes import ROOT, SEARCH, driver, history, messages, wait_until
+
+from vgg6.tuning.cluster.connect import joined
+from vgg6.tuning.cluster.reaper import ROUNDS, SETTLE_S
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import BEST
+from vgg6.tuning.session.session import MAX_FAILURES
+
+LOCAL = ("--address", "local")
+AGAIN = ("resume", "s", *LOCAL)
+
+
+def all_end(processes: list[psutil.Process], within: float = 30) -> bool:
+    """Whether none of these is left, a frozen or a detached one included."""
+    psutil.wait_procs(processes, timeout=within)
+    return not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+@contextmanager
+def search(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """A driver of its own, which ends with the block at the latest."""
+    process = driver(*arguments, cwd=cwd)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.slow
+def test_a_driver_killed_three_times_at_random_ends_with_every_trial_and_epoch_once(
+    tmp_path: Path,
+) -> None:
+    seed = secrets.randbelow(10**6)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    arguments: tuple[str, ...] = (*SEARCH, *LOCAL, "--trials", "6", "--epochs", "5")
+    seen: list[tuple[int, int, float]] = []
+    for _ in range(3):
+        known = len(seen)
+        with search(*arguments, cwd=tmp_path) as process:
+            wait_until(lambda n=known: len(history(tmp_path).arrivals) > n, "an epoch", process)
+            time.sleep(draw.uniform(0, 1.5))
+            left = family(process)
+        assert process.wait(10) == -signal.SIGKILL, "it ended before it was killed: no test"
+        assert all_end(left), "a process of the search outlived its driver"
+        now = history(tmp_path)
+        assert now.arrivals[: len(seen)] == seen, "progress went back"
+        seen, arguments = now.arrivals, AGAIN
+    with search(*AGAIN, cwd=tmp_path) as process:
+        assert process.wait(240) == 0, messages(tmp_path)
+    found = history(tmp_path)
+    assert found.arrivals[: len(seen)] == seen
+    assert sorted(found.trials) == list(range(6))
+    assert len({(number, epoch) for number, epoch, _ in found.arrivals}) == len(found.arrivals)
+    assert found.repeated_rows == 0, "an epoch was run again that had been reported"
+    assert {t.state for t in found.trials.values()} <= {j.COMPLETED, j.INFEASIBLE}
+    whole = [sorted(t.rows) for t in found.trials.values() if t.state == j.COMPLETED]
+    assert all(epochs == [1, 2, 3, 4, 5] for epochs in whole)
+    assert "Traceback" not in messages(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_search_interrupted_before_its_first_trial_or_while_it_is_packed_says_how_to_go_on(
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "runs" / "s"
+    arguments = (*SEARCH, *LOCAL, "--trials", "1", "--epochs", "1")
+    with search(*arguments, cwd=tmp_path) as process:
+        wait_until(lambda: (run / "search.json").exists(), "the run folder", process)
+        left = family(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 130
+    assert all_end(left)
+    said = messages(tmp_path)
+    assert "incomplete: " in said and "resume s" in said and "Traceback" not in said
+    assert not (run / BEST).exists()
+
+    with search(*AGAIN, cwd=tmp_path) as process:
+        wait_until(lambda: (run / BEST).exists(), "its last steps", process)
+        left = family(process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130, "it ended before it was interrupted: no test"
+    assert all_end(left)
+    said = messages(tmp_path).removeprefix(said)
+    assert "incomplete: " in said and "resume s" in said and "Traceback" not in said
+    assert not (run / "best").exists()
+
+    with search(*AGAIN, cwd=tmp_path) as process:
+        assert process.wait(120) == 0, messages(tmp_path)
+    assert (run / "best" / "SHA256SUMS").exists()
+    assert not [p for p in run.iterdir() if p.name.startswith(".best-")], "scraps are left"
+    assert len(history(tmp_path).arrivals) == 1
+
+
+def test_the_end_of_one_ray_does_not_touch_the_next_one_of_the_same_process() -> None:
+    with joined("local", verbose=False):
+        pass
+    with joined("local", verbose=False):
+        time.sleep(1 + SETTLE_S * ROUNDS)
+        assert ray.get(ray.remote(lambda: 42).remote(), timeout=60) == 42
+
+
+# A search whose trial 1 eats memory, up to 9 GB, before it trains.
+HUNGRY = """
+import sys, time, tune_vgg6
+from vgg6.tuning.session import session as experiment
+from vgg6.tuning.session.trainable import train_trial
+def hungry(assignment, **shared):
+    eaten = []
+    while assignment["number"] == 1 and len(eaten) < 90:
+        eaten.append(b"x" * 100 * 2**20)
+        time.sleep(0.02)
+    train_trial(assignment, **shared)
+experiment.train_trial = hungry
+sys.exit(tune_vgg6.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_trial_that_eats_the_hosts_memory_fails_by_name_and_the_search_goes_on(
+    tmp_path: Path,
+) -> None:
+    """Ray ends its worker where the host has little memory left: here from 6 GB more than now."""
+    memory, room = psutil.virtual_memory(), 6 * 2**30
+    if memory.available < 10 * 2**30:
+        pytest.skip("needs 10 GB of free memory")
+    limit = (memory.total - memory.available + room) / memory.total
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {
+        "RAY_memory_usage_threshold": f"{limit:.3f}", "RAY_memory_monitor_refresh_ms": "50",
+        "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-c", HUNGRY, *SEARCH, *LOCAL, "--trials", "3", "--epochs", "2",
+         "--max-concurrent", "1"],
+        cwd=tmp_path, env=environment, timeout=240, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    trials = history(tmp_path).trials
+    assert [trials[n].state for n in range(3)] == [j.COMPLETED, j.FAILED, j.COMPLETED]
+    assert "ran out of memory" in trials[1].reason
+    assert ended.stderr.count("trial 1 goes on after epoch 0") == MAX_FAILURES
+    assert "1 of them failed" in ended.stdout

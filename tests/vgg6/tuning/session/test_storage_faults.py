@@ -1,0 +1,155 @@
+"""A disk that fills, turns read-only or loses the run folder: said by name, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.made_runs import made_run
+
+from analysis.results.search_tables import write_table
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import JOURNAL, RunFolder
+
+ROOT = Path(__file__).resolve().parents[4]
+SEARCH = (
+    "search", "--data", "digits", "--limit-train", "200", "--trials", "8", "--epochs", "4",
+    "--name", "s", "--wandb", "disabled", "--address", "local", "--scheduler", "none",
+    "--space", "study_grid", "--searcher", "random",
+)  # fmt: skip
+
+
+def mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 60 MB: two trials fit with their checkpoints, eight with weights do not."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        mount("-t", "tmpfs", "-o", "size=60m", "tmpfs", str(disk))
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs to mount a tmpfs, which this user may not: {error}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def earlier_results(disk: Path) -> dict[str, bytes]:
+    """An earlier search with its table on the same disk. Returns its files as they are."""
+    run = made_run(disk, trials=4, epochs=2, name="earlier")
+    write_table(run)
+    return contents(Path(run.path))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tune_vgg6.py"), *arguments],
+        cwd=cwd, env=environment, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_named_and_the_search_goes_on_when_there_is_room(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    stored = ("--storage", str(small_disk))
+    earlier = earlier_results(small_disk)
+    ended = command(*SEARCH, *stored, cwd=tmp_path)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert contents(small_disk / "earlier") == earlier
+    assert "No space left on device" in ended.stderr and str(small_disk) in ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("incomplete: ") and "resume" in last and "of 8 trials ended" in last
+    run = RunFolder(str(small_disk / "s"))
+    before = j.read_history(run)
+    assert before.arrivals
+    assert not [t for t in before.trials.values() if t.state == j.FAILED], "no trial is to blame"
+
+    mount("-o", "remount,size=1g", str(small_disk))
+    ended = command("resume", "s", *stored, "--address", "local", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    after = j.read_history(run)
+    assert after.arrivals[: len(before.arrivals)] == before.arrivals
+    assert contents(small_disk / "earlier") == earlier
+    assert sorted(after.trials) == list(range(8))
+    assert all(t.state in (j.COMPLETED, j.INFEASIBLE) for t in after.trials.values())
+    rows = [sorted(t.rows) for t in after.trials.values() if t.state == j.COMPLETED]
+    assert all(epochs == [1, 2, 3, 4] for epochs in rows)
+
+
+@pytest.mark.slow
+def test_a_storage_that_is_read_only_is_named_before_a_trial_begins(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    mount("-o", "remount,ro", str(small_disk))
+    ended = command(*SEARCH, "--storage", str(small_disk), cwd=tmp_path)
+    assert ended.returncode in (1, 2) and "Traceback" not in ended.stderr
+    assert str(small_disk) in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_storage_that_turns_read_only_ends_the_search_by_name_with_what_it_had(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    """A read-only mount on top of the disk: whoever opens a file from then on is refused."""
+    mount("-o", "remount,size=1g", str(small_disk))
+    earlier = earlier_results(small_disk)
+    stored = ("--storage", str(small_disk))
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "tune_vgg6.py"), *SEARCH, *stored, "--trials", "3"],
+        cwd=tmp_path, env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    journal = small_disk / "s" / JOURNAL
+    end = time.monotonic() + 120
+    while not (journal.exists() and '"epoch"' in journal.read_text()):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.1)
+    mount("--bind", str(small_disk), str(small_disk))
+    mount("-o", "remount,bind,ro", str(small_disk))
+    try:
+        _, said = process.communicate(timeout=120)
+    finally:
+        subprocess.run(["umount", "--lazy", str(small_disk)], check=True)
+    assert process.returncode == 1, said
+    assert "Read-only file system" in said and str(small_disk) in said
+    assert "incomplete: " in said and "of 3 trials ended" in said and "Traceback" not in said
+    assert contents(small_disk / "earlier") == earlier
+    before = j.read_history(RunFolder(str(small_disk / "s")))
+    assert not [t for t in before.trials.values() if t.state == j.FAILED], "no trial is to blame"
+    ended = command("resume", "s", *stored, "--address", "local", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    after = j.read_history(RunFolder(str(small_disk / "s")))
+    assert after.arrivals[: len(before.arrivals)] == before.arrivals
+    assert [len(t.rows) for t in after.trials.values()] == [4, 4, 4]
+
+
+@pytest.mark.slow
+def test_a_search_whose_folder_is_deleted_stops_and_names_it(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "tune_vgg6.py"), *SEARCH, "--epochs", "50"],
+        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    folder = tmp_path / "runs" / "s"
+    end = time.monotonic() + 120
+    while not ((folder / JOURNAL).exists() and '"epoch"' in (folder / JOURNAL).read_text()):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f"incomplete: {folder}" in said, said

@@ -1,0 +1,121 @@
+"""What is kept of a trial that has not ended: where it lies, how much, and what is found again."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vgg6.checkpoint import STATE, TENSORS
+from vgg6.config import TrialConfig
+from vgg6.data.sources import TrialData
+from vgg6.hardware.runtime import Runtime
+from vgg6.training import TrainState, fit
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.session.trial_checkpoints import (
+    drop_states,
+    keep_state,
+    kept_weights,
+    newest_first,
+    resume_or_start,
+)
+
+CONFIG = TrialConfig(activation="relu", optimizer="sgd", lr=0.01, batch_size=64, epochs=4)
+ASSIGNMENT: dict[str, Any] = {"number": 7, "config": CONFIG.to_dict()}
+
+
+@pytest.fixture(params=["local", "copied"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> RunFolder:
+    """A run folder, written as on a local disk and as on an object store: through copies."""
+    folder = RunFolder(str(tmp_path / "run"))
+    folder.create()
+    folder.local = request.param == "local"
+    return folder
+
+
+def train(run: RunFolder, data: TrialData, runtime: Runtime, epochs: int) -> TrainState:
+    state = TrainState(CONFIG, runtime)
+    for metrics in fit(state, data, stop_after=epochs):
+        keep_state(run, 7, state, metrics.to_dict())
+    return state
+
+
+def names(run: RunFolder) -> list[str]:
+    return [path.rsplit("/", 1)[-1] for path in newest_first(run, 7)]
+
+
+def test_the_last_two_epochs_are_kept_and_the_newest_is_resumed(
+    run: RunFolder, digits_small: TrialData, runtime: Runtime
+) -> None:
+    trained = train(run, digits_small, runtime, 3)
+    assert names(run) == ["epoch_00003", "epoch_00002"]
+    state, metrics, _ = resume_or_start(run, ASSIGNMENT, runtime)
+    assert state.epoch == metrics["epoch"] == 3
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(state.model.state_dict()[name], value)
+    weights = kept_weights(run, 7, trained.best.epoch)
+    assert weights is not None
+    for name, value in trained.best.weights.items():
+        assert torch.equal(weights[name], value)
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_damaged_newest_state_is_named_and_the_one_before_is_used(
+    run: RunFolder, digits_small: TrialData, runtime: Runtime
+) -> None:
+    train(run, digits_small, runtime, 3)
+    newest = Path(newest_first(run, 7)[0])
+    for name, damage in product((TENSORS, STATE), (truncate, flip, Path.unlink)):
+        whole = (newest / name).read_bytes()
+        damage(newest / name)
+        state, metrics, damaged = resume_or_start(run, ASSIGNMENT, runtime)
+        assert state.epoch == metrics["epoch"] == 2
+        assert len(damaged) == 1 and f"{newest} is damaged" in damaged[0] and name in damaged[0]
+        (newest / name).write_bytes(whole)
+    truncate(newest / TENSORS)
+    for metrics_again in fit(state, digits_small, stop_after=3):
+        keep_state(run, 7, state, metrics_again.to_dict())
+    assert names(run) == ["epoch_00003", "epoch_00002"]
+    again, _, damaged = resume_or_start(run, ASSIGNMENT, runtime)
+    assert (again.epoch, damaged) == (3, []), "the damaged one is replaced"
+
+
+def test_weights_are_taken_only_from_a_whole_state_that_has_the_best_epoch(
+    tmp_path: Path, digits_small: TrialData, runtime: Runtime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(str(tmp_path))
+    best = train(run, digits_small, runtime, 1).best.epoch
+    shutil.copytree(newest_first(run, 7)[0], run.file("checkpoints/trial_00007/epoch_00002"))
+    assert kept_weights(run, 7, best) is not None and kept_weights(run, 7, 2) is None
+    flip(Path(newest_first(run, 7)[0]) / TENSORS)
+    assert kept_weights(run, 7, best) is not None, "from the one before"
+    assert "epoch_00002 is damaged" in capsys.readouterr().err
+    flip(Path(newest_first(run, 7)[1]) / TENSORS)
+    assert kept_weights(run, 7, best) is None
+
+
+def test_without_a_whole_state_of_this_configuration_a_trial_starts_anew(
+    run: RunFolder, digits_small: TrialData, runtime: Runtime
+) -> None:
+    assert resume_or_start(run, ASSIGNMENT, runtime)[1] == {}
+    assert kept_weights(run, 7, 1) is None
+    train(run, digits_small, runtime, 1)
+    other = {"number": 7, "config": {**ASSIGNMENT["config"], "lr": 0.02}}
+    state, metrics, damaged = resume_or_start(run, other, runtime)
+    assert (state.epoch, metrics, damaged) == (0, {}, [])
+    drop_states(run, 7)
+    assert names(run) == []
+    assert resume_or_start(run, ASSIGNMENT, runtime)[0].epoch == 0

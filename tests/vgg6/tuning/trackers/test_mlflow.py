@@ -1,0 +1,107 @@
+"""A search in MLflow: through a real Ray into a real tracking store, and read back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from search_spaces import Parameter, Space
+from vgg6.config import InputError
+from vgg6.data.sources import data_facts, load_digits, split
+from vgg6.tuning.cluster import connect as cluster
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.session import plan as launch
+from vgg6.tuning.session.session import Outcome, create_run, run_session
+from vgg6.tuning.settings import Settings
+
+mlflow = pytest.importorskip("mlflow", reason="needs MLflow: pip install mlflow")
+RATES = (1e-3, 2e-3, 3e-3)
+LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
+SPACE = Space(
+    name="points", parameters=(LR,), points=tuple({"lr": r} for r in RATES), points_only=True
+)
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    cluster.quiet_environment()
+    cluster.connect("local", verbose=False)
+    yield
+    ray.shutdown()
+
+
+def search(folder: Path, uri: str) -> tuple[RunFolder, Outcome]:
+    """Run the search in ``folder``, or what is left of it."""
+    settings = Settings(
+        name="mirrored", storage=str(folder), trials=3, epochs=3, searcher="grid",
+        scheduler="none", data="digits", wandb="disabled", mlflow=uri,
+    )  # fmt: skip
+    data = split(load_digits(), limit_train=200)
+    run = RunFolder(str(folder / "mirrored"))
+    plan = launch.make_plan(settings, SPACE, data, "this machine")
+    if not run.exists(JOURNAL):
+        facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=200)
+        create_run(run, plan, data_facts=facts, command="test")
+    return run, run_session(run, plan)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
+def test_mlflow_has_every_trial_epoch_once_and_a_resumed_one_in_its_own_run(
+    tmp_path: Path,
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    run, outcome = search(tmp_path, uri)
+    assert outcome.outcome == "complete"
+    # As if the driver had died before the last trial's end: it is run again.
+    journal = Path(run.file(JOURNAL))
+    lines = journal.read_text().splitlines(keepends=True)
+    last = max(i for i, line in enumerate(lines) if '"completed"' in line)
+    again = json.loads(lines[last])["trial"]
+    kept = [
+        line
+        for line in lines[:last]
+        if not (f'"trial": {again}, ' in line and '"epoch": 3,' in line)
+    ]
+    journal.write_text("".join(kept))
+    shutil.rmtree(run.file("weights"))
+    run, outcome = search(tmp_path, uri)
+    assert outcome.outcome == "complete"
+    history = j.read_history(run)
+    mlflow.set_tracking_uri(uri)
+    found = mlflow.search_runs(experiment_names=["mirrored"], output_format="list")
+    assert sorted(int(r.data.tags["trial"]) for r in found) == [0, 1, 2], "none began a second run"
+    client = mlflow.MlflowClient(uri)
+    for one in found:
+        record = history.trials[int(one.data.tags["trial"])]
+        assert one.info.status == "FINISHED" and one.data.tags["state"] == record.state
+        assert float(one.data.params["lr"]) == record.config["lr"]
+        assert one.data.params["activation"] == record.config["activation"]
+        logged = client.get_metric_history(one.info.run_id, "val_acc")
+        assert [m.step for m in logged] == sorted(record.rows)
+        assert [m.value for m in logged] == [record.rows[e]["val_acc"] for e in sorted(record.rows)]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
+def test_a_tracking_server_that_is_not_there_costs_the_search_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    run, outcome = search(tmp_path, "http://127.0.0.1:9")
+    assert outcome.outcome == "complete" and len(j.read_history(run).trials) == 3
+    assert capfd.readouterr().err.count("MLflow gets no more of this search") == 1
+
+
+def test_without_mlflow_the_flag_is_answered_with_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install mlflow"):
+        Settings(name="x", mlflow="sqlite:///x.db")

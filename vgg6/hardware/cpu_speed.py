@@ -1,0 +1,152 @@
+"""What this CPU is fastest with, measured in training steps: once a machine, in about a second.
+
+Where the CPU multiplies bf16 natively nothing has to be measured to choose it. Elsewhere bf16 is
+emulated, which can be slower or faster than fp32. And whether a machine trains more images with
+one trial on all of its CPUs or with a trial on each differs between machines.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from vgg6.common.files import write_atomic
+from vgg6.config import TrialConfig
+from vgg6.hardware.machine import cpu_model, usable_cpus, user_cache
+from vgg6.hardware.runtime import Runtime
+from vgg6.model import VGG6
+from vgg6.optim import build_optimizer
+
+BATCH = 32
+MOST_CPUS = 16  # measured at once: beyond them Python's own lock would be what is measured
+# A trial a CPU starts more trials at once: for less than this it is not given up.
+MARGIN = 1.1
+# A measurement is kept for other processes if it had this part of its CPUs. Two busy neighbours
+# leave half; alone it is 0.75 to 0.95.
+UNDISTURBED = 0.65
+
+
+def precision_speeds() -> dict[str, float]:
+    """Images a second that one run on all CPUs trains in ``bf16`` and in ``fp32``."""
+    cpus = usable_cpus()
+    return _remembered(
+        f"precision, {cpus} CPUs", lambda: {p: _speed(p, cpus, 1) for p in ("bf16", "fp32")}
+    )
+
+
+def thread_speeds(precision: str) -> dict[str, float]:
+    """Images a second of all trials together, by the threads of each (as text): powers of two up to
+    the machine's CPUs, which are shared out among as many trials as fit."""
+    cpus = min(usable_cpus(), MOST_CPUS)
+    counts = [2**i for i in range(cpus.bit_length())]
+
+    def measure() -> dict[str, float]:
+        return {str(n): _speed(precision, n, cpus // n) for n in counts}
+
+    return _remembered(f"threads, {cpus} CPUs, {precision}", measure)
+
+
+def best_threads(speeds: dict[str, float]) -> int:
+    """The threads of a trial that train most images together; fewer where it hardly matters."""
+    top = max(speeds.values())
+    return min(int(n) for n, speed in speeds.items() if speed * MARGIN >= top)
+
+
+def in_words(speeds: dict[str, float]) -> str:
+    """What ``thread_speeds`` found, for people."""
+    found = ", ".join(f"{speed:.0f} with {n}" for n, speed in speeds.items())
+    return f"measured, images a second of all trials by threads of each: {found}"
+
+
+def _speed(precision: str, threads: int, runs: int) -> float:
+    """Images a second of ``runs`` runs at once on ``threads`` threads each: the best of two steps
+    after one to warm up."""
+    runtime = Runtime(device="cpu", precision=precision, threads=threads)
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(runs) as pool:
+            steps = list(pool.map(lambda _: _steps(runtime), range(runs)))
+    finally:
+        torch.set_num_threads(before)
+    return sum(BATCH / min(times[1:]) for times in steps)
+
+
+def _steps(runtime: Runtime) -> list[float]:
+    runtime.apply()
+    config = TrialConfig(activation="gelu", batch_size=BATCH)
+    model = VGG6(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(model.parameters(), config)
+    images = torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (BATCH,))
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        with runtime.autocast():
+            logits = model(images)
+        F.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def cache_file() -> Path:
+    """Where measurements are kept; remove it to measure again."""
+    return user_cache() / "speeds.json"
+
+
+def _remembered(key: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """A measurement of this CPU with this torch: of this process, of an earlier one, or of now.
+
+    One made on a busy machine serves this process only.
+    """
+    key = f"{cpu_model()}, torch {torch.__version__}: {key}"
+    known = _known(cache_file())
+    if key not in known:
+        wall, cpu = time.perf_counter(), time.process_time()
+        known[key] = measure()
+        had = (time.process_time() - cpu) / (time.perf_counter() - wall)
+        if had >= UNDISTURBED * min(usable_cpus(), MOST_CPUS):
+            _keep(known)
+    return dict(known[key])
+
+
+def recall(key: str) -> Any:
+    """What ``remember`` was given for this key, in this process or an earlier one; else None."""
+    return _known(cache_file()).get(key)
+
+
+def remember(key: str, found: Any) -> None:
+    """Keep a measurement beside those of this machine's CPU; ``found`` is plain JSON."""
+    known = _known(cache_file())
+    known[key] = found
+    _keep(known)
+
+
+def remembered(part: str) -> dict[str, Any]:
+    """All measurements whose keys contain this, by their keys."""
+    return {key: found for key, found in _known(cache_file()).items() if part in key}
+
+
+def _keep(known: dict[str, Any]) -> None:
+    with suppress(OSError):  # it is only a cache: without it the next process measures again
+        cache_file().parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(cache_file(), json.dumps(known, indent=1).encode(), sync=False)
+
+
+@lru_cache
+def _known(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

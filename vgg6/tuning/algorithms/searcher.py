@@ -1,0 +1,260 @@
+"""Optuna that knows about early stopping: it asks for trials, and tells each one's true end."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from ray.tune.search import Searcher
+
+from search_spaces import Space
+from vgg6.config import TrialConfig
+from vgg6.tuning.algorithms.forest import ForestSampler
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.session.trainable import INFEASIBLE
+
+# Positive in Optuna's terms means that a constraint is violated.
+_DIVERGED = ("diverged", 1.0)
+TOLD_AS = {
+    j.COMPLETED: TrialState.COMPLETE,
+    j.PRUNED: TrialState.PRUNED,
+    j.INFEASIBLE: TrialState.PRUNED,
+    j.FAILED: TrialState.FAIL,
+}
+_RETRIES = 32
+# A suggestion of TPE costs time in proportion to the trials that it looks at. When they are
+# TOLD_MOST the study is made anew of the best and of a sample of the others, TOLD_KEPT together.
+TOLD_MOST, TOLD_KEPT, TOLD_BEST = 1000, 500, 100
+
+
+class TruthfulSearcher(Searcher):
+    """Suggests assignments for the shared trainable and journals each new trial.
+
+    Ray's OptunaSearch tells an early-stopped trial's score as final and leaves a diverged one
+    running. Here a trial that the scheduler stopped is told as pruned, with its curve; a diverged
+    one as violating a constraint, which TPE ranks behind every feasible one; a crash as failed.
+
+    Args:
+        space: what may vary.
+        base: configuration fields that no space sets (epochs, seed).
+        limit: how many trials the whole search has, resumed ones included.
+        journal: receives the new trials; its history is taken in first.
+        earlier: ended trials of earlier searches, to be told as if they were this one's.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        searcher: str,
+        seed: int,
+        base: dict[str, Any],
+        limit: int,
+        journal: j.Journal,
+        earlier: Sequence[j.TrialRecord] = (),
+    ) -> None:
+        super().__init__(metric="best_val_acc", mode="max")
+        self.earlier = earlier
+        self.space, self.base, self.limit, self.journal = space, base, limit, journal
+        self._sampler, self._seed = searcher, seed
+        done = journal.history.trials
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._numbers: dict[str, int] = {}
+        self._seen = {TrialConfig.from_mapping(r.config).fingerprint for r in done.values()}
+        unfinished = (n for n in sorted(done) if done[n].state in (j.RUNNING, j.STOPPED))
+        self._unfinished = deque(unfinished)
+        self._make_study(open_trials=set(self._unfinished))
+        points = space.grid() if searcher == "grid" else list(space.points)
+        self._points = deque(points[len(done) :])
+        self._points_only = searcher == "grid"
+        self.exhausted = False  # a finite space ran out of new configurations before the limit
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """An unfinished trial of an earlier session first, then the points, then the sampler."""
+        if self._unfinished:
+            number = self._unfinished.popleft()
+        else:
+            number = len(self.journal.history.trials)
+            if number >= self.limit or not self._start(number):
+                return Searcher.FINISHED
+        self._numbers[trial_id] = number
+        return self.journal.history.trials[number].assignment
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if INFEASIBLE not in result:
+            self._report(self._numbers[trial_id], result["epoch"], result["best_val_acc"])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell Optuna once how the trial ended."""
+        number = self._numbers.pop(trial_id)
+        trial = self._asked[number]
+        if error or not result or "epoch" not in result:
+            self.study.tell(trial, state=TrialState.FAIL)
+        elif INFEASIBLE in result:
+            trial.set_constraint(*_DIVERGED)
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            # Ray does not pass on the result at which it decides to stop.
+            self._report(number, result["epoch"], result["best_val_acc"])
+            if result["epoch"] >= self.journal.history.trials[number].config["epochs"]:
+                self.study.tell(trial, result["best_val_acc"])
+            else:
+                self.study.tell(trial, state=TrialState.PRUNED)
+
+    def _report(self, number: int, epoch: int, score: float) -> None:
+        if epoch > self._reported.get(number, 0):  # a retried trial may run an epoch again
+            self._reported[number] = epoch
+            self._asked[number].report(score, epoch)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the searcher's memory, and it is written as things happen."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as ``save``."""
+
+    def _make_study(self, open_trials: set[int]) -> None:
+        """A study of what the journal knows: on a resume, and again when it has grown too large.
+
+        Args:
+            open_trials: trials that are running or will go on, which are all kept.
+        """
+        records = self.journal.history.trials
+        # A resumed search must not draw the numbers of its first session again.
+        self.study = optuna.create_study(
+            direction="maximize",
+            sampler=build_sampler(self._sampler, self._seed + len(records), self.space, self.limit),
+        )
+        self._rng = np.random.default_rng([self._seed, len(records)])
+        self._asked: dict[int, optuna.Trial] = {}
+        self._reported: dict[int, int] = {}
+        for record in self.earlier:
+            self.study.add_trial(told_trial(record, self.space, TOLD_AS[record.state]))
+        ended = [r for r in records.values() if r.number not in open_trials and r.ended is not None]
+        kept = {r.number for r in worth_telling(ended, self._rng)} | open_trials
+        for number in sorted(kept):
+            self._take_in(records[number], number in open_trials)
+
+    def _start(self, number: int) -> bool:
+        """Ask for a new trial and journal it; False when the space has no new one left."""
+        if len(self.study.get_trials(deepcopy=False)) >= TOLD_MOST + len(self._numbers):
+            self._make_study(open_trials={*self._numbers.values(), *self._unfinished})
+        for trial, extra in self._candidates():
+            values = {**self.base, **self.space.suggest(trial), **extra}
+            config = TrialConfig.from_mapping(values)
+            # The same configuration gives the same result: running it again tells nothing.
+            if config.fingerprint in self._seen:
+                self.study.tell(trial, state=TrialState.FAIL)
+                continue
+            self._seen.add(config.fingerprint)
+            self._asked[number] = trial
+            self.journal.write(
+                "trial", trial=number, config=config.to_dict(), params=dict(trial.params)
+            )
+            return True
+        self.exhausted = True
+        return False
+
+    def _candidates(self) -> Iterator[tuple[optuna.Trial, dict[str, Any]]]:
+        """Points first; then the sampler's; then, in a finite space, whatever is left of it."""
+        while self._points:
+            yield self._ask(self._points.popleft())
+        if self._points_only:
+            return
+        for _ in range(_RETRIES):
+            yield self.study.ask(), {}
+        if self.space.is_finite:
+            rest = self.space.grid()
+            for index in self._rng.permutation(len(rest)):
+                yield self._ask(rest[index])
+
+    def _ask(self, point: dict[str, Any]) -> tuple[optuna.Trial, dict[str, Any]]:
+        self.study.enqueue_trial(self.space.params_of(point))
+        # Fields that a point sets but the space does not vary, such as the study's own epochs.
+        outside = {k: v for k, v in point.items() if k in ("epochs", "seed")}
+        if "epochs" in outside:
+            outside["epochs"] = min(outside["epochs"], self.base["epochs"])
+        return self.study.ask(), outside
+
+    def _take_in(self, record: j.TrialRecord, is_open: bool) -> None:
+        """Put a journaled trial into the study as it ended, or as one that goes on."""
+        if is_open:
+            self.study.enqueue_trial(record.params)
+            trial = self.study.ask()
+            self.space.suggest(trial)
+            self._asked[record.number] = trial
+            for epoch, row in sorted(record.rows.items()):
+                self._report(record.number, epoch, row["best_val_acc"])
+            return
+        self.study.add_trial(told_trial(record, self.space, TOLD_AS[record.state]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles a searcher for a restore of its own, which this tool never uses."""
+        return {}
+
+
+def told_trial(record: j.TrialRecord, space: Space, state: TrialState) -> FrozenTrial:
+    """A journaled trial as Optuna knows it when it has been told ``state``, with its curve."""
+    curve = {epoch: row["best_val_acc"] for epoch, row in sorted(record.rows.items())}
+    fixed = FixedTrial(record.params)
+    space.suggest(fixed)
+    has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
+    frozen = create_trial(
+        state=state,
+        params=fixed.params,
+        distributions=fixed.distributions,
+        intermediate_values=curve,
+        # As study.tell does: a pruned trial's value is its last intermediate one.
+        value=next(reversed(curve.values()), None) if has_value else None,
+    )
+    if record.state == j.INFEASIBLE:
+        frozen.set_constraint(*_DIVERGED)
+    return frozen
+
+
+def worth_telling(ended: list[j.TrialRecord], rng: np.random.Generator) -> list[j.TrialRecord]:
+    """What a study needs to know of many ended trials: all of up to TOLD_KEPT, else the best and a
+    sample of the others.
+
+    TPE splits trials into at most 25 good ones and all others, and needs of the others only where
+    they are dense: the good ones stay exactly the same, and a uniform sample has the others'
+    density. "Best" is Optuna's order for that split: completed trials by score, then pruned ones by
+    how far they came, then diverged ones.
+    """
+    told = [r for r in ended if r.state != j.FAILED]
+    if len(told) <= TOLD_KEPT:
+        return ended if len(ended) <= TOLD_KEPT else told
+    rank = {j.COMPLETED: 0, j.PRUNED: 1, j.INFEASIBLE: 2}
+
+    def order(record: j.TrialRecord) -> tuple[float, ...]:
+        steps = 0 if record.state == j.COMPLETED else -record.epoch
+        return rank[record.state], steps, -(record.best_val_acc or 0.0), record.number
+
+    told.sort(key=order)
+    others = rng.choice(len(told) - TOLD_BEST, TOLD_KEPT - TOLD_BEST, replace=False)
+    return told[:TOLD_BEST] + [told[TOLD_BEST + i] for i in others]
+
+
+def build_sampler(
+    searcher: str, seed: int, space: Space, trials: int
+) -> optuna.samplers.BaseSampler:
+    """The sampler that ``--searcher`` names, with everything set that the search relies on."""
+    if searcher == "forest":
+        return ForestSampler(space, seed, trials)
+    if searcher in ("random", "grid"):  # a grid is a queue of points: nothing is sampled
+        return optuna.samplers.RandomSampler(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=10,
+            multivariate=True,
+            group=True,  # conditional spaces: parameters that are active together share a model
+            constant_liar=True,  # running trials count as bad: workers do not pile up on one point
+        )

@@ -1,0 +1,168 @@
+"""Starting Ray on this machine or joining a running cluster, without its noise."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vgg6.config import InputError
+from vgg6.hardware.machine import usable_cpus
+from vgg6.tuning.cluster.reaper import workers_end_with_this_process
+
+GCS_PORT = 6379
+ANSWER_S = 10.0
+HERE = "this machine"
+
+
+def quiet_environment() -> None:
+    """Set what Ray reads when it is imported and started. Call before the first import of Ray."""
+    for name, value in {
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal holds the results
+        "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # and is what a search is resumed from
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the journal says them, each in a line
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def joined(address: str | None, verbose: bool) -> Iterator[str]:
+    """``connect`` for as long as the block lasts. Says where Ray runs.
+
+    Entered before torch is imported: while this process does that, Ray's workers do so as well.
+    """
+    import ray
+
+    on_term = signal.getsignal(signal.SIGTERM)
+    with workers_end_with_this_process():
+        try:
+            where = connect(address, verbose)
+            signal.signal(signal.SIGTERM, on_term)  # Ray has put its own in its place
+            yield where
+        finally:
+            ray.shutdown()
+
+
+def connect(address: str | None, verbose: bool) -> str:
+    """Join the cluster at ``address`` or start Ray here. Returns where it runs, for people.
+
+    ``None`` joins a cluster that runs on this machine (or in ``$RAY_ADDRESS``) if there is one;
+    ``local`` always starts one; ``auto`` must find one; else a host or host:port.
+
+    Raises:
+        InputError: there is no cluster at the address.
+    """
+    import ray
+
+    options: dict[str, Any] = {
+        "logging_level": logging.INFO if verbose else logging.ERROR,
+        "log_to_driver": verbose,
+        "configure_logging": True,
+    }
+    if not verbose:  # of its own state, which Ray copies while it writes it, and nobody reads
+        logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    found = address if address not in (None, "auto", "local") else running_cluster()
+    if address == "auto" and not found:
+        rule = "finds no running cluster: start one with `ray start --head`, or give its host"
+        raise InputError("--address", address, rule)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        if address == "local" or not found:
+            # Workers start with the driver, and import what takes longest while it does too.
+            preload = {"preload_python_modules": ["torch", "ray.tune"]}
+            ray.init(
+                address="local", num_cpus=usable_cpus(), include_dashboard=False,
+                _system_config=preload, **options,
+            )  # fmt: skip
+            return HERE
+        target = found if ":" in found else f"{found}:{GCS_PORT}"
+        logging.getLogger("ray").setLevel(options["logging_level"])
+        _agree_on_token(address, target)
+        root = Path(__file__).resolve().parents[3]
+        packages = [str(root / "vgg6"), str(root / "search_spaces")]
+        try:
+            ray.init(address=target, runtime_env={"py_modules": packages}, **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise InputError(
+                "--address", address, f"answers not as a Ray cluster: {error}"
+            ) from None
+    return f"the Ray cluster at {target}"
+
+
+def _agree_on_token(address: str | None, target: str) -> None:
+    """Use this user's Ray token if the cluster asks for one, and only then: to a cluster without
+    one, a driver that insists on it looks dead.
+
+    Raises:
+        InputError: nothing listens at ``target``, or it asks for another token: Ray would wait for
+            it for minutes.
+    """
+    from ray._private.authentication.authentication_token_setup import (
+        AUTH_MODE_ENV_VAR,
+        maybe_enable_token_auth_if_token_available,
+    )
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+    from ray.exceptions import AuthenticationError
+
+    if silence := _silence(target):
+        raise InputError("--address", address, f"answers not as a Ray cluster: {silence}")
+    chosen = AUTH_MODE_ENV_VAR in os.environ
+    try:
+        with _no_standard_error():
+            GcsClient(address=target)
+        os.environ.setdefault(AUTH_MODE_ENV_VAR, "disabled")
+    except AuthenticationError:
+        if not chosen and maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+            _agree_on_token(address, target)
+            return
+        rule = "asks for its token: copy its ~/.ray/auth_token to this user's"
+        raise InputError("--address", address, rule) from None
+    except RuntimeError as error:
+        raise InputError("--address", address, f"answers not as a Ray cluster: {error}") from None
+
+
+@contextmanager
+def _no_standard_error() -> Iterator[None]:
+    """Drop what Ray's C++ writes there: being asked for a token is no fault."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def running_cluster() -> str | None:
+    """The address of a cluster on this machine that listens. Asks the processes, not Ray's note of
+    its last cluster, which a crash leaves behind."""
+    named = os.environ.get("RAY_ADDRESS")
+    if named and named not in ("local", "auto"):
+        return named.removeprefix("ray://")
+    from ray._private.services import find_gcs_addresses
+
+    return next((a for a in sorted(find_gcs_addresses()) if not _silence(a)), None)
+
+
+def _silence(target: str) -> str:
+    """Why nothing can be reached at ``host:port``; empty where something can."""
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        return f"nothing listens at {target} ({error})"
+    return ""

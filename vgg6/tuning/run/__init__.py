@@ -1,0 +1,1 @@
+"""A search's folder: what is written there, and read again."""

@@ -1,0 +1,170 @@
+"""What a search does as its trials report: the journal, the kept weights, and when to stop."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from cli.flags import say
+from vgg6.tuning.cluster.retries import LOSSES, NODE_LOST, last_error
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.progress import Progress
+from vgg6.tuning.session.stopping import MarginRule
+from vgg6.tuning.session.trainable import DAMAGED, INFEASIBLE
+from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, behind, end_trial
+
+# As Python, pyarrow and safetensors say that a file could not be written.
+STORAGE_FAULT = re.compile(
+    "errno (28|30|122)|no space left|read-only file system|quota exceeded|is not shared",
+    re.IGNORECASE,
+)
+
+
+class SearchInterrupted(BaseException):
+    """A signal asked the search to end. Not an Exception: Ray would wait for its trials first."""
+
+
+class StopRule(tune.Stopper):
+    """Ends a search early when asked to: after a time, when the incumbent stands still, or when it
+    is unlikely to be beaten.
+
+    Args:
+        time_budget: seconds from the start of this session.
+        patience: end when this many trials in a row ended without a new incumbent.
+        margin_rule: looks at the history after every trial that ended.
+    """
+
+    def __init__(
+        self,
+        history: j.History,
+        time_budget: float | None,
+        patience: int | None,
+        margin_rule: MarginRule | None = None,
+    ) -> None:
+        self.time_budget, self.patience, self.margin_rule = time_budget, patience, margin_rule
+        self.history, self._news = history, False
+        self.started = time.monotonic()
+        self.reason = ""
+        self._best, self._idle = -1.0, 0
+        for record in sorted(history.trials.values(), key=lambda r: r.ended or 0):
+            if record.state not in (j.RUNNING, j.STOPPED):  # those that were stopped will go on
+                self.trial_ended(record)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def trial_ended(self, record: j.TrialRecord) -> None:
+        score = record.best_val_acc
+        improved = score is not None and score > self._best
+        self._best = score if improved and score is not None else self._best
+        self._idle = 0 if improved else self._idle + 1
+        self._news = True
+
+    def stop_all(self) -> bool:
+        if self.time_budget and time.monotonic() - self.started > self.time_budget:
+            self.reason = f"the time budget of {self.time_budget:g} s is used up"
+        elif self.patience and self._idle >= self.patience:
+            self.reason = f"no new incumbent in {self._idle} trials"
+        elif self.margin_rule and self._news:
+            self._news = False
+            self.reason = self.margin_rule.reason(self.history)
+        return bool(self.reason)
+
+
+class JournalCallback(tune.Callback):
+    """Writes every event of every trial, keeps the best weights, and drops the other checkpoints.
+
+    Ray's own loggers are off: this is the one place where results are written.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        journal: j.Journal,
+        stop: StopRule,
+        progress: Progress,
+        keep: int = KEEP_WEIGHTS,
+    ) -> None:
+        self.run, self.journal, self.keep = run, journal, keep
+        self.stop, self.progress = stop, progress
+        self.losses: Counter[int] = Counter()  # nodes, by trial, since its last epoch
+        self.signal: int | None = None  # set by the signal handler, read between two steps
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self.signal is not None:
+            raise SearchInterrupted
+        self.progress.refresh()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        record = self.journal.history.trials[trial.config["number"]]
+        for damage in result.get(DAMAGED, ()):
+            say(f"trial {record.number}: {damage}")
+        if INFEASIBLE in result or result["epoch"] in record.rows:
+            return
+        row = {key: result[key] for key in (*j.METRICS, "node", "pid")}
+        self.journal.write("epoch", trial=trial.config["number"], epoch=result["epoch"], **row)
+        # Attempts are counted from the last epoch that was gained: a trial is given up where it
+        # cannot get on, not because its machines were lost often.
+        trial.run_metadata.num_failures = 0
+        del self.losses[record.number]
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        record = self.journal.history.trials[trial.config["number"]]
+        result = trial.last_result or {}
+        if INFEASIBLE in result:
+            self._end(record, j.INFEASIBLE, result[INFEASIBLE])
+        elif record.epoch >= record.config["epochs"]:
+            self._end(record, j.COMPLETED, "")
+        elif self.stop.reason:
+            self._end(record, j.STOPPED, self.stop.reason)
+        else:
+            self._end(record, j.PRUNED, behind(record))
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        record = self.journal.history.trials[trial.config["number"]]
+        reason, gpus = last_error(trial), trial.config.get("gpus")
+        larger = ""
+        if gpus != record.gpus:
+            self.journal.write("enlarged", trial=record.number, gpus=gpus, reason=reason)
+            trial.run_metadata.num_failures = 0  # of its new size
+            larger = f" with {gpus:g} GPU"
+        elif NODE_LOST.search(reason) and self.losses[record.number] < LOSSES:
+            self.losses[record.number] += 1
+            trial.run_metadata.num_failures = max(0, trial.num_failures - 1)
+        say(f"trial {record.number} goes on after epoch {record.epoch}{larger}: {reason}")
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        record = self.journal.history.trials[trial.config["number"]]
+        reason = last_error(trial)
+        if STORAGE_FAULT.search(reason):  # no fault of the trial: it can be resumed
+            raise j.StorageLost(f"{self.run.path} cannot be written by a worker: {reason}")
+        self._end(record, j.FAILED, reason)
+
+    def end_running(self) -> None:
+        """End the trials that the search was stopped under, keeping what they had reached."""
+        for record in self.journal.history.trials.values():
+            if record.state == j.RUNNING:
+                self._end(record, j.STOPPED, self.stop.reason)
+
+    def _end(self, record: j.TrialRecord, state: str, reason: str) -> None:
+        end_trial(self.run, self.journal, record, state, reason, self.keep)
+        if state != j.STOPPED:
+            self.stop.trial_ended(record)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles callbacks for a restore of its own, which this tool never uses."""
+        return {}

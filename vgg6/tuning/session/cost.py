@@ -1,0 +1,102 @@
+"""What a search will cost, from a few measured training steps, before it begins."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import qmc
+
+from search_spaces import Space
+from search_spaces.unit_cube import suggest_at
+from vgg6.config import TrialConfig
+from vgg6.data.sources import LabelledImages, TrialData
+from vgg6.hardware.runtime import Runtime
+from vgg6.sharpness import is_sharpened
+from vgg6.training import TrainState, fit
+from vgg6.tuning.algorithms.scheduler import expected_trials, trained_whole
+from vgg6.tuning.settings import AUTO_TRIALS, Settings
+
+PROBE_IMAGES = 256
+SAMPLED = 64  # of a space's configurations
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search will cost, from one measured step. Seconds, epochs, seconds."""
+
+    epoch_seconds: float
+    epochs: float
+    total_seconds: float
+
+
+def estimate(
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    runtime: Runtime,
+    trials: int,
+    concurrent: int,
+    *,
+    added: int = 0,
+) -> Estimate:
+    """Cost of a search: seconds of a measured step, scaled to its expected epochs, of which
+    sharpened ones count twice.
+
+    Args:
+        added: how many of the space's points a warm start added.
+    """
+    local = runtime if runtime.device == "cpu" else Runtime.resolve()
+    epoch = measure_epoch(data, local)
+    running = expected_trials(
+        settings.scheduler, epochs=settings.epochs, grace=settings.grace,
+        reduction=settings.reduction, trials=trials,
+        whole=trained_whole(space, settings.searcher, trials, added),
+    )  # fmt: skip
+    work = running.sum() + (running * sharpened_share(space, settings.epochs)).sum()
+    return Estimate(epoch, float(running.sum()), float(epoch * work / min(concurrent, trials)))
+
+
+def sharpened_share(space: Space, epochs: int) -> npt.NDArray[np.float64]:
+    """Of the configurations of a space, those that sharpen each of ``epochs`` epochs, (epochs,)."""
+    if space.points_only:
+        points = [{**space.fixed, **point} for point in space.points]
+    else:
+        even = qmc.Sobol(len(space.names), rng=np.random.default_rng(0)).random(SAMPLED)
+        points = [suggest_at(space, row) for row in even]
+    configs = [TrialConfig.from_mapping({**point, "epochs": epochs}) for point in points]
+    shares = [[is_sharpened(c, epoch) for c in configs] for epoch in range(1, epochs + 1)]
+    return np.mean(shares, axis=1)
+
+
+def auto_trials(
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    runtime: Runtime,
+    concurrent: int,
+    limit: float,
+) -> int:
+    """As many trials as fit into about ``limit`` seconds, from 8 to 64."""
+    most = int(AUTO_TRIALS.high)
+    cost = estimate(settings, space, data, runtime, most, concurrent)
+    return max(int(AUTO_TRIALS.low), min(most, int(most * limit / cost.total_seconds)))
+
+
+def measure_epoch(data: TrialData, runtime: Runtime) -> float:
+    """Seconds of an epoch, from two steps and their share of validation, after a warm-up."""
+    n = min(PROBE_IMAGES, len(data.train))
+    part = replace(
+        data,
+        train=LabelledImages(data.train.images[:n], data.train.labels[:n]),
+        val=LabelledImages(data.val.images[: max(1, n // 9)], data.val.labels[: max(1, n // 9)]),
+        fingerprint=f"{data.fingerprint}-probe",
+    )
+    state = TrainState(TrialConfig(activation="gelu", batch_size=128), runtime)
+    started = 0.0
+    for metrics in fit(state, part, stop_after=2):
+        if metrics.epoch == 1:
+            started = time.perf_counter()
+    return (time.perf_counter() - started) * len(data.train) / n

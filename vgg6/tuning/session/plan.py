@@ -1,0 +1,248 @@
+"""From settings to a running search: the data, the machine, the plan, the session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import ray
+import torch
+from ray._private.accelerators import NvidiaGPUAcceleratorManager
+
+from cli.flags import say
+from search_spaces import Space
+from vgg6.config import InputError
+from vgg6.data.sources import TrialData
+from vgg6.hardware.cpu_speed import thread_speeds
+from vgg6.hardware.gpu_sharing import Packings
+from vgg6.hardware.machine import mps_is_running, usable_cpus
+from vgg6.hardware.runtime import Runtime
+from vgg6.tuning.algorithms.warm_start import WarmStart, in_words
+from vgg6.tuning.cluster import connect as cluster
+from vgg6.tuning.cluster.connect import HERE
+from vgg6.tuning.cluster.gpu_probe import hungriest, probe_each, probe_here
+from vgg6.tuning.cluster.resources import KIND, allot, kinds, live_nodes, of_kind
+from vgg6.tuning.cluster.shared_storage import check_shared
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.session.cost import auto_trials, estimate
+from vgg6.tuning.session.session import Outcome, Plan, create_run, run_session
+from vgg6.tuning.session.stopping import promise
+from vgg6.tuning.settings import Settings
+from vgg6.tuning.trackers.wandb_mirror import default_mode
+
+# What ``--trials auto`` fills, and never exceeds. Digits are for a first look.
+AUTO_SECONDS, AUTO_SECONDS_ELSE = {"digits": 240.0}, 3600.0
+JOINING_S = 15.0  # how long a cluster's first worker may take to join
+
+
+def launch(
+    where: str,
+    run: RunFolder,
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    data_facts: dict[str, Any],
+    command: str,
+    warm: WarmStart,
+) -> Outcome:
+    """Start a new search on the Ray that this process has joined, and run it to its end.
+
+    Args:
+        warm: what it begins from; the first points are in ``space`` already.
+
+    Raises:
+        InputError: no node can run a trial; a node does not see the storage.
+    """
+    plan = replace(make_plan(settings, space, data, where), warm=warm)
+    for line in in_words(warm.sources):
+        say(f"it begins from {line}")
+    if where != HERE:
+        check_shared(run, plan.allotment)
+    usable = of_kind(live_nodes(ray.nodes()), settings.accelerator_type)
+    gpus = kinds(usable) if plan.runtime.device == "cuda" else []
+    create_run(run, plan, data_facts=data_facts, command=command, gpus=gpus)
+    return run_session(run, plan)
+
+
+def relaunch(
+    where: str, run: RunFolder, settings: Settings, facts: dict[str, Any], data: TrialData
+) -> Outcome:
+    """Go on with a search where it stopped.
+
+    Args:
+        facts: the search's ``search.json``.
+
+    Raises:
+        InputError: no node can run a trial; another process runs this search.
+    """
+    space = Space.from_dict(facts["space"])
+    plan = make_plan(settings, space, data, where)
+    warm = WarmStart.from_dict(facts.get("warm_start"), space)
+    # Unfinished trials go on in the arithmetic that they began in.
+    return run_session(run, replace(plan, runtime=Runtime(**facts["runtime"]), warm=warm))
+
+
+def plan_confirmation(
+    where: str, settings: Settings, facts: dict[str, Any], data: TrialData, runs: int
+) -> Plan:
+    """Plan ``runs`` full-length runs in the arithmetic of the search that ``facts`` tells of.
+
+    Raises:
+        InputError: no node can run one.
+    """
+    # A run holds as many CPUs as it has threads, which are the search's, or all of a smaller node.
+    most = max((node.get("CPU", 1.0) for node in live_nodes(ray.nodes())), default=1.0)
+    cpus = settings.cpus_per_trial or max(1.0, min(float(facts["runtime"]["threads"]), most))
+    wanted = replace(
+        settings, name=f"{facts['name'][:90]}-confirm", trials=runs, searcher="random",
+        scheduler="none", time_budget=None, patience=None, stop_margin=None, cpus_per_trial=cpus,
+    )  # fmt: skip
+    plan = make_plan(wanted, Space.from_dict(facts["space"]), data, where)
+    return replace(plan, runtime=Runtime(**facts["runtime"]), keep_weights=runs)
+
+
+def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> Plan:
+    """Plan on the Ray that this process is connected to, and say it on standard error."""
+    mode = settings.wandb or default_mode()
+    plan = decide_with_nodes(settings, space, data, mode, patient=where != HERE)
+    if settings.wandb is None and mode == "offline":
+        say("W&B: no key found, logging offline (`wandb login`, or --wandb online|disabled)")
+    say(
+        f"search {settings.name}: {plan.trials} trials of up to {settings.epochs} epochs on"
+        f" {data.name}, {len(data.train):,} training and {len(data.val):,} validation images"
+    )
+    if plan.allotment.gpus and plan.allotment.measured:
+        say(f"GPUs{plan.allotment.measured}")
+    say(f"{where}: {plan.allotment.why}; {plan.runtime.device}, {plan.runtime.precision}")
+    shares = where == HERE and plan.runtime.device == "cuda" and 0 < plan.allotment.gpus < 1
+    if shares and not mps_is_running():
+        say("trials that share the GPU take turns: start `nvidia-cuda-mps-control -d` first")
+    if margin := plan.settings.stop_margin:
+        say(f"it ends {promise(margin)}")
+    if budget := plan.settings.time_budget:
+        say(f"it ends after {budget / 60:.3g} minutes at the latest, with the best found by then")
+    return plan
+
+
+def decide_with_nodes(
+    settings: Settings, space: Space, data: TrialData, mode: str, *, patient: bool
+) -> Plan:
+    """``decide`` with the nodes that there are. ``patient``: they are a cluster's, whose workers
+    may be joining just now.
+
+    Raises:
+        InputError: no node can run a trial.
+    """
+    give_up = time.monotonic() + (JOINING_S if patient else 0.0)
+    while True:
+        try:
+            nodes = live_nodes(ray.nodes())
+            return decide(settings, space, data, nodes, mode, probe_each, can_grow=patient)
+        except InputError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(1)
+
+
+def decide(
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    nodes: list[dict[str, float]],
+    mode: str,
+    probe: Callable[..., list[Packings]] = probe_here,
+    *,
+    can_grow: bool = False,
+) -> Plan:
+    """Resources, runtime and the number of trials, from the resources of the nodes.
+
+    Args:
+        probe: measures ``--gpus-per-trial auto``: on Ray's nodes, or here without Ray.
+    """
+    device, kind = choose_device(settings, nodes), settings.accelerator_type
+    runtime = cluster_runtime(settings, device)
+    allotment = allot(
+        settings, nodes, device, lambda: thread_speeds(runtime.precision),
+        lambda: probe(runtime, hungriest(space), len(data.train), of_kind(nodes, kind)),
+        can_grow=can_grow,
+    )  # fmt: skip
+    runtime = replace(runtime, threads=allotment.threads)
+    trials = settings.trials
+    if trials is None:
+        limit = settings.time_budget or AUTO_SECONDS.get(data.name, AUTO_SECONDS_ELSE)
+        trials = auto_trials(settings, space, data, runtime, allotment.concurrent, limit)
+        # The plan is an estimate; what was promised is the time.
+        settings = replace(settings, time_budget=limit)
+    if settings.searcher == "grid":
+        trials = min(trials, len(space.grid()))
+    return Plan(settings, space, trials, data, runtime, allotment, mode)
+
+
+def choose_device(settings: Settings, nodes: list[dict[str, float]]) -> str:
+    """``cuda`` where the cluster has GPUs and trials may use them, else ``cpu``."""
+    if settings.device != "auto":
+        return settings.device
+    wants = settings.gpus_per_trial != 0
+    usable = of_kind(nodes, settings.accelerator_type)
+    return "cuda" if wants and any(node.get("GPU") for node in usable) else "cpu"
+
+
+def cluster_runtime(settings: Settings, device: str) -> Runtime:
+    """One runtime for all trials, but for their threads. On GPUs the driver itself may have none
+    to ask."""
+    if device == "cuda":
+        precision = "bf16" if settings.precision == "auto" else settings.precision
+        return Runtime(device="cuda", precision=precision, threads=1)
+    return Runtime.resolve("cpu", settings.precision, threads=1)
+
+
+def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) -> str:
+    """The plan as text, without starting Ray here or a trial anywhere."""
+    mode = settings.wandb or default_mode()
+    if settings.address in (None, "local"):
+        where = HERE
+        if settings.address is None and (found := cluster.running_cluster()):
+            where += f"; a search would join the cluster at {found}: --address {found} plans for it"
+        plan = decide(settings, space, data, [this_node()], mode)
+    else:
+        with cluster.joined(settings.address, settings.verbose) as where:
+            plan = decide_with_nodes(settings, space, data, mode, patient=True)
+    allotment, runtime, trials = plan.allotment, plan.runtime, plan.trials
+    cost = estimate(settings, space, data, runtime, trials, allotment.concurrent, added=warm.points)
+    return "\n".join(
+        [
+            f"search       {settings.name} in {settings.storage}",
+            f"planned for  {where}",
+            f"data         {data.name}: {len(data.train):,} training,"
+            f" {len(data.val):,} validation images ({data.fingerprint})",
+            f"trials       {trials} of up to {settings.epochs} epochs"
+            + (
+                f", {limit / 60:.3g} minutes at most"
+                if (limit := plan.settings.time_budget)
+                else ""
+            ),
+            *([f"ends         {promise(margin)}"] if (margin := settings.stop_margin) else []),
+            f"searcher     {settings.searcher}, seed {settings.seed}",
+            f"scheduler    {settings.scheduler}, grace {settings.grace},"
+            f" reduction {settings.reduction:g}",
+            f"concurrency  {allotment.why}{allotment.measured}",
+            f"arithmetic   {runtime.device}, {runtime.precision},"
+            f" {runtime.threads} threads a trial",
+            f"estimate     {cost.epoch_seconds:.1f} s an epoch (one step measured),"
+            f" about {cost.epochs:.0f} epochs in all,"
+            f" about {cost.total_seconds / 60:.0f} minutes",
+            *(f"begins from  {line}" for line in in_words(warm.sources)),
+            f"space        {space.name}",
+            space.describe(),
+        ]
+    )
+
+
+def this_node() -> dict[str, float]:
+    """What Ray would find here."""
+    node = {"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())}
+    if kind := NvidiaGPUAcceleratorManager.get_current_node_accelerator_type():
+        node[KIND + kind] = 1.0
+    return node

@@ -1,0 +1,318 @@
+"""search() and resume(): build the Tuner, run it, say honestly how it ended."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from filelock import FileLock, Timeout
+from ray import tune
+from ray.air.execution._internal import actor_manager
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.execution import tune_controller
+from ray.tune.search import ConcurrencyLimiter
+
+from cli.flags import say
+from search_spaces import Space
+from vgg6.common.interrupts import answered_by
+from vgg6.config import InputError
+from vgg6.data.sources import TrialData
+from vgg6.hardware.runtime import Runtime
+from vgg6.tuning.algorithms.scheduler import build_scheduler, trained_whole
+from vgg6.tuning.algorithms.searcher import TruthfulSearcher
+from vgg6.tuning.algorithms.warm_start import WarmStart
+from vgg6.tuning.cluster.nodes import ClusterLost, NodeWatch
+from vgg6.tuning.cluster.resources import Allotment
+from vgg6.tuning.cluster.retries import enlarge
+from vgg6.tuning.cluster.shared_storage import mark
+from vgg6.tuning.cluster.stall_guard import StallGuard
+from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, trial_folder
+from vgg6.tuning.run.progress import Progress
+from vgg6.tuning.session.callbacks import JournalCallback, SearchInterrupted, StopRule
+from vgg6.tuning.session.stopping import MarginRule
+from vgg6.tuning.session.trainable import train_trial
+from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS
+from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, settle
+from vgg6.tuning.settings import Settings
+from vgg6.tuning.trackers.wandb_mirror import WandbMirror, local_folder
+
+COMPLETE, INTERRUPTED, INCOMPLETE, ALL_FAILED = (
+    "complete", "interrupted", "incomplete", "all failed",
+)  # fmt: skip
+# Ray ends a worker where its host runs out of memory, and says so with an error that its own Tune
+# does not take for a dead actor: the driver would end with it. This is what its checks ask for.
+for _module in (actor_manager, tune_controller):
+    _module.RayActorError = (RayActorError, OutOfMemoryError)  # type: ignore[attr-defined]
+MAX_FAILURES = 2  # attempts after the first that a crashing trial gets
+PACKAGES = ("ray", "torch", "torchvision", "optuna", "wandb", "numpy")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session ended. ``outcome``: complete, interrupted, incomplete or all failed;
+    ``wandb_seconds``: how long its end waited for W&B."""
+
+    outcome: str
+    detail: str
+    wandb_problem: str
+    wandb_seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a session needs, decided before the first trial starts.
+
+    ``keep_weights``: the weights of how many trials, the best ones, are kept; ``warm``: what it
+    begins from.
+    """
+
+    settings: Settings
+    space: Space
+    trials: int
+    data: TrialData
+    runtime: Runtime
+    allotment: Allotment
+    wandb_mode: str
+    keep_weights: int = KEEP_WEIGHTS
+    warm: WarmStart = field(default_factory=WarmStart)
+
+
+def create_run(
+    run: RunFolder,
+    plan: Plan,
+    *,
+    data_facts: dict[str, Any],
+    command: str,
+    gpus: Sequence[str] = (),
+) -> None:
+    """Write ``search.json``: what was asked, of which data, on what.
+
+    Args:
+        gpus: the kinds that trials compute on, as Ray names them.
+    """
+    run.create()
+    settings = plan.settings
+    facts = {
+        "format": 1,
+        "name": settings.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": command,
+        "trials": plan.trials,
+        "settings": settings.to_dict(),
+        "space": plan.space.to_dict(),
+        "data": data_facts,
+        "runtime": plan.runtime.to_dict(),
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+    }
+    if gpus:
+        facts["gpus"] = list(gpus)
+    if plan.warm.sources:
+        facts["warm_start"] = plan.warm.to_dict()
+    run.write_json(SEARCH, facts)
+
+
+def build_searcher(plan: Plan, journal: j.Journal) -> TruthfulSearcher:
+    """The plan's searcher, which knows all that the journal does."""
+    settings = plan.settings
+    return TruthfulSearcher(
+        plan.space,
+        searcher=settings.searcher,
+        seed=settings.seed,
+        base={"epochs": settings.epochs, "seed": settings.seed},
+        limit=plan.trials,
+        journal=journal,
+        earlier=plan.warm.told,
+    )
+
+
+def run_session(
+    run: RunFolder,
+    plan: Plan,
+    make_searcher: Callable[[Plan, j.Journal], Any] = build_searcher,
+) -> Outcome:
+    """Run the search, or what is left of it, on the Ray that this process is connected to.
+
+    Args:
+        make_searcher: its ``exhausted`` says that it has no trial left to ask for, whatever the
+            plan's number.
+
+    Raises:
+        InputError: another driver runs this search.
+    """
+    with _only_driver(run):
+        journal = j.Journal(run)
+        session = f"session_{len(journal.history.sessions) + 1}"
+        run.delete_scraps()
+        mark(run)
+        if torn := journal.history.torn_lines:
+            say(f"{run.file(JOURNAL)}: {torn} line{'s' * (torn > 1)} torn by a crash, left out")
+        journal.write("session", session=session, pid=os.getpid(), host=platform.node())
+        mirror = WandbMirror(
+            plan.wandb_mode,
+            journal=journal.staged,
+            folder=local_folder(run),
+            project=plan.settings.wandb_project,
+            group=plan.settings.name,
+        )
+        outcome = "failed"
+        try:
+            outcome, detail = _fit(run, plan, journal, session, make_searcher)
+        except j.StorageLost as lost:
+            ended = sum(t.state != j.RUNNING for t in journal.history.trials.values())
+            outcome, detail = INCOMPLETE, f"{lost}; {ended} of {plan.trials} trials ended"
+        except KeyboardInterrupt:
+            outcome = INTERRUPTED
+            raise
+        finally:
+            with suppress(j.StorageLost, OSError):  # it has been said already
+                journal.write("session_end", session=session, outcome=outcome)
+                journal.close()
+            began = time.monotonic()
+            problem = mirror.finish()
+            waited = time.monotonic() - began
+        with suppress(OSError):  # a storage that was lost: that is in the detail
+            for entry in journal.history.sessions:
+                run.delete_folder(entry["session"])  # what Ray kept there is never read
+            if not run.names(CHECKPOINTS):
+                run.delete_folder(CHECKPOINTS)
+        return Outcome(outcome, detail, problem, waited)
+
+
+def _fit(
+    run: RunFolder,
+    plan: Plan,
+    journal: j.Journal,
+    session: str,
+    make_searcher: Callable[[Plan, j.Journal], Any],
+) -> tuple[str, str]:
+    settings, history = plan.settings, journal.history
+    scheduler = build_scheduler(
+        settings.scheduler, epochs=settings.epochs, grace=settings.grace,
+        reduction=settings.reduction, seed=settings.seed,
+        whole=trained_whole(plan.space, settings.searcher, plan.trials, plan.warm.points),
+    )  # fmt: skip
+    scheduler.between_attempts = partial(enlarge, plan.allotment)
+    settle(run, journal, scheduler.replay(history.arrivals), plan.keep_weights)
+    searcher = make_searcher(plan, journal)
+    margin, first = settings.stop_margin, len(plan.space.points)
+    unbeaten = None if margin is None else MarginRule(margin, first, plan.trials)
+    stop = StopRule(history, settings.time_budget, settings.patience, unbeaten)
+    title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
+    limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
+    watch, guard = NodeWatch(limiter, plan.allotment, history), StallGuard()
+    with watch, guard, Progress(title, plan.trials, history) as progress:
+        callback = JournalCallback(run, journal, stop, progress, plan.keep_weights)
+        trainable = tune.with_parameters(
+            train_trial,
+            data=plan.data,
+            device=plan.runtime.device,
+            precision=plan.runtime.precision,
+            threads=plan.runtime.threads,
+            gpu_fraction=plan.allotment.gpus,
+            run_uri=run.uri,
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, plan.allotment.request),
+            tune_config=tune.TuneConfig(
+                metric="best_val_acc",
+                mode="max",
+                search_alg=limiter,
+                scheduler=scheduler,
+                num_samples=-1,  # the searcher knows when it has asked for all trials
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial_folder(trial.config["number"]),
+            ),
+            run_config=tune.RunConfig(
+                name=session,
+                storage_path=run.path,
+                storage_filesystem=run.fs,
+                stop=stop,
+                callbacks=[callback, watch, guard, *_mirrors(settings, history)],
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+                verbose=1 if settings.verbose else 0,
+            ),
+        )
+        try:
+            with _signals_to(callback):
+                tuner.fit()
+        except SearchInterrupted:
+            name = signal.Signals(callback.signal or signal.SIGINT).name
+            return INTERRUPTED, f"{name} received"
+        except ClusterLost as lost:
+            return INCOMPLETE, str(lost)
+    if stop.reason:
+        callback.end_running()
+    return _judge(history, plan.trials, stop.reason, searcher.exhausted)
+
+
+def _mirrors(settings: Settings, history: j.History) -> list[tune.Callback]:
+    if settings.mlflow is None:
+        return []
+    from vgg6.tuning.trackers.mlflow_mirror import (
+        MlflowMirror,  # slow to import, and not always there
+    )
+
+    return [MlflowMirror(settings.mlflow, settings.name, history)]
+
+
+def _judge(history: j.History, trials: int, reason: str, exhausted: bool) -> tuple[str, str]:
+    """Whether the search did all that it was asked for, from the trials' states alone."""
+    counts = Counter(t.state for t in history.trials.values())
+    ended = len(history.trials) - counts[j.RUNNING]
+    scored = any(t.state != j.RUNNING for t in history.ranking())
+    if ended and not scored:
+        first = next(t for t in history.trials.values() if t.reason)
+        return ALL_FAILED, f"every trial failed; the first, trial {first.number}: {first.reason}"
+    if reason:
+        return COMPLETE, reason
+    if exhausted and not counts[j.RUNNING]:
+        return COMPLETE, f"the space has no more than {ended} configurations"
+    if ended < trials:
+        return INCOMPLETE, f"{ended} of {trials} trials ended"
+    failed = f", {counts[j.FAILED]} of them failed" if counts[j.FAILED] else ""
+    return COMPLETE, f"all {trials} trials ended{failed}"
+
+
+@contextmanager
+def _only_driver(run: RunFolder) -> Iterator[None]:
+    """Hold the run folder's lock. An object store has no locks: there it is up to the user."""
+    if not run.local:
+        yield
+        return
+    lock = FileLock(run.file(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError("RUN", run.path, "is being run by another process") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _signals_to(callback: JournalCallback) -> Iterator[None]:
+    """Hand SIGINT and SIGTERM to the callback, which ends the search between two steps.
+
+    A second signal does not wait for a step: Ray may be the thing that hangs.
+    """
+
+    def on_signal(number: int, frame: object) -> None:
+        if callback.signal is not None:
+            raise SearchInterrupted
+        callback.signal = number
+        print("\nending the search; once more to end it at once", file=sys.stderr, flush=True)
+
+    with answered_by(on_signal, signal.SIGINT, signal.SIGTERM):
+        yield
