@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.paths import ROOT
 
 import tune_vgg6
 from vgg6.data.sources import Source, TrialData, load_digits, load_folder, split
 from vgg6.hardware.runtime import Runtime, usable_cpus
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def _cifar10_folder() -> Path | None:
     """``$CIFAR10_DIR`` if set, whatever it holds; else ``../shared/cifar10`` if it is there."""
     if named := os.environ.get("CIFAR10_DIR"):
         return Path(named)
-    beside = REPOSITORY.parent / "shared" / "cifar10"
+    beside = ROOT.parent / "shared" / "cifar10"
     return beside if beside.is_dir() else None
 
 
@@ -81,4 +80,4 @@ def runtime() -> Runtime:
 @pytest.fixture
 def python_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the Python processes that a test starts import this repository."""
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))

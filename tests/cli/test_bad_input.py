@@ -25,13 +25,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from support.made_runs import made_run
+from support.paths import ROOT
 
 import tune_vgg6
 from analysis.packages.checksums import write_sums
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import BEFORE
 
-ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ["search", "--data", "digits", "--wandb", "disabled"]
 
 

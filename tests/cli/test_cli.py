@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from support.paths import ROOT
 
 # arguments; what the message must contain: the key, the value, and the rule or the nearest name
 BAD: list[tuple[list[str], list[str]]] = [

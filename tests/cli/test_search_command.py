@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.paths import ROOT
 from support.wandb_files import read_runs
 
 from vgg6.checkpoint import load_weights
@@ -18,9 +19,8 @@ from vgg6.tuning.run.folder import RunFolder
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(
-        [sys.executable, str(root / "tune_vgg6.py"), *arguments],
+        [sys.executable, str(ROOT / "tune_vgg6.py"), *arguments],
         cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import ast
 import json
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from support.paths import ROOT
 
 import tune_vgg6
 from analysis.winner.ranking import summary
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import read_history
 
-ROOT = Path(__file__).resolve().parents[2]
 SHOWN = ROOT / "docs" / "cifar10-48"
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
 from support.made_runs import made_run
+from support.paths import ROOT
 
 import tune_vgg6
 from cli.main import build_parser
 from vgg6.data.sources import load_digits
 
-README = (REPOSITORY / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PROGRAM = "python tune_vgg6.py "
 OURS = [
@@ -65,7 +65,7 @@ def test_every_python_block_runs_as_it_stands(tmp_path: Path) -> None:
     assert len(blocks) >= 4
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         # One CPU, so one thread: several wait for each other where other work runs beside.
         preexec_fn=lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:]),
     )  # fmt: skip
@@ -102,7 +102,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("readme")
     made_run(folder / "runs", trials=12, epochs=3, name="first")
     record = Path("benchmarks", "results", "study")
-    shutil.copytree(REPOSITORY / record, folder / record)
+    shutil.copytree(ROOT / record, folder / record)
     images = load_digits().test
     np.savez(folder / "mine.npz", images=images.images, labels=images.labels)
     arguments = "--data digits --limit-train 100 --epochs 1 --batch-size 32 --threads 1 --lr 0.05"

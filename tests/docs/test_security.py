@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from support.made_runs import made_run
+from support.paths import ROOT
 
 import tune_vgg6
 from analysis.packages.checksums import write_sums
@@ -28,7 +29,6 @@ from vgg6.common.markdown import fenced, plain
 from vgg6.tuning.run.folder import weights_file
 from vgg6.tuning.run.status import render, status_of
 
-ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("cli", "vgg6", "analysis", "search_spaces", "benchmarks", ".ci")
 EVIL = 'it\'s "q"; touch owned & $(touch owned) `touch owned` ..'
 MARKUP = "<script>alert(1)</script>\"><img src=x onerror='alert(2)'> [/red] ```\n# not a title"

@@ -3,15 +3,15 @@
 import csv
 import json
 import pickle
-from pathlib import Path
 
 import optuna
 import pytest
+from support.paths import ROOT
 
 from search_spaces import SPACE_NAMES, Parameter, Space, load_space
 from vgg6.config import MOMENTUM_OPTIMIZERS, InputError, TrialConfig
 
-FOLDER = Path(__file__).parents[2] / "search_spaces"
+FOLDER = ROOT / "search_spaces"
 EXAMPLE = str(FOLDER / "example.yaml")
 ALL_SPACES = (*SPACE_NAMES, EXAMPLE)
 LR_RANGES = {

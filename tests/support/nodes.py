@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ray.cluster_utils import Cluster
+from support.paths import ROOT
 
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 
-ROOT = Path(__file__).resolve().parents[2]
 SEARCH = (
     "search", "--data", "digits", "--limit-train", "300", "--name", "s", "--wandb", "disabled",
     "--scheduler", "none", "--space", "study_grid", "--searcher", "random",

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 from support.namespaces import Host, missing, network
-from support.nodes import ROOT, SEARCH, home_with_a_token
+from support.nodes import SEARCH, home_with_a_token
+from support.paths import ROOT
 
 from vgg6.data.sources import load_digits, split
 from vgg6.tuning.run import journal as j

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from support.paths import ROOT
 from torch import Tensor
 
 from vgg6.augment import derive_seed, epoch_batches
@@ -132,7 +133,7 @@ def stopped(
     done = subprocess.run(
         [sys.executable, "-c", RESUME, str(here), str(folder), json.dumps(runtime.to_dict())],
         capture_output=True, text=True, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(here.parent.parent)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return whole, json.loads(done.stdout)

@@ -18,8 +18,8 @@ import onnxruntime
 import pytest
 import torch
 import yaml
-from conftest import REPOSITORY
 from support.made_runs import made_run
+from support.paths import ROOT
 from torch import Tensor
 
 import tune_vgg6
@@ -487,7 +487,7 @@ def test_speed_is_a_ratio_of_medians_of_times_taken_in_turns() -> None:
 
 def imported(module: str) -> set[str]:
     """What a module of vgg6 imports of vgg6, with the names it takes."""
-    tree = ast.parse((REPOSITORY / "vgg6" / f"{module}.py").read_text())
+    tree = ast.parse((ROOT / "vgg6" / f"{module}.py").read_text())
     froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     return {f"{node.module}.{a.name}" for node in froms for a in node.names}
 

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from support.made_runs import search_facts
+from support.paths import ROOT
 
 from analysis.packages.package import check_out, read_package, train_command
 from analysis.results.search_tables import load_table, load_trials, write_table
@@ -30,7 +31,6 @@ from vgg6.training import TrainState, fit
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, weights_file
 
-ROOT = Path(__file__).resolve().parents[3]
 LIMIT = 200
 RUNTIME = Runtime.resolve("cpu", threads=1)
 CONFIGS = [

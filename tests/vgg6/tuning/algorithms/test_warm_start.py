@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from support.made_curves import made_runs
 from support.made_runs import DATA, made_run
+from support.paths import ROOT
 
 import tune_vgg6
 from analysis.report.report import gather, write_report
@@ -377,7 +378,7 @@ def test_a_report_says_what_its_search_began_from_and_shows_it_as_text(tmp_path:
 
 
 def test_a_confirmed_winner_is_read_from_the_run_folder(tmp_path: Path) -> None:
-    shown = Path(__file__).resolve().parents[4] / "docs" / "cifar10-48"
+    shown = ROOT / "docs" / "cifar10-48"
     (found,) = read_earlier([str(shown)], SETTINGS, DEFAULT)
     confirmed = json.loads((shown / "confirmation.json").read_text())
     assert found.winner == j.read_history(RunFolder(str(shown))).trials[confirmed["winner"]].config

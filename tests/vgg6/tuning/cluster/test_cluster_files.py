@@ -15,11 +15,11 @@ import pytest
 import ray.autoscaler
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from support.paths import ROOT
 
 from cli.flags import read_settings
 from cli.main import build_parser
 
-ROOT = Path(__file__).resolve().parents[4]
 RAY_UP = ["aws.yaml", "on_premise.yaml"]
 KUBERNETES = "1.37"
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import psutil
 import pytest
 from support.nodes import home_with_a_token
+from support.paths import ROOT
 
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 
-ROOT = Path(__file__).resolve().parents[4]
 SUBMIT = str(ROOT / "cluster" / "submit.sh")
 STARTED_S = 90.0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs as pafs
 from support.made_runs import made_run
+from support.paths import ROOT
 
 import tune_vgg6
 from vgg6.common.files import write_atomic
@@ -69,8 +70,7 @@ def test_a_killed_writer_loses_no_line_that_it_wrote(tmp_path: Path) -> None:
         "    journal.write('epoch', trial=0, epoch=e, **row)\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    root = Path(__file__).resolve().parents[4]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=environment)
     assert done.returncode == -9
     assert j.read_history(RunFolder(str(tmp_path))).trials[0].epoch == 50

@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
-from support.nodes import ROOT, SEARCH, driver, history, messages, wait_until
+from support.nodes import SEARCH, driver, history, messages, wait_until
+from support.paths import ROOT
 
 from vgg6.tuning.cluster.connect import joined
 from vgg6.tuning.cluster.reaper import ROUNDS, SETTLE_S

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from support.made_runs import made_run
+from support.paths import ROOT
 
 from analysis.results.search_tables import write_table
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 
-ROOT = Path(__file__).resolve().parents[4]
 SEARCH = (
     "search", "--data", "digits", "--limit-train", "200", "--trials", "8", "--epochs", "4",
     "--name", "s", "--wandb", "disabled", "--address", "local", "--scheduler", "none",

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.paths import ROOT
 
 from vgg6.checkpoint import load_weights
 from vgg6.config import TrialConfig
@@ -34,7 +35,6 @@ points:
   - {activation: relu, batch_size: 16, optimizer: sgd, lr: 0.000002}
   - {activation: relu, batch_size: 16, optimizer: sgd, lr: 0.000001}
 """
-ROOT = Path(__file__).resolve().parents[4]
 
 
 def trained(run: RunFolder, data: TrialData, runtime: Runtime, number: int) -> j.Journal:
