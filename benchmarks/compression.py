@@ -1,8 +1,8 @@
 """Claims: int8 is at least 3.5 times smaller and, at 256 images, at least 1.5 times as fast as fp32
 with at most 0.5 points of accuracy lost; half of the FLOPs can be pruned with at most 1 point lost.
 
-    python benchmarks/compression.py                         # trains a network first
-    python benchmarks/compression.py --package packed/       # of one's own
+    python -m benchmarks.compression                         # trains a network first
+    python -m benchmarks.compression --package packed/       # of one's own
 
 About half an hour on two quiet cores. Without ``--package`` a network is trained on 10,000 images
 of CIFAR-10 for ten epochs (SiLU, Nesterov, one cycle), which is a part of the data and not the best
@@ -30,8 +30,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import onnxruntime
@@ -207,7 +205,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5, help="after pruning")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2, help="of onnxruntime and torch")
-    parser.add_argument("--figure", type=Path, default=RESULTS / "compression.html")
+    parser.add_argument("--figure", type=Path, default=RESULTS / "compression" / "front.html")
     args = parser.parse_args()
     check_figure("--figure", args.figure)
     machine = describe(threads=args.threads, onnxruntime=onnxruntime.__version__)

@@ -6,19 +6,17 @@ how long getting them took and how much memory became its own (USS: pages that n
 maps at that moment; a file's pages count towards it while only one process maps them). With
 CIFAR-10 at hand, about a minute:
 
-    python benchmarks/data_sharing.py
+    python -m benchmarks.data_sharing
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import psutil
@@ -27,8 +25,6 @@ import ray
 from benchmarks.machine import describe, write_result
 from vgg6.data.sources import load_source, split
 from vgg6.tuning.cluster import connect as cluster
-
-ROUNDS = 5
 
 
 @ray.remote(num_cpus=1)
@@ -48,8 +44,12 @@ class Worker:
 
 
 def main() -> None:
-    data = split(load_source("cifar10"))
-    facts = describe()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--rounds", type=int, default=5, help="of two workers each, both ways")
+    arguments = parser.parse_args()
+    data = split(load_source(arguments.data))
+    facts = describe(data=data.name, rounds=arguments.rounds)
     cluster.quiet_environment()
     cluster.connect("local", verbose=False)
     rows: dict[str, list[dict[str, float]]] = {"object store": [], "memory map": []}
@@ -59,7 +59,7 @@ def main() -> None:
         started = time.perf_counter()
         stored = ray.put(data.train.images)
         put_s = time.perf_counter() - started
-        for _ in range(ROUNDS):
+        for _ in range(arguments.rounds):
             for way, source in (("object store", stored), ("memory map", file)):
                 workers = [Worker.remote() for _ in range(2)]  # type: ignore[attr-defined]
                 rows[way] += ray.get([w.take.remote(way, [source]) for w in workers])

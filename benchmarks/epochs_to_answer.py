@@ -1,8 +1,8 @@
 """Claim: the default search comes to the answer in fewer epochs than what people use today.
 
-    python benchmarks/epochs_to_answer.py study_grid            # replays; goes on where it was left
-    python benchmarks/epochs_to_answer.py default --methods "forest + asha" --workers 1,16
-    python benchmarks/epochs_to_answer.py default --methods "random + plain asha" --budget 2400
+    python -m benchmarks.epochs_to_answer study_grid            # replays; goes on where it was left
+    python -m benchmarks.epochs_to_answer default --methods "forest + asha" --workers 1,16
+    python -m benchmarks.epochs_to_answer default --methods "random + plain asha" --budget 2400
 
 Recorded learning curves (``benchmarks/replay``) are replayed under the real searchers and
 schedulers. A search has the answer when the recorded mean of its incumbent's configuration, and the
@@ -15,30 +15,27 @@ larger ``--budget`` those searches, and only those, are replayed again, and furt
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from benchmarks.machine import RESULTS, describe, write_result
+from benchmarks.machine import describe, growing_result
+from benchmarks.replay.curve_files import read_curves
 from benchmarks.replay.methods import Method, methods
 from benchmarks.replay.plan import EPOCHS, SHARES
-from benchmarks.replay.recorded import Curves, Noise, Table, draw, final, runs_of
+from benchmarks.replay.recorded import Curves, Noise, Table, by_point, draw, final, runs_of
+from benchmarks.replay.search_files import Sample, Samples, read_searches, write_searches
 from benchmarks.replay.simulator import Conditions, Moment, Trace, replay
 from benchmarks.replay.surrogate import MODELS, TREES_MODEL, Surrogate
-from benchmarks.replay.table import read_curves
 from search_spaces import load_space
 
 BUDGETS = tuple(range(30, 601, 30))  # epochs after which the incumbent is looked at
 MOST_TRIALS = 1000
 RESAMPLES = 2000
+LEAST_POINTS = 30
 # What `search` does by default, and what it is held against.
 DEFAULT = {"study_grid": "forest + asha", "default": "forest + asha, points first"}
 RANDOM = "random + plain asha"
@@ -54,9 +51,15 @@ def load_curves(name: str, width: str, model: str = TREES_MODEL) -> Curves:
     return Table(space, runs, noise) if space.is_finite else Surrogate(space, runs, noise, model)
 
 
-def play(
-    curves: Curves, method: Method, conditions: Conditions, seed: int, budget: int
-) -> dict[str, Any]:
+def enough_curves(name: str, width: str) -> Curves:
+    """What is recorded of a space; ends the program where that is too little to tell."""
+    groups = by_point(runs_of(read_curves(name, width)))
+    if len(groups) < LEAST_POINTS:
+        raise SystemExit(f"{len(groups)} points of {name} are recorded, {LEAST_POINTS} are needed")
+    return load_curves(name, width)
+
+
+def play(curves: Curves, method: Method, conditions: Conditions, seed: int, budget: int) -> Sample:
     """One search, until it has its answer and was looked at after all of BUDGETS, or used up
     ``budget``: the epochs and the time to the answer, and its incumbent's truth on the way."""
     rng = np.random.default_rng([seed, conditions.workers])
@@ -75,22 +78,17 @@ def answered(
     conditions: Conditions,
     seed: int,
     budget: int,
-    sample: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    sample: Sample | None = None,
+) -> Sample:
     """One search, until it has its answer or has used up ``budget``.
 
     Args:
         sample: what it was found to be before; the same search is replayed further if that had no
             answer yet.
     """
-    if sample and (sample["epochs"] is not None or reached(sample) >= budget):
+    if sample and (sample["epochs"] is not None or sample["budget"] >= budget):
         return sample
     return play(curves, method, conditions, seed, budget)
-
-
-def reached(sample: dict[str, Any]) -> int:
-    """The epochs that a search was given."""
-    return int(sample.get("budget", BUDGETS[-1]))
 
 
 class Judgement:
@@ -165,14 +163,14 @@ def main() -> None:
         parser.error(f"--methods: {unknown[0]!r} is not one of {'; '.join(able)}")
     facts = describe(space=arguments.space, repetitions=arguments.repetitions)
     recorded = describe_curves(curves)
-    name = f"epochs_to_answer_{arguments.space}_{arguments.width}"
+    part = f"{arguments.space}-{arguments.width}"
     if arguments.surrogate != TREES_MODEL:
-        name += f"_{arguments.surrogate}"
-    path = RESULTS / f"{name}.json"
-    # Replays of other curves say nothing about these.
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    samples = kept["samples"] if kept.get("curves") == recorded else {}
-    result = {"machine": facts, "curves": recorded, "samples": samples}
+        part += f"-{arguments.surrogate}"
+    path = growing_result("epochs_to_answer", facts, part, ending="parquet")
+    samples: Samples = {}
+    if path.exists():
+        kept, curves_then = read_searches(path)
+        samples = kept if curves_then == recorded else {}  # other curves say nothing about these
     print(f"\n{'method':32}{'workers':>8}{'epochs to the answer':>22}{'95 %':>16}{'missed':>8}")
     for method in chosen:
         for workers in map(int, arguments.workers.split(",")):
@@ -184,15 +182,14 @@ def main() -> None:
                 sample = answered(curves, able[method], conditions, seed, arguments.budget, before)
                 cell[seed : seed + 1] = [sample]
                 if sample is not before:  # a cell takes up to an hour, and may be interrupted
-                    write_result(name, result)
+                    write_searches(path, samples, BUDGETS, machine=facts, curves=recorded)
             seconds = time.perf_counter() - began
             print(line(method, workers, cell) + f"   {seconds:6.1f} s", flush=True)
     grid_epochs = recorded["points"] * EPOCHS if curves.space.is_finite else None
-    bars = show_bars(arguments.space, samples, grid_epochs)
-    write_result(name, result | {"bars": bars})
+    show_bars(arguments.space, samples, grid_epochs)
 
 
-def show_bars(space: str, samples: dict[str, Any], grid_epochs: float | None) -> dict[str, Any]:
+def show_bars(space: str, samples: Samples, grid_epochs: float | None) -> dict[str, Any]:
     """What the default search needs, as a share of what its bars are set in; and where its
     incumbent is worse than that of random + plain ASHA, beyond the 95 % interval of the
     difference."""
@@ -221,13 +218,13 @@ def show_bars(space: str, samples: dict[str, Any], grid_epochs: float | None) ->
     return found
 
 
-def censored_at(cell: Sequence[dict[str, Any]]) -> float:
+def censored_at(cell: Sequence[Sample]) -> float:
     """The epochs after which a search without an answer was given up, the fewest."""
-    given_up = (reached(s) for s in cell if s["epochs"] is None)
+    given_up = (s["budget"] for s in cell if s["epochs"] is None)
     return min(given_up, default=math.inf)
 
 
-def worse(cell: list[dict[str, Any]], other: list[dict[str, Any]]) -> list[int]:
+def worse(cell: list[Sample], other: list[Sample]) -> list[int]:
     """The budgets at which the mean regret of ``cell`` is higher than that of ``other`` with a 95 %
     bootstrap interval of the difference, seed by seed, that does not reach zero."""
     count = min(len(cell), len(other))
@@ -238,7 +235,7 @@ def worse(cell: list[dict[str, Any]], other: list[dict[str, Any]]) -> list[int]:
     return [budget for budget, least in zip(BUDGETS, low, strict=True) if least > 0]
 
 
-def line(method: str, workers: int, cell: list[dict[str, Any]]) -> str:
+def line(method: str, workers: int, cell: list[Sample]) -> str:
     """A row of the table."""
     middle, low, high = median_interval([s["epochs"] for s in cell])
     missed = sum(s["epochs"] is None for s in cell)

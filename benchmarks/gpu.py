@@ -1,7 +1,7 @@
 """Claims about one GPU: the seconds of an epoch, and what trials that share it train together.
 
-    python benchmarks/gpu.py                      # on a machine with a CUDA GPU, a few minutes
-    python benchmarks/gpu.py --device cpu --images 1280 --sharing 1,2       # the same code without
+    python -m benchmarks.gpu                      # on a machine with a CUDA GPU, a few minutes
+    python -m benchmarks.gpu --device cpu --images 1280 --sharing 1,2       # the same code without
 
 Epochs are of all 45,000 training images with their validation, in bf16, at the batch sizes of the
 spaces; the first of a run, in which kernels are chosen and the CUDA graph is captured, is not
@@ -18,13 +18,9 @@ from __future__ import annotations
 import argparse
 import multiprocessing as mp
 import statistics
-import sys
 import time
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
@@ -115,7 +111,11 @@ def main() -> None:
     for trials in map(int, arguments.sharing.split(",")):
         shared[trials] = together(arguments, trials)
         print(f"{trials:14d}{shared[trials]:20.0f}", flush=True)
-    write_result(f"gpu_{runtime.device}", {"machine": facts, "epochs": rows, "sharing": shared})
+    write_result(
+        "gpu",
+        {"machine": facts, "epochs": rows, "sharing": shared},
+        "mps" if facts["mps"] else "",
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Claim: a replay tells the truth: on the curves of a live search it makes that search's decisions.
 
-    python benchmarks/live_and_replay.py                # two live searches, 25 minutes on 2 CPUs
-    python benchmarks/live_and_replay.py --keep FOLDER  # keeps them, or looks at those kept there
+    python -m benchmarks.live_and_replay                # two live searches, 25 minutes on 2 CPUs
+    python -m benchmarks.live_and_replay --keep FOLDER  # keeps them, or looks at those kept there
 
 Two real searches of 27 trials on CIFAR-10, with Ray and all that belongs to a search, are replayed
 by the simulator that the other benchmarks use, on nothing but the curves that they journaled:
@@ -28,11 +28,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
 
-from benchmarks.machine import describe, write_result
+from benchmarks.machine import SCRIPT, describe, write_result
 from benchmarks.replay.deciders import Ours
 from benchmarks.replay.recorded import key_of
 from benchmarks.replay.simulator import Conditions, Curve, Row, Trace, replay
@@ -44,7 +42,6 @@ from vgg6.training import TrainState, fit
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 
-SCRIPT = str(Path(__file__).resolve().parent.parent / "tune_vgg6.py")
 DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 2000, 7
 # searcher, trials at once, CPUs and threads of a trial
 SEARCHES = {"forest": ("forest", 1, 2), "random": ("random", 2, 1)}

@@ -1,6 +1,6 @@
 """Claim: the report of 1,000 trials of 30 epochs is under 10 MB and can be used within 3 s.
 
-    python benchmarks/report_size.py                   # five openings, about two minutes
+    python -m benchmarks.report_size                   # five openings, about two minutes
 
 The journal is made up. Each opening is a new headless Chromium page, from the request to the moment
 when its buttons answer and the figures in the window are drawn. Needs Playwright
@@ -9,40 +9,41 @@ when its buttons answer and the figures in the window are drawn. Needs Playwrigh
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from made_runs import made_run
 from playwright.sync_api import sync_playwright
 
 from analysis.report.report import gather, write_report
 from benchmarks.machine import describe, write_result
+from tests.support.made_runs import made_run
 
-TRIALS, EPOCHS, OPENINGS = 1000, 30, 5
+EPOCHS = 30
 MOST_MB, MOST_S = 10.0, 3.0
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 def main() -> None:
-    facts = describe()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--openings", type=int, default=5)
+    arguments = parser.parse_args()
+    facts = describe(trials=arguments.trials, epochs=EPOCHS)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "report.html"
         started = time.perf_counter()
-        write_report(gather(made_run(Path(folder), TRIALS, EPOCHS)), file)
+        write_report(gather(made_run(Path(folder), arguments.trials, EPOCHS)), file)
         written = time.perf_counter() - started
         megabytes = file.stat().st_size / 1e6
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=FLAGS
         )
         seconds = []
-        for _ in range(OPENINGS):
+        for _ in range(arguments.openings):
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             started = time.perf_counter()
             page.goto(file.as_uri())

@@ -1,6 +1,6 @@
 """Claim: a short training in this machine's fast arithmetic ends where one in fp32 does.
 
-    python benchmarks/same_network.py                  # 5 seeds, about ten minutes on two cores
+    python -m benchmarks.same_network                  # 5 seeds, about ten minutes on two cores
 
 Each seed is trained twice on the same real images, in bf16 and in fp32, all else equal (that fp32
 is the plain PyTorch network is what the tests show). What is printed is the best validation
@@ -13,10 +13,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.machine import describe, write_result
 from vgg6.config import TrialConfig

@@ -1,7 +1,7 @@
 """Claim: a search of 10,000 trials is driven as fast, a trial, as one of 1,000.
 
-    python benchmarks/scale.py                       # 100, 1,000 and 10,000 trials
-    python benchmarks/scale.py --trials 100,1000     # the quick part
+    python -m benchmarks.scale                       # 100, 1,000 and 10,000 trials
+    python -m benchmarks.scale --trials 100,1000     # the quick part
 
 The trials are a stand-in that reports a made-up curve at once, so that all the time is the
 driver's; searcher, scheduler, journal, callbacks and Ray are the real ones, in a session like any
@@ -23,17 +23,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import psutil
 from ray import tune
 
 from analysis.results.search_tables import load_table
-from benchmarks.machine import describe, write_result
+from benchmarks.machine import ROOT, describe, write_result
 from search_spaces import load_space
 from vgg6.augment import derive_seed
 from vgg6.config import TrialConfig
@@ -155,8 +152,8 @@ def main() -> None:
     print("\ntrials  slot ms  suggest ms (p95)  driver MB", flush=True)
     rows = []
     for trials in sizes:
-        command = [sys.executable, __file__, "--one", str(trials)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        command = [sys.executable, "-m", "benchmarks.scale", "--one", str(trials)]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
         rows.append(found)
         print(

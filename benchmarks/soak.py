@@ -1,8 +1,8 @@
 """Claim: a search that is hurt without pause for half an hour ends with every trial accounted for
 and every (trial, epoch) once.
 
-    python benchmarks/soak.py                          # about 30 minutes on 2 CPUs
-    python benchmarks/soak.py --minutes 3 --trials 40  # a look
+    python -m benchmarks.soak                          # about 30 minutes on 2 CPUs
+    python -m benchmarks.soak --minutes 3 --trials 40  # a look
 
 A real cluster of a head and two workers on this host, a real search on the embedded digits, and a
 seeded chaos loop that kills and freezes workers, ends the driver by SIGKILL, SIGTERM and SIGINT and
@@ -26,16 +26,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import psutil
 from ray.cluster_utils import Cluster
 
-from benchmarks.machine import describe, write_result
+from benchmarks.machine import SCRIPT, describe, write_result
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 
-SCRIPT = str(Path(__file__).resolve().parent.parent / "tune_vgg6.py")
 # Kinds of fault and how often each is drawn.
 FAULTS = {"worker killed": 5, "worker frozen": 2, "driver SIGKILL": 2, "driver SIGTERM": 1,
           "driver SIGINT": 1, "node killed": 2}  # fmt: skip

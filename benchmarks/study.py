@@ -1,15 +1,15 @@
 """The study's 35 runs, and its seven 'sigmoide' runs as the ReLU that they were, in pieces.
 
-    python benchmarks/study.py --minutes 60                         # goes on where it was left
-    python benchmarks/study.py --limit-train 10000                  # all of it on a part
-    python benchmarks/study.py --limit-train 10000 --full 8         # then the best 8 on all images
-    python benchmarks/study.py --minutes 0                          # the table only
+    python -m benchmarks.study --minutes 60                         # goes on where it was left
+    python -m benchmarks.study --limit-train 10000                  # all of it on a part
+    python -m benchmarks.study --limit-train 10000 --full 8         # then the best 8 on all images
+    python -m benchmarks.study --minutes 0                          # the table only
 
 970 epochs of CIFAR-10's 45,000 training images: about 27 hours at the 470 images a second that two
 CPU threads train. After ``--minutes`` the search is interrupted; the next call goes on from the
 last epoch of each run. ``--limit-train`` is a fixed stratified part, the same in every call.
-``results/study.csv`` grows with every run that ends, whole or diverged: one row a run, with the
-images that it was trained on, and the study's own figure beside it where there is one.
+The newest table in ``results/study`` grows with every run that ends, whole or diverged. It has one
+row a run: the images that it was trained on, and the study's own figure where there is one.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import pandas as pd
+import torch
 import yaml
 
 from analysis.results.search_tables import load_trials
-from benchmarks import machine
+from benchmarks.machine import SCRIPT, describe, growing_result, write_file
 from search_spaces import load_space
 from search_spaces.study import RUNS
 from search_spaces.study_sigmoide import MEANT, SIGMOIDE_RUNS
@@ -41,8 +40,6 @@ from vgg6.tuning.run.folder import SEARCH, RunFolder
 from vgg6.tuning.run.records import read_search
 from vgg6.tuning.session.session import COMPLETE
 
-SCRIPT = Path(__file__).resolve().parent.parent / "tune_vgg6.py"
-TABLE = "study.csv"
 LOOK_EVERY_S = 10.0
 CONFIG = ("activation", "optimizer", "lr", "batch_size", "epochs", "seed")
 COLUMNS = (
@@ -115,18 +112,21 @@ def write_best(file: Path, runs: Sequence[RunFolder], count: int) -> None:
     write_atomic(file, yaml.safe_dump(space, sort_keys=False).encode())
 
 
-def advance(piece: Piece, until: float) -> None:
-    """Start or resume a search, and interrupt it at ``until`` (by the monotonic clock)."""
+def advance(piece: Piece, until: float, table: Path) -> None:
+    """Start or resume a search, and interrupt it at ``until`` (by the monotonic clock).
+
+    Meanwhile the file ``table`` is kept up to date.
+    """
     storage, name = str(Path(piece.run.path).parent), piece.run.name
-    words = ["search", *piece.flags, "--name", name]
+    command = ["search", *piece.flags, "--name", name]
     if piece.run.exists(SEARCH):
-        words = ["resume", name]
-    words += ["--storage", storage, "--address", "local", "--wandb", "disabled"]
-    driver = subprocess.Popen([sys.executable, str(SCRIPT), *words])
+        command = ["resume", name]
+    command += ["--storage", storage, "--address", "local", "--wandb", "disabled"]
+    driver = subprocess.Popen([sys.executable, SCRIPT, *command])
     try:
         while driver.poll() is None and time.monotonic() < until:
             time.sleep(max(0.1, min(LOOK_EVERY_S, until - time.monotonic())))
-            write_table(storage)
+            write_table(storage, table)
     finally:  # an interrupt of this script is the search's too
         driver.send_signal(signal.SIGINT)
         driver.wait()
@@ -134,10 +134,9 @@ def advance(piece: Piece, until: float) -> None:
         sys.exit(f"{name} ended with exit status {driver.returncode}")
 
 
-def write_table(storage: str) -> None:
+def write_table(storage: str, file: Path) -> None:
     """Bring the table up to date with all runs of the study below ``storage`` that have ended. Rows
     of runs that are not there any more stay."""
-    file = machine.RESULTS / TABLE
     rows = [row for found in sorted(Path(storage).glob(f"study*/{SEARCH}"))
             for row in _rows(RunFolder(str(found.parent)))]  # fmt: skip
     if not rows:
@@ -145,8 +144,7 @@ def write_table(storage: str) -> None:
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     if file.exists():
         table = pd.concat([pd.read_csv(file), table]).drop_duplicates([*KEY], keep="last")
-    file.parent.mkdir(exist_ok=True)
-    write_atomic(file, table.to_csv(index=False).encode())
+    write_file(file, table.to_csv(index=False).encode())
 
 
 def _rows(run: RunFolder) -> Iterator[dict[str, Any]]:
@@ -175,14 +173,16 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.full < 0 or (arguments.full and arguments.limit_train is None):
         parser.error("--full: how many; it follows on a part, see --limit-train")
-    machine.describe(minutes=arguments.minutes, limit_train=arguments.limit_train)
+    gpu = {"device": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    facts = describe(minutes=arguments.minutes, limit_train=arguments.limit_train, **gpu)
+    table = growing_result("study", facts, ending="csv")
     until = time.monotonic() + 60 * arguments.minutes
     seen = []
     for piece in pieces(arguments):
         seen.append(piece)
         if piece.outcome != COMPLETE and time.monotonic() < until:
-            advance(piece, until)
-    write_table(arguments.storage)
+            advance(piece, until, table)
+    write_table(arguments.storage, table)
     done = all(piece.outcome == COMPLETE for piece in seen)
     state = "done" if done else "not done yet, the same command goes on"
     print(f"{_counts([piece.run for piece in seen])}: {state}", flush=True)

@@ -1,7 +1,7 @@
 """Claims: what a search adds to its trials' training is small.
 
-    python benchmarks/through_ray.py                    # all parts, about twenty minutes
-    python benchmarks/through_ray.py trial wandb        # some of them
+    python -m benchmarks.through_ray                    # all parts, about twenty minutes
+    python -m benchmarks.through_ray trial wandb        # some of them
 
 - ``trial``: a trial inside a search trains at least 95 % as fast as the same run outside Ray. A
   run in this process and a search of one trial take turns; an epoch in the search lasts from one
@@ -34,11 +34,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import ray
 
-from benchmarks.machine import describe, write_result
+from benchmarks.machine import ROOT, SCRIPT, describe, write_result
 from search_spaces import Parameter, Space
 from vgg6.config import TrialConfig
 from vgg6.data.sources import TrialData, data_facts, load_source, split
@@ -54,7 +52,6 @@ from vgg6.tuning.session.session import Plan, create_run, run_session
 from vgg6.tuning.session.trial_checkpoints import keep_state
 from vgg6.tuning.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 EPOCH_S, ROUNDS = 5.0, 5
 
 
@@ -67,7 +64,7 @@ def images_for(seconds: float, threads: int) -> int:
 
 def search(folder: str, *arguments: str) -> subprocess.Popen[bytes]:
     """The real command, in a process of its own."""
-    command = [sys.executable, str(ROOT / "tune_vgg6.py"), "search", "--storage", folder]
+    command = [sys.executable, SCRIPT, "search", "--storage", folder]
     fixed = ["--name", "s", "--address", "local", *arguments]
     return subprocess.Popen([*command, *fixed], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
@@ -324,7 +321,7 @@ def main() -> None:
             if isinstance(value, (float, int)) and key not in ("value", "bar", "holds"):
                 print(f"{'':11}{key} {value:.3g}")
         sys.stdout.flush()
-        write_result(f"through_ray_{name}", {"machine": facts, **found})
+        write_result("through_ray", {"machine": facts, **found}, name)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Claim: on 2 CPU threads a trial trains on images at least 4 times as fast as the plain loop.
 
-    python benchmarks/throughput.py                          # the study's five activations
-    python benchmarks/throughput.py --activations relu,gelu --pairs 3
+    python -m benchmarks.throughput                          # the study's five activations
+    python -m benchmarks.throughput --activations relu,gelu --pairs 3
 
 About half a minute for each pair of each activation on two cores; CIFAR-10 is found as by
 ``tune_vgg6.py train`` (``$CIFAR10_DIR``, else ``data/``).
@@ -27,14 +27,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 import torch.nn.functional as F

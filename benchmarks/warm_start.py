@@ -1,8 +1,8 @@
 """Claim: a search that begins from an earlier one has its answer sooner, and a misleading earlier
 one costs it no more than the noise.
 
-    python benchmarks/warm_start.py default              # replays on what is recorded of the space
-    python benchmarks/warm_start.py default --repetitions 20 --workers 1
+    python -m benchmarks.warm_start default              # replays on what is recorded of the space
+    python -m benchmarks.warm_start default --repetitions 20 --workers 1
 
 Recorded learning curves (``benchmarks/replay``) are replayed under the real searcher and scheduler
 that a search has by default, each search twice: cold, and warm from an earlier search of 64 trials
@@ -24,14 +24,10 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
@@ -39,6 +35,7 @@ from benchmarks.epochs_to_answer import (
     BUDGETS,
     MOST_TRIALS,
     describe_curves,
+    enough_curves,
     judge,
     median_interval,
 )
@@ -47,7 +44,6 @@ from benchmarks.replay.deciders import LIVE, Ours
 from benchmarks.replay.plan import EPOCHS, SHARES
 from benchmarks.replay.recorded import Array, Curves, draw
 from benchmarks.replay.simulator import Conditions, Trace, replay
-from benchmarks.stopping import enough_curves
 from search_spaces import Parameter, Space
 from vgg6.tuning.algorithms.warm_start import Earlier, WarmStart, begin_from
 from vgg6.tuning.settings import Settings
@@ -210,8 +206,9 @@ def main() -> None:
             print(f"{workers} workers, {time.perf_counter() - began:.0f} s")
             print(shown(rows[-1]), flush=True)
             write_result(
-                f"warm_start_{arguments.space}_{arguments.width}{'_own_points' * own}",
+                "warm_start",
                 {"machine": facts, "curves": recorded, "rows": rows, "samples": samples},
+                f"{arguments.space}-{arguments.width}{'-own-points' * own}",
             )
 
 

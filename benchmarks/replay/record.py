@@ -1,7 +1,7 @@
 """Records full learning curves of two search spaces with the project's own trainer, to replay.
 
-    python benchmarks/replay/record.py --minutes 60                    # goes on where it was left
-    python benchmarks/replay/record.py --minutes 60 --width quarter    # an eighth of the time a run
+    python -m benchmarks.replay.record --minutes 60                    # goes on where it was left
+    python -m benchmarks.replay.record --minutes 60 --width quarter    # an eighth of the time a run
 
 Each run is a trial of a search of ``--epochs 15 --limit-train 16000`` on CIFAR-10: 240,000 images,
 one report after each epoch. Rows go into ``study_grid.parquet`` and ``default.parquet`` in the
@@ -21,20 +21,16 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import pandas as pd
 import torch
 
 from benchmarks.machine import describe
+from benchmarks.replay.curve_files import FOLDER, read_curves, write_curves
 from benchmarks.replay.plan import LIMIT_TRAIN, SEEDS, SHARES, Job, jobs, widths
-from benchmarks.replay.table import FOLDER, read_curves, write_curves
 from vgg6.augment import derive_seed
 from vgg6.config import TrialConfig
 from vgg6.data.sources import TrialData, load_source, split

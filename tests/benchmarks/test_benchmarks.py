@@ -18,18 +18,18 @@ import tune_vgg6
 def run(folder: Path, script: str, *arguments: str) -> tuple[str, dict[str, Any]]:
     """What a benchmark printed, and the one result file that it wrote."""
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "benchmarks" / script), *arguments],
+        [sys.executable, "-m", f"benchmarks.{script}", *arguments], cwd=REPOSITORY,
         env={**os.environ, "BENCHMARK_RESULTS": str(folder)}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    (result,) = folder.iterdir()
+    (result,) = folder.rglob("*.json")
     return done.stdout, json.loads(result.read_text())
 
 
 @pytest.mark.slow
 def test_the_gpu_benchmark_measures_epochs_and_sharing_on_any_device(tmp_path: Path) -> None:
     out, found = run(
-        tmp_path, "gpu.py", "--device", "cpu", "--data", "digits", "--images", "128", "--epochs",
+        tmp_path, "gpu", "--device", "cpu", "--data", "digits", "--images", "128", "--epochs",
         "1", "--batch-sizes", "64", "--sharing", "1,2",
     )  # fmt: skip
     assert [row["batch_size"] for row in found["epochs"]] == [64]
@@ -40,7 +40,7 @@ def test_the_gpu_benchmark_measures_epochs_and_sharing_on_any_device(tmp_path: P
 
 @pytest.mark.slow
 def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(tmp_path: Path) -> None:
-    out, found = run(tmp_path, "scale.py", "--trials", "12")
+    out, found = run(tmp_path, "scale", "--trials", "12")
     assert found["rows"][0]["trials"] == 12
     assert found["rows"][0]["epochs_run"] >= 12
     assert "suggest_p95_s" in out and "reading 12 trials of 30 epochs" in out
@@ -49,7 +49,7 @@ def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(tmp_path: Path) -
 @pytest.mark.slow
 def test_the_throughput_benchmark_compares_with_the_plain_loop(tmp_path: Path) -> None:
     _, found = run(
-        tmp_path, "throughput.py", "--data", "digits", "--images", "256", "--pairs", "1",
+        tmp_path, "throughput", "--data", "digits", "--images", "256", "--pairs", "1",
         "--activations", "relu", "--threads", "1",
     )  # fmt: skip
     (row,) = found["rows"]
@@ -69,7 +69,7 @@ def test_the_compression_benchmark_makes_its_variants_and_their_front(tmp_path: 
         tune_vgg6.main(["train", *arguments.split(), "--optimizer", "adam", "--out", package]) == 0
     )
     out, found = run(
-        tmp_path / "results", "compression.py", "--package", package, "--epochs", "1", "--rounds",
+        tmp_path / "results", "compression", "--package", package, "--epochs", "1", "--rounds",
         "1", "--threads", "1", "--figure", str(figure),
     )  # fmt: skip
     rows = {row["name"]: row for row in found["rows"]}

@@ -8,20 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
 from support.made_curves import made_runs
 
 from benchmarks import epochs_to_answer, live_and_replay
-from benchmarks.epochs_to_answer import BUDGETS, censored_at, judge, median_interval, reached, worse
+from benchmarks.epochs_to_answer import (
+    BUDGETS,
+    censored_at,
+    judge,
+    line,
+    median_interval,
+    worse,
+)
+from benchmarks.machine import RESULTS
 from benchmarks.replay import plan, record
+from benchmarks.replay.curve_files import ABOUT, read_curves, write_curves
 from benchmarks.replay.deciders import Ours, StockRay
 from benchmarks.replay.methods import METHODS
 from benchmarks.replay.recorded import Noise, Table, draw, final, key_of, runs_of
+from benchmarks.replay.search_files import read_searches, write_searches
 from benchmarks.replay.simulator import Conditions, Curve, Moment, Start, Trace, Verdict, replay
 from benchmarks.replay.surrogate import GP_MODEL, Surrogate
-from benchmarks.replay.table import ABOUT, read_curves, write_curves
 from search_spaces import load_space
 from vgg6.config import TrialConfig
 from vgg6.data.sources import load_source, split
@@ -71,6 +81,41 @@ def test_a_table_says_what_it_measured_and_gives_back_what_was_written(tmp_path:
     metadata = pq.read_schema(tmp_path / "quarter" / "default.parquet").metadata
     assert {k.encode() for k in ABOUT} <= metadata.keys()
     assert read_curves("study_grid", "quarter", tmp_path).empty
+
+
+def test_replayed_searches_are_kept_with_their_seeds_misses_and_regrets(tmp_path: Path) -> None:
+    def sample(epochs: int | None, budget: int) -> dict[str, Any]:
+        regret = [0.1 / (1 + n) for n in range(len(BUDGETS))]
+        return {"epochs": epochs, "time": epochs and epochs / 4, "trials": 9, "regret": regret,
+                "budget": budget}  # fmt: skip
+
+    samples = {
+        "forest + asha": {"1": [sample(100, 600), sample(None, 2400)], "4": [sample(70, 600)]},
+        "grid": {"1": [sample(None, 600)]},
+    }
+    file = tmp_path / "made" / "searches.parquet"
+    write_searches(file, samples, BUDGETS, machine={"cpu": "made"}, curves={"best": 0.7})
+    assert read_searches(file) == (samples, {"best": 0.7})
+    table = pd.read_parquet(file)
+    assert len(table) == 4 and table["epochs"].isna().sum() == 2
+    assert table.columns.tolist() == [
+        "method", "workers", "seed", "epochs", "time", "trials", "regret", "budget"
+    ]  # fmt: skip
+
+
+def test_the_kept_searches_have_the_figures_of_the_table_that_is_printed() -> None:
+    (file,) = (RESULTS / "epochs_to_answer" / "default-quarter").iterdir()
+    samples, curves = read_searches(file)
+    assert curves["points"] == 80
+    rows = {
+        (method, workers): line(method, int(workers), cell).split("  ")
+        for method, cells in samples.items()
+        for workers, cell in cells.items()
+    }
+    found = [" ".join(rows["forest + asha, points first", n][1:]).split() for n in ("1", "64")]
+    assert found == [
+        ["1", "219", "178", "to", "255", "1"], ["64", "821", "771", "to", "932", "0"]
+    ]  # fmt: skip
 
 
 def test_a_recorded_network_of_full_width_begins_as_a_trials_own(
@@ -287,13 +332,13 @@ def test_a_search_without_its_answer_is_replayed_further_as_the_same_search(grid
 
     whole = search(600)
     short = search(whole["epochs"] - 1)
-    assert short["epochs"] is None and reached(short) == whole["epochs"] - 1
+    assert short["epochs"] is None and short["budget"] == whole["epochs"] - 1
     seen = sum(n < whole["epochs"] for n in BUDGETS)
     assert short["regret"][:seen] == whole["regret"][:seen]
     further = search(600, short)
-    assert further["epochs"] == whole["epochs"] <= reached(further)
+    assert further["epochs"] == whole["epochs"] <= further["budget"]
     assert search(600, whole) is whole, "it had its answer"
-    assert censored_at([whole, short]) == reached(short)
+    assert censored_at([whole, short]) == short["budget"]
     assert math.isinf(censored_at([whole]))
 
 

@@ -53,15 +53,15 @@ def asked(folder: Path, **given: Any) -> argparse.Namespace:
 
 @pytest.mark.slow
 def test_a_search_of_the_study_that_was_interrupted_goes_on_to_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("benchmarks.machine.RESULTS", tmp_path / "results")
+    file = tmp_path / "results" / "study.csv"
     _, piece = driver.pieces(asked(tmp_path, epochs=1))
-    driver.advance(piece, time.monotonic() + 1)
+    driver.advance(piece, time.monotonic() + 1, file)
     assert piece.outcome != "complete"
-    driver.advance(piece, math.inf)
-    driver.write_table(str(tmp_path))
-    table = pd.read_csv(tmp_path / "results" / "study.csv")
+    driver.advance(piece, math.inf, file)
+    driver.write_table(str(tmp_path), file)
+    table = pd.read_csv(file)
     assert piece.outcome == "complete" and table.state.tolist() == ["completed"] * 7
     expected = [replace(run.config, epochs=1).label for run in SIGMOIDE_RUNS]
     assert table.label.tolist() == expected and table.best_val_acc.notna().all()
@@ -83,14 +83,14 @@ def test_the_best_at_full_size_follow_once_the_part_is_done(tmp_path: Path) -> N
 
 
 def test_the_table_has_the_studys_own_figure_beside_the_run_and_keeps_rows_of_lost_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("benchmarks.machine.RESULTS", tmp_path / "results")
+    file = tmp_path / "results" / "study.csv"
     points = [run.config for run in RUNS if run.config.optimizer == "sgd"]
     part = {**IMAGES, "train_images": 300, "limit_train": 300}
     made_study(tmp_path / "a", points, name="study-300", diverged={points[1].label}, data=part)
-    driver.write_table(str(tmp_path / "a"))
-    table = pd.read_csv(tmp_path / "results" / "study.csv")
+    driver.write_table(str(tmp_path / "a"), file)
+    table = pd.read_csv(file)
     assert table.label.tolist() == [c.label for c in points]
     assert table.train_images.tolist() == [300] * len(points)
     assert (table.state == "infeasible").sum() == 1
@@ -98,11 +98,11 @@ def test_the_table_has_the_studys_own_figure_beside_the_run_and_keeps_rows_of_lo
     assert best.label.tolist() == ["Gelu_SGD_0.01_128_30"]
     assert best.study_best_val_acc.item() == 0.861
     made_study(tmp_path / "b", points[:1], name="study")
-    driver.write_table(str(tmp_path / "b"))
-    again = pd.read_csv(tmp_path / "results" / "study.csv")
+    driver.write_table(str(tmp_path / "b"), file)
+    again = pd.read_csv(file)
     assert len(again) == len(table) + 1
-    driver.write_table(str(tmp_path / "b"))
-    assert len(pd.read_csv(tmp_path / "results" / "study.csv")) == len(again)
+    driver.write_table(str(tmp_path / "b"), file)
+    assert len(pd.read_csv(file)) == len(again)
 
 
 def test_the_best_on_a_part_become_a_space_that_a_search_evaluates(tmp_path: Path) -> None:

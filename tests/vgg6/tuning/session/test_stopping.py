@@ -7,11 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.made_curves import made_runs
 
-from benchmarks import stopping as benchmark
-from benchmarks.replay.recorded import Noise, Table, runs_of
-from search_spaces import load_space
 from vgg6.config import TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
@@ -214,38 +210,3 @@ def test_patience_counts_what_ended_before_a_resume_and_not_what_will_go_on(made
     assert not StopRule(j.read_history(made.run), None, 2).stop_all()
     made.completed(0.6)
     assert StopRule(j.read_history(made.run), None, 2).stop_all()
-
-
-def test_the_replays_show_where_each_rule_would_end_a_whole_search() -> None:
-    table = made_runs(200)
-    noise = Noise(runs_of(table[table["space"] == "default"]))
-    curves = Table(
-        load_space("study_grid"), runs_of(table[table["space"] == "study_grid"]), noise
-    )  # fmt: skip
-    samples = [benchmark.play(curves, "random", "none", 4, seed, 50) for seed in range(2)]
-    for sample in samples:
-        assert sample["whole"]["trials"] == 50
-        for stop in sample["stops"].values():
-            assert stop["epochs"] <= sample["whole"]["epochs"]
-            assert stop["score"] <= sample["whole"]["score"]
-        ends = [sample["stops"].get(f"patience {p}", sample["whole"]) for p in (10, 20, 40)]
-        assert [e["epochs"] for e in ends] == sorted(e["epochs"] for e in ends)
-        margins = [sample["stops"].get(f"margin {m:g}") for m in reversed(benchmark.MARGINS)]
-        trials = [m["trials"] for m in margins if m]
-        assert trials == sorted(trials) and len(trials) >= 1 and trials[0] >= LEAST
-    row = benchmark.summary(samples, "margin 0.02", 0.02)
-    assert row["searches"] == 2 and 0 <= row["saved"] < 1
-    assert row["right"]["score"] <= row["ended_early"]
-
-
-def test_a_decision_that_cost_more_than_its_margin_is_counted_as_wrong() -> None:
-    def sample(lost: float) -> dict[str, Any]:
-        return {
-            "stops": {"margin 0.01": {"epochs": 40, "score": 0.7, "truth": 0.7, "trials": 20}},
-            "whole": {"epochs": 100, "score": 0.7 + lost, "truth": 0.7, "trials": 60},
-        }
-
-    row = benchmark.summary([sample(0.0), sample(0.005), sample(0.05)], "margin 0.01", 0.01)
-    assert row["right"] == {"score": 2, "truth": 3} and row["worst"] == pytest.approx(0.05)
-    assert row["saved"] == pytest.approx(0.6)
-    assert benchmark.summary([sample(0.0)], "patience 10", 0.01)["ended_early"] == 0

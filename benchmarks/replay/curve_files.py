@@ -20,7 +20,7 @@ KEYS = ("space", "point", "seed", "config", "ended", "data", "machine")
 # Goes into each file: a table of measurements says what it measured.
 ABOUT = {
     "about": "Learning curves of VGG6 on CIFAR-10, one row a (run, epoch), to replay searches on.",
-    "how": f"python benchmarks/replay/record.py: {LIMIT_TRAIN} training images, a stratified part"
+    "how": f"python -m benchmarks.replay.record: {LIMIT_TRAIN} training images, a stratified part"
     f" of CIFAR-10 (JPEG re-encoded, fingerprint in 'data'), and a ninth as many for validation;"
     f" {EPOCHS} epochs, bf16, one thread, the machine in 'machine'; as a trial of a search with"
     f" --epochs {EPOCHS} --limit-train {LIMIT_TRAIN}, where the network is as wide as VGG6 is.",
