@@ -220,12 +220,13 @@ def check_pictures(folder: Path) -> None:
 
 
 def table(args: argparse.Namespace) -> int:
-    from analysis.results.search_tables import load_run
+    from analysis.results.search_tables import load_search
     from analysis.results.tables import check_table_file, encoded, save
+    from vgg6.tuning.run.folder import open_run
 
     if args.out:
         check_table_file(Path(args.out))
-    run = load_run(args.RUN, args.storage, metric=args.metric, mode=args.mode)
+    run = load_search(open_run(args.RUN, args.storage))
     for note in run.notes:
         say(note)
     rows = run.trials if args.trials else run.table
@@ -240,9 +241,10 @@ def table(args: argparse.Namespace) -> int:
 def insights(args: argparse.Namespace) -> int:
     from analysis.insights.insights import insights as gather
     from analysis.insights.insights import render
-    from analysis.results.search_tables import load_run
+    from analysis.results.search_tables import load_search
+    from vgg6.tuning.run.folder import open_run
 
-    run = load_run(args.RUN, args.storage, metric=args.metric, mode=args.mode)
+    run = load_search(open_run(args.RUN, args.storage))
     for note in run.notes:
         say(note)
     found = gather(run, args.evaluator)

@@ -52,7 +52,7 @@ def read_settings(args: argparse.Namespace) -> Settings:
         },
         **{
             key: number(_flag(key), getattr(args, key))
-            for key in ("reduction", "cpus_per_trial", "stop_margin")
+            for key in ("reduction", "cpus_per_trial")
         },
         "gpus_per_trial": share("--gpus-per-trial", args.gpus_per_trial),
         "time_budget": seconds("--time-budget", args.time_budget),
@@ -118,15 +118,6 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", default="runs", help="where names are looked up (runs)")
 
 
-def add_any_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, which may also be a stock Ray Tune experiment, and what its trials are judged by."""
-    add_run_argument(parser)
-    parser.add_argument(
-        "--metric", metavar="NAME", help="of a Ray Tune experiment: what its trials are judged by"
-    )
-    parser.add_argument("--mode", metavar="max|min", help="whether more or less of it is better")
-
-
 def add_session_flags(parser: argparse.ArgumentParser) -> None:
     """Where a session that goes on with a search runs, and what it shows."""
     parser.add_argument("--address", help="as in search")
@@ -162,8 +153,6 @@ def add_search_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--reduction", default="4", help="one in this many goes on past a rung (4)")
     group.add_argument("--time-budget", help="end the search after 90s, 30m, 2h")
     group.add_argument("--patience", help="end it after so many trials without a new incumbent")
-    group.add_argument("--stop-margin", metavar="ACC", help="end it when no trial to come is likely"
-                       " to beat the best by more than this, such as 0.005")  # fmt: skip
     group = parser.add_argument_group("where it runs")
     group.add_argument("--address", help="local, auto or a cluster's host[:port]; default: a"
                        " cluster that runs here, else local")  # fmt: skip

@@ -22,7 +22,6 @@ from cli.analysis_commands import INTERRUPTED_EXIT, sum_up
 from cli.environment_checks import check_devices, check_surroundings
 from cli.flags import (
     Parser,
-    add_any_run_arguments,
     add_run_argument,
     add_search_flags,
     add_session_flags,
@@ -287,11 +286,11 @@ def build_parser() -> Parser:
     p.add_argument("--watch", action="store_true", help="serve it here while the search runs")
     p.add_argument("--port", default="8421", help="of --watch (8421; 0 takes a free one)")
     p = add("table", commands.table, "write all trials and epochs as a CSV or parquet table")
-    add_any_run_arguments(p)
+    add_run_argument(p)
     p.add_argument("--out", metavar="FILE", help="a .csv or .parquet file (default: print CSV)")
     p.add_argument("--trials", action="store_true", help="one row a trial, not one an epoch")
     p = add("insights", commands.insights, "say what mattered, and what early stopping saved")
-    add_any_run_arguments(p)
+    add_run_argument(p)
     p.add_argument("--evaluator", default="fanova", help="of importance: or ped-anova")
     p.add_argument("--json", action="store_true", help="print one JSON document")
     p = add(

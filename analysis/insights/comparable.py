@@ -10,8 +10,6 @@ import pandas as pd
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
 )
 
 from analysis.results.tables import Run
@@ -57,7 +55,7 @@ def common_epoch(run: Run) -> int:
 def scores_at(run: Run, epoch: int) -> pd.Series:
     """The best score of each trial up to ``epoch``, of those that came so far, by trial."""
     rows = run.table[run.table.epoch == epoch]
-    return rows.set_index("trial")[run.best].dropna()
+    return rows.set_index("trial")["best_val_acc"].dropna()
 
 
 def standings(run: Run) -> pd.Series:
@@ -70,8 +68,8 @@ def standings(run: Run) -> pd.Series:
     """
     rank = {j.COMPLETED: 2, j.PRUNED: 1, j.INFEASIBLE: 0}
     able = run.trials[run.trials.state.isin(rank)]
-    able = able[able[run.best].notna() | (able.state == j.INFEASIBLE)].set_index("trial")
-    score = able[run.best] * (1 if run.mode == "max" else -1)
+    able = able[able.best_val_acc.notna() | (able.state == j.INFEASIBLE)].set_index("trial")
+    score = able.best_val_acc
     keys = pd.DataFrame(
         {
             "state": able.state.map(rank),
@@ -84,14 +82,7 @@ def standings(run: Run) -> pd.Series:
 
 
 def hyperparameters(run: Run) -> dict[int, dict[str, Value]]:
-    """What was varied of each trial, by trial and name; what had no meaning for it is not there.
-
-    A folder without a search space says only which values came: numbers of more than FEW_VALUES
-    are taken as drawn between their least and their greatest, in the logarithm where these are
-    all positive and a hundredfold apart, and everything else as choices.
-    """
-    if run.space is None:
-        return _as_seen(run)
+    """What was varied of each trial, by trial and name; what had no meaning for it is not there."""
     space, found = run.space, {}
     columns = sorted({p.name for p in space.parameters})
     rows = run.trials[columns].to_dict("records")
@@ -108,26 +99,3 @@ def hyperparameters(run: Run) -> dict[int, dict[str, Value]]:
             if p.active(values)
         }
     return found
-
-
-def _as_seen(run: Run) -> dict[int, dict[str, Value]]:
-    found: dict[int, dict[str, Value]] = {int(t): {} for t in run.trials.trial}
-    for name in run.parameters:
-        column = run.trials[["trial", name]].dropna()
-        values = column[name].tolist()
-        drawn_from = _seen_distribution(values)
-        for trial, value in zip(column.trial, values, strict=True):
-            found[int(trial)][name] = Value(value, drawn_from)
-    return found
-
-
-def _seen_distribution(values: list[Any]) -> BaseDistribution:
-    distinct = sorted(set(values))
-    numbers = not any(isinstance(v, (str, bool)) for v in distinct)
-    if not numbers or len(distinct) <= FEW_VALUES:
-        return CategoricalDistribution(distinct)
-    low, high = distinct[0], distinct[-1]
-    log = low > 0 and high / low >= 100
-    if all(isinstance(v, int) for v in distinct):
-        return IntDistribution(low, high, log=log)
-    return FloatDistribution(low, high, log=log)

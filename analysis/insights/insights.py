@@ -89,8 +89,7 @@ def without_numbers(reason: str) -> str:
 def render(run: Run, found: dict[str, Any]) -> str:
     """The insights for a person."""
     out = Console(file=StringIO(), width=100, highlight=False)
-    where = f" on {shown(run.data)}" if run.data else ""
-    out.print(f"{run.name}{where}: {len(run.trials)} trials by {run.metric_name}", markup=False)
+    out.print(f"{run.name} on {shown(run.data)}: {len(run.trials)} trials by val_acc", markup=False)
     _importance(out, found)
     _interaction(out, found)
     for factor, rows in found["effects"].items():

@@ -6,18 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.results.ray_files import is_experiment
-from analysis.results.ray_results import read_experiment
-from analysis.results.tables import FORMATS, SEARCH_KIND, Run, columns_of, encoded, typed
+from analysis.results.tables import FORMATS, Run, columns_of, encoded, typed
 from search_spaces import Space
-from vgg6.config import FIELD_NAMES, InputError, TrialConfig
-from vgg6.tuning.run.folder import SEARCH, TABLE, RunFolder, open_run
+from vgg6.config import FIELD_NAMES, TrialConfig
+from vgg6.tuning.run.folder import TABLE, RunFolder
 from vgg6.tuning.run.journal import History, TrialRecord, read_history
 from vgg6.tuning.run.records import read_search
 from vgg6.tuning.settings import FOLLOWING
 
 TRIALS_TABLE = "trials.csv"
-METRIC = "val_acc"
 EPOCH_COLUMNS = (
     "trial", "epoch", "state", "label", "data", *FIELD_NAMES, "train_loss", "train_acc",
     "val_loss", "val_acc", "best_val_acc", "best_epoch", "epoch_lr", "seconds", "node", "time",
@@ -30,34 +27,6 @@ TRIAL_COLUMNS = (
 )  # fmt: skip
 
 
-def load_run(
-    location: str, storage: str = "runs", *, metric: str | None = None, mode: str | None = None
-) -> Run:
-    """Read a search of this tool, or a stock Ray Tune experiment, finished or not.
-
-    Args:
-        location: a folder, a storage URI, or a name below ``storage``.
-        metric: for a Ray Tune experiment, what its trials are judged by; ``ray_results``
-            says what is taken without it.
-        mode: whether ``max`` or ``min`` of that is best.
-
-    Raises:
-        InputError: there is neither there, its files are damaged, or it has no such metric.
-    """
-    places = [location] if "://" in location else [location, f"{storage.rstrip('/')}/{location}"]
-    for folder in map(RunFolder, places):
-        if folder.exists(SEARCH):
-            break
-        if is_experiment(folder):
-            return read_experiment(folder, metric, mode)
-    else:
-        folder = open_run(location, storage)
-    if metric not in (None, METRIC) or mode not in (None, "max"):
-        rule = f"is for Ray Tune experiments: this search is judged by the highest {METRIC}"
-        raise InputError("--metric", metric or mode, rule)
-    return load_search(folder)
-
-
 def load_search(folder: RunFolder) -> Run:
     """Read a search of this tool.
 
@@ -65,16 +34,15 @@ def load_search(folder: RunFolder) -> Run:
         InputError: the journal is damaged in its middle.
     """
     facts, history = read_search(folder), read_history(folder)
-    space = Space.from_dict(facts["space"]) if facts["space"] else None
+    space = Space.from_dict(facts["space"])
     data, notes = facts["data"]["name"], []
     if history.torn_lines:
         notes.append(f"{history.torn_lines} unfinished lines of the journal were left out")
     return Run(
-        name=facts["name"], kind=SEARCH_KIND, data=data,
+        name=facts["name"], data=data,
         table=_epochs(history, data), trials=_trials(history, data),
-        metric=METRIC, mode="max", metric_name=METRIC, parameters=space.names if space else (),
-        follows=facts["settings"].get("searcher") in FOLLOWING, space=space,
-        notes=tuple(notes),
+        parameters=space.names, space=space,
+        follows=facts["settings"].get("searcher") in FOLLOWING, notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def speed(run: Run, epoch: int) -> Outcome:
     the learning curve, which is larger where the same score is reached sooner."""
     over = f"over epochs 1 to {epoch}"
     return Outcome(
-        _curves(run, run.best, 1, epoch).mean(axis=1),
+        _curves(run, "best_val_acc", 1, epoch).mean(axis=1),
         "mean accuracy so far",
         f"has {{gap}} more accuracy on average {over}, and so converges faster, than",
         f"has {{gap}} less accuracy on average {over}, and so converges more slowly, than",
@@ -66,7 +66,7 @@ def unsteadiness(run: Run, epoch: int, still: Collection[int] = ()) -> Outcome:
     Estimated from second differences, from which a straight line drops out (Gasser, Sroka and
     Jennen-Steinmetz, 1986): their mean square is six variances.
     """
-    y = _curves(run, run.metric, epoch // 2, epoch).drop(index=list(still), errors="ignore")
+    y = _curves(run, "val_acc", epoch // 2, epoch).drop(index=list(still), errors="ignore")
     second = np.diff(y.to_numpy(dtype=float), n=2, axis=1)
     over = f"in epochs {epoch // 2} to {epoch}"
     return Outcome(
@@ -83,7 +83,7 @@ def epochs_to(run: Run, epoch: int) -> tuple[pd.Series, float]:
     """The first epoch at which each trial had THRESHOLD of the best score of all at ``epoch``; not
     a number where it never had. With that accuracy."""
     needed = THRESHOLD * float(scores_at(run, epoch).max())
-    first = run.table[run.table[run.metric] >= needed].groupby("trial").epoch.min()
+    first = run.table[run.table.val_acc >= needed].groupby("trial").epoch.min()
     return first.reindex(run.table.trial.unique()).astype(float), needed
 
 
@@ -92,8 +92,8 @@ def at_chance(run: Run, images: int) -> set[int]:
     CLEAR_GAP standard deviations above one class in NUM_CLASSES."""
     share = 1 / NUM_CLASSES
     most = share + CLEAR_GAP * math.sqrt(share * (1 - share) / images)
-    scored = run.trials.dropna(subset=[run.best])
-    return set(scored.trial[scored[run.best] <= most].astype(int))
+    scored = run.trials.dropna(subset=["best_val_acc"])
+    return set(scored.trial[scored.best_val_acc <= most].astype(int))
 
 
 def _curves(run: Run, column: str, first: int, last: int) -> pd.DataFrame:

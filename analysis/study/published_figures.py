@@ -177,5 +177,5 @@ def _score(run: Run, config: TrialConfig) -> Any:
     rows = run.trials
     for name in ("activation", "optimizer", "lr", "batch_size", "epochs", "seed"):
         rows = rows[rows[name] == getattr(config, name)]
-    scores = rows[run.best].dropna()
+    scores = rows["best_val_acc"].dropna()
     return float(scores.iloc[0]) if len(scores) else None

@@ -229,7 +229,7 @@ class Effects:
         ]
         rows, drawn = [], []
         for short, long in pairwise(lengths):
-            gained = _change(table, self.run.best, short, long)
+            gained = _change(table, "best_val_acc", short, long)
             # By a factor: the loss of a run that goes astray is thousands of another's.
             loss = _change(table.assign(val_loss=np.log(table.val_loss)), "val_loss", short, long)
             known, lost = mean_interval(gained), mean_interval(loss)

@@ -35,9 +35,6 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["search", "--time-budget", "soon"], ["--time-budget", "soon", "30m"]),
     (["search", "--time-budget", "0"], ["--time-budget", "0"]),
     (["search", "--patience", "0"], ["--patience", "0"]),
-    (["search", "--stop-margin", "little"], ["--stop-margin", "little", "number"]),
-    (["search", "--stop-margin", "0"], ["--stop-margin", "0", "(0, 1)"]),
-    (["search", "--stop-margin", "0.01", "--searcher", "grid"], ["--stop-margin", "0.01", "grid"]),
     (["search", "--limit-train", "5"], ["--limit-train", "5", "[100,"]),
     (["search", "--wandb", "offlin"], ["--wandb", "offlin", "did you mean 'offline'"]),
     (["search", "--device", "gpu"], ["--device", "gpu", "cuda"]),
@@ -156,7 +153,6 @@ def test_help_shows_every_command_and_flag(capsys: pytest.CaptureFixture[str]) -
         "--gpus-per-trial",
         "--dry-run",
         "--patience",
-        "--stop-margin",
         "--warm-start",
     ):
         assert flag in text

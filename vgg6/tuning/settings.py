@@ -28,8 +28,8 @@ class Settings:
     ``gpus_per_trial`` is a fraction of a GPU, a whole number of them, or ``auto``: measured.
 
     ``trials=None`` takes as many as are expected to fit into an hour (four minutes of digits), and
-    makes that the time budget if none is given; ``time_budget`` is in seconds, ``stop_margin`` a
-    difference of validation accuracies; ``mlflow`` is a tracking URI.
+    makes that the time budget if none is given; ``time_budget`` is in seconds; ``mlflow`` is a
+    tracking URI.
 
     Raises:
         InputError: a value breaks its rule; the key is the command line's flag.
@@ -52,7 +52,6 @@ class Settings:
     split_seed: int = SPLIT_SEED
     time_budget: float | None = None
     patience: int | None = None
-    stop_margin: float | None = None
     wandb: str | None = None
     wandb_project: str = "tune_vgg6"
     mlflow: str | None = None
@@ -101,12 +100,6 @@ class Settings:
             check_number("--cpus-per-trial", self.cpus_per_trial, Range(0, 1024, low_open=True))
         if self.time_budget is not None:
             check_number("--time-budget", self.time_budget, Range(0, 1e9, low_open=True))
-        if self.stop_margin is not None:
-            within = Range(0, 1, low_open=True, high_open=True)
-            check_number("--stop-margin", self.stop_margin, within)
-            if self.searcher == "grid":
-                rule = "judges by trials that are sampled: a grid's come in its own order"
-                raise InputError("--stop-margin", self.stop_margin, rule)
         if self.gpus_per_trial is not None:
             check_gpus(self.gpus_per_trial)
         if self.gpus_per_trial == AUTO and self.device == "cpu":

@@ -13,8 +13,8 @@ import ray
 import torch
 from ray.exceptions import GetTimeoutError, RayTaskError
 
-from cli.flags import say
 from search_spaces import Space
+from vgg6.common.say import say
 from vgg6.config import InputError, TrialConfig
 from vgg6.hardware.cpu_speed import recall, remember, remembered
 from vgg6.hardware.gpu_sharing import PACKING, Packings, device_name, key_of, measure_packings

@@ -18,7 +18,7 @@ from ray._private import worker
 from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
-from cli.flags import say
+from vgg6.common.say import say
 from vgg6.tuning.cluster.resources import Allotment, live_nodes
 from vgg6.tuning.cluster.retries import fewer
 from vgg6.tuning.run.journal import History

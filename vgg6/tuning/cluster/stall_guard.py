@@ -24,7 +24,7 @@ from ray.experimental import internal_kv
 from ray.tune.experiment import Trial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cli.flags import say
+from vgg6.common.say import say
 
 BEAT_S = 3.0
 STALL_S = 30.0  # no beat for so long: ten were missed

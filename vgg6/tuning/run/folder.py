@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from cli.flags import say
 from vgg6.common.files import check_target, write_atomic
+from vgg6.common.say import say
 from vgg6.config import InputError, check_choice
 from vgg6.hardware.machine import user_cache
 

@@ -16,6 +16,7 @@ from vgg6.tuning.run.journal import COMPLETED, INFEASIBLE, PRUNED, History
 from vgg6.tuning.settings import Settings
 
 FORMAT = 1
+RETIRED = ("stop_margin",)  # settings that older searches have
 COUNT = s.integer(0, 10**9)
 SEED = s.integer(0, 2**32 - 1)
 SHARE = s.number(0, 1)
@@ -46,9 +47,9 @@ def _settings(key: str, value: Any) -> None:
     """The mapping of a Settings, as ``search.json`` has it. MLflow need not be here to read it."""
     s.mapping({"name": s.text}, {"mlflow": s.optional(s.text)})(key, value)
     for name in value:
-        check_key(key, name, Settings.__dataclass_fields__)
+        check_key(key, name, (*Settings.__dataclass_fields__, *RETIRED))
     try:
-        Settings(**value | {"mlflow": None})
+        Settings(**{k: v for k, v in value.items() if k not in RETIRED} | {"mlflow": None})
     except InputError as error:
         field = error.key.removeprefix("--").replace("-", "_")
         raise InputError(f"{key}.{field}", error.value, error.rule) from None
@@ -140,7 +141,8 @@ def read_search(run: RunFolder) -> dict[str, Any]:
     found = run.read_json(SEARCH)
     with s.located(f"{run.file(SEARCH)}: "):
         _SEARCH(s.TOP, found)
-    return dict(found)
+    asked = {k: v for k, v in found["settings"].items() if k not in RETIRED}
+    return found | {"settings": asked}
 
 
 def read_confirmation(run: RunFolder) -> dict[str, Any] | None:

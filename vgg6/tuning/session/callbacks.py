@@ -10,12 +10,11 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from cli.flags import say
+from vgg6.common.say import say
 from vgg6.tuning.cluster.retries import LOSSES, NODE_LOST, last_error
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.progress import Progress
-from vgg6.tuning.session.stopping import MarginRule
 from vgg6.tuning.session.trainable import DAMAGED, INFEASIBLE
 from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, behind, end_trial
 
@@ -31,13 +30,11 @@ class SearchInterrupted(BaseException):
 
 
 class StopRule(tune.Stopper):
-    """Ends a search early when asked to: after a time, when the incumbent stands still, or when it
-    is unlikely to be beaten.
+    """Ends a search early when asked to: after a time, or when the incumbent stands still.
 
     Args:
         time_budget: seconds from the start of this session.
         patience: end when this many trials in a row ended without a new incumbent.
-        margin_rule: looks at the history after every trial that ended.
     """
 
     def __init__(
@@ -45,10 +42,8 @@ class StopRule(tune.Stopper):
         history: j.History,
         time_budget: float | None,
         patience: int | None,
-        margin_rule: MarginRule | None = None,
     ) -> None:
-        self.time_budget, self.patience, self.margin_rule = time_budget, patience, margin_rule
-        self.history, self._news = history, False
+        self.time_budget, self.patience = time_budget, patience
         self.started = time.monotonic()
         self.reason = ""
         self._best, self._idle = -1.0, 0
@@ -64,16 +59,12 @@ class StopRule(tune.Stopper):
         improved = score is not None and score > self._best
         self._best = score if improved and score is not None else self._best
         self._idle = 0 if improved else self._idle + 1
-        self._news = True
 
     def stop_all(self) -> bool:
         if self.time_budget and time.monotonic() - self.started > self.time_budget:
             self.reason = f"the time budget of {self.time_budget:g} s is used up"
         elif self.patience and self._idle >= self.patience:
             self.reason = f"no new incumbent in {self._idle} trials"
-        elif self.margin_rule and self._news:
-            self._news = False
-            self.reason = self.margin_rule.reason(self.history)
         return bool(self.reason)
 
 

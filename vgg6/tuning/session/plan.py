@@ -11,8 +11,8 @@ import ray
 import torch
 from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
-from cli.flags import say
 from search_spaces import Space
+from vgg6.common.say import say
 from vgg6.config import InputError
 from vgg6.data.sources import TrialData
 from vgg6.hardware.cpu_speed import thread_speeds
@@ -28,7 +28,6 @@ from vgg6.tuning.cluster.shared_storage import check_shared
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.session.cost import auto_trials, estimate
 from vgg6.tuning.session.session import Outcome, Plan, create_run, run_session
-from vgg6.tuning.session.stopping import promise
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import default_mode
 
@@ -97,7 +96,7 @@ def plan_confirmation(
     cpus = settings.cpus_per_trial or max(1.0, min(float(facts["runtime"]["threads"]), most))
     wanted = replace(
         settings, name=f"{facts['name'][:90]}-confirm", trials=runs, searcher="random",
-        scheduler="none", time_budget=None, patience=None, stop_margin=None, cpus_per_trial=cpus,
+        scheduler="none", time_budget=None, patience=None, cpus_per_trial=cpus,
     )  # fmt: skip
     plan = make_plan(wanted, Space.from_dict(facts["space"]), data, where)
     return replace(plan, runtime=Runtime(**facts["runtime"]), keep_weights=runs)
@@ -119,8 +118,6 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
     shares = where == HERE and plan.runtime.device == "cuda" and 0 < plan.allotment.gpus < 1
     if shares and not mps_is_running():
         say("trials that share the GPU take turns: start `nvidia-cuda-mps-control -d` first")
-    if margin := plan.settings.stop_margin:
-        say(f"it ends {promise(margin)}")
     if budget := plan.settings.time_budget:
         say(f"it ends after {budget / 60:.3g} minutes at the latest, with the best found by then")
     return plan
@@ -223,7 +220,6 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
                 if (limit := plan.settings.time_budget)
                 else ""
             ),
-            *([f"ends         {promise(margin)}"] if (margin := settings.stop_margin) else []),
             f"searcher     {settings.searcher}, seed {settings.seed}",
             f"scheduler    {settings.scheduler}, grace {settings.grace},"
             f" reduction {settings.reduction:g}",

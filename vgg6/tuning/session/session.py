@@ -22,9 +22,9 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution import tune_controller
 from ray.tune.search import ConcurrencyLimiter
 
-from cli.flags import say
 from search_spaces import Space
 from vgg6.common.interrupts import answered_by
+from vgg6.common.say import say
 from vgg6.config import InputError
 from vgg6.data.sources import TrialData
 from vgg6.hardware.runtime import Runtime
@@ -40,7 +40,6 @@ from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, trial_folder
 from vgg6.tuning.run.progress import Progress
 from vgg6.tuning.session.callbacks import JournalCallback, SearchInterrupted, StopRule
-from vgg6.tuning.session.stopping import MarginRule
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS
 from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, settle
@@ -205,9 +204,7 @@ def _fit(
     scheduler.between_attempts = partial(enlarge, plan.allotment)
     settle(run, journal, scheduler.replay(history.arrivals), plan.keep_weights)
     searcher = make_searcher(plan, journal)
-    margin, first = settings.stop_margin, len(plan.space.points)
-    unbeaten = None if margin is None else MarginRule(margin, first, plan.trials)
-    stop = StopRule(history, settings.time_budget, settings.patience, unbeaten)
+    stop = StopRule(history, settings.time_budget, settings.patience)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
     watch, guard = NodeWatch(limiter, plan.allotment, history), StallGuard()

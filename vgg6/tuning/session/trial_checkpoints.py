@@ -15,8 +15,8 @@ from typing import Any
 from pyarrow import fs as pafs
 from torch import Tensor
 
-from cli.flags import say
 from vgg6.checkpoint import DamagedCheckpoint, best_weights, load_state, read_facts, save_state
+from vgg6.common.say import say
 from vgg6.config import TrialConfig
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState

@@ -43,7 +43,6 @@ from vgg6.tuning.session.session import (
     create_run,
     run_session,
 )
-from vgg6.tuning.session.stopping import LEAST
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import FINISH_S, default_mode
@@ -300,27 +299,6 @@ def test_patience_ends_a_search_that_no_longer_improves(tmp_path: Path, digits: 
     )  # fmt: skip
     assert outcome.outcome == "complete" and "no new incumbent" in outcome.detail
     assert len(j.read_history(run).trials) < 12
-
-
-@pytest.mark.usefixtures("ray_here")
-def test_an_incumbent_that_is_unlikely_to_be_beaten_ends_a_search_and_a_resumed_one(
-    tmp_path: Path, digits: TrialData
-) -> None:
-    """Steps so short that no network leaves chance: none is better than another by a third."""
-    low = Parameter(name="lr", low=1e-8, high=1e-7, log=True)
-    space = Space(name="low", parameters=(low,), fixed={"activation": "relu"})
-    run, outcome = start(
-        tmp_path, space, digits, trials=40, epochs=1, searcher="random", scheduler="none",
-        stop_margin=0.3,
-    )  # fmt: skip
-    ended = [t for t in j.read_history(run).trials.values() if t.state == j.COMPLETED]
-    assert outcome.outcome == "complete" and "beat the incumbent's" in outcome.detail
-    assert LEAST <= len(ended) < 40
-    facts = run.read_json("search.json")
-    settings = Settings(**(facts["settings"] | {"trials": facts["trials"]}))
-    again = launch.relaunch("this machine", run, settings, facts, digits)
-    assert again.outcome == "complete" and "beat the incumbent's" in again.detail
-    assert len(j.read_history(run).trials) < 40
 
 
 @pytest.mark.usefixtures("ray_here")
