@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from cli.environment_checks import check_devices, check_surroundings
-from cli.flags import number, recorded_settings, say, whole
+from cli.flags import number, recorded_settings, whole
+from vgg6.common.checks import InputError, Range, check_choice, check_integer
 from vgg6.common.files import check_target
-from vgg6.config import InputError, Range, check_choice, check_integer
+from vgg6.common.say import say
 from vgg6.data.sources import load_recorded
 from vgg6.tuning.cluster.connect import joined
 from vgg6.tuning.settings import Settings
@@ -28,10 +29,10 @@ INTERRUPTED_EXIT = 130
 def best(args: argparse.Namespace) -> int:
     from vgg6.tuning.run.folder import open_run
 
-    top = check_integer("--top", whole("--top", args.top), Range(1, 1_000_000))
-    run = open_run(args.RUN, args.storage)
+    top = check_integer("top", whole("top", args.top), Range(1, 1_000_000))
+    run = open_run(args.run, args.storage)
     if args.confirm is not None:
-        seeds = check_integer("--confirm", whole("--confirm", args.confirm), Range(1, 100))
+        seeds = check_integer("confirm", whole("confirm", args.confirm), Range(1, 100))
         if problem := confirm(run, args, top, seeds):
             return problem
     from analysis.winner.ranking import render, summary
@@ -95,8 +96,8 @@ def export(args: argparse.Namespace) -> int:
 
     trial = args.trial
     if trial is not None:
-        trial = check_integer("--trial", whole("--trial", trial), Range(0, 10**7))
-    run = open_run(args.RUN, args.storage)
+        trial = check_integer("trial", whole("trial", trial), Range(0, 10**7))
+    run = open_run(args.run, args.storage)
     from analysis.winner.export import export_best
 
     found = export_best(run, Path(args.out), trial=trial)
@@ -106,7 +107,7 @@ def export(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> int:
-    folder = checked_package(args.DIR)
+    folder = checked_package(args.package)
     check_devices()
     from analysis.packages.verify import NOT_REPRODUCED, render
     from analysis.packages.verify import verify as compare
@@ -121,13 +122,13 @@ def compress(args: argparse.Namespace) -> int:
 
     plan = Plan(
         methods=args.method,
-        sparsity=number("--sparsity", args.sparsity),
-        epochs=whole("--epochs", args.epochs),
-        rounds=whole("--rounds", args.rounds),
+        sparsity=number("sparsity", args.sparsity),
+        epochs=whole("epochs", args.epochs),
+        rounds=whole("rounds", args.rounds),
     )
-    folder = checked_package(args.DIR)
+    folder = checked_package(args.package)
     out = Path(args.out or f"{folder.resolve()}-{plan.name}")
-    check_target("--out", out)
+    check_target("out", out)
     check_devices()
     from analysis.packages.compress import compress as make
     from analysis.packages.compress import render
@@ -144,13 +145,13 @@ def compress(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     if args.part is not None:
-        check_choice("--part", args.part, ("validation", "test", "train"))
-    folder = checked_package(args.DIR)
+        check_choice("part", args.part, ("validation", "test", "train"))
+    folder = checked_package(args.package)
     check_devices()
     if args.figure:
         from analysis.figures.figure_files import check_figure
 
-        check_figure("--figure", Path(args.figure))
+        check_figure("figure", Path(args.figure))
     from analysis.packages.evaluate import draw, render
     from analysis.packages.evaluate import evaluate as score
 
@@ -168,28 +169,26 @@ def checked_package(given: str) -> Path:
     from analysis.packages.checksums import SUMS
 
     if not (Path(given) / SUMS).is_file():
-        raise InputError("DIR", given, f"is no package: it has no {SUMS}")
+        raise InputError("package", given, f"is no package: it has no {SUMS}")
     return Path(given)
 
 
 def report(args: argparse.Namespace) -> int:
     from vgg6.tuning.run.folder import open_run
 
-    run = open_run(args.RUN, args.storage)
+    run = open_run(args.run, args.storage)
     out = Path(args.out or (Path(run.path) / "report.html" if run.local else "report.html"))
-    check_target("--out", out)
+    check_target("out", out)
     if out.is_dir():
-        raise InputError("--out", str(out), "is a folder: a report is a file")
+        raise InputError("out", str(out), "is a folder: a report is a file")
     if args.png:
         check_pictures(Path(args.png))
-    port = check_integer("--port", whole("--port", args.port), Range(0, 65535))
+    port = check_integer("port", whole("port", args.port), Range(0, 65535))
     if args.also and not args.study:
-        raise InputError("--also", args.also[0], "is compared for the study's questions: --study")
+        raise InputError("also", args.also[0], "is compared for the study's questions: add `study`")
     also = [open_run(name, args.storage) for name in args.also]
     if args.watch and args.study:
-        raise InputError(
-            "--study", "--watch", "cannot be served live: it is for a search that ended"
-        )
+        raise InputError("study", True, "cannot be served live with `watch`")
     if args.watch:
         from analysis.report.watch import serve
 
@@ -213,7 +212,7 @@ def report(args: argparse.Namespace) -> int:
 
 def check_pictures(folder: Path) -> None:
     """Raise InputError unless pictures can be written there by the browser that is named."""
-    check_target("--png", folder / "summary.md")
+    check_target("png", folder / "summary.md")
     browser = os.environ.get("BROWSER_PATH")
     if browser and not shutil.which(browser):
         raise InputError("BROWSER_PATH", browser, "is no program")
@@ -226,7 +225,7 @@ def table(args: argparse.Namespace) -> int:
 
     if args.out:
         check_table_file(Path(args.out))
-    run = load_search(open_run(args.RUN, args.storage))
+    run = load_search(open_run(args.run, args.storage))
     for note in run.notes:
         say(note)
     rows = run.trials if args.trials else run.table
@@ -244,7 +243,7 @@ def insights(args: argparse.Namespace) -> int:
     from analysis.results.search_tables import load_search
     from vgg6.tuning.run.folder import open_run
 
-    run = load_search(open_run(args.RUN, args.storage))
+    run = load_search(open_run(args.run, args.storage))
     for note in run.notes:
         say(note)
     found = gather(run, args.evaluator)
@@ -255,7 +254,7 @@ def insights(args: argparse.Namespace) -> int:
 def convert(args: argparse.Namespace) -> int:
     from vgg6.tuning.run.folder import open_run
 
-    run = open_run(args.RUN, args.storage)
+    run = open_run(args.run, args.storage)
     from analysis.results.convert import convert as write
 
     target, command = write(run, args.to, args.out)

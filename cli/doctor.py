@@ -133,7 +133,7 @@ def _ray() -> Finding:
 
 
 def _data() -> Finding:
-    from vgg6.config import InputError
+    from vgg6.common.checks import InputError
     from vgg6.data.sources import DOWNLOAD_FOLDER, find_cifar10
 
     try:

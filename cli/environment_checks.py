@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlparse
 
-from vgg6.config import InputError, check_choice
+from vgg6.common.checks import InputError, check_choice
 from vgg6.tuning.settings import WANDB_MODES, check_address
 
 # What CUDA takes: numbers, the identifiers of GPUs and of their parts, or a word for none.

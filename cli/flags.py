@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from search_spaces import SPACE_NAMES
-from vgg6.config import FIELD_NAMES, InputError, TrialConfig, check_choice, nearest
+from vgg6.common.checks import InputError, check_choice, nearest, shown
+from vgg6.config import FIELD_NAMES, TrialConfig
 from vgg6.data.sources import SPLIT_SEED
 from vgg6.tuning.settings import AUTO, SCHEDULERS, SEARCHERS, WANDB_MODES, Settings
 
@@ -37,6 +39,26 @@ class Parser(argparse.ArgumentParser):
         """All flags of one command."""
         return [f for a in self.subcommands()[command]._actions for f in a.option_strings]
 
+    def spelled(self, error: InputError, words: Sequence[str]) -> str:
+        """An error as this command's user knows its fields: ``--batch_size``, if so typed."""
+        names = self._names(words)
+        typed = {_dashed(w.partition("=")[0]): w.partition("=")[0] for w in words}
+
+        def name(field: str) -> str:
+            return typed.get(names[field], names[field]) if field in names else field
+
+        first, space, rest = error.field.partition(" ")
+        rule = re.sub(r"`(\w+)`", lambda m: name(m[1]) if m[1] in names else m[0], error.rule)
+        return f"{name(first)}{space}{rest}: {shown(error.value)} {rule}"
+
+    def _names(self, words: Sequence[str]) -> dict[str, str]:
+        """The fields of the command in ``words``, as its help spells them."""
+        command = self.subcommands().get(words[0]) if words else None
+        return {
+            a.dest: a.option_strings[-1] if a.option_strings else str(a.metavar or a.dest)
+            for a in (command._actions if command else ())
+        }
+
     def error(self, message: str) -> NoReturn:
         raise InputError("command line", shlex.join(sys.argv[1:]), f"cannot be read: {message}")
 
@@ -44,18 +66,18 @@ class Parser(argparse.ArgumentParser):
 def read_settings(args: argparse.Namespace) -> Settings:
     """The search's settings from its flags, each checked; those not given take their default."""
     given = {
-        "trials": None if args.trials == "auto" else whole("--trials", args.trials),
+        "trials": None if args.trials == "auto" else whole("trials", args.trials),
         **{
-            key: whole(_flag(key), getattr(args, key))
+            key: whole(key, getattr(args, key))
             for key in ("epochs", "grace", "max_concurrent", "seed", "split_seed", "patience",
                         "limit_train")
         },
         **{
-            key: number(_flag(key), getattr(args, key))
+            key: number(key, getattr(args, key))
             for key in ("reduction", "cpus_per_trial")
         },
-        "gpus_per_trial": share("--gpus-per-trial", args.gpus_per_trial),
-        "time_budget": seconds("--time-budget", args.time_budget),
+        "gpus_per_trial": share("gpus_per_trial", args.gpus_per_trial),
+        "time_budget": seconds("time_budget", args.time_budget),
     }  # fmt: skip
     named = {
         key: getattr(args, key)
@@ -114,7 +136,9 @@ def _dashed(argument: str) -> str:
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:
     """RUN, and where its name is looked up."""
-    parser.add_argument("RUN", help="a search: its name, its folder or its storage URI")
+    parser.add_argument(
+        "run", metavar="RUN", help="a search: its name, its folder or its storage URI"
+    )
     parser.add_argument("--storage", default="runs", help="where names are looked up (runs)")
 
 
@@ -197,8 +221,3 @@ def recorded_settings(facts: dict[str, Any], args: argparse.Namespace) -> Settin
     changed = {"address": args.address, "wandb": args.wandb, "verbose": args.verbose}
     asked = facts["settings"] | {"trials": facts["trials"], "data": facts["data"]["argument"]}
     return Settings(**(asked | {k: v for k, v in changed.items() if v}))
-
-
-def say(message: str) -> None:
-    """A message for a person, on standard error."""
-    print(message, file=sys.stderr, flush=True)

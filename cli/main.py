@@ -28,18 +28,14 @@ from cli.flags import (
     add_train_flags,
     read_settings,
     recorded_settings,
-    say,
     whole,
 )
 from search_spaces import Space, load_space
+from vgg6.common.checks import InputError
 from vgg6.common.interrupts import sigterm_as_ctrl_c
+from vgg6.common.say import say
 from vgg6.common.schema import located
-from vgg6.config import (
-    FIELD_NAMES,
-    InputError,
-    TrialConfig,
-    parse_value,
-)
+from vgg6.config import FIELD_NAMES, TrialConfig, parse_value
 from vgg6.data.sources import data_facts, load_recorded, load_source, split
 from vgg6.tuning.cluster.connect import joined, quiet_environment
 from vgg6.tuning.settings import Settings
@@ -50,12 +46,14 @@ BAD_INPUT = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 2 bad input, 130 interrupted, 1 else."""
     quiet_environment()
+    words = sys.argv[1:] if argv is None else list(argv)
+    parser = build_parser()
     try:
         with sigterm_as_ctrl_c():
-            args = build_parser().parse_args(argv)
-            return int(args.run(args))
+            args = parser.parse_args(words)
+            return int(args.handler(args))
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {parser.spelled(error, words)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -107,7 +105,7 @@ def resume(args: argparse.Namespace) -> int:
     from vgg6.tuning.run.journal import read_history
     from vgg6.tuning.run.records import check_params, read_search
 
-    run = open_run(args.RUN, args.storage)
+    run = open_run(args.run, args.storage)
     facts = read_search(run)
     settings = recorded_settings(facts, args)
     check_surroundings(settings.address, settings.wandb)
@@ -196,7 +194,7 @@ def status(args: argparse.Namespace) -> int:
     from vgg6.tuning.run.folder import open_run
     from vgg6.tuning.run.status import render, status_of
 
-    found = status_of(open_run(args.RUN, args.storage))
+    found = status_of(open_run(args.run, args.storage))
     print(json.dumps(found, indent=1) if args.json else render(found))
     return 0
 
@@ -205,9 +203,9 @@ def train(args: argparse.Namespace) -> int:
     given = {k: getattr(args, k) for k in FIELD_NAMES if getattr(args, k) is not None}
     check_devices()
     config = TrialConfig(**{k: parse_value(k, v) for k, v in given.items()})
-    limit = whole("--limit-train", args.limit_train)
+    limit = whole("limit_train", args.limit_train)
     source = load_source(args.data)
-    split_seed = whole("--split-seed", args.split_seed)
+    split_seed = whole("split_seed", args.split_seed)
     data = split(source, split_seed=split_seed, limit_train=limit)
     from analysis.packages.train import train_and_save
 
@@ -218,8 +216,8 @@ def train(args: argparse.Namespace) -> int:
         data_facts=data_facts(args.data, source, data, split_seed=split_seed, limit_train=limit),
         device=args.device,
         precision=args.precision,
-        threads=whole("--threads", args.threads),
-        stop_after=whole("--stop-after", args.stop_after),
+        threads=whole("threads", args.threads),
+        stop_after=whole("stop_after", args.stop_after),
     )
 
 
@@ -241,7 +239,7 @@ def build_parser() -> Parser:
 
     def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
         command = subparsers.add_parser(name, help=text, description=text, allow_abbrev=False)
-        command.set_defaults(run=run)
+        command.set_defaults(handler=run)
         return command
 
     p = add("search", search, "search for the best configuration on this machine or a cluster")
@@ -306,7 +304,7 @@ def build_parser() -> Parser:
         commands.verify,
         "train a package again from its folder alone, and compare",
     )
-    p.add_argument("DIR", help="a package, as export and train write it")
+    p.add_argument("package", metavar="DIR", help="a package, as export and train write it")
     p.add_argument("--quick", action="store_true", help="score the packed weights only")
     p.add_argument("--data", help="where its images are, if not where they were")
     p.add_argument("--json", action="store_true", help="print one JSON document")
@@ -315,7 +313,9 @@ def build_parser() -> Parser:
         commands.evaluate,
         "score a package on labelled images: by class, with confusion and calibration",
     )
-    p.add_argument("DIR", help="a package, as export, train and compress write it")
+    p.add_argument(
+        "package", metavar="DIR", help="a package, as export, train and compress write it"
+    )
     p.add_argument("--data", help="cifar10, digits, a FOLDER or an .npz file; default: its own")
     p.add_argument("--part", help="validation (of its own data), test (of any other), train")
     p.add_argument("--figure", metavar="FILE", help="draw it: an .html, .png, .svg or .pdf file")
@@ -325,7 +325,7 @@ def build_parser() -> Parser:
         commands.compress,
         "prune or quantise a package's network, and say what that costs and gains",
     )
-    p.add_argument("DIR", help="a package, as export and train write it")
+    p.add_argument("package", metavar="DIR", help="a package, as export and train write it")
     p.add_argument("--method", action="append", required=True, help="prune, int8; or both, twice")
     p.add_argument("--sparsity", help="the share of the FLOPs that pruning takes (0.5)")
     p.add_argument("--epochs", default="5", help="of training after pruning (5)")

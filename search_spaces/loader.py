@@ -11,8 +11,9 @@ import yaml
 from search_spaces import default, study, study_grid, study_sigmoide, wide
 from search_spaces.parameter import PARAMETER_NAMES, Parameter, check_name
 from search_spaces.space import Space
+from vgg6.common.checks import InputError, check_key, nearest
 from vgg6.common.schema import located
-from vgg6.config import InputError, check_key, nearest, parse_value
+from vgg6.config import parse_value
 
 SPACES = {
     module.SPACE.name: module.SPACE for module in (default, study, study_sigmoide, study_grid, wide)
@@ -36,14 +37,14 @@ def load_space(name_or_path: str) -> Space:
         return SPACES[name_or_path]
     if not name_or_path.lower().endswith((".yaml", ".yml")):
         known = f"is not one of {', '.join(SPACE_NAMES)}, nor a path ending in .yaml or .yml"
-        raise InputError("--space", name_or_path, known + nearest(name_or_path, SPACE_NAMES))
+        raise InputError("space", name_or_path, known + nearest(name_or_path, SPACE_NAMES))
     try:
         with Path(name_or_path).open("rb") as stream:
             data = stream.read(SIZE_LIMIT + 1)
     except OSError as error:
-        raise InputError("--space", name_or_path, f"cannot be read: {error.strerror}") from None
+        raise InputError("space", name_or_path, f"cannot be read: {error.strerror}") from None
     if len(data) > SIZE_LIMIT:
-        raise InputError("--space", name_or_path, f"is larger than {SIZE_LIMIT} bytes")
+        raise InputError("space", name_or_path, f"is larger than {SIZE_LIMIT} bytes")
     with located(f"{name_or_path}: "):
         return _space(_parse(data), Path(name_or_path).stem)
 

@@ -7,17 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vgg6.config import (
-    CHOICES,
-    FIELD_NAMES,
-    FLOAT_RANGES,
-    INT_RANGES,
-    InputError,
-    check_choice,
-    check_integer,
-    check_key,
-    check_number,
-)
+from vgg6.common.checks import InputError, check_choice, check_integer, check_key, check_number
+from vgg6.config import CHOICES, FIELD_NAMES, FLOAT_RANGES, INT_RANGES
 
 # Length and seed belong to the command line; only a point may bring its own.
 PARAMETER_NAMES = tuple(name for name in FIELD_NAMES if name not in ("epochs", "seed"))

@@ -1,6 +1,6 @@
 """The study's grid in full: all 180 combinations of which the study ran a part.
 
-A trial's length is the search's own (``--epochs``), the same for all.
+A trial's length is the search's own (``epochs``), the same for all.
 """
 
 from search_spaces.parameter import Parameter

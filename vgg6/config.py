@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import math
-import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from vgg6.common.checks import (
+    InputError,
+    Range,
+    check_choice,
+    check_integer,
+    check_key,
+    check_number,
+)
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu", "gelu", "leaky_relu", "elu", "mish")
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "nadam", "adagrad", "rmsprop")
@@ -28,73 +34,6 @@ _OPTIMIZER_LABELS = {
     "adagrad": "Adagrad",
     "rmsprop": "RMSprop",
 }
-
-
-# A value from a file can be as long as the file, or nest without end: an error shows its start.
-class _Shown(reprlib.Repr):
-    def repr_int(self, value: int, level: int) -> str:
-        # Python writes out no integer of more than 4,300 digits; hexadecimal text can make one.
-        bits = value.bit_length()
-        return super().repr_int(value, level) if bits < 14_000 else f"an integer of {bits} bits"
-
-
-_SHOWN = _Shown()
-_SHOWN.maxlevel, _SHOWN.maxdict, _SHOWN.maxlist, _SHOWN.maxtuple = 3, 6, 10, 10
-_SHOWN.maxstring = _SHOWN.maxlong = _SHOWN.maxother = 1000
-
-
-class InputError(ValueError):
-    """Something a user gave breaks a rule: says the key, the value and the rule.
-
-    Args:
-        key: what was set, as the user spells it (``lr``, ``--trials``, ``space.yaml: lr.low``).
-        value: what it was set to.
-        rule: what it must be, worded to follow the value.
-    """
-
-    def __init__(self, key: str, value: object, rule: str) -> None:
-        super().__init__(f"{key}: {_SHOWN.repr(value)} {rule}")
-        self.key, self.value, self.rule = key, value, rule
-
-
-def nearest(name: str, valid: Collection[str]) -> str:
-    """``"; did you mean 'sigmoid'?"`` for the closest valid name, or an empty string."""
-    matches = difflib.get_close_matches(str(name).lower(), list(valid), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
-
-
-def check_choice(key: str, value: object, valid: Collection[str]) -> None:
-    """Raise InputError, offering the nearest valid name, unless ``value`` is one of ``valid``."""
-    if not isinstance(value, str) or value not in valid:
-        raise InputError(
-            key, value, f"is not one of {', '.join(valid)}{nearest(str(value), valid)}"
-        )
-
-
-def check_key(key: str, name: object, valid: Collection[str]) -> None:
-    """Raise InputError, offering the nearest valid name, for a key that does not exist."""
-    if name not in valid:
-        hint = nearest(str(name), valid)
-        raise InputError(key, name, f"is not a known key (known: {', '.join(valid)}){hint}")
-
-
-@dataclass(frozen=True)
-class Range:
-    """The interval that a numeric hyperparameter must lie in; ``low_open``: low itself is out."""
-
-    low: float
-    high: float
-    low_open: bool = False
-    high_open: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        above = value > self.low if self.low_open else value >= self.low
-        below = value < self.high if self.high_open else value <= self.high
-        return above and below and math.isfinite(value)
-
-    def __str__(self) -> str:
-        left, right = "(" if self.low_open else "[", ")" if self.high_open else "]"
-        return f"{left}{self.low:.10g}, {self.high:.10g}{right}"
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -207,24 +146,6 @@ class TrialConfig:
 
 
 FIELD_NAMES = tuple(f.name for f in fields(TrialConfig))
-
-
-def check_number(key: str, value: object, allowed: Range) -> float:
-    """Return ``value`` as a float, or raise InputError when it is no number in ``allowed``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputError(key, value, f"is not a number in {allowed}")
-    if value not in allowed:
-        raise InputError(key, value, f"is not in {allowed}")
-    return float(value) + 0.0  # -0.0 equals 0.0 and must have its fingerprint too
-
-
-def check_integer(key: str, value: object, allowed: Range) -> int:
-    """Return ``value``, or raise InputError when it is no whole number in ``allowed``."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(key, value, f"is not a whole number in {allowed}")
-    if value not in allowed:
-        raise InputError(key, value, f"is not in {allowed}")
-    return value
 
 
 def parse_value(key: str, text: str) -> Any:

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgg6.augment import Normalizer
-from vgg6.config import SPARSITY, InputError, TrialConfig, check_number
+from vgg6.common.checks import InputError, check_number
+from vgg6.config import SPARSITY, TrialConfig
 from vgg6.data.layouts import LabelledImages
 from vgg6.data.sources import TrialData
 from vgg6.model import count_flops
@@ -67,7 +68,7 @@ def finetuning(config: TrialConfig, epochs: int) -> TrialConfig:
 
 def check_prunable(config: TrialConfig, sparsity: object) -> None:
     """Raise InputError unless a network of ``config`` can be pruned that far."""
-    check_number("--sparsity", sparsity, SPARSITY)
+    check_number("sparsity", sparsity, SPARSITY)
     if config.norm == "group":
         raise InputError("norm", config.norm, "cannot be pruned: a group norm's groups are fixed")
 
@@ -99,9 +100,7 @@ def cut(network: Network, images: LabelledImages, sparsity: float) -> Network:
             if width > BLOCK
         }
         if not costs:
-            raise InputError(
-                "--sparsity", sparsity, "leaves less than eight channels of each layer"
-            )
+            raise InputError("sparsity", sparsity, "leaves less than eight channels of each layer")
         widths[min(costs, key=lambda layer: costs[layer])] -= BLOCK
     kept = [o[:width].sort().values for o, width in zip(order, widths, strict=True)]
     return replace(network, weights=_select(network.weights, kept))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
+from vgg6.common.checks import InputError
 from vgg6.common.files import check_target, write_atomic
-from vgg6.config import InputError
 
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "chrome")
 PAGE, *PICTURES = FORMATS = (".html", ".png", ".svg", ".pdf")

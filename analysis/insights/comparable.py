@@ -17,7 +17,6 @@ from vgg6.tuning.algorithms.forest import distribution_of
 from vgg6.tuning.run import journal as j
 
 REACHED = 0.9  # of the scored trials must have come to the epoch at which they are compared
-FEW_VALUES = 10  # a number that took no more than these is taken for a choice, where no space says
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from optuna.trial import TrialState, create_trial
 
 from analysis.insights.comparable import Value, hyperparameters, standings
 from analysis.results.tables import Run
-from vgg6.config import check_choice
+from vgg6.common.checks import check_choice
 
 FANOVA, PED_ANOVA = EVALUATORS = ("fanova", "ped-anova")
 MIN_TRIALS, MOST_TRIALS = 20, 500  # of a search; of a part of it that is assessed at a time
@@ -55,7 +55,7 @@ def importance(run: Run, evaluator: str = FANOVA) -> tuple[dict[str, Any] | None
     Raises:
         InputError: there is no such evaluator.
     """
-    check_choice("--evaluator", evaluator, EVALUATORS)
+    check_choice("evaluator", evaluator, EVALUATORS)
     value = standings(run)
     given = {t: p for t, p in hyperparameters(run).items() if t in value.index}
     if len(given) < MIN_TRIALS:

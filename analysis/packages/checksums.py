@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
-from vgg6.config import InputError
+from vgg6.common.checks import InputError
 
 SUMS = "SHA256SUMS"
 HEX = set("0123456789abcdef")
@@ -27,18 +27,18 @@ def check_sums(folder: Path, names: Collection[str]) -> None:
             it.
     """
     if not folder.is_dir():
-        raise InputError("DIR", str(folder), "is no folder")
+        raise InputError("package", str(folder), "is no folder")
     sums = _read_sums(folder / SUMS)
     for name in sorted(sums.keys() - set(names)):
-        raise InputError("DIR", str(folder / SUMS), f"lists {name!r}, which no package has")
+        raise InputError("package", str(folder / SUMS), f"lists {name!r}, which no package has")
     for name in names:
         file = folder / name
         if not file.is_file():
-            raise InputError("DIR", str(file), "is missing from the package")
+            raise InputError("package", str(file), "is missing from the package")
         if name not in sums:
-            raise InputError("DIR", str(folder / SUMS), f"does not list {name}")
+            raise InputError("package", str(folder / SUMS), f"does not list {name}")
         if _digest(file) != sums[name]:
-            raise InputError("DIR", str(file), f"has been altered: its checksum is not {SUMS}'s")
+            raise InputError("package", str(file), f"has been altered: {SUMS} has another checksum")
 
 
 def listed(folder: Path) -> set[str]:
@@ -52,7 +52,7 @@ def listed(folder: Path) -> set[str]:
 
 def _read_sums(file: Path) -> dict[str, str]:
     if not file.is_file():
-        raise InputError("DIR", str(file.parent), f"is no package: it has no {SUMS}")
+        raise InputError("package", str(file.parent), f"is no package: it has no {SUMS}")
     sums: dict[str, str] = {}
     # Bytes, and no other line ends than the one written: whatever was altered must show.
     *lines, rest = file.read_bytes().split(b"\n")
@@ -60,7 +60,7 @@ def _read_sums(file: Path) -> dict[str, str]:
         text = line.decode("ascii", errors="backslashreplace")
         digest, gap, name = text[:64], text[64:66], text[66:]
         if rest == line or gap != "  " or name in ("", *sums) or set(digest) - HEX:
-            raise InputError("DIR", str(file), f"is damaged: {text!r} is no checksum of a file")
+            raise InputError("package", str(file), f"is damaged: {text!r} is no checksum of a file")
         sums[name] = digest
     return sums
 

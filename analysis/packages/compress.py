@@ -27,8 +27,9 @@ from analysis.packages.package import (
 )
 from analysis.packages.scoring import located
 from analysis.packages.train import epoch_line
+from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.config import InputError, TrialConfig
+from vgg6.config import TrialConfig
 from vgg6.data.sources import TrialData, load_recorded
 from vgg6.evaluation import assess
 from vgg6.model import Widths, count_flops, count_parameters
@@ -56,7 +57,7 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> di
     """Make a package's network smaller and write it, with what it lost and gained, into ``out``.
 
     Args:
-        data: where the package's images are, if not where they were (as ``--data``).
+        data: where the package's images are, if not where they were (as ``data``).
 
     Returns:
         the new package's metrics and, as ``out``, its folder.
@@ -71,7 +72,7 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> di
     package = read_package(folder)
     if package.compression is not None:
         rule = "is compressed already: compress the package that it was made from"
-        raise InputError("DIR", str(folder), rule)
+        raise InputError("package", str(folder), rule)
     if plan.sparsity is not None:
         check_prunable(package.config, plan.sparsity)
     _, images = load_recorded(located(package.data, data))

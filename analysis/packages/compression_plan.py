@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vgg6.config import SPARSITY, InputError, Range, check_choice, check_integer, check_number
+from vgg6.common.checks import InputError, Range, check_choice, check_integer, check_number
+from vgg6.config import SPARSITY
 
 PRUNE, INT8 = METHODS = ("prune", "int8")
 DEFAULT_SPARSITY = 0.5
@@ -30,19 +31,19 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.methods:
-            raise InputError("--method", list(self.methods), f"must be one of {', '.join(METHODS)}")
+            raise InputError("method", list(self.methods), f"must be one of {', '.join(METHODS)}")
         for method in self.methods:
-            check_choice("--method", method, METHODS)
+            check_choice("method", method, METHODS)
         if self.sparsity is None and self.prunes:
             object.__setattr__(self, "sparsity", DEFAULT_SPARSITY)
         elif self.sparsity is not None and not self.prunes:
             raise InputError(
-                "--sparsity", self.sparsity, f"has no meaning without --method {PRUNE}"
+                "sparsity", self.sparsity, f"has no meaning unless `method` holds {PRUNE}"
             )
         if self.sparsity is not None:
-            check_number("--sparsity", self.sparsity, SPARSITY)
-        check_integer("--epochs", self.epochs, Range(0, 1000))
-        check_integer("--rounds", self.rounds, Range(1, 10_000))
+            check_number("sparsity", self.sparsity, SPARSITY)
+        check_integer("epochs", self.epochs, Range(0, 1000))
+        check_integer("rounds", self.rounds, Range(1, 10_000))
 
     @property
     def prunes(self) -> bool:

@@ -14,8 +14,8 @@ from plotly.subplots import make_subplots
 from analysis.figures.plots import COLOURS, ERROR_BAR, figure
 from analysis.packages.package import Package, check_package, load_network, read_package
 from analysis.packages.scoring import located
+from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.config import InputError
 from vgg6.data.layouts import FILE_SUFFIX, LabelledImages, read_file
 from vgg6.data.sources import load_source, split
 from vgg6.evaluation import BINS, assess
@@ -31,7 +31,7 @@ def evaluate(folder: Path, *, data: str | None = None, part: str | None = None) 
     """Score a package, compressed or not, on labelled images.
 
     Args:
-        data: ``cifar10``, ``digits``, a folder as of ``--data``, or an ``.npz`` file with
+        data: ``cifar10``, ``digits``, a folder as of ``data``, or an ``.npz`` file with
             ``images``, uint8 (N, 32, 32, 3), and ``labels``, whole numbers from 0 to 9; default,
             the package's own.
         part: validation (default, of its own data), test (default, of any other), train.
@@ -74,9 +74,7 @@ def _images(
     """The images to score, and what they are: data, part, whether they are the package's own."""
     if data is not None and data.endswith(FILE_SUFFIX):
         if part is not None:
-            raise InputError(
-                "--part", part, f"has no meaning for a {FILE_SUFFIX} file: all is taken"
-            )
+            raise InputError("part", part, f"has no meaning for a {FILE_SUFFIX} file: all is taken")
         return read_file(Path(data)), {"data": data, "part": None, "notes": []}
     recorded = located(package.data, data)
     source = load_source(recorded["argument"])

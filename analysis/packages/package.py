@@ -27,8 +27,9 @@ from analysis.packages.scoring import recorded_runtime
 from analysis.packages.weights import read_weights
 from vgg6.checkpoint import save_weights
 from vgg6.common import schema as s
+from vgg6.common.checks import InputError
 from vgg6.common.files import check_target
-from vgg6.config import InputError, TrialConfig
+from vgg6.config import TrialConfig
 from vgg6.model import WIDTHS, Widths, widths_of
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
@@ -96,17 +97,17 @@ def train_command(
 
 def check_out(out: Path) -> None:
     """Raise InputError unless ``out`` is new, empty, or an earlier package to be replaced."""
-    check_target("--out", out)
+    check_target("out", out)
     if not out.exists():
         return
     if not out.is_dir():
-        raise InputError("--out", str(out), "is a file: a package is a folder")
+        raise InputError("out", str(out), "is a file: a package is a folder")
     held = {p.name for p in out.iterdir()}
     # Python leaves its cache beside a load_model.py that was imported.
     others = held - {*PACKAGE, SUMS, "__pycache__"}
     if others or (held and not {CONFIG, ONNX, METRICS} <= held):
         named = min(others or held)
-        raise InputError("--out", str(out), f"holds other things, which would be lost: {named}")
+        raise InputError("out", str(out), f"holds other things, which would be lost: {named}")
 
 
 def write_package(
@@ -182,7 +183,7 @@ def read_package(folder: Path) -> Package:
     """
     for name in QUANTIZED:
         if not (folder / name).is_file():
-            raise InputError("DIR", str(folder), f"is no package: it has no {name}")
+            raise InputError("package", str(folder), f"is no package: it has no {name}")
     sections = _read(folder / CONFIG, _yaml, p.SECTIONS)
     compressed = sections.get("compression")
     metrics = _read(folder / METRICS, json.loads, p.COMPRESSED_METRICS if compressed else p.METRICS)
@@ -200,7 +201,7 @@ def read_package(folder: Path) -> Package:
     )
     if package.quantized == (folder / WEIGHTS).is_file():
         has = "has a" if package.quantized else "has no"
-        raise InputError("DIR", str(folder), f"is no package: it {has} {WEIGHTS}")
+        raise InputError("package", str(folder), f"is no package: it {has} {WEIGHTS}")
     return package
 
 
@@ -226,7 +227,7 @@ def package_weights(
     named, weights = read_weights(file, widths=widths)
     if named != config:
         rule = f"are the weights of {named.label} ({named.fingerprint}), not of {CONFIG}"
-        raise InputError("DIR", str(file), rule)
+        raise InputError("package", str(file), rule)
     return weights
 
 
@@ -246,7 +247,7 @@ def load_network(folder: Path, package: Package) -> Network | OnnxNetwork:
     try:
         check_onnx(content)
     except ValueError as error:
-        raise InputError("DIR", str(folder / ONNX), str(error)) from None
+        raise InputError("package", str(folder / ONNX), str(error)) from None
     return OnnxNetwork(content, runtime.threads)
 
 
@@ -267,7 +268,7 @@ def _read(file: Path, parse: Callable[[str], Any], check: s.Check) -> Any:
     try:
         found = parse(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError("DIR", str(file), f"cannot be read: {error!r}") from None
+        raise InputError("package", str(file), f"cannot be read: {error!r}") from None
     with s.located(f"{file}: "):
         check(s.TOP, found)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vgg6.common import schema as s
-from vgg6.config import InputError
+from vgg6.common.checks import InputError
 from vgg6.model import WIDTHS
 from vgg6.tuning.run.records import HISTORY, IMAGES, RUNTIME, SEED, SHARE
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from vgg6.augment import Normalizer
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.data.sources import LabelledImages, TrialData
 from vgg6.evaluation import Evaluation, evaluate
 from vgg6.hardware.runtime import Runtime
@@ -27,12 +28,12 @@ def recorded_runtime(facts: dict[str, Any]) -> Runtime:
 
 
 def located(facts: dict[str, Any], data: str | None) -> dict[str, Any]:
-    """The recorded data as it can be loaded here: from ``data`` (as ``--data``), where given."""
+    """The recorded data as it can be loaded here: from ``data`` (as ``data``), where given."""
     if data is not None:
         return facts | {"argument": data}
     argument = facts["argument"]
     if argument not in ("cifar10", "digits") and not Path(argument).is_dir():
-        raise InputError("--data", argument, "is no folder here: say where the images are")
+        raise InputError("data", argument, "is no folder here: say where the images are")
     return facts
 
 

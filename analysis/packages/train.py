@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.packages.package import check_out, write_package
+from vgg6.common.checks import Range, check_integer
 from vgg6.common.intervals import wilson
-from vgg6.config import Range, TrialConfig, check_integer
+from vgg6.config import TrialConfig
 from vgg6.data.sources import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import EpochMetrics, NonFiniteLoss, TrainState, fit
@@ -36,7 +37,7 @@ def train_and_save(
         InputError: ``out`` holds something else, or a runtime value breaks its rule.
     """
     if stop_after is not None:
-        check_integer("--stop-after", stop_after, Range(1, config.epochs))
+        check_integer("stop_after", stop_after, Range(1, config.epochs))
     check_out(out)
     runtime = Runtime.resolve(device, precision, threads)
     state = TrainState(config, runtime)

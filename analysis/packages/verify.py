@@ -24,7 +24,7 @@ from analysis.packages.package import (
 from analysis.packages.recompress import compressed_again, learnt
 from analysis.packages.scoring import located, recorded_runtime, score
 from analysis.packages.train import epoch_line, progress_bar
-from vgg6.config import InputError
+from vgg6.common.checks import InputError
 from vgg6.data.sources import LabelledImages, TrialData, load_recorded
 from vgg6.evaluation import Assessment, Evaluation, assess
 from vgg6.hardware.runtime import Runtime, native_bf16
@@ -45,7 +45,7 @@ def verify(folder: Path, *, quick: bool = False, data: str | None = None) -> dic
 
     Args:
         quick: only score the packed weights on the recorded images.
-        data: where the images are, if not where they were (as ``--data``).
+        data: where the images are, if not where they were (as ``data``).
 
     Returns:
         verdict (bit-identical, within the seed spread, not reproduced; when quick, as recorded or
@@ -270,7 +270,9 @@ def _check_consistent(folder: Path, package: Package) -> None:
     """A package whose own files contradict each other cannot be compared with anything."""
     length = package.stop_after or package.config.epochs
     if [row[EPOCH] for row in package.history] != list(range(1, length + 1)):
-        raise InputError("DIR", str(folder / CONFIG), f"promises {length} epochs, history has not")
+        raise InputError(
+            "package", str(folder / CONFIG), f"promises {length} epochs, history has not"
+        )
     best = max(package.history, key=lambda row: row["val_acc"])
     trained = package.metrics["val_acc" if package.compression is None else "trained_val_acc"]
     metrics = (trained, package.metrics["best_epoch"])
@@ -278,7 +280,7 @@ def _check_consistent(folder: Path, package: Package) -> None:
         rule = (
             f"says {metrics[0]} at epoch {metrics[1]}; history {best['val_acc']} at {best[EPOCH]}"
         )
-        raise InputError("DIR", str(folder / METRICS), rule)
+        raise InputError("package", str(folder / METRICS), rule)
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:

@@ -10,7 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.model import VGG6, WIDTHS, Widths
 from vgg6.tuning.run.folder import RunFolder
 
@@ -22,15 +23,15 @@ def run_weights(run: RunFolder, name: str) -> tuple[TrialConfig, dict[str, Tenso
         InputError: as ``read_weights``, or there is no such file.
     """
     if not run.exists(name):
-        raise InputError("RUN", run.file(name), "is not there")
+        raise InputError("run", run.file(name), "is not there")
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "weights.safetensors"
         file.write_bytes(run.read(name))
-        return read_weights(file, key="RUN", shown=run.file(name))
+        return read_weights(file, key="run", shown=run.file(name))
 
 
 def read_weights(
-    file: Path, *, key: str = "DIR", shown: str | None = None, widths: Widths = WIDTHS
+    file: Path, *, key: str = "package", shown: str | None = None, widths: Widths = WIDTHS
 ) -> tuple[TrialConfig, dict[str, Tensor]]:
     """The configuration in a file's metadata and its weights, on the CPU. No code is run.
 

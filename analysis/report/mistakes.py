@@ -13,7 +13,7 @@ from PIL import Image
 from analysis.packages.scoring import recorded_runtime
 from analysis.packages.weights import run_weights
 from analysis.winner.export import choose
-from vgg6.config import InputError
+from vgg6.common.checks import InputError
 from vgg6.data.sources import load_recorded
 from vgg6.evaluation import EVAL_BATCH
 from vgg6.hardware.runtime import resident

@@ -17,8 +17,9 @@ from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
 from search_spaces import Space
+from vgg6.common.checks import InputError, check_choice
 from vgg6.common.files import check_target
-from vgg6.config import InputError, TrialConfig, check_choice
+from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.searcher import TOLD_AS, told_trial
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder, trial_folder
@@ -92,12 +93,12 @@ def convert(run: RunFolder, form: str, out: str | None) -> tuple[Path, str]:
     Raises:
         InputError: the form is not known, or a remote run folder is given no ``out``.
     """
-    check_choice("--to", form, FORMS)
+    check_choice("to", form, FORMS)
     write, name, command = FORMS[form]
     if out is None and not run.local:
-        raise InputError("--out", "", f"is needed: {run.uri} is no folder of this machine")
+        raise InputError("out", "", f"is needed: {run.uri} is no folder of this machine")
     target = Path(out) / Path(name).name if out else Path(run.path) / name
-    check_target("--out", target)
+    check_target("out", target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as scratch:
         fresh = Path(scratch) / target.name

@@ -10,7 +10,8 @@ import pandas as pd
 
 from analysis.results.search_tables import load_search
 from analysis.results.tables import Run
-from vgg6.config import FIELD_NAMES, InputError
+from vgg6.common.checks import InputError
+from vgg6.config import FIELD_NAMES
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import FAILED
 from vgg6.tuning.run.records import read_search
@@ -45,9 +46,9 @@ def joined(run: RunFolder, others: Sequence[RunFolder]) -> tuple[Run, list[Repea
 def _check(facts: dict[str, Any], others: dict[str, Any], name: str) -> None:
     if facts["data"]["fingerprint"] != others["data"]["fingerprint"]:
         rule = f"had other images ({_data(others)}) than {facts['name']} ({_data(facts)})"
-        raise InputError("--also", name, rule)
+        raise InputError("also", name, rule)
     if facts["space"]["parameters"] != others["space"]["parameters"]:
-        raise InputError("--also", name, f"varied other parameters than {facts['name']}")
+        raise InputError("also", name, f"varied other parameters than {facts['name']}")
 
 
 def _merged(first: Run, second: Run) -> tuple[Run, list[Repeated]]:

@@ -16,7 +16,8 @@ import ray.tune.search
 
 from analysis.winner.elimination import Standing, preferred, standing, tied
 from analysis.winner.seed_noise import LEVEL, t_interval
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.model import count_parameters
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import (
@@ -190,7 +191,7 @@ def conclude(
     now = stand(history, numbers, seeds, images)
     if not now.alive:
         why = next(run.reason for run in history.trials.values() if run.reason)
-        raise InputError("--top", len(numbers), f"candidates are confirmed by no fresh seed: {why}")
+        raise InputError("top", len(numbers), f"candidates are confirmed by no fresh seed: {why}")
     scores = scores_of(history, numbers, seeds)
     final = {c: [x for x in scores[c] if x is not None] for c in now.alive}
     ties = tied(final, images)

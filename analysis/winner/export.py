@@ -18,8 +18,9 @@ from analysis.winner.retrained_trial import (
     scored_trial,
 )
 from analysis.winner.test_looks import look, looks_in_words, recorded
+from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.config import InputError, TrialConfig
+from vgg6.config import TrialConfig
 from vgg6.data.sources import image_facts, load_recorded
 from vgg6.tuning.run.folder import RunFolder, confirmed_file, weights_file
 from vgg6.tuning.run.journal import History, TrialRecord, read_history
@@ -153,7 +154,7 @@ def _named(run: RunFolder, history: History, number: int, facts: dict[str, Any])
     if package is None:
         command = again_command(run, trial, facts)
         rule = f"has no weights left: the search kept its best ones'. This makes them: {command}"
-        raise InputError("--trial", number, rule)
+        raise InputError("trial", number, rule)
     return replace(
         chosen, what=again_name(number), weights=again_weights(number), rows=package.history
     )
@@ -187,10 +188,10 @@ def _weights_of(run: RunFolder, chosen: Chosen, facts: dict[str, Any]) -> dict[s
     if not run.exists(chosen.weights):
         command = train_command(chosen.config, facts["data"], facts["runtime"], chosen.stop_after)
         rule = f"is not there; this makes it again: {command}"
-        raise InputError("RUN", run.file(chosen.weights), rule)
+        raise InputError("run", run.file(chosen.weights), rule)
     config, weights = run_weights(run, chosen.weights)
     if config != chosen.config:
         raise InputError(
-            "RUN", run.file(chosen.weights), f"is of {config.label}, not {chosen.what}"
+            "run", run.file(chosen.weights), f"is of {config.label}, not {chosen.what}"
         )
     return weights

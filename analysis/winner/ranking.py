@@ -13,7 +13,8 @@ from rich.table import Table
 from analysis.packages.package import train_command
 from analysis.winner.pareto import KINDS, best_of_each, pareto_front
 from analysis.winner.test_looks import looks_in_words, recorded
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import RunFolder, confirmed_file
 from vgg6.tuning.run.journal import (
     RUNNING,
@@ -40,7 +41,7 @@ def winner_of(run: RunFolder, history: History) -> TrialRecord:
         why = _states(history) or "none has begun"
         if failed := next((t for t in history.trials.values() if t.reason), None):
             why += f"; the first, trial {failed.number}: {failed.reason}"
-        raise InputError("RUN", run.name, f"has no trial with a validation score: {why}")
+        raise InputError("run", run.name, f"has no trial with a validation score: {why}")
     return ranked[0]
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from analysis.packages.checksums import check_sums
 from analysis.packages.package import PACKAGE, WEIGHTS, Package, read_package, train_command
 from analysis.winner.ranking import stop_after
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import RunFolder, trial_folder
 from vgg6.tuning.run.journal import History, TrialRecord
 
@@ -29,11 +30,11 @@ def scored_trial(run: RunFolder, history: History, number: int) -> TrialRecord:
     if number not in history.trials:
         last = max(history.trials, default=-1)
         rule = f"is no trial of {run.name}, which has 0 to {last}" if last >= 0 else "has not begun"
-        raise InputError("--trial", number, rule)
+        raise InputError("trial", number, rule)
     if history.trials[number] not in history.ranking():
         trial = history.trials[number]
         why = f" ({trial.reason})" if trial.reason else ""
-        raise InputError("--trial", number, f"has no weights to give: it is {trial.state}{why}")
+        raise InputError("trial", number, f"has no weights to give: it is {trial.state}{why}")
     return history.trials[number]
 
 
@@ -81,5 +82,5 @@ def read_again(run: RunFolder, trial: TrialRecord, facts: dict[str, Any]) -> Pac
     }
     for what, (found, expected) in asked.items():
         if found != expected:
-            raise InputError("RUN", str(folder), f"is not trial {trial.number} again: other {what}")
+            raise InputError("run", str(folder), f"is not trial {trial.number} again: other {what}")
     return package

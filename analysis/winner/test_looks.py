@@ -15,8 +15,8 @@ from analysis.packages.package import METRICS, PACKED, WEIGHTS
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.weights import run_weights
 from vgg6.common import schema as s
+from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.config import InputError
 from vgg6.data.sources import load_recorded
 from vgg6.tuning.run.folder import Appender, RunFolder
 from vgg6.tuning.run.records import SHARE, read_search
@@ -90,7 +90,7 @@ def looks(run: RunFolder) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError("RUN", where, f"is damaged: {error!r}") from None
+            raise InputError("run", where, f"is damaged: {error!r}") from None
         with s.located(f"{where}: "):
             _LOOK(s.TOP, entry)
         found.append({k: entry[k] for k in ("time", "what", "weights", *SCORES)})

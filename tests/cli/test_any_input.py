@@ -13,7 +13,8 @@ from support.made_runs import search_facts
 
 from search_spaces import Space, load_space
 from search_spaces.parameter import PARAMETER_NAMES
-from vgg6.config import CHOICES, FIELD_NAMES, InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import CHOICES, FIELD_NAMES, TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.records import read_search
@@ -48,7 +49,7 @@ def test_any_mapping_is_a_configuration_that_round_trips_or_is_refused_by_its_ke
     try:
         config = TrialConfig.from_mapping(values)
     except InputError as error:
-        assert error.key in FIELD_NAMES or error.value in values
+        assert error.field in FIELD_NAMES or error.value in values
         assert len(str(error)) < 6000
         return
     again = TrialConfig.from_mapping(json.loads(json.dumps(config.to_dict())))

@@ -61,7 +61,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["train", "--lr", "fast"], ["lr", "fast", "(0, 10]"]),
     (["train", "--lr", "0"], ["lr", "0", "(0, 10]"]),
     (["train", "--batch_size", "0"], ["batch_size", "0"]),
-    (["train", "--batch-size=12.5"], ["batch_size", "12.5", "whole number"]),
+    (["train", "--batch-size=12.5"], ["--batch-size", "12.5", "whole number"]),
     (["train", "--optimizer", "adam", "--momentum", "0.9"], ["momentum", "0.9", "adam"]),
     (["train", "--dropout", "1"], ["dropout", "1", "[0, 1)"]),
     (["train", "--lr-rate", "3"], ["--lr-rate", "did you mean"]),

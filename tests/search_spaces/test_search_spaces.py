@@ -9,7 +9,8 @@ import pytest
 from support.paths import ROOT
 
 from search_spaces import SPACE_NAMES, Parameter, Space, load_space
-from vgg6.config import MOMENTUM_OPTIMIZERS, InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import MOMENTUM_OPTIMIZERS, TrialConfig
 
 FOLDER = ROOT / "search_spaces"
 EXAMPLE = str(FOLDER / "example.yaml")
@@ -405,18 +406,18 @@ def test_a_bad_file_is_refused_with_its_key_value_and_rule(case, tmp_path):
     text, expected = BAD_FILES[case]
     with pytest.raises(InputError) as caught:
         load_text(tmp_path, text)
-    assert caught.value.key.startswith(f"{tmp_path / 'mine.yaml'}: {expected[0]}")
+    assert caught.value.field.startswith(f"{tmp_path / 'mine.yaml'}: {expected[0]}")
     for part in expected:
         assert part in str(caught.value)
 
 
 def test_a_name_that_does_not_exist_offers_the_nearest():
-    with pytest.raises(InputError, match="--space: 'study-grid'.*did you mean 'study_grid'"):
+    with pytest.raises(InputError, match="space: 'study-grid'.*did you mean 'study_grid'"):
         load_space("study-grid")
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
-    with pytest.raises(InputError, match="--space: .*gone.yaml.*No such file"):
+    with pytest.raises(InputError, match="space: .*gone.yaml.*No such file"):
         load_space(str(tmp_path / "gone.yaml"))
 
 

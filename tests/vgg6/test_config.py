@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vgg6.common.checks import InputError
 from vgg6.config import (
     ACTIVATIONS,
     CHOICES,
@@ -18,7 +19,6 @@ from vgg6.config import (
     INT_RANGES,
     MOMENTUM_OPTIMIZERS,
     OPTIMIZERS,
-    InputError,
     TrialConfig,
     parse_value,
 )
@@ -50,7 +50,7 @@ BAD_VALUES = [
 def test_a_bad_value_is_refused_by_name(key: str, value: object) -> None:
     with pytest.raises(InputError) as caught:
         TrialConfig(**{key: value})
-    assert caught.value.key == key
+    assert caught.value.field == key
     assert caught.value.value is value
     assert str(caught.value).startswith(f"{key}: {value!r} ")
     allowed = {**FLOAT_RANGES, **INT_RANGES}

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from vgg6.augment import derive_seed, epoch_batches
 from vgg6.checkpoint import save_state
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.data.sources import Source, TrialData, split
 from vgg6.evaluation import evaluate
 from vgg6.gradients import Gradients, Replayed, hold_weights
@@ -457,7 +458,7 @@ def test_a_machine_that_does_not_exist_is_an_input_error(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_cuda_where_there_is_none_is_an_input_error() -> None:
-    with pytest.raises(InputError, match="--device: 'cuda' needs a CUDA GPU"):
+    with pytest.raises(InputError, match="device: 'cuda' needs a CUDA GPU"):
         Runtime.resolve("cuda")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vgg6.config import InputError
+from vgg6.common.checks import InputError
 
 
 def check_target(key: str, out: Path, given: str | None = None) -> None:

@@ -9,15 +9,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from vgg6.config import (
+from vgg6.common.checks import (
     InputError,
     Range,
-    TrialConfig,
     check_choice,
     check_integer,
     check_key,
     check_number,
 )
+from vgg6.config import TrialConfig
 
 Check = Callable[[str, Any], object]
 TOP = "top level"  # the key of a file's whole content
@@ -30,7 +30,7 @@ def located(prefix: str, drop: str = "") -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(prefix + error.key.removeprefix(drop), error.value, error.rule) from None
+        raise InputError(prefix + error.field.removeprefix(drop), error.value, error.rule) from None
 
 
 def text(key: str, value: Any) -> None:

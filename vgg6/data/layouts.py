@@ -26,7 +26,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from vgg6.config import InputError
+from vgg6.common.checks import InputError
 from vgg6.hardware.machine import user_cache
 
 TORCHVISION_FOLDER = "cifar-10-batches-py"
@@ -96,7 +96,7 @@ def _read_torchvision(root: Path) -> Parts:
         sets = [CIFAR10(str(root), train=part) for part in (True, False)]
     except RuntimeError as error:
         message = f"is damaged: a file is missing or its checksum is wrong ({error})"
-        raise InputError("--data", str(root / TORCHVISION_FOLDER), message) from None
+        raise InputError("data", str(root / TORCHVISION_FOLDER), message) from None
     train, test = (LabelledImages(s.data, np.asarray(s.targets, np.int64)) for s in sets)
     return train, test
 
@@ -115,20 +115,20 @@ def _read_parquet(folder: Path) -> Parts:
                 found = table["label"].to_numpy()
             except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
                 rule = f"cannot be read as parquet with columns img{{bytes,path}}, label: {error}"
-                raise InputError("--data", str(file), rule) from None
+                raise InputError("data", str(file), rule) from None
             if not len(found):
-                raise InputError("--data", str(file), "has no rows")
+                raise InputError("data", str(file), "has no rows")
             if (
                 not np.issubdtype(found.dtype, np.integer)
                 or not ((found >= 0) & (found < 10)).all()
             ):
                 bad = next((x for x in found if x not in range(NUM_CLASSES)), found.dtype)
-                raise InputError("--data", str(file), f"has the label {bad}: it must be 0 to 9")
+                raise InputError("data", str(file), f"has the label {bad}: it must be 0 to 9")
             images.append(_decode_all(encoded, file))
             labels.append(found.astype(np.int64))
         parts.append(LabelledImages(np.concatenate(images), np.concatenate(labels)))
     if (np.bincount(parts[0].labels, minlength=NUM_CLASSES) < 10).any():
-        raise InputError("--data", str(folder), "must have at least 10 training images a class")
+        raise InputError("data", str(folder), "must have at least 10 training images a class")
     return parts[0], parts[1]
 
 
@@ -143,20 +143,20 @@ def read_file(file: Path) -> LabelledImages:
             images, labels = archive["images"], archive["labels"]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, TypeError) as error:
         rule = f"cannot be read as a NumPy archive of images and labels: {error}"
-        raise InputError("--data", str(file), rule) from None
+        raise InputError("data", str(file), rule) from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (32, 32, 3):
         rule = f"has images of {images.dtype} {images.shape}: they must be uint8 (N, 32, 32, 3)"
-        raise InputError("--data", str(file), rule)
+        raise InputError("data", str(file), rule)
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
         rule = (
             f"has labels of {labels.dtype} {labels.shape}: there must be one whole number an image"
         )
-        raise InputError("--data", str(file), rule)
+        raise InputError("data", str(file), rule)
     if not len(images):
-        raise InputError("--data", str(file), "has no images")
+        raise InputError("data", str(file), "has no images")
     wrong = labels[(labels < 0) | (labels >= NUM_CLASSES)]
     if len(wrong):
-        raise InputError("--data", str(file), f"has the label {wrong[0]}: it must be 0 to 9")
+        raise InputError("data", str(file), f"has the label {wrong[0]}: it must be 0 to 9")
     return LabelledImages(images, labels.astype(np.int64))
 
 
@@ -177,10 +177,10 @@ def _decode(encoded: bytes, file: Path, row: int) -> Array:
     try:
         image = np.asarray(Image.open(BytesIO(encoded)).convert("RGB"))
     except (UnidentifiedImageError, OSError, TypeError, ValueError, SyntaxError) as error:
-        raise InputError("--data", str(file), f"row {row} holds no image: {error}") from None
+        raise InputError("data", str(file), f"row {row} holds no image: {error}") from None
     if image.shape != (32, 32, 3):
         size = "x".join(str(n) for n in image.shape[:2])
-        raise InputError("--data", str(file), f"row {row} is {size}, an image must be 32x32")
+        raise InputError("data", str(file), f"row {row} is {size}, an image must be 32x32")
     return image
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vgg6.config import InputError, Range, check_choice, check_integer
+from vgg6.common.checks import InputError, Range, check_choice, check_integer
 from vgg6.data.layouts import (
     TORCHVISION_FOLDER,
     Array,
@@ -79,10 +79,10 @@ def load_source(data: str) -> Source:
                         " 1,797 small images of handwritten digits. Scores are not CIFAR-10 scores."
                     )
                     return load_digits()
-                raise InputError("--data", data, _no_data(error)) from None
+                raise InputError("data", data, _no_data(error)) from None
         return load_folder(folder)
     if not Path(data).is_dir():
-        check_choice("--data", data, ("cifar10", "digits", "auto", "FOLDER"))
+        check_choice("data", data, ("cifar10", "digits", "auto", "FOLDER"))
     return load_folder(Path(data))
 
 
@@ -104,7 +104,7 @@ def load_folder(folder: Path) -> Source:
     """Load torchvision's folder or parquet files from ``folder``, through the decoded cache."""
     layout = layout_of(folder)
     if layout is None:
-        raise InputError("--data", str(folder), layout_rule())
+        raise InputError("data", str(folder), layout_rule())
     reader, files = layout
     train, test = cached(files, reader)
     return Source(
@@ -155,7 +155,7 @@ def split(
     fresh trial seed must not move an image from validation into training.
     """
     if limit_train is not None:
-        check_integer("--limit-train", limit_train, Range(1, 10**9))
+        check_integer("limit_train", limit_train, Range(1, 10**9))
     rng = np.random.default_rng(split_seed)
     val, train = _stratified(source.train.labels, len(source.train) // 10, rng)
     if limit_train is not None and limit_train < len(train):
@@ -182,7 +182,7 @@ def split(
 def data_facts(
     asked: str, source: Source, data: TrialData, *, split_seed: int, limit_train: int | None
 ) -> dict[str, Any]:
-    """What a search or a package records of its data. ``argument``: what ``--data`` finds the
+    """What a search or a package records of its data. ``argument``: what ``data`` finds the
     same data again with, where ``auto`` has become what it took."""
     named = asked in ("auto", "cifar10", "digits")
     return {
@@ -217,7 +217,7 @@ def load_recorded(facts: dict[str, Any]) -> tuple[Source, TrialData]:
     data = split(source, split_seed=facts["split_seed"], limit_train=facts["limit_train"])
     if data.fingerprint != facts["fingerprint"]:
         rule = f"is not the data of this search: {data.fingerprint}, it had {facts['fingerprint']}"
-        raise InputError("--data", facts["argument"], rule)
+        raise InputError("data", facts["argument"], rule)
     return source, data
 
 
@@ -241,7 +241,7 @@ def _no_data(error: OSError) -> str:
         " test-*.parquet files\n"
         f"  2. put one of these into {DOWNLOAD_FOLDER}/\n"
         "  3. run once where there is a network: it is downloaded and checked\n"
-        "or look at the tool with the embedded images: --data digits"
+        "or try the tool on the embedded images: set `data` to digits"
     )
 
 

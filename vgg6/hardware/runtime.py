@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vgg6.augment import Normalizer
-from vgg6.config import InputError, Range, check_choice, check_integer
+from vgg6.common.checks import InputError, Range, check_choice, check_integer
 from vgg6.data.sources import TrialData
 from vgg6.hardware.machine import usable_cpus
 
@@ -39,17 +39,17 @@ class Runtime:
         Raises:
             InputError: a name is unknown, CUDA is asked for and missing, threads is not 1 to 1024.
         """
-        check_choice("--device", device, DEVICES)
-        check_choice("--precision", precision, PRECISIONS)
+        check_choice("device", device, DEVICES)
+        check_choice("precision", precision, PRECISIONS)
         if device == "cuda" and not torch.cuda.is_available():
-            raise InputError("--device", device, "needs a CUDA GPU, and torch sees none here")
+            raise InputError("device", device, "needs a CUDA GPU, and torch sees none here")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if precision == "auto":
             precision = "bf16" if device == "cuda" else _cpu_precision()
         if threads is None:
             threads = usable_cpus()
-        check_integer("--threads", threads, Range(1, 1024))
+        check_integer("threads", threads, Range(1, 1024))
         return cls(device=device, precision=precision, threads=threads)
 
     def to_dict(self) -> dict[str, Any]:

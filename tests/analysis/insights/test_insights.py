@@ -17,10 +17,11 @@ from analysis.insights.comparable import common_epoch, scores_at, standings
 from analysis.insights.importance import EVALUATORS, FANOVA, PED_ANOVA, importance
 from analysis.insights.insights import infeasible, insights, render, saved, without_numbers
 from analysis.insights.matched_pairs import MIN_PAIRS, interaction, matched_effects
-from analysis.results.search_tables import load_run, load_search
+from analysis.results.search_tables import load_search
 from analysis.results.tables import Run
 from search_spaces import Parameter, Space, load_space
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 
@@ -186,7 +187,7 @@ def test_what_only_some_trials_have_is_assessed_by_one_evaluator_and_named_by_th
     found, _ = importance(run, PED_ANOVA)
     assert found is not None and found["left_out"] == []
     assert set(found["values"]) == every | {"momentum"}
-    with pytest.raises(InputError, match="--evaluator"):
+    with pytest.raises(InputError, match="evaluator"):
         importance(run, "shap")
 
 
@@ -467,7 +468,7 @@ def test_the_command_prints_one_json_document_or_a_page(
 
 def test_a_search_that_has_only_begun_has_insights_of_nothing(tmp_path: Path) -> None:
     run = make(tmp_path, FLAT, lambda c: 0.5, trials=0)
-    found = insights(load_run(str(tmp_path)))
+    found = insights(load_search(RunFolder(str(tmp_path))))
     assert found["importance"] is None and found["interaction"] is None
     assert found["effects"] == {"activation": [], "optimizer": []}
     assert found["saved"]["share"] == 0 and found["infeasible"]["share"] == 0

@@ -28,7 +28,8 @@ from analysis.packages.latency import in_turns, speedup
 from analysis.packages.package import PACKAGE, QUANTIZED, load_network, read_package
 from analysis.report.compression_front import WHOLE, on_front
 from analysis.report.report import gather, render_page
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.data.sources import image_facts, load_digits, split
 from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime

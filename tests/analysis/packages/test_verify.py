@@ -35,8 +35,9 @@ from analysis.winner.export import export_best
 from analysis.winner.test_looks import LOOKS, look, looks
 from vgg6.augment import Normalizer
 from vgg6.checkpoint import load_weights, save_weights, weights_bytes
+from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.config import ACTIVATIONS, NORMS, InputError, TrialConfig
+from vgg6.config import ACTIVATIONS, NORMS, TrialConfig
 from vgg6.data.sources import data_facts, load_digits, split
 from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime

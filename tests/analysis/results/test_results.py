@@ -18,7 +18,8 @@ from analysis.results.search_tables import (
     load_trials,
     write_table,
 )
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, open_run
 

@@ -19,7 +19,7 @@ import pytest
 from support.made_runs import made_run
 
 from analysis.results.convert import convert
-from vgg6.config import InputError
+from vgg6.common.checks import InputError
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 

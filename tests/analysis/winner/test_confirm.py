@@ -22,7 +22,8 @@ from analysis.winner.ranking import render, summary
 from analysis.winner.seed_noise import t_interval
 from search_spaces import load_space
 from vgg6.checkpoint import load_weights
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.data.sources import TrialData, data_facts, load_digits, split
 from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime, resident

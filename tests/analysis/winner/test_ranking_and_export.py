@@ -24,7 +24,8 @@ from analysis.winner.export import export_best
 from analysis.winner.ranking import CURVE_WIDTH, render, sparkline, summary
 from cli.main import build_parser
 from vgg6.checkpoint import load_weights, weights_bytes
-from vgg6.config import FIELD_NAMES, InputError, TrialConfig, parse_value
+from vgg6.common.checks import InputError
+from vgg6.config import FIELD_NAMES, TrialConfig, parse_value
 from vgg6.data.sources import TrialData, data_facts, load_digits, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
@@ -332,7 +333,7 @@ def test_an_export_is_whole_or_not_at_all(
     full = tmp_path / "mine"
     full.mkdir()
     (full / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="--out.*holds other things"):
+    with pytest.raises(InputError, match="out.*holds other things"):
         export_best(run, full)
     assert [p.name for p in full.iterdir()] == ["thesis.txt"]
 
@@ -358,7 +359,7 @@ def test_an_earlier_package_with_something_of_mine_in_it_is_not_replaced(
     (exported / "__pycache__").mkdir()
     check_out(exported)  # what importing load_model.py leaves is nobody's
     (exported / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="--out.*notes.txt"):
+    with pytest.raises(InputError, match="out.*notes.txt"):
         export_best(run, exported)
     assert (exported / "notes.txt").read_text() == "mine"
 

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from vgg6.config import InputError
+from vgg6.common.checks import InputError
 from vgg6.data.sources import (
     CIFAR10_CLASSES,
     LabelledImages,
@@ -356,12 +356,12 @@ def test_a_repaired_file_is_read_anew(parquet: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, -5])
 def test_no_images_to_train_on_is_refused(count: int) -> None:
-    with pytest.raises(InputError, match=f"--limit-train: {count}"):
+    with pytest.raises(InputError, match=f"limit_train: {count}"):
         split(_numbered(3000), limit_train=count)
 
 
 def test_a_misspelt_set_is_answered_with_the_nearest() -> None:
-    with pytest.raises(InputError, match="--data: 'digit' is not .*did you mean 'digits'"):
+    with pytest.raises(InputError, match="data: 'digit' is not .*did you mean 'digits'"):
         load_source("digit")
 
 

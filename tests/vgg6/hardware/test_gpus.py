@@ -27,7 +27,8 @@ from support.nodes import cluster
 from cli.doctor import examine
 from search_spaces import Parameter, Space, load_space
 from tune_vgg6 import main
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.data.sources import TrialData, data_facts, load_digits, split
 from vgg6.hardware import gpu_sharing as packing
 from vgg6.hardware.cpu_speed import remember, remembered
@@ -277,10 +278,10 @@ def test_a_kind_or_a_number_of_gpus_that_no_node_has_is_refused_with_what_there_
         return str(refusal.value)
 
     unknown = refused(accelerator_type="a100", gpus_per_trial=0.5)
-    assert "--accelerator-type" in unknown and "A100, T4" in unknown
+    assert "accelerator_type" in unknown and "A100, T4" in unknown
     assert "did you mean 'A100'" in unknown or "A100" in unknown.rsplit("T4", 1)[1]
     unseen = refused(gpus_per_trial="auto", device="cuda") if not torch.cuda.is_available() else ""
-    assert not unseen or ("torch sees no CUDA GPU on" in unseen and "--device cpu" in unseen)
+    assert not unseen or ("torch sees no CUDA GPU on" in unseen and "`device` cpu" in unseen)
     for few in (
         refused(accelerator_type="T4", gpus_per_trial=2.0),
         refused(gpus_per_trial=3.0),

@@ -218,7 +218,7 @@ class Full(_OfASearch, FIFOScheduler):
 def build_scheduler(
     name: str, *, epochs: int, grace: int, reduction: float, seed: int, whole: int = 0
 ) -> Asha | Median | Full:
-    """The scheduler that ``--scheduler`` names.
+    """The scheduler that ``scheduler`` names.
 
     Args:
         epochs: a trial's full length.

@@ -244,7 +244,7 @@ def worth_telling(ended: list[j.TrialRecord], rng: np.random.Generator) -> list[
 def build_sampler(
     searcher: str, seed: int, space: Space, trials: int
 ) -> optuna.samplers.BaseSampler:
-    """The sampler that ``--searcher`` names, with everything set that the search relies on."""
+    """The sampler that ``searcher`` names, with everything set that the search relies on."""
     if searcher == "forest":
         return ForestSampler(space, seed, trials)
     if searcher in ("random", "grid"):  # a grid is a queue of points: nothing is sampled

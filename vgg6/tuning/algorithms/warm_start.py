@@ -27,14 +27,15 @@ from typing import Any
 from search_spaces import Space
 from search_spaces.coverage import covers
 from search_spaces.parameter import Parameter
+from vgg6.common.checks import InputError
 from vgg6.common.schema import located
-from vgg6.config import InputError, TrialConfig
+from vgg6.config import TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import open_run
 from vgg6.tuning.run.records import confirmed_winner, read_confirmation, read_search
 from vgg6.tuning.settings import Settings
 
-FLAG = "--warm-start"
+FLAG = "warm_start"
 POINTS, POINTS_SHARE = 5, 8  # first points at most, and no more than one trial in so many
 TOLD, TOLD_BEST = 200, 50  # trials told at most; the best of them, and an even sample of the others
 NEAR = 0.1  # of a range: points that differ by less in every parameter are the same
@@ -108,7 +109,7 @@ def in_words(sources: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def read_earlier(runs: Sequence[str], settings: Settings, space: Space) -> list[Earlier]:
-    """Read earlier searches, each by its folder, its URI, or its name below ``--storage``.
+    """Read earlier searches, each by its folder, its URI, or its name below ``storage``.
 
     Raises:
         InputError: there is no such search, a file of it breaks a rule, it has no score yet, or it

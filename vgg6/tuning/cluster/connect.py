@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vgg6.config import InputError
+from vgg6.common.checks import InputError
 from vgg6.hardware.machine import usable_cpus
 from vgg6.tuning.cluster.reaper import workers_end_with_this_process
 
@@ -76,7 +76,7 @@ def connect(address: str | None, verbose: bool) -> str:
     found = address if address not in (None, "auto", "local") else running_cluster()
     if address == "auto" and not found:
         rule = "finds no running cluster: start one with `ray start --head`, or give its host"
-        raise InputError("--address", address, rule)
+        raise InputError("address", address, rule)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         if address == "local" or not found:
@@ -95,9 +95,7 @@ def connect(address: str | None, verbose: bool) -> str:
         try:
             ray.init(address=target, runtime_env={"py_modules": packages}, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise InputError(
-                "--address", address, f"answers not as a Ray cluster: {error}"
-            ) from None
+            raise InputError("address", address, f"answers not as a Ray cluster: {error}") from None
     return f"the Ray cluster at {target}"
 
 
@@ -117,7 +115,7 @@ def _agree_on_token(address: str | None, target: str) -> None:
     from ray.exceptions import AuthenticationError
 
     if silence := _silence(target):
-        raise InputError("--address", address, f"answers not as a Ray cluster: {silence}")
+        raise InputError("address", address, f"answers not as a Ray cluster: {silence}")
     chosen = AUTH_MODE_ENV_VAR in os.environ
     try:
         with _no_standard_error():
@@ -128,9 +126,9 @@ def _agree_on_token(address: str | None, target: str) -> None:
             _agree_on_token(address, target)
             return
         rule = "asks for its token: copy its ~/.ray/auth_token to this user's"
-        raise InputError("--address", address, rule) from None
+        raise InputError("address", address, rule) from None
     except RuntimeError as error:
-        raise InputError("--address", address, f"answers not as a Ray cluster: {error}") from None
+        raise InputError("address", address, f"answers not as a Ray cluster: {error}") from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The probe of ``--gpus-per-trial auto``: how many trials train most together on a GPU.
+"""The probe of ``gpus_per_trial=auto``: how many trials train most together on a GPU.
 
 It measures one idle GPU of each kind in the cluster, with the largest batches of the space. What it
 found is remembered on the driver's machine, by device and torch version.
@@ -14,14 +14,15 @@ import torch
 from ray.exceptions import GetTimeoutError, RayTaskError
 
 from search_spaces import Space
+from vgg6.common.checks import InputError
 from vgg6.common.say import say
-from vgg6.config import InputError, TrialConfig
+from vgg6.config import TrialConfig
 from vgg6.hardware.cpu_speed import recall, remember, remembered
 from vgg6.hardware.gpu_sharing import PACKING, Packings, device_name, key_of, measure_packings
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.cluster.resources import kinds
 
-KEY = "--gpus-per-trial"
+KEY = "gpus_per_trial"
 PATIENCE_S = 600.0  # for a whole GPU to be free, and measured
 
 
@@ -88,7 +89,7 @@ def _measure(
     if not torch.cuda.is_available():
         raise RuntimeError(
             f"torch sees no CUDA GPU on {socket.gethostname()}, where Ray counts one. Trials on the"
-            " CPU can hold a fraction: --device cpu --gpus-per-trial 0.25"
+            " CPU can hold a fraction: `device` cpu with `gpus_per_trial` 0.25"
         )
     key = key_of(device_name(runtime.device), config, images)
     found = known.get(key) or measure_packings(runtime, config, images, most).to_dict()

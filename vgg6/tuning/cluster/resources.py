@@ -9,7 +9,7 @@ from typing import Any
 
 from ray.tune import PlacementGroupFactory
 
-from vgg6.config import InputError, check_choice
+from vgg6.common.checks import InputError, check_choice
 from vgg6.hardware.cpu_speed import best_threads, in_words
 from vgg6.hardware.gpu_sharing import Packings, best_runs, share_of
 from vgg6.hardware.gpu_sharing import in_words as packed_in_words
@@ -78,7 +78,7 @@ def allot(
         speeds: measures images a second of all CPU trials together by the threads of each; asked
             only where nothing else decides. The nodes of a cluster are taken to be alike.
         packings: measures how many runs train most at once on one GPU, of each kind that trials may
-            get; asked only for ``--gpus-per-trial auto``. A trial does not know which kind it will
+            get; asked only for ``gpus_per_trial=auto``. A trial does not know which kind it will
             run on: it gets the largest of the shares that are best on each.
         can_grow: the nodes are a cluster's, to which others may be added.
 
@@ -95,7 +95,7 @@ def allot(
     elif isinstance(gpus, str):
         if packings is None or not any(n.get("GPU") for n in usable):
             has = "; ".join(map(_in_words, nodes)) or "no node"
-            raise InputError("--gpus-per-trial", gpus, f"has no GPU to measure: there is {has}")
+            raise InputError("gpus_per_trial", gpus, f"has no GPU to measure: there is {has}")
         found_on = packings()
         gpus = max(share_of(best_runs(found)) for found in found_on)
         measured = f" ({'; '.join(map(packed_in_words, found_on))})"
@@ -107,8 +107,8 @@ def allot(
     if not fits:
         has = "; ".join(map(_in_words, nodes))
         asked = f"{cpus:g} CPUs and {gpus:g} GPUs" + (f" of kind {kind}" if kind else "")
-        key = "--gpus-per-trial" if gpus and not any(n.get("GPU") for n in usable) else ""
-        key = key or ("--cpus-per-trial" if settings.cpus_per_trial else "--gpus-per-trial")
+        key = "gpus_per_trial" if gpus and not any(n.get("GPU") for n in usable) else ""
+        key = key or ("cpus_per_trial" if settings.cpus_per_trial else "gpus_per_trial")
         raise InputError(key, asked, f"fits on no node: the cluster has {has or 'no node'}")
     wanted = min(settings.max_concurrent or fits, settings.trials or fits, fits)
     # Where fewer trials run than would fit, each may use more of the machine.
@@ -145,11 +145,11 @@ def kinds(nodes: list[dict[str, float]]) -> list[str]:
 def check_kind(kind: str, nodes: list[dict[str, float]]) -> None:
     """Raises InputError: no node has this kind; says which the cluster has and the nearest."""
     if known := kinds(nodes):
-        check_choice("--accelerator-type", kind, known)
+        check_choice("accelerator_type", kind, known)
         return
     has = "; ".join(map(_in_words, nodes)) or "no node"
     rule = f"is on no node, nor is any other kind of GPU: the cluster has {has}"
-    raise InputError("--accelerator-type", kind, rule)
+    raise InputError("accelerator_type", kind, rule)
 
 
 def _in_words(node: dict[str, float]) -> str:

@@ -7,7 +7,7 @@ import os
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from vgg6.config import InputError
+from vgg6.common.checks import InputError
 from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.run.folder import RunFolder
 
@@ -33,7 +33,7 @@ def check_shared(run: RunFolder, allotment: Allotment) -> None:
     run.delete(name)
     if blind:
         run.fs.delete_dir(run.path)
-        raise InputError("--storage", run.uri, _rule(", ".join(blind)))
+        raise InputError("storage", run.uri, _rule(", ".join(blind)))
 
 
 def mark(run: RunFolder) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs as pafs
 
+from vgg6.common.checks import InputError, check_choice
 from vgg6.common.files import check_target, write_atomic
 from vgg6.common.say import say
-from vgg6.config import InputError, check_choice
 from vgg6.hardware.machine import user_cache
 
 SEARCH, JOURNAL, BEST, TABLE, WEIGHTS = (
@@ -84,14 +84,14 @@ class RunFolder:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise InputError("RUN", self.file(name), f"cannot be read: {error}") from None
+            raise InputError("run", self.file(name), f"cannot be read: {error}") from None
         if found is not None:
             return found
         spare = f"{BEFORE}/{name}"
         if self.exists(spare):
             found, _ = _parsed(self.read(spare))
         if found is None:
-            raise InputError("RUN", self.file(name), problem)
+            raise InputError("run", self.file(name), problem)
         say(f"{self.file(name)} {problem}: using the one before it, {self.file(spare)}")
         return found
 
@@ -216,13 +216,13 @@ def open_run(run: str, storage: str) -> RunFolder:
         if folder.exists(SEARCH):
             return folder
     if Path(run).is_file():
-        raise InputError("RUN", run, "is a file: a search is a folder")
+        raise InputError("run", run, "is a file: a search is a folder")
     known = []
     if Path(storage).is_dir():
         known = sorted(p.parent.name for p in Path(storage).glob(f"*/{SEARCH}"))
     if known:
-        check_choice("RUN", run, known)
-    raise InputError("RUN", run, f"is no search: neither {run} nor {storage}/{run} has {SEARCH}")
+        check_choice("run", run, known)
+    raise InputError("run", run, f"is no search: neither {run} nor {storage}/{run} has {SEARCH}")
 
 
 def new_run(name: str, storage: str) -> RunFolder:
@@ -234,7 +234,7 @@ def new_run(name: str, storage: str) -> RunFolder:
     run = RunFolder(f"{storage.rstrip('/')}/{name}")
     if run.exists(SEARCH):
         rule = f"names a search that exists ({run.path}): choose another, or `resume` that one"
-        raise InputError("--name", name, rule)
+        raise InputError("name", name, rule)
     if run.local:
-        check_target("--storage", Path(run.path), storage)
+        check_target("storage", Path(run.path), storage)
     return run

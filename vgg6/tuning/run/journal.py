@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vgg6.common import schema as s
-from vgg6.config import InputError, Range, TrialConfig, check_choice, check_integer, check_number
+from vgg6.common.checks import InputError, Range, check_choice, check_integer, check_number
+from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import JOURNAL, Appender, RunFolder
 
 # How a trial can stand. "pruned": the scheduler stopped it early; "infeasible": its loss diverged
@@ -261,7 +262,7 @@ def read_history(run: RunFolder) -> History:
         except (ValueError, RecursionError) as error:
             following = next((x for x in lines[number:] if x.strip()), b'{"event": "session"')
             if not following.startswith(b'{"event": "session"'):
-                raise InputError("RUN", where, f"is damaged: {error!r}") from None
+                raise InputError("run", where, f"is damaged: {error!r}") from None
             history.torn_lines += 1
             continue
         with s.located(f"{where}: "):

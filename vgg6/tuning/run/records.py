@@ -10,7 +10,7 @@ from typing import Any
 from search_spaces import Space
 from search_spaces.parameter import check_value
 from vgg6.common import schema as s
-from vgg6.config import InputError, check_key
+from vgg6.common.checks import InputError, check_key
 from vgg6.tuning.run.folder import CONFIRMATION, JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.journal import COMPLETED, INFEASIBLE, PRUNED, History
 from vgg6.tuning.settings import Settings
@@ -51,8 +51,7 @@ def _settings(key: str, value: Any) -> None:
     try:
         Settings(**{k: v for k, v in value.items() if k not in RETIRED} | {"mlflow": None})
     except InputError as error:
-        field = error.key.removeprefix("--").replace("-", "_")
-        raise InputError(f"{key}.{field}", error.value, error.rule) from None
+        raise InputError(f"{key}.{error.field}", error.value, error.rule) from None
 
 
 def _space(key: str, value: Any) -> None:

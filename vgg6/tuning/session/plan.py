@@ -12,8 +12,8 @@ import torch
 from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
 from search_spaces import Space
+from vgg6.common.checks import InputError
 from vgg6.common.say import say
-from vgg6.config import InputError
 from vgg6.data.sources import TrialData
 from vgg6.hardware.cpu_speed import thread_speeds
 from vgg6.hardware.gpu_sharing import Packings
@@ -31,7 +31,7 @@ from vgg6.tuning.session.session import Outcome, Plan, create_run, run_session
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import default_mode
 
-# What ``--trials auto`` fills, and never exceeds. Digits are for a first look.
+# What ``trials=auto`` fills, and never exceeds. Digits are for a first look.
 AUTO_SECONDS, AUTO_SECONDS_ELSE = {"digits": 240.0}, 3600.0
 JOINING_S = 15.0  # how long a cluster's first worker may take to join
 
@@ -107,7 +107,7 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
     mode = settings.wandb or default_mode()
     plan = decide_with_nodes(settings, space, data, mode, patient=where != HERE)
     if settings.wandb is None and mode == "offline":
-        say("W&B: no key found, logging offline (`wandb login`, or --wandb online|disabled)")
+        say("W&B: no key found, logging offline (`wandb login`, or set `wandb`)")
     say(
         f"search {settings.name}: {plan.trials} trials of up to {settings.epochs} epochs on"
         f" {data.name}, {len(data.train):,} training and {len(data.val):,} validation images"
@@ -156,7 +156,7 @@ def decide(
     """Resources, runtime and the number of trials, from the resources of the nodes.
 
     Args:
-        probe: measures ``--gpus-per-trial auto``: on Ray's nodes, or here without Ray.
+        probe: measures ``gpus_per_trial=auto``: on Ray's nodes, or here without Ray.
     """
     device, kind = choose_device(settings, nodes), settings.accelerator_type
     runtime = cluster_runtime(settings, device)
@@ -201,7 +201,9 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
     if settings.address in (None, "local"):
         where = HERE
         if settings.address is None and (found := cluster.running_cluster()):
-            where += f"; a search would join the cluster at {found}: --address {found} plans for it"
+            where += (
+                f"; a search would join the cluster at {found}: name its address to plan for it"
+            )
         plan = decide(settings, space, data, [this_node()], mode)
     else:
         with cluster.joined(settings.address, settings.verbose) as where:

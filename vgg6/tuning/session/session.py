@@ -23,9 +23,9 @@ from ray.tune.execution import tune_controller
 from ray.tune.search import ConcurrencyLimiter
 
 from search_spaces import Space
+from vgg6.common.checks import InputError
 from vgg6.common.interrupts import answered_by
 from vgg6.common.say import say
-from vgg6.config import InputError
 from vgg6.data.sources import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.scheduler import build_scheduler, trained_whole
@@ -291,7 +291,7 @@ def _only_driver(run: RunFolder) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError("RUN", run.path, "is being run by another process") from None
+        raise InputError("run", run.path, "is being run by another process") from None
     try:
         yield
     finally:

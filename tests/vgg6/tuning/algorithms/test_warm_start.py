@@ -23,7 +23,8 @@ from benchmarks.replay.recorded import Noise, final, runs_of
 from benchmarks.replay.surrogate import Surrogate
 from search_spaces import Parameter, Space, load_space
 from search_spaces.coverage import covers
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.data.sources import load_digits, split
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.algorithms.warm_start import (
@@ -329,7 +330,7 @@ def test_a_told_trial_that_cannot_be_one_is_refused(
     assert WarmStart.from_dict({"sources": [], "told": [told]}, DEFAULT).told
     with pytest.raises(InputError, match=rule) as refusal:
         WarmStart.from_dict({"sources": [], "told": [told | change]}, DEFAULT)
-    assert key in refusal.value.key
+    assert key in refusal.value.field
 
 
 def test_points_are_alike_only_if_no_parameter_tells_them_apart() -> None:

@@ -13,8 +13,8 @@ from support.made_runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6
+from vgg6.common.checks import InputError
 from vgg6.common.files import write_atomic
-from vgg6.config import InputError
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import BEFORE, CONFIRMATION, JOURNAL, SEARCH, RunFolder, open_run
 

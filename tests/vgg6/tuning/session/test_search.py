@@ -24,7 +24,8 @@ from analysis.report.wandb_summary import start_summary
 from cli.main import conclude
 from search_spaces import Parameter, Space, load_space
 from vgg6.checkpoint import load_weights
-from vgg6.config import InputError, TrialConfig
+from vgg6.common.checks import InputError
+from vgg6.config import TrialConfig
 from vgg6.data.sources import TrialData, data_facts, load_digits, split
 from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime, resident
@@ -401,13 +402,13 @@ def test_a_hanging_wandb_holds_up_the_end_of_a_search_by_ten_seconds_at_most(
 @pytest.mark.usefixtures("ray_here")
 def test_a_request_that_no_node_can_meet_is_refused_with_what_there_is(digits: TrialData) -> None:
     for changes, part in (
-        ({"gpus_per_trial": 0.5}, "--gpus-per-trial"),
-        ({"cpus_per_trial": 4096.0 / 4}, "--cpus-per-trial"),
+        ({"gpus_per_trial": 0.5}, "gpus_per_trial"),
+        ({"cpus_per_trial": 4096.0 / 4}, "cpus_per_trial"),
     ):
         settings = Settings(name="x", data="digits", **changes)  # type: ignore[arg-type]
         with pytest.raises(InputError, match="the cluster has .*CPUs") as refusal:
             launch.make_plan(settings, load_space("default"), digits, "here")
-        assert refusal.value.key == part
+        assert refusal.value.field == part
 
 
 def test_automatic_trials_promise_a_time_and_keep_to_it(digits: TrialData) -> None:
