@@ -17,7 +17,7 @@ PARAMETER_NAMES = tuple(name for name in FIELD_NAMES if name not in ("epochs", "
 def check_name(where: str, name: object) -> None:
     """Raise InputError unless ``name`` is a hyperparameter that a space may set."""
     if name in ("epochs", "seed"):
-        raise InputError(where, name, f"is set by --{name} or by a point, not by a space")
+        raise InputError(where, name, f"is set by `{name}` or by a point, not by a space")
     check_key(where, name, PARAMETER_NAMES)
 
 

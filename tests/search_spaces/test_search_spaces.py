@@ -247,7 +247,7 @@ BAD_FILES = {
     ),
     "epochs as a parameter": (
         mapping(epochs={"choices": [10]}),
-        ("parameters", "'epochs'", "--epochs"),
+        ("parameters", "'epochs'", "`epochs`"),
     ),
     "value out of range": (
         mapping(lr=[{"when": SGD, **LR}, {"when": ADAM, "low": -1, "high": 0.1}]),
