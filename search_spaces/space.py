@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces.parameter import Parameter, check_name, check_value
 from vgg6.common.checks import InputError, check_key
-from vgg6.common.schema import each, located, mapping
+from vgg6.common.old_schema import each, located, mapping
 from vgg6.config import FIELD_NAMES, MOMENTUM_OPTIMIZERS, TrialConfig
 
 # Far beyond what any search can run; a larger number is a slip in the choices.

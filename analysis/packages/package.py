@@ -26,7 +26,7 @@ from analysis.packages.model_card import model_card
 from analysis.packages.scoring import recorded_runtime
 from analysis.packages.weights import read_weights
 from vgg6.checkpoint import save_weights
-from vgg6.common import schema as s
+from vgg6.common import old_schema as s
 from vgg6.common.checks import InputError
 from vgg6.common.files import check_target
 from vgg6.config import TrialConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vgg6.common import schema as s
+from vgg6.common import old_schema as s
 from vgg6.common.checks import InputError
 from vgg6.model import WIDTHS
 from vgg6.tuning.run.records import HISTORY, IMAGES, RUNTIME, SEED, SHARE

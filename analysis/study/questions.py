@@ -22,7 +22,7 @@ from analysis.winner.retrained_trial import again_command, again_name, again_wei
 from analysis.winner.test_looks import looks_in_words, recorded
 from search_spaces.study import BASELINE
 from vgg6.augment import PAD
-from vgg6.common import schema as s
+from vgg6.common import old_schema as s
 from vgg6.common.intervals import wilson
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import RunFolder, weights_file

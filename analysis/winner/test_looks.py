@@ -14,7 +14,7 @@ from typing import Any
 from analysis.packages.package import METRICS, PACKED, WEIGHTS
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.weights import run_weights
-from vgg6.common import schema as s
+from vgg6.common import old_schema as s
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.data.sources import load_recorded

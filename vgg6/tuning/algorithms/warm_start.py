@@ -28,7 +28,7 @@ from search_spaces import Space
 from search_spaces.coverage import covers
 from search_spaces.parameter import Parameter
 from vgg6.common.checks import InputError
-from vgg6.common.schema import located
+from vgg6.common.old_schema import located
 from vgg6.config import TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import open_run

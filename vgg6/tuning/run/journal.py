@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vgg6.common import schema as s
+from vgg6.common import old_schema as s
 from vgg6.common.checks import InputError, Range, check_choice, check_integer, check_number
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import JOURNAL, Appender, RunFolder

@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces import Space
 from search_spaces.parameter import check_value
-from vgg6.common import schema as s
+from vgg6.common import old_schema as s
 from vgg6.common.checks import InputError, check_key
 from vgg6.tuning.run.folder import CONFIRMATION, JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.journal import COMPLETED, INFEASIBLE, PRUNED, History
