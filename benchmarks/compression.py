@@ -52,7 +52,8 @@ from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes
 from vgg6.pruning import finetuning, prune
 from vgg6.quantization import CALIBRATED_ON, quantize
-from vgg6.training import EpochMetrics, train
+from vgg6.run_record import EpochMetrics
+from vgg6.training import train
 
 CONFIG = TrialConfig(
     activation="silu", optimizer="nesterov", schedule="onecycle", lr=0.04, init="kaiming",

@@ -33,8 +33,8 @@ from cli.flags import (
 from search_spaces import Space, load_space
 from vgg6.common.checks import InputError
 from vgg6.common.interrupts import sigterm_as_ctrl_c
-from vgg6.common.say import say
 from vgg6.common.old_schema import located
+from vgg6.common.say import say
 from vgg6.config import FIELD_NAMES, TrialConfig, parse_value
 from vgg6.data.sources import data_facts, load_recorded, load_source, split
 from vgg6.tuning.cluster.connect import joined, quiet_environment

@@ -21,7 +21,8 @@ from vgg6.data.layouts import LabelledImages
 from vgg6.data.sources import TrialData
 from vgg6.model import count_flops
 from vgg6.network import Network
-from vgg6.training import EpochMetrics, train
+from vgg6.run_record import EpochMetrics
+from vgg6.training import train
 
 RANKED_ON = 1000  # training images that importance is estimated from
 # Channels are cut by so many: kernels take them in blocks, and an odd width saves nothing.

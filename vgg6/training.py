@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from vgg6.hardware.runtime import Runtime, resident
 from vgg6.model import VGG6
 from vgg6.network import Network
 from vgg6.optim import build_optimizer, lr_factor, set_lr
+from vgg6.run_record import EpochMetrics
 from vgg6.sharpness import Sharpened, is_sharpened
 
 
@@ -29,25 +29,6 @@ class NonFiniteLoss(ArithmeticError):
     def __init__(self, epoch: int, step: int, part: str, loss: float) -> None:
         super().__init__(f"{part} loss is {loss} at epoch {epoch}, step {step}: the run diverged")
         self.epoch, self.step = epoch, step
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochMetrics:
-    """One finished epoch. Losses are mean cross-entropy in nats (the training loss with its label
-    smoothing, on augmented images, while the weights move), accuracies in 0 to 1."""
-
-    epoch: int
-    train_loss: float
-    train_acc: float
-    val_loss: float
-    val_acc: float
-    best_val_acc: float
-    best_epoch: int
-    lr: float
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class TrainState:

@@ -37,7 +37,7 @@ from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes
 from vgg6.pruning import check_prunable, prune
 from vgg6.quantization import CALIBRATED_ON, quantize
-from vgg6.training import EpochMetrics
+from vgg6.run_record import EpochMetrics
 
 BATCHES = {1: 10, 256: 1}  # images at once: how many times as many rounds they are timed
 BEFORE, AFTER, TORCH = "before", "after", "torch"

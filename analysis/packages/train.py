@@ -15,7 +15,8 @@ from vgg6.common.intervals import wilson
 from vgg6.config import TrialConfig
 from vgg6.data.sources import TrialData
 from vgg6.hardware.runtime import Runtime
-from vgg6.training import EpochMetrics, NonFiniteLoss, TrainState, fit
+from vgg6.run_record import EpochMetrics
+from vgg6.training import NonFiniteLoss, TrainState, fit
 
 
 def train_and_save(

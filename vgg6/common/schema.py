@@ -5,10 +5,10 @@ as every other check of this program does. An error gives the path of the field
 (``runtime.threads``), the value and the rule.
 
     class Machine(Record):
-        cpus: Whole(1, 1024)
+        cpus: Annotated[int, whole(1, 1024)]
         kind: Text = ""
 
-    read_record(Machine, {"cpus": 0}, "machine.json: ")  # InputError: machine.json: cpus: 0 is not ...
+    read_record(Machine, {"cpus": 0}, "machine.json: ")  # InputError: machine.json: cpus: 0 ...
 """
 
 from __future__ import annotations
@@ -143,8 +143,10 @@ def _explained(kind: type[Record], error: ValidationError, where: str) -> InputE
         "tuple_type": "is not a list",
         "dict_type": "is not a mapping of names to values",
         "model_type": "is not a mapping of names to values",
+        "dataclass_type": "is not a mapping of names to values",
     }
-    return InputError(where + field_of(path), value, rules.get(problem, f"is refused: {found['msg']}"))
+    rule = rules.get(problem, f"is refused: {found['msg']}")
+    return InputError(where + field_of(path), value, rule)
 
 
 def field_of(path: Sequence[str | int], below: str = "") -> str:

@@ -42,7 +42,7 @@ from vgg6.hardware.gpu_sharing import (
     share_of,
 )
 from vgg6.hardware.runtime import Runtime
-from vgg6.training import EpochMetrics
+from vgg6.run_record import EpochMetrics
 from vgg6.tuning.algorithms.warm_start import WarmStart
 from vgg6.tuning.cluster import gpu_probe as probe
 from vgg6.tuning.cluster.connect import HERE, connect, quiet_environment
