@@ -121,12 +121,12 @@ def _gpu() -> Finding:
 
 def _ray() -> Finding:
     from vgg6.tuning.cluster.connect import quiet_environment
+    from vgg6.tuning.cluster.ray_internals import local_cluster_addresses
 
     quiet_environment()
     import ray
-    from ray._private.services import find_gcs_addresses
 
-    running = sorted(find_gcs_addresses())
+    running = local_cluster_addresses()
     if running:
         return Finding("ray", OK, f"{ray.__version__}, a cluster runs at {', '.join(running)}")
     return Finding("ray", OK, f"{ray.__version__}, no cluster here: a search starts its own")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from search_spaces import Space
-from vgg6.tuning.algorithms.scheduler import Asha, build_scheduler, trained_whole
+from vgg6.tuning.algorithms.early_stopping import AshaRule, replay, stopping_rule, trained_whole
 from vgg6.tuning.algorithms.warm_start import WarmStart
 from vgg6.tuning.run.journal import History
 
@@ -59,21 +59,21 @@ def rung_counts(history: History, facts: dict[str, Any]) -> list[dict[str, Any]]
         return []
     space = Space.from_dict(facts["space"])
     warm = WarmStart.from_dict(facts.get("warm_start"), space)
-    scheduler = build_scheduler(
+    rule = stopping_rule(
         settings["scheduler"], epochs=settings["epochs"], grace=settings["grace"],
         reduction=settings["reduction"], seed=settings["seed"],
         whole=trained_whole(space, settings["searcher"], facts["trials"], warm.points),
     )  # fmt: skip
-    assert isinstance(scheduler, Asha)
-    scheduler.replay(history.arrivals)
+    assert isinstance(rule, AshaRule)
+    replay(rule, history.arrivals)
     found = []
-    for number, bracket in enumerate(scheduler._brackets):
-        for milestone, recorded in reversed(bracket._rungs):
+    for number, bracket in enumerate(rule.brackets):
+        for milestone, recorded in bracket.scores.items():
             arrived = [int(key) for key in recorded]
             name = f"epoch {milestone:g}"
             found.append(
                 {
-                    "name": name if len(scheduler._brackets) == 1 else f"{name}, bracket {number}",
+                    "name": name if len(rule.brackets) == 1 else f"{name}, bracket {number}",
                     "arrived": len(arrived),
                     "promoted": sum(history.trials[n].epoch > milestone for n in arrived),
                     "cutoff": bracket.cutoff(recorded),

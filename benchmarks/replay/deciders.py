@@ -17,7 +17,8 @@ from benchmarks.replay.recorded import Allowed, base, config_of, recorded_points
 from benchmarks.replay.simulator import Row, Start, Verdict
 from search_spaces import Space
 from vgg6.config import TrialConfig
-from vgg6.tuning.algorithms.scheduler import build_scheduler, trained_whole
+from vgg6.tuning.algorithms.early_stopping import stopping_rule, trained_whole
+from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.session.trainable import INFEASIBLE
@@ -136,11 +137,11 @@ class Ours(OnRay):
         if space.is_finite:
             every = [config_of(point, epochs) for point in space.grid()]
             built._seen |= {TrialConfig(**c).fingerprint for c in every if not allowed(c)}
-        rungs = build_scheduler(
+        rule = stopping_rule(
             scheduler, epochs=epochs, grace=LIVE.grace, reduction=LIVE.reduction, seed=seed,
             whole=trained_whole(space, searcher, trials, added),
         )  # fmt: skip
-        super().__init__(built, rungs)
+        super().__init__(built, RuleScheduler(rule, between_attempts=lambda trial: None))
 
     def config_of(self, suggested: dict[str, Any]) -> dict[str, Any]:
         return dict(suggested["config"])

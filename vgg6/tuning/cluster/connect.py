@@ -15,6 +15,13 @@ from typing import Any
 
 from vgg6.common.checks import InputError
 from vgg6.hardware.machine import usable_cpus
+from vgg6.tuning.cluster.ray_internals import (
+    PRELOAD,
+    ask_cluster,
+    authentication_variable,
+    local_cluster_addresses,
+    use_token_of_user,
+)
 from vgg6.tuning.cluster.reaper import workers_end_with_this_process
 
 GCS_PORT = 6379
@@ -80,11 +87,9 @@ def connect(address: str | None, verbose: bool) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         if address == "local" or not found:
-            # Workers start with the driver, and import what takes longest while it does too.
-            preload = {"preload_python_modules": ["torch", "ray.tune"]}
             ray.init(
                 address="local", num_cpus=usable_cpus(), include_dashboard=False,
-                _system_config=preload, **options,
+                _system_config=PRELOAD, **options,
             )  # fmt: skip
             return HERE
         target = found if ":" in found else f"{found}:{GCS_PORT}"
@@ -107,22 +112,17 @@ def _agree_on_token(address: str | None, target: str) -> None:
         InputError: nothing listens at ``target``, or it asks for another token: Ray would wait for
             it for minutes.
     """
-    from ray._private.authentication.authentication_token_setup import (
-        AUTH_MODE_ENV_VAR,
-        maybe_enable_token_auth_if_token_available,
-    )
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
     from ray.exceptions import AuthenticationError
 
     if silence := _silence(target):
         raise InputError("address", address, f"answers not as a Ray cluster: {silence}")
-    chosen = AUTH_MODE_ENV_VAR in os.environ
+    chosen = authentication_variable() in os.environ
     try:
         with _no_standard_error():
-            GcsClient(address=target)
-        os.environ.setdefault(AUTH_MODE_ENV_VAR, "disabled")
+            ask_cluster(target)
+        os.environ.setdefault(authentication_variable(), "disabled")
     except AuthenticationError:
-        if not chosen and maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+        if not chosen and use_token_of_user():
             _agree_on_token(address, target)
             return
         rule = "asks for its token: copy its ~/.ray/auth_token to this user's"
@@ -151,9 +151,7 @@ def running_cluster() -> str | None:
     named = os.environ.get("RAY_ADDRESS")
     if named and named not in ("local", "auto"):
         return named.removeprefix("ray://")
-    from ray._private.services import find_gcs_addresses
-
-    return next((a for a in sorted(find_gcs_addresses()) if not _silence(a)), None)
+    return next((a for a in local_cluster_addresses() if not _silence(a)), None)
 
 
 def _silence(target: str) -> str:

@@ -14,11 +14,11 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray._private import worker
 from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
 from vgg6.common.say import say
+from vgg6.tuning.cluster.ray_internals import end_local_ray
 from vgg6.tuning.cluster.resources import Allotment, live_nodes
 from vgg6.tuning.cluster.retries import fewer
 from vgg6.tuning.run.journal import History
@@ -108,8 +108,7 @@ class NodeWatch(tune.Callback):
             if self._ended.wait(POLL_S):
                 return
         say("incomplete: the Ray cluster answers no more. To go on: `resume` this search")
-        if worker._global_node is not None:  # a Ray that this process started goes with it
-            worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
+        end_local_ray()
         os._exit(1)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 import ray
 from ray import tune
-from ray.experimental import internal_kv
 from ray.tune.experiment import Trial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vgg6.common.say import say
+from vgg6.tuning.cluster.ray_internals import read_value, write_value
 
 BEAT_S = 3.0
 STALL_S = 30.0  # no beat for so long: ten were missed
@@ -47,7 +47,7 @@ def _key(number: int | None = None) -> str:
 
 def read_beats(numbers: set[int]) -> dict[int, Beat]:
     """The last beat of each of these trials that has sent one."""
-    found = {n: internal_kv._internal_kv_get(_key(n)) for n in numbers}
+    found = {n: read_value(_key(n)) for n in numbers}
     return {n: Beat(*json.loads(text)) for n, text in found.items() if text}
 
 
@@ -72,7 +72,7 @@ def beating(number: int) -> Iterator[None]:
             nth += 1
             text = json.dumps(Beat(nth, os.getpid(), node)).encode()
             with suppress(Exception):  # a store that cannot be reached now may be back soon
-                internal_kv._internal_kv_put(key, text)
+                write_value(key, text)
             ended.wait(BEAT_S)
 
     threading.Thread(target=beat, daemon=True).start()

@@ -11,6 +11,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from vgg6.common.say import say
+from vgg6.tuning.cluster.ray_internals import set_failures
 from vgg6.tuning.cluster.retries import LOSSES, NODE_LOST, last_error
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
@@ -104,7 +105,7 @@ class JournalCallback(tune.Callback):
         self.journal.write("epoch", trial=trial.config["number"], epoch=result["epoch"], **row)
         # Attempts are counted from the last epoch that was gained: a trial is given up where it
         # cannot get on, not because its machines were lost often.
-        trial.run_metadata.num_failures = 0
+        set_failures(trial, 0)
         del self.losses[record.number]
 
     def on_trial_complete(
@@ -129,11 +130,11 @@ class JournalCallback(tune.Callback):
         larger = ""
         if gpus != record.gpus:
             self.journal.write("enlarged", trial=record.number, gpus=gpus, reason=reason)
-            trial.run_metadata.num_failures = 0  # of its new size
+            set_failures(trial, 0)  # of its new size
             larger = f" with {gpus:g} GPU"
         elif NODE_LOST.search(reason) and self.losses[record.number] < LOSSES:
             self.losses[record.number] += 1
-            trial.run_metadata.num_failures = max(0, trial.num_failures - 1)
+            set_failures(trial, max(0, trial.num_failures - 1))
         say(f"trial {record.number} goes on after epoch {record.epoch}{larger}: {reason}")
 
     def on_trial_error(

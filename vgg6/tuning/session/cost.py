@@ -16,7 +16,7 @@ from vgg6.data.sources import LabelledImages, TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.sharpness import is_sharpened
 from vgg6.training import TrainState, fit
-from vgg6.tuning.algorithms.scheduler import expected_trials, trained_whole
+from vgg6.tuning.algorithms.early_stopping import expected_trials, trained_whole
 from vgg6.tuning.settings import AUTO_TRIALS, Settings
 
 PROBE_IMAGES = 256

@@ -9,7 +9,6 @@ from typing import Any
 
 import ray
 import torch
-from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
 from search_spaces import Space
 from vgg6.common.checks import InputError
@@ -23,6 +22,7 @@ from vgg6.tuning.algorithms.warm_start import WarmStart, in_words
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.connect import HERE
 from vgg6.tuning.cluster.gpu_probe import hungriest, probe_each, probe_here
+from vgg6.tuning.cluster.ray_internals import local_gpu_kind
 from vgg6.tuning.cluster.resources import KIND, allot, kinds, live_nodes, of_kind
 from vgg6.tuning.cluster.shared_storage import check_shared
 from vgg6.tuning.run.folder import RunFolder
@@ -241,6 +241,6 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
 def this_node() -> dict[str, float]:
     """What Ray would find here."""
     node = {"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())}
-    if kind := NvidiaGPUAcceleratorManager.get_current_node_accelerator_type():
+    if kind := local_gpu_kind():
         node[KIND + kind] = 1.0
     return node

@@ -17,9 +17,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from ray import tune
-from ray.air.execution._internal import actor_manager
-from ray.exceptions import OutOfMemoryError, RayActorError
-from ray.tune.execution import tune_controller
 from ray.tune.search import ConcurrencyLimiter
 
 from search_spaces import Space
@@ -28,10 +25,12 @@ from vgg6.common.interrupts import answered_by
 from vgg6.common.say import say
 from vgg6.data.sources import TrialData
 from vgg6.hardware.runtime import Runtime
-from vgg6.tuning.algorithms.scheduler import build_scheduler, trained_whole
+from vgg6.tuning.algorithms.early_stopping import replay, stopping_rule, trained_whole
+from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.algorithms.warm_start import WarmStart
 from vgg6.tuning.cluster.nodes import ClusterLost, NodeWatch
+from vgg6.tuning.cluster.ray_internals import out_of_host_memory_is_a_dead_actor
 from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.cluster.retries import enlarge
 from vgg6.tuning.cluster.shared_storage import mark
@@ -49,10 +48,7 @@ from vgg6.tuning.trackers.wandb_mirror import WandbMirror, local_folder
 COMPLETE, INTERRUPTED, INCOMPLETE, ALL_FAILED = (
     "complete", "interrupted", "incomplete", "all failed",
 )  # fmt: skip
-# Ray ends a worker where its host runs out of memory, and says so with an error that its own Tune
-# does not take for a dead actor: the driver would end with it. This is what its checks ask for.
-for _module in (actor_manager, tune_controller):
-    _module.RayActorError = (RayActorError, OutOfMemoryError)  # type: ignore[attr-defined]
+out_of_host_memory_is_a_dead_actor()
 MAX_FAILURES = 2  # attempts after the first that a crashing trial gets
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "wandb", "numpy")
 
@@ -196,13 +192,13 @@ def _fit(
     make_searcher: Callable[[Plan, j.Journal], Any],
 ) -> tuple[str, str]:
     settings, history = plan.settings, journal.history
-    scheduler = build_scheduler(
+    rule = stopping_rule(
         settings.scheduler, epochs=settings.epochs, grace=settings.grace,
         reduction=settings.reduction, seed=settings.seed,
         whole=trained_whole(plan.space, settings.searcher, plan.trials, plan.warm.points),
     )  # fmt: skip
-    scheduler.between_attempts = partial(enlarge, plan.allotment)
-    settle(run, journal, scheduler.replay(history.arrivals), plan.keep_weights)
+    scheduler = RuleScheduler(rule, between_attempts=partial(enlarge, plan.allotment))
+    settle(run, journal, replay(rule, history.arrivals), plan.keep_weights)
     searcher = make_searcher(plan, journal)
     stop = StopRule(history, settings.time_budget, settings.patience)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"

@@ -11,23 +11,23 @@ import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from search_spaces import load_space
-from vgg6.tuning.algorithms.scheduler import (
+from vgg6.tuning.algorithms.early_stopping import (
     WINDOW,
-    Asha,
-    Full,
-    Median,
     brackets_of,
-    build_scheduler,
     expected_trials,
+    replay,
+    stopping_rule,
     trained_whole,
 )
+from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.session.trainable import INFEASIBLE
 
 EPOCHS = 27
 
 
-def build(name: str, whole: int = 0, grace: int = 1) -> Asha | Median | Full:
-    return build_scheduler(name, epochs=EPOCHS, grace=grace, reduction=3, seed=5, whole=whole)
+def build(name: str, whole: int = 0, grace: int = 1) -> RuleScheduler:
+    rule = stopping_rule(name, epochs=EPOCHS, grace=grace, reduction=3, seed=5, whole=whole)
+    return RuleScheduler(rule, between_attempts=lambda trial: None)
 
 
 def trial(number: int) -> Any:
@@ -78,7 +78,7 @@ def test_a_resumed_search_makes_the_decisions_of_an_uninterrupted_one(
     stopped: set[int] = set()
     before, used = drive(build(name, spared), rows[:cut], stopped)
     resumed = build(name, spared)
-    resumed.replay(used)
+    replay(resumed.rule, used)
     after, _ = drive(resumed, rows[cut:], stopped)
     assert before + after == whole
     assert any(d == TrialScheduler.STOP for _, _, d in whole), "nothing was stopped: no test"
@@ -95,7 +95,7 @@ def test_a_driver_killed_between_a_result_and_its_decision_decides_the_same_when
     assert len(ends) > 8
     for place in ends[::3]:
         resumed = build(name)
-        ended = resumed.replay(used[: place + 1])
+        ended = replay(resumed.rule, used[: place + 1])
         assert ended == {number for number, _, d in whole[: place + 1] if d == TrialScheduler.STOP}
         rest = rows[rows.index(used[place]) + 1 :]
         after, _ = drive(resumed, rest, set(ended))
@@ -208,7 +208,7 @@ def test_a_trial_is_counted_among_those_that_it_is_compared_with() -> None:
 
 def test_each_rung_is_at_twice_the_epochs_of_the_one_before_whatever_the_reduction() -> None:
     def rungs(scheduler: Any) -> list[list[int]]:
-        return [[m for m, _ in reversed(b._rungs)] for b in scheduler._brackets]
+        return [list(b.scores) for b in scheduler.rule.brackets]
 
     assert rungs(build("asha")) == [[1, 2, 4, 8, 16]]
     assert rungs(build("asha", grace=5)) == [[5, 10, 20]]

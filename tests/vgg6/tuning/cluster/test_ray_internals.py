@@ -1,0 +1,49 @@
+"""Each private name of Ray that this project uses is there, and nobody else uses one."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+from support.paths import ROOT
+
+from vgg6.tuning.cluster.ray_internals import INTERNALS
+
+HERE = "vgg6/tuning/cluster/ray_internals.py"
+
+
+@pytest.mark.parametrize("name", INTERNALS)
+def test_this_version_of_ray_has_the_private_name(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    found = hasattr(importlib.import_module(module), attribute)
+    purpose, instead = INTERNALS[name]
+    assert found, f"Ray has no {name} any more. It is used so that: {purpose}. Look for: {instead}"
+
+
+def private_names(file: Path) -> set[str]:
+    """What a module imports from Ray whose path has a part that begins with an underscore."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            private = any(part.startswith("_") for part in parts) or "internal_kv" in parts
+            if parts[0] == "ray" and private:
+                found.add(name)
+    return found
+
+
+def test_no_other_module_imports_a_private_name_of_ray() -> None:
+    folders = ("cli", "analysis", "vgg6", "search_spaces", "benchmarks")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    users = {str(file.relative_to(ROOT)): names for file in files if (names := private_names(file))}
+    assert set(users) == {HERE}
+    listed = " ".join(INTERNALS)
+    missing = [name for name in users[HERE] if name not in listed and f"{name}." not in listed]
+    assert not missing, "each private name is listed with its purpose"

@@ -1,0 +1,152 @@
+"""Every use of names that Ray keeps private. A new version of Ray may change any of them.
+
+Each entry says what it is for and what would replace it. tests/vgg6/tuning/cluster/
+test_ray_internals.py imports each one, so that a new Ray fails there first, by name.
+
+Imports of Ray stand inside the functions: a command that only reads must not pay for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# name: (what it is for, what would replace it)
+INTERNALS = {
+    "ray.tune.execution.tune_controller.RayActorError": (
+        "a worker that the host's memory monitor ended counts as a dead actor",
+        "Tune catching ray.exceptions.OutOfMemoryError itself",
+    ),
+    "ray.air.execution._internal.actor_manager.RayActorError": (
+        "the same, where Tune waits for its actors",
+        "Tune catching ray.exceptions.OutOfMemoryError itself",
+    ),
+    "ray.tune.schedulers.async_hyperband._Bracket": (
+        "rungs that can be filled again from the journal after a resume",
+        "a scheduler that Tuner.restore restores",
+    ),
+    "ray.tune.trainable.metadata._TrainingRunMetadata": (
+        "the run_metadata of a trial, with the failed attempts that Tune counts",
+        "a public way to say that a failure does not count",
+    ),
+    "ray._private.services.find_gcs_addresses": (
+        "the clusters that run on this machine, by their processes",
+        "ray.init(address='auto') that does not trust the note of a dead cluster",
+    ),
+    "ray._private.accelerators.NvidiaGPUAcceleratorManager": (
+        "the kind of this machine's GPU, as Ray names it, without starting Ray",
+        "the same in ray.util.accelerators",
+    ),
+    "ray._private.worker._global_node": (
+        "ends the local Ray when its control process no longer answers",
+        "a ray.shutdown() that never waits",
+    ),
+    "ray._private.authentication.authentication_token_setup.AUTH_MODE_ENV_VAR": (
+        "whether the user has chosen how to authenticate",
+        "a public name of the variable",
+    ),
+    "ray._private.authentication.authentication_token_setup"
+    ".maybe_enable_token_auth_if_token_available": (
+        "uses the user's token when a cluster asks for it",
+        "ray.init doing so by itself",
+    ),
+    "ray._raylet.GcsClient": (
+        "asks a cluster whether it wants a token, before ray.init waits for minutes",
+        "ray.init with a time limit",
+    ),
+    "ray.experimental.internal_kv._internal_kv_get": (
+        "reads the beats of the workers without a process of its own",
+        "a public key-value store of the cluster",
+    ),
+    "ray.experimental.internal_kv._internal_kv_put": (
+        "writes the beat of a worker",
+        "a public key-value store of the cluster",
+    ),
+}
+# Workers start with the driver, and import what takes longest while it does too. Would be replaced
+# by a public option of ray.init.
+PRELOAD = {"preload_python_modules": ["torch", "ray.tune"]}
+
+
+def out_of_host_memory_is_a_dead_actor() -> None:
+    """Make Tune retry a trial whose worker Ray ended because its host ran out of memory.
+
+    Ray says so with an error that its own Tune does not take for a dead actor. Without this the
+    driver would end with it.
+    """
+    from ray.air.execution._internal import actor_manager
+    from ray.exceptions import OutOfMemoryError, RayActorError
+    from ray.tune.execution import tune_controller
+
+    for module in (actor_manager, tune_controller):
+        module.RayActorError = (RayActorError, OutOfMemoryError)  # type: ignore[attr-defined]
+
+
+def set_failures(trial: Any, count: int) -> None:
+    """Set how many failed attempts Tune counts for a trial."""
+    trial.run_metadata.num_failures = count
+
+
+def local_cluster_addresses() -> list[str]:
+    """``host:port`` of every Ray control process on this machine, whoever started it."""
+    from ray._private.services import find_gcs_addresses
+
+    return sorted(find_gcs_addresses())
+
+
+def local_gpu_kind() -> str | None:
+    """The kind of this machine's GPUs as Ray names it, such as ``A100``; None without a GPU."""
+    from ray._private.accelerators import NvidiaGPUAcceleratorManager
+
+    kind = NvidiaGPUAcceleratorManager.get_current_node_accelerator_type()
+    return None if kind is None else str(kind)
+
+
+def end_local_ray() -> None:
+    """Kill the Ray processes that this process started, without waiting for any of them."""
+    from ray._private import worker
+
+    if worker._global_node is not None:
+        worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+def ask_cluster(address: str) -> None:
+    """Connect to a cluster's control process and leave again.
+
+    Raises:
+        ray.exceptions.AuthenticationError: it asks for a token that this process has not.
+        RuntimeError: it is no Ray cluster.
+    """
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+    GcsClient(address=address)
+
+
+def authentication_variable() -> str:
+    """The environment variable that says how Ray authenticates."""
+    from ray._private.authentication.authentication_token_setup import AUTH_MODE_ENV_VAR
+
+    return str(AUTH_MODE_ENV_VAR)
+
+
+def use_token_of_user() -> bool:
+    """Authenticate with this user's token from here on. Returns whether there is one."""
+    from ray._private.authentication.authentication_token_setup import (
+        maybe_enable_token_auth_if_token_available,
+    )
+
+    return bool(maybe_enable_token_auth_if_token_available(warn_if_disabled=False))
+
+
+def read_value(key: str) -> bytes | None:
+    """A value of the cluster's own key-value store."""
+    from ray.experimental import internal_kv
+
+    found = internal_kv._internal_kv_get(key)
+    return None if found is None else bytes(found)
+
+
+def write_value(key: str, value: bytes) -> None:
+    """Write a value into the cluster's own key-value store."""
+    from ray.experimental import internal_kv
+
+    internal_kv._internal_kv_put(key, value)
