@@ -20,8 +20,8 @@ from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.early_stopping import stopping_rule, trained_whole
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
+from vgg6.tuning.reported_keys import INFEASIBLE
 from vgg6.tuning.run import journal as j
-from vgg6.tuning.session.trainable import INFEASIBLE
 from vgg6.tuning.settings import Settings
 
 NO_CONTROLLER: Any = None

@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from vgg6.tuning.algorithms.early_stopping import StoppingRule
-from vgg6.tuning.session.trainable import INFEASIBLE
+from vgg6.tuning.reported_keys import INFEASIBLE
 
 METRIC, TIME = "best_val_acc", "epoch"
 

@@ -15,8 +15,8 @@ from ray.tune.search import Searcher
 from search_spaces import Space
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.forest import ForestSampler
+from vgg6.tuning.reported_keys import INFEASIBLE
 from vgg6.tuning.run import journal as j
-from vgg6.tuning.session.trainable import INFEASIBLE
 
 # Positive in Optuna's terms means that a constraint is violated.
 _DIVERGED = ("diverged", 1.0)

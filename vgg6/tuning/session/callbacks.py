@@ -13,10 +13,10 @@ from ray.tune.experiment import Trial
 from vgg6.common.say import say
 from vgg6.tuning.cluster.ray_internals import set_failures
 from vgg6.tuning.cluster.retries import LOSSES, NODE_LOST, last_error
+from vgg6.tuning.reported_keys import DAMAGED, INFEASIBLE
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.progress import Progress
-from vgg6.tuning.session.trainable import DAMAGED, INFEASIBLE
 from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, behind, end_trial
 
 # As Python, pyarrow and safetensors say that a file could not be written.

@@ -15,13 +15,9 @@ from vgg6.training import NonFiniteLoss, fit
 from vgg6.tuning.cluster.retries import OutOfDeviceMemory, larger_share
 from vgg6.tuning.cluster.shared_storage import check_here
 from vgg6.tuning.cluster.stall_guard import beating
+from vgg6.tuning.reported_keys import DAMAGED, INFEASIBLE
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.session.trial_checkpoints import keep_state, resume_or_start
-
-# Key of the report of a run whose loss diverged or that does not fit; its value is the reason.
-INFEASIBLE = "infeasible"
-# Key of a report's list of what its attempt found damaged, in words.
-DAMAGED = "damaged"
 
 
 def train_trial(

@@ -11,8 +11,8 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.experiment import Trial
 
 from vgg6.config import TrialConfig
+from vgg6.tuning.reported_keys import INFEASIBLE
 from vgg6.tuning.run import journal as j
-from vgg6.tuning.session.trainable import INFEASIBLE
 
 NUMBER = "trial"  # the tag by which a resumed search finds a trial's run again
 

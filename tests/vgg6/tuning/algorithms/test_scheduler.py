@@ -20,7 +20,7 @@ from vgg6.tuning.algorithms.early_stopping import (
     trained_whole,
 )
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
-from vgg6.tuning.session.trainable import INFEASIBLE
+from vgg6.tuning.reported_keys import INFEASIBLE
 
 EPOCHS = 27
 

@@ -15,9 +15,9 @@ from ray.tune.search import Searcher
 from search_spaces import Parameter, Space, load_space
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.searcher import TOLD_KEPT, TruthfulSearcher
+from vgg6.tuning.reported_keys import INFEASIBLE
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.session.trainable import INFEASIBLE
 
 BASE = {"epochs": 4, "seed": 1}
 SMALL = Space(
