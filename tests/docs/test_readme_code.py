@@ -1,35 +1,55 @@
-"""The code that README shows runs: every Python block, and every command but those named here."""
+"""The code that the pages show runs: every Python block, and every command but those named here.
+
+What is not run here is read by the real parser, and its reason names the test that runs it.
+"""
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import os
 import re
+import runpy
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support.made_runs import made_run
+from support.pages import PAGES, blocks, name_of, without_blocks
 from support.paths import ROOT
 
 import tune_vgg6
 from cli.main import build_parser
+from search_spaces import load_space
 from vgg6.data.sources import load_digits
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+# Of all pages, each once, in the order in which they stand there.
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+LINES = list(
+    dict.fromkeys(
+        line.split("  #")[0].strip()
+        for kind, block in BLOCKS
+        if kind == ""
+        for line in block.splitlines()
+        if line.strip()
+    )
+)
 PROGRAM = "python tune_vgg6.py "
-OURS = [
-    line.split("  #")[0].strip()
-    for kind, block in BLOCKS
-    if kind == ""
-    for line in block.splitlines()
-    if line.startswith(PROGRAM)
-]
+BENCHMARK = "python -m benchmarks."
+SUBMIT = "cluster/submit.sh "
+OURS = [line for line in LINES if line.startswith(PROGRAM)]
+BENCHMARKS = [line for line in LINES if line.startswith(BENCHMARK)]
+# Kinds of blocks that are no shell commands, and what is done with them.
+KINDS = {
+    "": "a command a line",
+    "python": "run",
+    "yaml": "read as a search space",
+    "text": "no code: a tree or a message",
+}
 # What is not run here but only parsed, and why. Each is run elsewhere, as far as it can be.
 PARSED = {
     "search": "takes Ray, CIFAR-10 or a cluster: test_search_command.py, test_gpus.py",
@@ -41,37 +61,55 @@ PARSED_LINES = {
     "python tune_vgg6.py best first --top 5 --confirm 3": "takes Ray: test_confirm.py",
     "python tune_vgg6.py report first --watch": "serves until it is stopped: test_report.py",
     "python tune_vgg6.py report first --png docs/first": "takes a browser: test_report.py",
+    "python tune_vgg6.py report docs/cifar10-48 --png pictures": "takes a browser: test_report.py",
     "python tune_vgg6.py report study --study --also study_sigmoide": "takes the study's two"
     " searches: test_study.py",
 }
+RUN_ALL_THE_SAME = [
+    "python tune_vgg6.py search --data digits --trials 8 --epochs 4 --name small --dry-run",
+]
 # Lines of other programs, and why they are not run.
 OTHERS = {
     "make": "installs from the network: continuous integration runs it",
     ". .venv/bin/activate": "is of the shell that it is typed in",
     "python3 -m venv": "installs from the network",
+    "pip install": "installs from the network",
     "ray": "starts a cluster: test_network.py",
     "chmod": "is of the token of a cluster",
-    "cluster/": "takes a cluster: test_job_submit.py",
+    "nvidia-cuda-mps-control": "takes a GPU",
+    "wandb sync": "uploads to W&B",
+    ".venv/bin/python -m pytest": "is what runs these tests",
+    SUBMIT: "takes a cluster: test_job_submit.py",
+    BENCHMARK: "takes minutes to hours: test_benchmarks.py",
 }
 RUN = [
     line
     for line in OURS
-    if line.split()[2] not in PARSED and line not in PARSED_LINES
+    if (line.split()[2] not in PARSED and line not in PARSED_LINES) or line in RUN_ALL_THE_SAME
 ]  # fmt: skip
 
 
-def test_every_python_block_runs_as_it_stands(tmp_path: Path) -> None:
-    blocks = [block for kind, block in BLOCKS if kind == "python"]
-    assert len(blocks) >= 4
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        # One CPU, so one thread: several wait for each other where other work runs beside.
-        preexec_fn=lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:]),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "calibration error 0." in done.stdout and "(" in done.stdout
-    last = float(done.stdout.split()[-1])
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """One CPU, so one thread: several wait for each other where other work runs beside."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(usable)[-1:])
+    yield
+    os.sched_setaffinity(0, usable)
+
+
+def test_every_python_block_runs_as_it_stands(
+    tmp_path: Path, one_cpu: None, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    code = [block for kind, block in BLOCKS if kind == "python"]
+    assert len(code) >= 4
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(code))
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script))
+    said = capsys.readouterr().out
+    assert "calibration error 0." in said and "(" in said
+    last = float(said.split()[-1])
     assert last > 0.5, "the last block's network is pruned, in int8, and still better than chance"
 
 
@@ -82,18 +120,85 @@ def test_training_evaluation_and_compression_are_three_lines_each() -> None:
             assert len(code) <= 3, block
 
 
+def test_every_space_that_a_page_shows_is_one_that_a_search_reads(tmp_path: Path) -> None:
+    shown = [block for kind, block in BLOCKS if kind == "yaml"]
+    assert shown
+    for block in shown:
+        (tmp_path / "shown.yaml").write_text(block)
+        load_space(str(tmp_path / "shown.yaml"))
+
+
+def test_the_space_that_is_shown_is_the_example() -> None:
+    example = (ROOT / "search_spaces" / "example.yaml").read_text()
+    (shown,) = [block for kind, block in BLOCKS if kind == "yaml"]
+    assert [line for line in shown.splitlines() if line] == [
+        line.split("  #")[0].rstrip()
+        for line in example.splitlines()
+        if line and not line.startswith("#")
+    ]
+
+
 def test_every_shell_line_is_run_or_has_a_reason_not_to() -> None:
-    for kind, block in BLOCKS:
-        for line in block.splitlines() if kind == "" else ():
-            if line.strip() and not line.startswith(PROGRAM):
-                assert line.startswith(tuple(OTHERS)), f"{line}: is neither run nor said why not"
+    assert {kind for kind, _ in BLOCKS} <= set(KINDS)
+    for line in LINES:
+        if not line.startswith(PROGRAM):
+            assert line.startswith(tuple(OTHERS)), f"{line}: is neither run nor said why not"
     assert set(PARSED_LINES) <= set(OURS), "a reason for a line that is gone"
+    assert set(RUN_ALL_THE_SAME) <= set(OURS)
+    for start in OTHERS:
+        assert any(line.startswith(start) for line in LINES), f"{start}: no page says it"
     assert len(RUN) >= 10
+
+
+def test_every_reason_names_a_test_that_is_there() -> None:
+    reasons = " ".join([*PARSED.values(), *PARSED_LINES.values(), *OTHERS.values()])
+    for file in re.findall(r"test_\w+\.py", reasons):
+        assert list((ROOT / "tests").rglob(file)), file
 
 
 @pytest.mark.parametrize("line", OURS, ids=lambda line: line.removeprefix(PROGRAM))
 def test_every_command_is_one_that_the_program_reads(line: str) -> None:
     build_parser().parse_args(shlex.split(line)[2:])
+
+
+def test_every_submitted_command_and_every_argument_of_make_is_one_that_the_program_reads() -> None:
+    submitted = [line.removeprefix(SUBMIT) for line in LINES if line.startswith(SUBMIT)]
+    passed_on = [
+        f"search {found[1]}" for line in LINES if (found := re.search('ARGS="(.*)"', line))
+    ]
+    assert submitted and passed_on
+    for line in submitted + passed_on:
+        build_parser().parse_args(shlex.split(line))
+
+
+@pytest.mark.parametrize("line", BENCHMARKS, ids=lambda line: line.removeprefix(BENCHMARK))
+def test_every_benchmark_reads_its_arguments(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, *words = shlex.split(line)[2:]
+    real = argparse.ArgumentParser.parse_args
+
+    class Parsed(Exception):
+        """The script's own parser took the words."""
+
+    def parse_and_stop(parser: argparse.ArgumentParser, *_: Any) -> None:
+        real(parser, words)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    with pytest.raises(Parsed):
+        importlib.import_module(module).main()
+
+
+def test_every_flag_that_a_page_names_is_one_of_the_program() -> None:
+    parser = build_parser()
+    commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    known = {
+        flag for command in commands.choices.values() for flag in command._option_string_actions
+    }
+    of_ray = {"--num-gpus"}
+    for page in PAGES:
+        named = re.findall(r"`(--[\w-]+)[^`]*`", without_blocks(page))
+        unknown = {flag.replace("_", "-") for flag in named} - known - of_ray
+        assert not unknown - {"--your-field"}, name_of(page)
 
 
 @pytest.fixture(scope="module")

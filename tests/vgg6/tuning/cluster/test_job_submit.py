@@ -51,7 +51,7 @@ def free_ports(number: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """`ray start --head` as README has it, with ports and folders of its own."""
+    """`ray start --head` as docs/cluster.md has it, with ports and folders of its own."""
     home = Path(tempfile.mkdtemp(prefix="head"))  # short: Ray's sockets lie below it
     environment = home_with_a_token(home)
     gcs, dashboard, agent, grpc, client = free_ports(5)

@@ -1,0 +1,96 @@
+"""The pages are short, their sentences too, and what they point to is there."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support.pages import (
+    PAGES,
+    README,
+    anchors,
+    every_page,
+    links,
+    name_of,
+    sentences,
+    without_blocks,
+)
+from support.paths import ROOT
+
+from search_spaces.parameter import PARAMETER_NAMES
+from vgg6.config import CHOICES, TrialConfig
+
+README_LINES, PAGE_LINES = 150, 200
+MEAN_WORDS, LONG, LONG_SHARE = 14.5, 28, 0.05
+anchors_of = cache(anchors)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_pages_sentences_are_short(page: Path) -> None:
+    words = {sentence: len(sentence.split()) for sentence in sentences(page)}
+    longest = max(words, key=lambda sentence: words[sentence])
+    assert sum(words.values()) / len(words) <= MEAN_WORDS, longest
+    assert sum(n > LONG for n in words.values()) / len(words) <= LONG_SHARE, longest
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_is_short(page: Path) -> None:
+    most = README_LINES if page == README else PAGE_LINES
+    assert len(page.read_text().splitlines()) <= most
+
+
+@pytest.mark.parametrize("page", every_page(), ids=name_of)
+def test_every_link_and_anchor_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        target, _, anchor = link.partition("#")
+        found = (page.parent / target).resolve() if target else page
+        assert found.exists(), link
+        assert not anchor or anchor in anchors_of(found), link
+
+
+def test_every_page_of_the_docs_is_one_click_from_the_readme() -> None:
+    reached = {(ROOT / link.split("#")[0]).resolve() for link in links(README)}
+    assert set(PAGES) - reached <= {README}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    named = re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|sh|yaml|csv|md))`", without_blocks(page))
+    missing = [path for path in named if not (ROOT / path).exists() and "NAME" not in path]
+    assert not missing
+
+
+def test_every_folder_of_the_readmes_tree_is_there() -> None:
+    tree = README.read_text().split("```text\n")[1].split("```")[0]
+    above: list[str] = []
+    for line in tree.splitlines():
+        found = re.match(r"([│├└─ ]*)([\w./]+)", line)
+        assert found, line
+        depth = len(found[1]) // 4
+        above[depth:] = [found[2]]
+        assert Path(ROOT, *above).exists(), line
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "vgg6").rglob("*.py")}
+    told = {word.rstrip("/") for word in re.findall(r"[\w]+/", tree)}
+    assert {folder.rsplit("/", 1)[-1] for folder in folders} <= told
+
+
+def test_the_table_of_hyperparameters_is_that_of_the_configuration() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.*) \| (.*) \|$", (ROOT / "docs/spaces.md").read_text(), re.M
+    )
+    told = {name: (values, default.strip("`")) for name, values, default in rows}
+    assert set(PARAMETER_NAMES) <= set(told)
+    for name in PARAMETER_NAMES:
+        values, default = told[name]
+        assert default == f"{getattr(TrialConfig(), name)}".removesuffix(".0"), name
+        assert all(f"`{choice}`" in values for choice in CHOICES.get(name, ())), name
+
+
+def test_every_pinned_package_has_its_version_and_its_reason() -> None:
+    page = (ROOT / "docs/dependencies.md").read_text()
+    rows = re.findall(r"^\| ([\w\[\],-]+) \| ([\d.]+) \| .+ \|$", page, re.MULTILINE)
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = [tuple(line.split("#")[0].strip().split("==")) for line in lines if "==" in line]
+    assert sorted(rows) == sorted(pinned)
