@@ -22,7 +22,7 @@ from support.paths import ROOT
 from search_spaces.parameter import PARAMETER_NAMES
 from vgg6.config import CHOICES, TrialConfig
 
-README_LINES, PAGE_LINES = 150, 200
+README_LINES, PAGE_LINES, PICTURE_BYTES = 150, 200, 150_000
 MEAN_WORDS, LONG, LONG_SHARE = 14.5, 28, 0.05
 anchors_of = cache(anchors)
 
@@ -94,3 +94,9 @@ def test_every_pinned_package_has_its_version_and_its_reason() -> None:
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pinned = [tuple(line.split("#")[0].strip().split("==")) for line in lines if "==" in line]
     assert sorted(rows) == sorted(pinned)
+
+
+def test_no_picture_of_the_docs_is_large() -> None:
+    pictures = [p for p in (ROOT / "docs").rglob("*") if p.suffix in (".png", ".svg")]
+    assert pictures
+    assert max(p.stat().st_size for p in pictures) <= PICTURE_BYTES
