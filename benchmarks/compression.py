@@ -1,24 +1,24 @@
-"""Claims: int8 is at least 3.5 times smaller and, at 256 images, at least 1.5 times as fast as fp32
-with at most 0.5 points of accuracy lost; half of the FLOPs can be pruned with at most 1 point lost.
+"""Claims: int8 is 3.5 times smaller and 1.5 times as fast as fp32 at 256 images, for 0.5 points of
+accuracy at most. Half of the FLOPs can be pruned for 1 point at most.
 
     python -m benchmarks.compression                         # trains a network first
     python -m benchmarks.compression --package packed/       # of one's own
 
-About half an hour on two quiet cores. Without ``--package`` a network is trained on 10,000 images
-of CIFAR-10 for ten epochs (SiLU, Nesterov, one cycle), which is a part of the data and not the best
-that VGG6 can reach; CIFAR-10 is found as by ``tune_vgg6.py train``.
+About half an hour on two quiet cores. Without ``--package`` a network is trained for ten epochs on
+10,000 images of CIFAR-10 (SiLU, Nesterov, one cycle). That is not the best that VGG6 can reach.
+CIFAR-10 is found as by ``tune_vgg6.py train``.
 
-The variants: the network in fp32; pruned of 30, 50, 70 and 85 % of its FLOPs and trained for
-``--epochs`` (5) more on the same images; and, since more training alone changes a network, one that
-is trained as much without a cut. Each in fp32 and in int8, all run by onnxruntime.
+The variants are the network in fp32, and the network pruned of 30, 50, 70 and 85 % of its FLOPs.
+The pruned ones are trained for ``--epochs`` (5) more on the same images. More training alone changes
+a network, so one is trained as much without a cut. Each is run by onnxruntime in fp32 and in int8.
 
 Accuracy is of all test images, which no choice here sees: best epochs are chosen on the validation
 images. The points lost are of pairs, image by image, with their standard error. Speed is the ratio
-of the median times to the fp32 network's in onnxruntime, all variants and fp32 in torch timed in
-turns in one run (A B C A B C), with the quartiles of the rounds' ratios.
+of the median times to the fp32 network's in onnxruntime. All variants, and fp32 in torch, are timed
+in turns in one run (A B C A B C). The quartiles are those of the rounds' ratios.
 
-How fast int8 is depends on the activation, for which onnxruntime has integer kernels or has not:
-the last table compares fp32 and int8 of untrained networks for each, timed in turns alike.
+How fast int8 is depends on the activation: onnxruntime has integer kernels for some only. The last
+table compares fp32 and int8 of untrained networks for each, timed in turns too.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ BASE, TORCH = "fp32", "torch"
 BATCHES = {1: 10, 256: 1}  # images at once: how many times as many rounds
 
 
-def trained(data: str, images: int, threads: int) -> tuple[Source, TrialData, Network]:
+def train_one(data: str, images: int, threads: int) -> tuple[Source, TrialData, Network]:
     source = load_source(data)
     parts = split(source, limit_train=images)
     runtime = Runtime.resolve("cpu", threads=threads)
-    network = train(CONFIG, parts, runtime, on_epoch=told("training", CONFIG.epochs))
+    network = train(CONFIG, parts, runtime, on_epoch=print_epochs("training", CONFIG.epochs))
     return source, parts, network
 
 
-def packed(folder: Path) -> tuple[Source, TrialData, Network]:
+def from_package(folder: Path) -> tuple[Source, TrialData, Network]:
     check_package(folder)
     package = read_package(folder)
     source, parts = load_recorded(package.data)
@@ -82,7 +82,7 @@ def packed(folder: Path) -> tuple[Source, TrialData, Network]:
     return source, parts, network
 
 
-def told(what: str, epochs: int) -> Callable[[EpochMetrics], object]:
+def print_epochs(what: str, epochs: int) -> Callable[[EpochMetrics], object]:
     return lambda metrics: print(f"{what}: {epoch_line(metrics, epochs)}", flush=True)
 
 
@@ -94,12 +94,16 @@ def variants(
     if epochs:
         config = finetuning(network.config, epochs)
         networks["trained on"] = train(
-            config, data, network.runtime, start=network, on_epoch=told("trained on", epochs)
+            config,
+            data,
+            network.runtime,
+            start=network,
+            on_epoch=print_epochs("trained on", epochs),
         )
     for sparsity in sparsities:
         name = f"pruned {sparsity:.0%}"
         networks[name] = prune(
-            network, data, sparsity=sparsity, epochs=epochs, on_epoch=told(name, epochs)
+            network, data, sparsity=sparsity, epochs=epochs, on_epoch=print_epochs(name, epochs)
         )
     found = {}
     for name, made in networks.items():
@@ -110,7 +114,7 @@ def variants(
     return found
 
 
-def right(network: OnnxNetwork, images: Array, labels: Array) -> Array:
+def correct_images(network: OnnxNetwork, images: Array, labels: Array) -> Array:
     """Whether each image is classified as its label says."""
     return np.asarray(logits_of(network, images).argmax(1) == labels)
 
@@ -141,7 +145,7 @@ def table(
     base, test = found[BASE][0], source.test
     plain = replace(base, runtime=Runtime(device="cpu", precision="fp32", threads=threads))
     times = timed(networks, plain, test.images, rounds)
-    correct = {name: right(n, test.images, test.labels) for name, n in networks.items()}
+    correct = {name: correct_images(n, test.images, test.labels) for name, n in networks.items()}
     rows = []
     for name, (network, content) in found.items():
         lost = correct[BASE].astype(float) - correct[name]
@@ -211,7 +215,9 @@ def main() -> None:
     check_figure("--figure", args.figure)
     machine = describe(threads=args.threads, onnxruntime=onnxruntime.__version__)
     source, data, network = (
-        packed(args.package) if args.package else trained(args.data, args.images, args.threads)
+        from_package(args.package)
+        if args.package
+        else train_one(args.data, args.images, args.threads)
     )
     sparsities = [float(s) for s in args.sparsities.split(",")]
     found = variants(network, source, data, sparsities, args.epochs)

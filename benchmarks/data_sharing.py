@@ -1,12 +1,11 @@
 """Claim: every trial of a node sees the images without a copy, and a new trial has them at once.
 
-Compares the two ways: Ray's object store (what the search uses) and a memory-mapped file. In each
-of two trial processes a worker takes the 45,000 training images, reads every byte once, and says
-how long getting them took and how much memory became its own (USS: pages that no other process
-maps at that moment; a file's pages count towards it while only one process maps them). With
-CIFAR-10 at hand, about a minute:
+    python -m benchmarks.data_sharing                  # about a minute, with CIFAR-10 at hand
 
-    python -m benchmarks.data_sharing
+Compares Ray's object store, which the search uses, with a memory-mapped file. In each of two trial
+processes a worker takes the 45,000 training images and reads every byte once. It says how long that
+took, and how much memory became its own. That is the USS: pages that no other process maps at that
+moment. A file's pages count towards it while only one process maps them.
 """
 
 from __future__ import annotations

@@ -5,11 +5,13 @@
     python -m benchmarks.epochs_to_answer default --methods "random + plain asha" --budget 2400
 
 Recorded learning curves (``benchmarks/replay``) are replayed under the real searchers and
-schedulers. A search has the answer when the recorded mean of its incumbent's configuration, and the
-incumbent's own report, are within the noise floor of the best mean final validation accuracy that
-there is. Every epoch is charged. A search that has not got there when the budget is used up counts
-as censored: it enters the median as later than all others, which is shown as "> budget". With a
-larger ``--budget`` those searches, and only those, are replayed again, and further.
+schedulers. The target is the best recorded mean of final validation accuracies, less the noise of
+seeds. A search has the answer when its incumbent has reached the target twice: by its own report,
+and by the recorded mean of its configuration. Every epoch of every trial is charged.
+
+A search without an answer in its budget counts as censored: it enters the median as later than all
+others, shown as "> budget". With a larger ``--budget`` those searches, and only those, are replayed
+again and further.
 """
 
 from __future__ import annotations
@@ -43,8 +45,11 @@ BARS = (RANDOM, "stock ray: optunasearch + asha")
 
 
 def load_curves(name: str, width: str, model: str = TREES_MODEL) -> Curves:
-    """What has been recorded of the space ``name`` on a network of this width, with the noise of
-    seeds of all that has been; between its points, where it is not finite, stands ``model``."""
+    """What has been recorded of the space ``name`` on a network of this width.
+
+    The noise of seeds is that of all recorded runs. Between the points of a space that is not
+    finite stands ``model``.
+    """
     noise = Noise(runs_of(read_curves("default", width)))
     runs = runs_of(read_curves(name, width))
     space = load_space(name)
@@ -59,9 +64,13 @@ def enough_curves(name: str, width: str) -> Curves:
     return load_curves(name, width)
 
 
-def play(curves: Curves, method: Method, conditions: Conditions, seed: int, budget: int) -> Sample:
-    """One search, until it has its answer and was looked at after all of BUDGETS, or used up
-    ``budget``: the epochs and the time to the answer, and its incumbent's truth on the way."""
+def replay_search(
+    curves: Curves, method: Method, conditions: Conditions, seed: int, budget: int
+) -> Sample:
+    """One search: the epochs and the time to its answer, and its regret after each of BUDGETS.
+
+    It ends when it has its answer and all of BUDGETS are past, or when ``budget`` is used up.
+    """
     rng = np.random.default_rng([seed, conditions.workers])
     decider = method(curves, seed=seed, trials=MOST_TRIALS, epochs=EPOCHS)
     judgement = Judgement(curves)
@@ -72,7 +81,7 @@ def play(curves: Curves, method: Method, conditions: Conditions, seed: int, budg
     return judgement.found | {"budget": budget}
 
 
-def answered(
+def replay_until_answered(
     curves: Curves,
     method: Method,
     conditions: Conditions,
@@ -88,7 +97,7 @@ def answered(
     """
     if sample and (sample["epochs"] is not None or sample["budget"] >= budget):
         return sample
-    return play(curves, method, conditions, seed, budget)
+    return replay_search(curves, method, conditions, seed, budget)
 
 
 class Judgement:
@@ -179,20 +188,24 @@ def main() -> None:
             for seed in range(arguments.repetitions):
                 before = cell[seed] if seed < len(cell) else None
                 conditions = Conditions(workers=workers)
-                sample = answered(curves, able[method], conditions, seed, arguments.budget, before)
+                sample = replay_until_answered(
+                    curves, able[method], conditions, seed, arguments.budget, before
+                )
                 cell[seed : seed + 1] = [sample]
                 if sample is not before:  # a cell takes up to an hour, and may be interrupted
                     write_searches(path, samples, BUDGETS, machine=facts, curves=recorded)
             seconds = time.perf_counter() - began
-            print(line(method, workers, cell) + f"   {seconds:6.1f} s", flush=True)
+            print(table_row(method, workers, cell) + f"   {seconds:6.1f} s", flush=True)
     grid_epochs = recorded["points"] * EPOCHS if curves.space.is_finite else None
     show_bars(arguments.space, samples, grid_epochs)
 
 
 def show_bars(space: str, samples: Samples, grid_epochs: float | None) -> dict[str, Any]:
-    """What the default search needs, as a share of what its bars are set in; and where its
-    incumbent is worse than that of random + plain ASHA, beyond the 95 % interval of the
-    difference."""
+    """Print and return what the default search needs, as a share of what its rivals need.
+
+    With it go the budgets at which its incumbent is worse than that of random + plain ASHA, beyond
+    the 95 % interval of the difference.
+    """
     ours = DEFAULT[space]
     found: dict[str, Any] = {}
     for workers, cell in samples.get(ours, {}).items():
@@ -208,7 +221,7 @@ def show_bars(space: str, samples: Samples, grid_epochs: float | None) -> dict[s
             label, whole = ("", n) if math.isfinite(n) else (" at most", least)
             row[f"of {name}{label}"] = middle / whole
         if workers in samples.get(RANDOM, {}):
-            row["worse at"] = worse(cell, samples[RANDOM][workers])
+            row["worse at"] = worse_budgets(cell, samples[RANDOM][workers])
         found[workers] = row
         shares = ", ".join(f"{v:.2f} {k}" for k, v in row.items() if k != "worse at")
         behind = row.get("worse at", "unknown")
@@ -224,9 +237,11 @@ def censored_at(cell: Sequence[Sample]) -> float:
     return min(given_up, default=math.inf)
 
 
-def worse(cell: list[Sample], other: list[Sample]) -> list[int]:
-    """The budgets at which the mean regret of ``cell`` is higher than that of ``other`` with a 95 %
-    bootstrap interval of the difference, seed by seed, that does not reach zero."""
+def worse_budgets(cell: list[Sample], other: list[Sample]) -> list[int]:
+    """The budgets at which the mean regret of ``cell`` is higher than that of ``other``.
+
+    The 95 % bootstrap interval of the difference, seed by seed, does not reach zero there.
+    """
     count = min(len(cell), len(other))
     regrets = [np.array([s["regret"] for s in samples[:count]]) for samples in (cell, other)]
     difference = regrets[0] - regrets[1]  # (searches, BUDGETS)
@@ -235,7 +250,7 @@ def worse(cell: list[Sample], other: list[Sample]) -> list[int]:
     return [budget for budget, least in zip(BUDGETS, low, strict=True) if least > 0]
 
 
-def line(method: str, workers: int, cell: list[Sample]) -> str:
+def table_row(method: str, workers: int, cell: list[Sample]) -> str:
     """A row of the table."""
     middle, low, high = median_interval([s["epochs"] for s in cell])
     missed = sum(s["epochs"] is None for s in cell)

@@ -4,13 +4,13 @@
     python -m benchmarks.gpu --device cpu --images 1280 --sharing 1,2       # the same code without
 
 Epochs are of all 45,000 training images with their validation, in bf16, at the batch sizes of the
-spaces; the first of a run, in which kernels are chosen and the CUDA graph is captured, is not
-counted. For scale: airbench94 (Jordan, 2024) trains an epoch of 50,000 images of a network of the
-same 0.7 GFLOP an image in 0.31 s on an A100.
+spaces. The first epoch of a run is not counted: kernels are chosen and the CUDA graph is captured
+there. For scale, airbench94 (Jordan, 2024) trains an epoch of 50,000 images in 0.31 s on an A100,
+with a network of the same 0.7 GFLOP an image.
 
-Then 1, 2, 4 and 8 processes train at once, each held to its fraction of the memory, as Ray gives
-trials fractions of a GPU; images a second of all of them together are printed, and whether NVIDIA's
-Multi-Process Service was running, without which their kernels take turns.
+Then 1, 2, 4 and 8 processes train at once. Each is held to its fraction of the memory, as Ray gives
+trials fractions of a GPU. Prints the images a second of all of them together, and whether NVIDIA's
+Multi-Process Service was running. Without it their kernels take turns.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def worker(
     out.put(arguments.epochs * len(data.train) / (time.perf_counter() - began))
 
 
-def together(arguments: argparse.Namespace, trials: int) -> float:
+def speed_together(arguments: argparse.Namespace, trials: int) -> float:
     """Images a second of ``trials`` processes together."""
     context = mp.get_context("spawn")
     start, out = context.Barrier(trials), context.Queue()
@@ -109,7 +109,7 @@ def main() -> None:
     )
     shared = {}
     for trials in map(int, arguments.sharing.split(",")):
-        shared[trials] = together(arguments, trials)
+        shared[trials] = speed_together(arguments, trials)
         print(f"{trials:14d}{shared[trials]:20.0f}", flush=True)
     write_result(
         "gpu",

@@ -3,14 +3,14 @@
     python -m benchmarks.live_and_replay                # two live searches, 25 minutes on 2 CPUs
     python -m benchmarks.live_and_replay --keep FOLDER  # keeps them, or looks at those kept there
 
-Two real searches of 27 trials on CIFAR-10, with Ray and all that belongs to a search, are replayed
-by the simulator that the other benchmarks use, on nothing but the curves that they journaled:
+Two real searches of 27 trials run on CIFAR-10, with Ray. The simulator that the other benchmarks use
+then replays them on nothing but the curves in their journals:
 
-- forest and ASHA, one trial at a time: every suggestion depends on all that came before it, so one
+- forest and ASHA, one trial at a time. Every suggestion depends on all that came before it, so one
   wrong decision would change all later ones.
-- random and ASHA, two at a time: the suggestions are given, the decisions depend on the order in
-  which epochs end. Replayed twice: with each epoch as long as it was, and with all equally long,
-  as the other benchmarks have it.
+- random and ASHA, two at a time. The suggestions are given, and the decisions depend on the order in
+  which epochs end. It is replayed twice: with each epoch as long as it was, and with all equally
+  long, as in the other benchmarks.
 
 Where a replay lets a trial go on past its last live epoch, the trial is trained to its full length
 then and there. Its first epochs must come out as the live ones did, or the program ends.
@@ -47,7 +47,7 @@ DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 2000, 7
 SEARCHES = {"forest": ("forest", 1, 2), "random": ("random", 2, 1)}
 
 
-def live(name: str, storage: Path) -> j.History:
+def run_live(name: str, storage: Path) -> j.History:
     """What the search of this name found; runs it where that has not been done."""
     searcher, at_once, threads = SEARCHES[name]
     run = RunFolder(str(storage / name))
@@ -64,7 +64,7 @@ def live(name: str, storage: Path) -> j.History:
     return j.read_history(run)
 
 
-class Rows(Sequence[Row]):
+class EpochRows(Sequence[Row]):
     """A trial's epochs: those that it had live, and any later ones trained when they are asked for.
 
     Raises:
@@ -99,7 +99,7 @@ class Rows(Sequence[Row]):
                 assert lived["val_acc"] == row["val_acc"], (self.trial.number, lived, row)
 
 
-def lasted(trial: j.TrialRecord) -> list[float]:
+def epoch_seconds(trial: j.TrialRecord) -> list[float]:
     """How long each epoch of a live trial took, in seconds; the first with the trial's start."""
     times = [trial.created, *(row["time"] for row in trial.curve)]
     if trial.state == j.INFEASIBLE and trial.ended is not None:
@@ -108,7 +108,7 @@ def lasted(trial: j.TrialRecord) -> list[float]:
     return seconds + [float(np.median(seconds))] * (EPOCHS - len(seconds))
 
 
-def again(
+def replay_live(
     name: str, history: j.History, data: TrialData, clock: Callable[[j.TrialRecord], list[float]]
 ) -> Trace:
     """The search replayed on its own curves.
@@ -121,7 +121,7 @@ def again(
 
     def curve_of(number: int, config: dict[str, Any]) -> Curve:
         trial = known[key_of(config)]
-        return Curve(Rows(trial, data, threads), trial.state == j.INFEASIBLE, clock(trial))
+        return Curve(EpochRows(trial, data, threads), trial.state == j.INFEASIBLE, clock(trial))
 
     decider = Ours(
         load_space(SPACE), searcher=searcher, scheduler="asha", seed=SEED, trials=TRIALS,
@@ -171,9 +171,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         storage = arguments.keep or Path(scratch)
         for name in SEARCHES:
-            history = live(name, storage)
-            for clock, seconds in (("as it was", lasted), ("all equal", lambda trial: [])):
-                trace = again(name, history, data, seconds)
+            history = run_live(name, storage)
+            for clock, seconds in (("as it was", epoch_seconds), ("all equal", lambda trial: [])):
+                trace = replay_live(name, history, data, seconds)
                 rows.append({"search": name, "clock": clock} | compare(history, trace))
                 print(json.dumps(rows[-1], indent=1), flush=True)
     write_result("live_and_replay", {"machine": facts, "rows": rows})

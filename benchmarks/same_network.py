@@ -2,11 +2,11 @@
 
     python -m benchmarks.same_network                  # 5 seeds, about ten minutes on two cores
 
-Each seed is trained twice on the same real images, in bf16 and in fp32, all else equal (that fp32
-is the plain PyTorch network is what the tests show). What is printed is the best validation
-accuracy of each, and the mean of their differences beside its standard error and beside the spread
-between seeds in fp32. The claim holds where the mean difference is within two standard errors of
-nothing, or smaller than a tenth of the spread that another seed makes.
+Each seed is trained twice on the same real images, in bf16 and in fp32, all else equal. The tests
+show that fp32 is the plain PyTorch network. Prints the best validation accuracy of each, and the
+mean of their differences. Beside it stand its standard error and the spread between seeds in fp32.
+The claim holds where the mean difference is within two standard errors of zero, or smaller than a
+tenth of the spread that another seed makes.
 """
 
 from __future__ import annotations

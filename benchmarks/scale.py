@@ -4,14 +4,14 @@
     python -m benchmarks.scale --trials 100,1000     # the quick part
 
 The trials are a stand-in that reports a made-up curve at once, so that all the time is the
-driver's; searcher, scheduler, journal, callbacks and Ray are the real ones, in a session like any
-other. Each size runs in a process of its own, which starts its own Ray. What is printed:
+driver's. The searcher, the scheduler, the journal, the callbacks and Ray are the real ones. Each
+size runs in a process of its own, which starts its own Ray. Prints
 
 - seconds a trial slot: from the first trial's start to the last one's end, over the trials, times
   those that run at once;
 - a suggestion's time in the last tenth of the search, median and 95th percentile;
 - the driver's own memory at its end (resident, less what it shares);
-- reading the journal of so many trials of 30 epochs into the results table.
+- the time to read the journal of so many trials of 30 epochs into the results table.
 """
 
 from __future__ import annotations

@@ -4,11 +4,13 @@ and every (trial, epoch) once.
     python -m benchmarks.soak                          # about 30 minutes on 2 CPUs
     python -m benchmarks.soak --minutes 3 --trials 40  # a look
 
-A real cluster of a head and two workers on this host, a real search on the embedded digits, and a
-seeded chaos loop that kills and freezes workers, ends the driver by SIGKILL, SIGTERM and SIGINT and
-resumes it, and kills a node that another one then replaces. After ``--minutes`` the search is left
-alone until it ends. Prints the faults, the epochs that were trained in part and again, and the
-seconds lost: from each fault to the next epoch of each trial that it met, less what an epoch takes.
+A real search on the embedded digits runs on a real cluster of a head and two workers on this host.
+A seeded loop hurts it. It kills and freezes workers. It ends the driver by SIGKILL, SIGTERM or
+SIGINT and resumes it. It kills a node, and another one replaces it. After ``--minutes`` the search
+is left alone until it ends.
+
+Prints the faults, the epochs that were trained in part and again, and the seconds lost. A fault's
+lost seconds are those to the next epoch of each trial that it met, less what an epoch takes.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
-"""Claim: a searcher that keeps at most 500 of its ended trials in mind finds as good a
-configuration as one that keeps them all, and suggests in a time that no longer grows.
+"""Claim: a searcher that remembers at most 500 of its ended trials searches as well as one that
+remembers them all, and its time for a suggestion stops growing.
 
     python -m benchmarks.thinning                      # 20 seeds of 1,200 trials, 20 minutes
 
-The objective is made up, so that thousands of trials cost nothing, but shaped like the search's:
-the default space with its conditions, an optimum of the learning rate for each optimizer,
-activations and batch sizes that cost a little, noise, trials pruned at the first of four epochs
-when they are in the lower three quarters so far. To be harder on the claim than a search is,
-thinning starts at 400 trials and keeps 200. Both searchers see the same seeds.
+The objective is made up, so that thousands of trials cost nothing, but it is shaped like a search's:
+
+- the default space with its conditions, and an optimum of the learning rate for each optimizer;
+- activations and batch sizes that cost a little, and noise;
+- a trial in the lower three quarters so far is pruned at the first of its four epochs.
+
+To be harder on the claim than a search is, thinning starts at 400 trials and keeps 200. Both
+searchers see the same seeds.
 """
 
 from __future__ import annotations

@@ -3,16 +3,16 @@
     python -m benchmarks.through_ray                    # all parts, about twenty minutes
     python -m benchmarks.through_ray trial wandb        # some of them
 
-- ``trial``: a trial inside a search trains at least 95 % as fast as the same run outside Ray. A
-  run in this process and a search of one trial take turns; an epoch in the search lasts from one
-  line of its journal to the next, so that checkpoint, report and decision are in it.
-- ``overhead``: of a search's wall time, command to end of session, at most 10 % is not training,
-  with 32 trials under ASHA whose epochs take about 5 s.
-- ``start``: from the command to the first epoch takes at most 1.3 times as long as a process that
-  imports torch and ray and reads the data; the two take turns. A stock Ray Tune run of one trial
-  that imports torch and reports at once takes its turn with them, to show what is Ray's own.
-- ``wandb``: W&B offline adds at most 10 % to the wall time of a search of 8 short trials; with and
-  without take turns.
+- ``trial``: a trial inside a search trains at least 95 % as fast as the same run outside Ray. A run
+  in this process and a search of one trial take turns. An epoch in the search lasts from one line
+  of its journal to the next, so that checkpoint, report and decision are in it.
+- ``overhead``: at most 10 % of a search's wall time is not training. The time counts from the
+  command to the end of the session, for 32 trials under ASHA whose epochs take about 5 s.
+- ``start``: the first epoch starts within 1.3 times what importing torch and ray and reading the
+  data take. The two take turns with a stock Ray Tune run of one trial, which imports torch and
+  reports at once, to show what is Ray's own.
+- ``wandb``: W&B offline adds at most 10 % to the wall time of a search of 8 short trials. Searches
+  with and without it take turns.
 - ``checkpoint``: saving a trial's state takes under 1 % of a 5 s epoch.
 - ``disk``: a search of 64 trials keeps under 200 MB.
 
@@ -77,7 +77,7 @@ def rows_of(history: j.History) -> list[dict[str, Any]]:
     return [row for trial in history.trials.values() for row in trial.rows.values()]
 
 
-def of_pairs(
+def paired_finding(
     claim: str, pairs: list[tuple[float, float]], ratios: list[float], bar: float, holds: bool
 ) -> dict[str, Any]:
     """A finding from two sides that took turns."""
@@ -91,7 +91,7 @@ def of_pairs(
     }
 
 
-def ended(process: subprocess.Popen[bytes]) -> None:
+def wait_for_success(process: subprocess.Popen[bytes]) -> None:
     _, errors = process.communicate()
     assert process.returncode == 0, errors.decode()
 
@@ -115,7 +115,7 @@ def trial() -> dict[str, Any]:
     ray.shutdown()
     ratios = [outside / inside for outside, inside in pairs]
     claim = "speed of a trial in a search, of the same run outside"
-    return of_pairs(claim, pairs, ratios, 0.95, statistics.median(ratios) >= 0.95)
+    return paired_finding(claim, pairs, ratios, 0.95, statistics.median(ratios) >= 0.95)
 
 
 def _searched(config: TrialConfig, data: TrialData, runtime: Runtime) -> list[float]:
@@ -142,7 +142,7 @@ def overhead() -> dict[str, Any]:
     images = images_for(EPOCH_S, 1)
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
-        ended(
+        wait_for_success(
             search(
                 folder, "--data", "cifar10", "--limit-train", str(images), "--trials", "32",
                 "--epochs", "4", "--cpus-per-trial", "1", "--wandb", "offline",
@@ -216,7 +216,7 @@ def start() -> dict[str, Any]:
         pairs.append((alone, min(row["time"] - row["seconds"] for row in rows) - begun))
     ratios = [search_s / alone for alone, search_s in pairs]
     claim = "start to first epoch, in times of importing and reading alone"
-    found = of_pairs(claim, pairs, ratios, 1.3, statistics.median(ratios) <= 1.3)
+    found = paired_finding(claim, pairs, ratios, 1.3, statistics.median(ratios) <= 1.3)
     of_stock = [search_s / ray_s for (_, search_s), ray_s in zip(pairs, stock, strict=True)]
     return found | {"in_times_of_stock_ray_tune": statistics.median(of_stock), "stock_s": stock}
 
@@ -233,7 +233,7 @@ def wandb() -> dict[str, Any]:
         for mode in ("disabled", "offline"):
             with tempfile.TemporaryDirectory() as folder:
                 began = time.perf_counter()
-                ended(
+                wait_for_success(
                     search(
                         folder, "--data", "cifar10", "--limit-train", "500", "--trials", "8",
                         "--epochs", "2", "--scheduler", "none", "--searcher", "random",
@@ -244,7 +244,7 @@ def wandb() -> dict[str, Any]:
         pairs.append((walls[0], walls[1]))
     ratios = [offline / disabled for disabled, offline in pairs]
     claim = "wall time of 8 short trials with W&B offline, in times of without"
-    return of_pairs(claim, pairs, ratios, 1.10, statistics.median(ratios) <= 1.10)
+    return paired_finding(claim, pairs, ratios, 1.10, statistics.median(ratios) <= 1.10)
 
 
 def checkpoint() -> dict[str, Any]:
@@ -282,7 +282,7 @@ def disk() -> dict[str, Any]:
         while process.poll() is None:
             most = max(most, _megabytes(folder))
             time.sleep(0.25)
-        ended(process)
+        wait_for_success(process)
         kept = _megabytes(folder)
     return {
         "claim": "MB kept by a search of 64 trials",

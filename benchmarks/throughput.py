@@ -3,24 +3,23 @@
     python -m benchmarks.throughput                          # the study's five activations
     python -m benchmarks.throughput --activations relu,gelu --pairs 3
 
-About half a minute for each pair of each activation on two cores; CIFAR-10 is found as by
+About half a minute for each pair of each activation on two cores. CIFAR-10 is found as by
 ``tune_vgg6.py train`` (``$CIFAR10_DIR``, else ``data/``).
 
 The plain loop is the one of PyTorch's tutorials: PIL images, torchvision transforms, a DataLoader
 with two workers, fp32, NCHW, an nn.Sequential with each activation before its pooling, and two
-``.item()`` a step. Ours is ``vgg6.training.fit`` in the precision it picks on this machine.
+``.item()`` a step. Ours is ``vgg6.training.fit`` in the precision that it picks on this machine.
 
-What is timed: both sides train one whole epoch on the same images, batch 128, SGD with momentum,
-and neither's validation counts. The plain loop has none, and its time includes starting its
-workers, as it does in each epoch of a real run. Ours is the epoch as ``fit`` reports it less its
-call of ``evaluate``, timed from outside, so that the time of all else that an epoch does stays in.
-The whole epoch with a validation set of a ninth as many images is printed beside it.
+Both sides train one whole epoch on the same images: batch 128, SGD with momentum. Neither's
+validation counts. The plain loop has none, and its time includes starting its workers, as in each
+epoch of a real run. Ours is the epoch as ``fit`` reports it, less its call of ``evaluate``, timed
+from outside: all else that an epoch does stays in. The whole epoch, with a validation set of a ninth
+as many images, is printed beside it.
 
-Each side warms up with one epoch; then they take turns, ours and plain, and each pair gives one
-ratio. The kernel floor is the time of the bare convolutions and linear layers, forward and
-backward, at VGG6's shapes in our precision and layout, measured before each pair: no loop on these
-kernels can be faster. ``aug+val`` is the part of the whole epoch that augmentation, measured by
-itself, and validation take.
+Each side warms up with one epoch. Then they take turns, and each pair gives one ratio. The kernel
+floor is the time of the bare convolutions and linear layers, forward and backward, at VGG6's shapes
+in our precision and layout. It is measured before each pair. No loop on these kernels can be faster.
+``aug+val`` is the part of the whole epoch that validation and augmentation, measured alone, take.
 """
 
 from __future__ import annotations
@@ -142,12 +141,12 @@ def augmentations(data: TrialData, runtime: Runtime) -> Iterator[float]:
         yield time.perf_counter() - started
 
 
-def kernel_floors(runtime: Runtime, repeats: int = 6) -> Iterator[float]:
+def kernel_floors(runtime: Runtime, passes: int) -> Iterator[float]:
     """Images a second of the bare layers, forward and backward, in ``runtime``'s precision: the
-    median of some passes, measured each time it is asked."""
+    median of so many ``passes``, measured each time it is asked."""
     dtype = torch.bfloat16 if runtime.precision == "bf16" else torch.float32
     layer: nn.Module
-    passes: list[tuple[nn.Module, Tensor, Tensor]] = []
+    layers: list[tuple[nn.Module, Tensor, Tensor]] = []
     side = 32
     for inputs, outputs, pooled in LAYOUT:
         x = torch.randn(BATCH, inputs, side, side)
@@ -155,29 +154,31 @@ def kernel_floors(runtime: Runtime, repeats: int = 6) -> Iterator[float]:
         layer = nn.Conv2d(inputs, outputs, 3, padding=1)
         layer.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         x.requires_grad_(inputs != 3)  # nothing asks for the gradient of the images
-        passes.append((layer, x, torch.randn_like(layer(x))))
+        layers.append((layer, x, torch.randn_like(layer(x))))
         side //= 2 if pooled else 1
     for inputs, outputs in ((4096, HIDDEN), (HIDDEN, 10)):
         x = torch.randn(BATCH, inputs, dtype=dtype, requires_grad=True)
-        passes.append(
+        layers.append(
             (nn.Linear(inputs, outputs).to(dtype), x, torch.randn(BATCH, outputs).to(dtype))
         )
     while True:
         times = []
-        for _ in range(repeats):
+        for _ in range(passes):
             started = time.perf_counter()
-            for layer, x, gradient in passes:
+            for layer, x, gradient in layers:
                 wanted = [*layer.parameters(), *([x] if x.requires_grad else [])]
                 torch.autograd.grad(layer(x), wanted, gradient)
             times.append(time.perf_counter() - started)
         yield BATCH / statistics.median(times)
 
 
-def measure(activation: str, data: TrialData, runtime: Runtime, pairs: int) -> dict[str, Any]:
+def measure(
+    activation: str, data: TrialData, runtime: Runtime, pairs: int, kernel_passes: int
+) -> dict[str, Any]:
     """Images a second of both sides, taking turns after a warm-up epoch of each."""
     n = len(data.train)
     ours, plain = our_epochs(activation, data, runtime), plain_epochs(activation, data)
-    floors, augments = kernel_floors(runtime), augmentations(data, runtime)
+    floors, augments = kernel_floors(runtime, kernel_passes), augmentations(data, runtime)
     names = ("ours", "ours_whole", "plain", "floor", "beside")
     samples: dict[str, list[float]] = {name: [] for name in names}
     for pair in range(pairs + 1):
@@ -211,6 +212,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--activations", default=STUDY)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kernel-passes", type=int, default=6, help="over the bare layers")
     parser.add_argument("--data", default="cifar10")
     arguments = parser.parse_args()
 
@@ -225,7 +227,7 @@ def main() -> None:
     print(f"\n{head}", flush=True)
     rows = []
     for activation in arguments.activations.split(","):
-        row = measure(activation, data, runtime, arguments.pairs)
+        row = measure(activation, data, runtime, arguments.pairs, arguments.kernel_passes)
         rows.append(row)
         speed, ratio = row["images_per_second"], row["ratio"]
         print(

@@ -4,20 +4,21 @@ one costs it no more than the noise.
     python -m benchmarks.warm_start default              # replays on what is recorded of the space
     python -m benchmarks.warm_start default --repetitions 20 --workers 1
 
-Recorded learning curves (``benchmarks/replay``) are replayed under the real searcher and scheduler
-that a search has by default, each search twice: cold, and warm from an earlier search of 64 trials
-that was replayed before it with another seed. The earlier search is
+Recorded learning curves (``benchmarks/replay``) are replayed under the searcher and the scheduler
+that a search has by default. Each search runs twice: cold, and warm from an earlier search of 64
+trials, which was replayed before it with another seed. The earlier search is
 
 - ``same``: of the same space, data and length;
 - ``partly``: of a part of the space's names and the middle half of its ranges;
 - ``other length``: of the same space, its scores said to be of another length;
-- ``misleading``: of data on which what is good here is bad: every range is turned upside down, and
+- ``misleading``: of data on which what is good here is bad. Every range is turned upside down, and
   every list of names around.
 
 Pairs share their seed. Without ``--own-points`` no search has the space's own first points, which
-somebody chose by hand. Shown are the epochs to the answer (as ``epochs_to_answer.py`` defines it)
-and how far the incumbent's recorded mean is from the best one after 60, 150 and 300 epochs: the
-medians of the cold and the warm searches, and of the differences, with 95 % bootstrap intervals.
+somebody chose by hand. Prints the epochs to the answer, as ``epochs_to_answer.py`` defines it, and
+the regret after 60, 150 and 300 epochs. The regret is the distance of the incumbent's recorded mean
+from the best one. Each is the median of the cold searches, of the warm ones and of the differences,
+with 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ def main() -> None:
             samples[f"{kind}, {workers} workers"] = cell
             rows.append({"earlier": kind, "workers": workers, **compare(cell)})
             print(f"{workers} workers, {time.perf_counter() - began:.0f} s")
-            print(shown(rows[-1]), flush=True)
+            print(table_lines(rows[-1]), flush=True)
             write_result(
                 "warm_start",
                 {"machine": facts, "curves": recorded, "rows": rows, "samples": samples},
@@ -212,7 +213,7 @@ def main() -> None:
             )
 
 
-def shown(row: dict[str, Any]) -> str:
+def table_lines(row: dict[str, Any]) -> str:
     """A row of the table, in lines."""
     lines = [f"earlier search: {row['earlier']} ({row['searches']} pairs)"]
     for key in (key for key in row if key == "epochs" or key.startswith("regret")):

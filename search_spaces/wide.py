@@ -12,7 +12,7 @@ COUPLED = ("sgd", "nesterov", "adam", "nadam", "adagrad", "rmsprop")
 STUDY_NETWORK = {"norm": "none", "label_smoothing": 0.0, "dropout": 0.5, "init": "torch",
                  "cutout": 0, "flip": "random", "sam": 0.0}  # fmt: skip
 # The best without normalisation so far: 0.882 of the test images, confirmed over three fresh seeds
-# (benchmarks/README.md, "Live").
+# (benchmarks/LOG.md, "Live").
 FOUND = {
     "activation": "silu",
     "optimizer": "adamw",
@@ -38,7 +38,7 @@ SPACE = Space(
         *(p for p in OPTIMIZATION if p is not WEIGHT_DECAY),
         replace(WEIGHT_DECAY, when={"optimizer": COUPLED}),
         # Decoupled (Loshchilov and Hutter, 2019), it acts through the learning rate: the
-        # best that was measured has a hundred times as much (benchmarks/README.md, "Live").
+        # best that was measured has a hundred times as much (benchmarks/LOG.md, "Live").
         replace(WEIGHT_DECAY, when={"optimizer": ("adamw",)}, high=0.5),
         Parameter(name="norm", choices=NORMS),
         Parameter(name="label_smoothing", low=0.0, high=0.2),

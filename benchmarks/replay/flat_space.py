@@ -19,9 +19,9 @@ class FlatTrial(UnitTrial):
 class FlatSpace:
     """A space as one without conditions, for tools that have none: every parameter always there.
 
-    A range is the unit interval, read as a fraction of whichever range of that name is active, on
-    its own scale: the learning rate is a place within the optimizer's range, which spares a model
-    to learn that each optimizer has another. A value that is not active is passed over. A name has
+    A range is the unit interval. It is read as a fraction of the active range of that name, on that
+    range's own scale. So a learning rate is a place within its optimizer's range, and a model need
+    not learn that each optimizer has another. A value that is not active is passed over. A name has
     the same choices wherever it has any.
     """
 

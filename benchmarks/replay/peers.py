@@ -1,8 +1,8 @@
 """Deciders made of other tools' own objects: Syne Tune's schedulers, and Optuna with its pruners.
 
-Every one has the defaults of its tool where nothing else is said. A loss that is not finite, of
-which these tools have no notion, is told as a careful training function would: to Optuna as pruned,
-to Syne Tune as an epoch with the accuracy of chance, so that a model may learn of it.
+Every one has the defaults of its tool where nothing else is said. These tools have no notion of a
+loss that is not finite, so they are told what a careful training function would say. To Optuna the
+trial is pruned. To Syne Tune its epoch has the accuracy of chance, so that a model may learn of it.
 """
 
 from __future__ import annotations

@@ -90,9 +90,11 @@ class Noise:
         self.floor = float(np.sqrt(np.mean([f.var(ddof=1) for f in finals]))) if groups else 0.0
 
     def add(self, mean: Array, rng: np.random.Generator) -> Array:
-        """A curve as another seed might have made it, by the seeds of the point whose mean curve
-        is the nearest in accuracy: what leaves chance late strays far more than what does at once.
-        A curve at chance stays as it is."""
+        """A curve as another seed might have made it.
+
+        The noise is that of the recorded point whose mean curve is the nearest in accuracy: what
+        leaves chance late strays far more than what does at once. A curve at chance stays as it is.
+        """
         if not self.residuals or not learns(mean):
             return mean
         away = [float(np.square(m[:, 0] - mean[:, 0]).sum()) for m in self.means]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import os
-import subprocess
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,37 @@ import pytest
 from conftest import REPOSITORY
 
 import tune_vgg6
+from benchmarks import machine
+
+SCRIPTS = sorted(
+    file.stem
+    for file in (REPOSITORY / "benchmarks").glob("*.py")
+    if file.stem not in ("__init__", "machine")
+)
+Run = Callable[..., tuple[str, dict[str, Any]]]
 
 
-def run(folder: Path, script: str, *arguments: str) -> tuple[str, dict[str, Any]]:
-    """What a benchmark printed, and the one result file that it wrote."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{script}", *arguments], cwd=REPOSITORY,
-        env={**os.environ, "BENCHMARK_RESULTS": str(folder)}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    (result,) = folder.rglob("*.json")
-    return done.stdout, json.loads(result.read_text())
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a benchmark in this process, which has torch already: what it printed, and the one
+    result file that it wrote."""
+
+    def main_of(script: str, *arguments: str) -> tuple[str, dict[str, Any]]:
+        results = tmp_path / "results"
+        monkeypatch.setattr(machine, "RESULTS", results)
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        importlib.import_module(f"benchmarks.{script}").main()
+        (result,) = results.rglob("*.json")
+        return capsys.readouterr().out, json.loads(result.read_text())
+
+    return main_of
 
 
 @pytest.mark.slow
-def test_the_gpu_benchmark_measures_epochs_and_sharing_on_any_device(tmp_path: Path) -> None:
+def test_the_gpu_benchmark_measures_epochs_and_sharing_on_any_device(run: Run) -> None:
     out, found = run(
-        tmp_path, "gpu", "--device", "cpu", "--data", "digits", "--images", "128", "--epochs",
-        "1", "--batch-sizes", "64", "--sharing", "1,2",
+        "gpu", "--device", "cpu", "--data", "digits", "--images", "64", "--epochs", "1",
+        "--batch-sizes", "64", "--sharing", "1,2",
     )  # fmt: skip
     assert [row["batch_size"] for row in found["epochs"]] == [64]
     assert found["epochs"][0]["median"] > 0
@@ -39,18 +53,18 @@ def test_the_gpu_benchmark_measures_epochs_and_sharing_on_any_device(tmp_path: P
 
 
 @pytest.mark.slow
-def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(tmp_path: Path) -> None:
-    out, found = run(tmp_path, "scale", "--trials", "12")
+def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(run: Run) -> None:
+    out, found = run("scale", "--trials", "12")
     assert found["rows"][0]["trials"] == 12
     assert found["rows"][0]["epochs_run"] >= 12
     assert "suggest_p95_s" in out and "reading 12 trials of 30 epochs" in out
 
 
 @pytest.mark.slow
-def test_the_throughput_benchmark_compares_with_the_plain_loop(tmp_path: Path) -> None:
+def test_the_throughput_benchmark_compares_with_the_plain_loop(run: Run) -> None:
     _, found = run(
-        tmp_path, "throughput", "--data", "digits", "--images", "256", "--pairs", "1",
-        "--activations", "relu", "--threads", "1",
+        "throughput", "--data", "digits", "--images", "128", "--pairs", "1", "--activations",
+        "relu", "--threads", "1", "--kernel-passes", "1",
     )  # fmt: skip
     (row,) = found["rows"]
     assert row["ratio"]["median"] == pytest.approx(
@@ -60,17 +74,18 @@ def test_the_throughput_benchmark_compares_with_the_plain_loop(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_the_compression_benchmark_makes_its_variants_and_their_front(tmp_path: Path) -> None:
+def test_the_compression_benchmark_makes_its_variants_and_their_front(
+    run: Run, tmp_path: Path
+) -> None:
     figure = tmp_path / "figure" / "front.html"
-    (tmp_path / "results").mkdir()
     arguments = "--data digits --limit-train 200 --epochs 2 --batch-size 32 --threads 1 --lr 0.001"
     package = str(tmp_path / "package")
     assert (
         tune_vgg6.main(["train", *arguments.split(), "--optimizer", "adam", "--out", package]) == 0
     )
     out, found = run(
-        tmp_path / "results", "compression", "--package", package, "--epochs", "1", "--rounds",
-        "1", "--threads", "1", "--figure", str(figure),
+        "compression", "--package", package, "--epochs", "1", "--rounds", "1", "--threads", "1",
+        "--figure", str(figure),
     )  # fmt: skip
     rows = {row["name"]: row for row in found["rows"]}
     assert len(rows) >= 8 and rows["fp32"]["speed"]["256"]["ratio"] == 1
@@ -79,3 +94,47 @@ def test_the_compression_benchmark_makes_its_variants_and_their_front(tmp_path: 
     assert rows["pruned 50%"]["flops"] <= 0.5 * rows["fp32"]["flops"]
     assert len(found["by_activation"]) == 8
     assert "*" in out and figure.read_text().count("pruned 50%") >= 2
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_says_what_it_claims_and_how_to_run_less(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(f"benchmarks.{script}")
+    assert f"python -m benchmarks.{script}" in module.__doc__
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    with pytest.raises(SystemExit) as end:
+        module.main()
+    assert end.value.code == 0 and "--" in capsys.readouterr().out
+
+
+def test_every_script_has_its_row_and_every_row_its_file() -> None:
+    folder = REPOSITORY / "benchmarks"
+    table = (folder / "README.md").read_text()
+    assert set(SCRIPTS) <= set(re.findall(r"`([a-z_]+)(?: [^`]*)?`", table))
+    links = re.findall(r"\]\(([^)]+)\)", table)
+    assert len(links) > 20 and all((folder / link).is_file() for link in links)
+    assert len(table.splitlines()) <= 80
+    big = [f for f in folder.rglob("*") if f.is_file() and f.stat().st_size > 300_000]
+    assert not big, "results are small files"
+
+
+def test_a_result_is_kept_by_its_theme_machine_and_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "RESULTS", tmp_path)
+    facts = {"cpu": "Intel(R) Xeon(R) Processor", "instructions": ["amx"], "date": "2026-11-24T01"}
+    gpu = facts | {"device": "NVIDIA H100 80GB HBM3"}
+    plain = {"cpu": "AMD EPYC", "instructions": ["avx2"], "date": "2026-11-28T09", "device": "cpu"}
+    machine.write_result("gpu", {"machine": gpu}, "mps")
+    machine.write_result("throughput", {"machine": facts})
+    machine.write_result("throughput", {"machine": plain})
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.json")} == {
+        "gpu/mps/nvidia-h100-80gb-hbm3-2026-11-24.json",
+        "throughput/intel-xeon-amx-2026-11-24.json",
+        "throughput/amd-epyc-2026-11-28.json",
+    }
+    newest = machine.growing_result("throughput", facts, ending="json")
+    assert newest.name == "amd-epyc-2026-11-28.json", "of whichever machine"
+    fresh = machine.growing_result("study", facts, ending="csv")
+    assert fresh == tmp_path / "study" / "intel-xeon-amx-2026-11-24.csv"

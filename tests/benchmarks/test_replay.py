@@ -19,9 +19,9 @@ from benchmarks.epochs_to_answer import (
     BUDGETS,
     censored_at,
     judge,
-    line,
     median_interval,
-    worse,
+    table_row,
+    worse_budgets,
 )
 from benchmarks.machine import RESULTS
 from benchmarks.replay import plan, record
@@ -108,7 +108,7 @@ def test_the_kept_searches_have_the_figures_of_the_table_that_is_printed() -> No
     samples, curves = read_searches(file)
     assert curves["points"] == 80
     rows = {
-        (method, workers): line(method, int(workers), cell).split("  ")
+        (method, workers): table_row(method, int(workers), cell).split("  ")
         for method, cells in samples.items()
         for workers, cell in cells.items()
     }
@@ -328,7 +328,7 @@ def test_trees_that_are_summed_directly_give_the_forests_own_prediction(
 def test_a_search_without_its_answer_is_replayed_further_as_the_same_search(grid: Table) -> None:
     def search(budget: int, before: dict[str, Any] | None = None) -> dict[str, Any]:
         method, conditions = METHODS["random"], Conditions(workers=2)
-        return epochs_to_answer.answered(grid, method, conditions, 0, budget, before)
+        return epochs_to_answer.replay_until_answered(grid, method, conditions, 0, budget, before)
 
     whole = search(600)
     short = search(whole["epochs"] - 1)
@@ -343,7 +343,7 @@ def test_a_search_without_its_answer_is_replayed_further_as_the_same_search(grid
 
 
 def test_a_search_that_ends_with_its_answer_is_judged_as_a_longer_one(grid: Table) -> None:
-    found = epochs_to_answer.play(
+    found = epochs_to_answer.replay_search(
         grid, METHODS["random"], Conditions(workers=2), 0, 2 * BUDGETS[-1]
     )
     assert found["epochs"] < BUDGETS[-1], "it goes on beyond its answer"
@@ -386,9 +386,9 @@ def test_a_search_is_worse_only_where_the_interval_of_the_difference_says_so() -
     def searches(regret: float, noise: float) -> list[dict[str, Any]]:
         return [{"regret": list(regret + noise * rng.standard_normal(looks))} for _ in range(50)]
 
-    assert worse(searches(0.05, 0.01), searches(0.03, 0.01)) == list(BUDGETS)
-    assert worse(searches(0.03, 0.01), searches(0.05, 0.01)) == []
-    assert len(worse(searches(0.03, 0.02), searches(0.03, 0.02))) < looks / 4
+    assert worse_budgets(searches(0.05, 0.01), searches(0.03, 0.01)) == list(BUDGETS)
+    assert worse_budgets(searches(0.03, 0.01), searches(0.05, 0.01)) == []
+    assert len(worse_budgets(searches(0.03, 0.02), searches(0.03, 0.02))) < looks / 4
 
 
 def test_misses_are_later_than_every_hit_in_a_median() -> None:
@@ -406,14 +406,14 @@ def test_a_replay_makes_every_decision_of_the_live_search_whose_curves_it_plays(
         monkeypatch.setattr(live_and_replay, name, value)
     # One thread: two wait for each other where something else runs.
     monkeypatch.setitem(live_and_replay.SEARCHES, "forest", ("forest", 1, 1))
-    history = live_and_replay.live("forest", tmp_path)
+    history = live_and_replay.run_live("forest", tmp_path)
     assert {t.state for t in history.trials.values()} >= {j.PRUNED, j.COMPLETED}
     data = split(load_source("digits"), limit_train=200)
-    trace = live_and_replay.again("forest", history, data, live_and_replay.lasted)
+    trace = live_and_replay.replay_live("forest", history, data, live_and_replay.epoch_seconds)
     found = live_and_replay.compare(history, trace)
     assert found["same configuration"] == found["same last epoch"] == found["same end"] == 8
     assert found["epochs live"] == found["epochs replayed"] and found["same incumbent"]
-    rows = live_and_replay.Rows(
+    rows = live_and_replay.EpochRows(
         next(t for t in history.trials.values() if t.state == j.PRUNED), data, threads=1
     )
     assert rows[4]["epoch"] == 5, "a trial that was stopped can be trained on"
