@@ -9,8 +9,9 @@ About half an hour on two quiet cores. Without ``--package`` a network is traine
 CIFAR-10 is found as by ``tune_vgg6.py train``.
 
 The variants are the network in fp32, and the network pruned of 30, 50, 70 and 85 % of its FLOPs.
-The pruned ones are trained for ``--epochs`` (5) more on the same images. More training alone changes
-a network, so one is trained as much without a cut. Each is run by onnxruntime in fp32 and in int8.
+The pruned ones are trained for ``--epochs`` (5) more on the same images. More training alone
+changes a network, so one is trained as much without a cut. Each is run by onnxruntime in fp32 and
+in int8.
 
 Accuracy is of all test images, which no choice here sees: best epochs are chosen on the validation
 images. The points lost are of pairs, image by image, with their standard error. Speed is the ratio

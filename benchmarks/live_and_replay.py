@@ -3,13 +3,13 @@
     python -m benchmarks.live_and_replay                # two live searches, 25 minutes on 2 CPUs
     python -m benchmarks.live_and_replay --keep FOLDER  # keeps them, or looks at those kept there
 
-Two real searches of 27 trials run on CIFAR-10, with Ray. The simulator that the other benchmarks use
-then replays them on nothing but the curves in their journals:
+Two real searches of 27 trials run on CIFAR-10, with Ray. The simulator that the other benchmarks
+use then replays them on nothing but the curves in their journals:
 
 - forest and ASHA, one trial at a time. Every suggestion depends on all that came before it, so one
   wrong decision would change all later ones.
-- random and ASHA, two at a time. The suggestions are given, and the decisions depend on the order in
-  which epochs end. It is replayed twice: with each epoch as long as it was, and with all equally
+- random and ASHA, two at a time. The suggestions are given, and the decisions depend on the order
+  in which epochs end. It is replayed twice: with each epoch as long as it was, and with all equally
   long, as in the other benchmarks.
 
 Where a replay lets a trial go on past its last live epoch, the trial is trained to its full length

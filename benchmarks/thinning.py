@@ -3,7 +3,8 @@ remembers them all, and its time for a suggestion stops growing.
 
     python -m benchmarks.thinning                      # 20 seeds of 1,200 trials, 20 minutes
 
-The objective is made up, so that thousands of trials cost nothing, but it is shaped like a search's:
+The objective is made up, so that thousands of trials cost nothing, but it is shaped like a
+search's:
 
 - the default space with its conditions, and an optimum of the learning rate for each optimizer;
 - activations and batch sizes that cost a little, and noise;

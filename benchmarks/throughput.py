@@ -13,13 +13,14 @@ with two workers, fp32, NCHW, an nn.Sequential with each activation before its p
 Both sides train one whole epoch on the same images: batch 128, SGD with momentum. Neither's
 validation counts. The plain loop has none, and its time includes starting its workers, as in each
 epoch of a real run. Ours is the epoch as ``fit`` reports it, less its call of ``evaluate``, timed
-from outside: all else that an epoch does stays in. The whole epoch, with a validation set of a ninth
-as many images, is printed beside it.
+from outside: all else that an epoch does stays in. The whole epoch, with a validation set of a
+ninth as many images, is printed beside it.
 
 Each side warms up with one epoch. Then they take turns, and each pair gives one ratio. The kernel
 floor is the time of the bare convolutions and linear layers, forward and backward, at VGG6's shapes
-in our precision and layout. It is measured before each pair. No loop on these kernels can be faster.
-``aug+val`` is the part of the whole epoch that validation and augmentation, measured alone, take.
+in our precision and layout. It is measured before each pair. No loop on these kernels can be
+faster. ``aug+val`` is the part of the whole epoch that validation and augmentation, measured alone,
+take.
 """
 
 from __future__ import annotations

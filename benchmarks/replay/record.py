@@ -5,15 +5,15 @@
 
 Each run is a trial of a search of ``--epochs 15 --limit-train 16000`` on CIFAR-10: 240,000 images,
 one report after each epoch. Rows go into ``study_grid.parquet`` and ``default.parquet`` in the
-folder ``full`` or ``quarter`` beside this file, one for each (run, epoch). The file is written whole
-after every run. ``--width quarter`` trains VGG6 with a quarter of its channels and hidden units, for
-machines on which the full network's runs take days. ``ended`` says how a run ended:
+folder ``full`` or ``quarter`` beside this file, one for each (run, epoch). The file is written
+whole after every run. ``--width quarter`` trains VGG6 with a quarter of its channels and hidden
+units, for machines on which the full network's runs take days. ``ended`` says how a run ended:
 
 - ``completed``: all its epochs were trained.
 - ``diverged``: the loss was not finite in the epoch after its last row.
-- ``dead``: after two epochs in a row the network answered every image of a probe of 512 with exactly
-  the same numbers, in fp32. No unit that reaches the output depends on the image any more, and no
-  gradient can bring one back. What is left of such a curve is its last row.
+- ``dead``: after two epochs in a row the network answered every image of a probe of 512 with
+  exactly the same numbers, in fp32. No unit that reaches the output depends on the image any more,
+  and no gradient can bring one back. What is left of such a curve is its last row.
 """
 
 from __future__ import annotations
