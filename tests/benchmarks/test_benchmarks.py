@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY
+from support.paths import ROOT
 
 import tune_vgg6
 from benchmarks import machine
 
 SCRIPTS = sorted(
     file.stem
-    for file in (REPOSITORY / "benchmarks").glob("*.py")
+    for file in (ROOT / "benchmarks").glob("*.py")
     if file.stem not in ("__init__", "machine")
 )
 Run = Callable[..., tuple[str, dict[str, Any]]]
@@ -109,7 +109,7 @@ def test_every_script_says_what_it_claims_and_how_to_run_less(
 
 
 def test_every_script_has_its_row_and_every_row_its_file() -> None:
-    folder = REPOSITORY / "benchmarks"
+    folder = ROOT / "benchmarks"
     table = (folder / "README.md").read_text()
     assert set(SCRIPTS) <= set(re.findall(r"`([a-z_]+)(?: [^`]*)?`", table))
     links = re.findall(r"\]\(([^)]+)\)", table)
