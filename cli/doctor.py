@@ -1,7 +1,8 @@
-"""What this machine has for a search, what is missing, and what to do about each."""
+"""``doctor``: what this machine has for a search, what is missing, and what to do about each."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import shutil
@@ -9,6 +10,14 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+from cli.console import DONE, FAILED
+from vgg6.common.checks import InputError
+from vgg6.data.sources import DOWNLOAD_FOLDER, find_cifar10
+from vgg6.hardware.machine import mps_is_running, usable_cpus
+from vgg6.tuning.cluster.connect import running_cluster
+from vgg6.tuning.trackers.wandb_mirror import default_mode
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 NEEDED_DISK_GB = 2
@@ -23,6 +32,20 @@ class Finding:
     state: str
     found: str
     advice: str = ""
+
+
+def add_commands(add: Any) -> None:
+    p = add("doctor", doctor, "check what this machine has for a search, and say what to do")
+    p.add_argument("--storage", default="runs", help="where searches would be kept")
+
+
+def doctor(args: argparse.Namespace) -> int:
+    findings = examine(args.storage)
+    for f in findings:
+        print(f"{f.state:<5}{f.topic:<10}{f.found}")
+        if f.advice:
+            print(f"{'':15}-> {f.advice}")
+    return FAILED if any(f.state == FAIL for f in findings) else DONE
 
 
 def examine(storage: str) -> list[Finding]:
@@ -74,7 +97,6 @@ def _cpu() -> Finding:
         precision_speeds,
         thread_speeds,
     )
-    from vgg6.hardware.machine import usable_cpus
     from vgg6.hardware.runtime import Runtime, native_bf16
 
     precision = Runtime.resolve("cpu").precision
@@ -99,7 +121,6 @@ def _gpu() -> Finding:
     if torch.cuda.is_available():
         from vgg6.hardware.cpu_speed import remembered
         from vgg6.hardware.gpu_sharing import Packings, best_runs, in_words, packings_of
-        from vgg6.hardware.machine import mps_is_running
 
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         known = [
@@ -120,22 +141,14 @@ def _gpu() -> Finding:
 
 
 def _ray() -> Finding:
-    from vgg6.tuning.cluster.connect import quiet_environment
-    from vgg6.tuning.cluster.ray_internals import local_cluster_addresses
-
-    quiet_environment()
     import ray
 
-    running = local_cluster_addresses()
-    if running:
-        return Finding("ray", OK, f"{ray.__version__}, a cluster runs at {', '.join(running)}")
+    if running := running_cluster():
+        return Finding("ray", OK, f"{ray.__version__}, a cluster runs at {running}")
     return Finding("ray", OK, f"{ray.__version__}, no cluster here: a search starts its own")
 
 
 def _data() -> Finding:
-    from vgg6.common.checks import InputError
-    from vgg6.data.sources import DOWNLOAD_FOLDER, find_cifar10
-
     try:
         folder = find_cifar10()
     except InputError as error:
@@ -150,8 +163,6 @@ def _data() -> Finding:
 
 
 def _wandb() -> Finding:
-    from vgg6.tuning.trackers.wandb_mirror import default_mode
-
     if default_mode() == "online":
         return Finding("wandb", OK, "a key is set: searches are logged online")
     return Finding("wandb", WARN, "no key: searches are logged offline", "wandb login")

@@ -3,64 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
-import shlex
-import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
 from search_spaces import SPACE_NAMES
-from vgg6.common.checks import InputError, check_choice, nearest, shown
+from vgg6.common.checks import InputError, Range, check_integer
 from vgg6.config import FIELD_NAMES, TrialConfig
 from vgg6.data.sources import SPLIT_SEED
 from vgg6.tuning.settings import AUTO, SCHEDULERS, SEARCHERS, WANDB_MODES, Settings
-
-
-class Parser(argparse.ArgumentParser):
-    """Reads ``--batch_size`` as ``--batch-size`` and offers the nearest flag or command."""
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        dashed = [_dashed(a) for a in (sys.argv[1:] if args is None else args)]
-        if dashed and not dashed[0].startswith("-"):
-            check_choice("command", dashed[0], self.subcommands())
-        found, unknown = self.parse_known_args(dashed, namespace)
-        if unknown:
-            flags = self.flags_of(found.command)
-            raise InputError("argument", unknown[0], f"is not known{nearest(unknown[0], flags)}")
-        return found
-
-    def subcommands(self) -> dict[str, argparse.ArgumentParser]:
-        """The parser of each command."""
-        action = next(a for a in self._actions if isinstance(a, argparse._SubParsersAction))
-        return dict(action.choices)
-
-    def flags_of(self, command: str) -> list[str]:
-        """All flags of one command."""
-        return [f for a in self.subcommands()[command]._actions for f in a.option_strings]
-
-    def spelled(self, error: InputError, words: Sequence[str]) -> str:
-        """An error as this command's user knows its fields: ``--batch_size``, if so typed."""
-        names = self._names(words)
-        typed = {_dashed(w.partition("=")[0]): w.partition("=")[0] for w in words}
-
-        def name(field: str) -> str:
-            return typed.get(names[field], names[field]) if field in names else field
-
-        first, space, rest = error.field.partition(" ")
-        rule = re.sub(r"`(\w+)`", lambda m: name(m[1]) if m[1] in names else m[0], error.rule)
-        return f"{name(first)}{space}{rest}: {shown(error.value)} {rule}"
-
-    def _names(self, words: Sequence[str]) -> dict[str, str]:
-        """The fields of the command in ``words``, as its help spells them."""
-        command = self.subcommands().get(words[0]) if words else None
-        return {
-            a.dest: a.option_strings[-1] if a.option_strings else str(a.metavar or a.dest)
-            for a in (command._actions if command else ())
-        }
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError("command line", shlex.join(sys.argv[1:]), f"cannot be read: {message}")
 
 
 def read_settings(args: argparse.Namespace) -> Settings:
@@ -91,6 +42,11 @@ def read_settings(args: argparse.Namespace) -> Settings:
 def whole(key: str, text: str | None) -> Any:
     """A whole number, or None where nothing was given; InputError otherwise."""
     return None if text is None else _convert(key, text, int, "is not a whole number")
+
+
+def whole_in(key: str, text: str, low: int, high: int) -> int:
+    """A whole number from ``low`` to ``high``; InputError otherwise."""
+    return check_integer(key, whole(key, text), Range(low, high))
 
 
 def number(key: str, text: str | None) -> Any:
@@ -124,14 +80,6 @@ def _convert(
 
 def _flag(key: str) -> str:
     return "--" + key.replace("_", "-")
-
-
-def _dashed(argument: str) -> str:
-    """``--batch_size=64`` as ``--batch-size=64``; values and paths stay as they are."""
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ import torch
 from support.wandb_files import read_runs
 
 from analysis.report.wandb_summary import start_summary
-from cli.main import conclude
+from cli.search import finish
 from search_spaces import Parameter, Space, load_space
 from vgg6.checkpoint import load_weights
 from vgg6.common.checks import InputError
@@ -210,7 +210,7 @@ def test_when_every_trial_diverges_the_search_says_why_and_writes_no_best(
     assert outcome.outcome == "all failed"
     assert "trial 0" in outcome.detail and "loss is" in outcome.detail
     capsys.readouterr()
-    assert conclude(run, outcome, Settings(name="run", storage=str(tmp_path))) == 1
+    assert finish(run, outcome, Settings(name="run", storage=str(tmp_path))) == 1
     assert "loss is" in capsys.readouterr().err
     assert not (tmp_path / "run" / "best.json").exists() and not (tmp_path / "run/best").exists()
 

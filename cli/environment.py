@@ -18,7 +18,7 @@ _GPU = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+")
 _NO_GPU = ("", "-1", "NoDevFiles", "none")
 
 
-def check_surroundings(address: str | None, wandb: str | None) -> None:
+def check_environment(address: str | None, wandb: str | None) -> None:
     """Check what a search, a resume or a confirmation takes from its environment.
 
     Args:

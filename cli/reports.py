@@ -1,0 +1,132 @@
+"""``report``, ``table``, ``insights`` and ``convert``: what came of a search, to read elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from cli.console import DONE, add_json_flag, print_result
+from cli.flags import add_run_argument, whole_in
+from vgg6.common.checks import InputError
+from vgg6.common.files import check_target
+from vgg6.common.say import say
+from vgg6.tuning.run.folder import RunFolder, open_run
+
+
+def add_commands(add: Any) -> None:
+    p = add("report", report, "write a search's report: one HTML file, and PNG files if asked")
+    add_run_argument(p)
+    p.add_argument("--out", metavar="FILE.html", help="default: RUN/report.html")
+    p.add_argument("--png", metavar="DIR", help="write the figures and a summary.md there too")
+    p.add_argument("--study", action="store_true", help="answer the study's questions in it")
+    p.add_argument("--also", nargs="+", default=[], metavar="RUN",
+                   help="with --study: compare those searches' trials too")  # fmt: skip
+    p.add_argument("--watch", action="store_true", help="serve it here while the search runs")
+    p.add_argument("--port", default="8421", help="of --watch (8421; 0 takes a free one)")
+    p = add("insights", insights, "say what mattered, and what early stopping saved")
+    add_run_argument(p)
+    p.add_argument("--evaluator", default="fanova", help="of importance: or ped-anova")
+    add_json_flag(p)
+    p = add("table", table, "write all trials and epochs as a CSV or parquet table")
+    add_run_argument(p)
+    p.add_argument("--out", metavar="FILE", help="a .csv or .parquet file (default: print CSV)")
+    p.add_argument("--trials", action="store_true", help="one row a trial, not one an epoch")
+    p = add("convert", convert, "write a search as TensorBoard or optuna-dashboard reads it")
+    add_run_argument(p)
+    p.add_argument("--to", required=True, help="tensorboard, optuna")
+    p.add_argument("--out", metavar="DIR", help="where to; default: below the run folder")
+
+
+def report(args: argparse.Namespace) -> int:
+    run = open_run(args.run, args.storage)
+    out = Path(args.out or (Path(run.path) / "report.html" if run.local else "report.html"))
+    check_target("out", out)
+    if out.is_dir():
+        raise InputError("out", str(out), "is a folder: a report is a file")
+    if args.png:
+        check_pictures(Path(args.png))
+    port = whole_in("port", args.port, 0, 65535)
+    if args.also and not args.study:
+        raise InputError("also", args.also[0], "is compared for the study's questions: add `study`")
+    also = [open_run(name, args.storage) for name in args.also]
+    if args.watch and args.study:
+        raise InputError("study", True, "cannot be served live with `watch`")
+    if args.watch:
+        serve_report(run, port)
+    from analysis.report.report import answer_study, gather, write_pictures, write_report
+
+    found = gather(run)
+    if args.study:
+        answer_study(run, found, also)
+    write_report(found, out)
+    print(f"report: {out}")
+    if args.png:
+        if not write_pictures(found, Path(args.png)):
+            say("no PNG files: they need Chrome or Chromium (or BROWSER_PATH); summary.md is there")
+        print(f"summary: {Path(args.png) / 'summary.md'}")
+    return DONE
+
+
+def serve_report(run: RunFolder, port: int) -> None:
+    """Serve the report of a search that may still run, until Ctrl-C."""
+    from analysis.report.watch import serve
+
+    server = serve(run, port)
+    print(f"http://127.0.0.1:{server.server_port}/", flush=True)
+    say("serving the report to this machine; Ctrl-C ends it")
+    server.serve_forever()
+
+
+def check_pictures(folder: Path) -> None:
+    """Raise InputError unless pictures can be written there by the browser that is named."""
+    check_target("png", folder / "summary.md")
+    browser = os.environ.get("BROWSER_PATH")
+    if browser and not shutil.which(browser):
+        raise InputError("BROWSER_PATH", browser, "is no program")
+
+
+def insights(args: argparse.Namespace) -> int:
+    from analysis.insights.insights import insights as gather
+    from analysis.insights.insights import render
+
+    run = load_with_notes(args)
+    print_result(gather(run, args.evaluator), args.json, lambda found: render(run, found))
+    return DONE
+
+
+def table(args: argparse.Namespace) -> int:
+    from analysis.results.tables import check_table_file, encoded, save
+
+    if args.out:
+        check_table_file(Path(args.out))
+    run = load_with_notes(args)
+    rows = run.trials if args.trials else run.table
+    if not args.out:
+        sys.stdout.write(encoded(rows, ".csv").decode())
+        return DONE
+    save(rows, Path(args.out))
+    say(f"{len(rows)} rows, one a {'trial' if args.trials else 'trial and epoch'}: {args.out}")
+    return DONE
+
+
+def load_with_notes(args: argparse.Namespace) -> Any:
+    """The tables of a search. What is to be known about them is said on standard error."""
+    from analysis.results.search_tables import load_search
+
+    run = load_search(open_run(args.run, args.storage))
+    for note in run.notes:
+        say(note)
+    return run
+
+
+def convert(args: argparse.Namespace) -> int:
+    run = open_run(args.run, args.storage)
+    from analysis.results.convert import convert as write
+
+    target, command = write(run, args.to, args.out)
+    print(f"written to {target}; to look at it:\n  {command}")
+    return DONE

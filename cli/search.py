@@ -1,0 +1,137 @@
+"""``search``, ``resume`` and ``status``: run a search, go on with it, say how it stands."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from cli.console import FAILED, add_json_flag, print_result
+from cli.environment import check_environment
+from cli.flags import add_run_argument, add_search_flags, add_session_flags, read_settings
+from cli.session import (
+    exit_status,
+    log_whole_search,
+    program_command,
+    recorded_settings,
+    resumable,
+    resume_command,
+    search_argument,
+    typed_command,
+)
+from search_spaces import Space, load_space
+from vgg6.common.old_schema import located
+from vgg6.common.say import say
+from vgg6.data.sources import data_facts, load_recorded, load_source, split
+from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
+from vgg6.tuning.cluster.connect import joined
+from vgg6.tuning.run.folder import BEST, SEARCH, RunFolder, new_run, open_run
+from vgg6.tuning.run.journal import read_history
+from vgg6.tuning.run.records import check_params, read_search
+from vgg6.tuning.run.status import render, status_of
+from vgg6.tuning.settings import Settings
+
+
+def add_commands(add: Any) -> None:
+    p = add("search", search, "search for the best configuration on this machine or a cluster")
+    add_search_flags(p)
+    p = add("resume", resume, "go on with a search where it stopped")
+    add_run_argument(p)
+    add_session_flags(p)
+    p = add("status", status, "say how a search stands, running or not")
+    add_run_argument(p)
+    add_json_flag(p)
+
+
+def search(args: argparse.Namespace) -> int:
+    settings, space = read_settings(args), load_space(args.space)
+    if settings.searcher == "grid":
+        space.grid()
+    check_environment(settings.address, settings.wandb)
+    run = new_run(settings.name, settings.storage)
+    earlier = read_earlier(args.warm_start, settings, space) if args.warm_start else []
+    source = load_source(settings.data)
+    data = split(source, split_seed=settings.split_seed, limit_train=settings.limit_train)
+    space, warm = begin_from(earlier, space, settings, data.fingerprint)
+    if args.dry_run:
+        from vgg6.tuning.session.plan import dry_run
+
+        print(dry_run(settings, space, data, warm))
+        return 0
+    facts = data_facts(
+        settings.data, source, data, split_seed=settings.split_seed,
+        limit_train=settings.limit_train,
+    )  # fmt: skip
+    with resumable(run, settings):
+        with joined(settings.address, settings.verbose) as where:
+            from vgg6.tuning.session.plan import launch
+
+            command = typed_command(args)
+            outcome = launch(where, run, settings, space, data, facts, command, warm)
+        return finish(run, outcome, settings)
+
+
+def resume(args: argparse.Namespace) -> int:
+    run = open_run(args.run, args.storage)
+    facts = read_search(run)
+    settings = recorded_settings(facts, args)
+    check_environment(settings.address, settings.wandb)
+    check_params(run, read_history(run), space := Space.from_dict(facts["space"]))
+    with located(f"{run.file(SEARCH)}: "):
+        WarmStart.from_dict(facts.get("warm_start"), space)
+    with resumable(run, settings):
+        _, data = load_recorded(facts["data"])
+        with joined(settings.address, settings.verbose) as where:
+            from vgg6.tuning.session.plan import relaunch
+
+            outcome = relaunch(where, run, settings, facts, data)
+        return finish(run, outcome, settings)
+
+
+def finish(run: RunFolder, outcome: Any, settings: Settings) -> int:
+    """Write the tables of a session that has ended. If the search is complete, pack its winner.
+
+    Returns the exit status.
+    """
+    from analysis.results.search_tables import write_table
+    from vgg6.tuning.session.session import ALL_FAILED, COMPLETE
+
+    if outcome.outcome not in (COMPLETE, ALL_FAILED):
+        say(f"incomplete: {outcome.detail}. To go on: {resume_command(run, settings)}")
+    write_table(run)
+    if outcome.wandb_problem:
+        say(outcome.wandb_problem)
+    if outcome.outcome == ALL_FAILED:
+        say(f"error: {outcome.detail}")
+        return FAILED
+    if outcome.outcome == COMPLETE:
+        _finish_complete(run, outcome, settings)
+    return exit_status(outcome)
+
+
+def _finish_complete(run: RunFolder, outcome: Any, settings: Settings) -> None:
+    """Show the winner of a complete search, pack it, and say what can be done next."""
+    from analysis.packages.package import PACKED
+    from analysis.winner.export import export_best
+    from analysis.winner.ranking import render as render_ranking
+    from analysis.winner.ranking import summary
+
+    found = summary(run, top=5)
+    run.write_json(BEST, found)
+    print(render_ranking(found))
+    print(f"{outcome.detail}. Results: {run.uri}")
+    log_whole_search(run, settings, outcome.wandb_seconds)
+    if run.local:
+        packed = Path(run.path) / PACKED
+        export_best(run, packed, look_at_test=False)
+        print(f"  packed in     {packed}")
+    program, name = program_command(), search_argument(run, settings)
+    print(f"  best again    {program} best {name}")
+    print(f"  confirm       {program} best {name} --confirm 3")
+    print("                trains the best over 3 fresh seeds, then scores the test images, once")
+    print(f"  export        {program} export {name} --out DIR")
+
+
+def status(args: argparse.Namespace) -> int:
+    print_result(status_of(open_run(args.run, args.storage)), args.json, render)
+    return 0

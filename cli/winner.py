@@ -1,0 +1,86 @@
+"""``best`` and ``export``: which configuration won, confirmed if asked, and packed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from cli.console import DONE, add_json_flag, print_result
+from cli.environment import check_environment
+from cli.flags import add_run_argument, add_session_flags, whole_in
+from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
+from vgg6.common.say import say
+from vgg6.data.sources import load_recorded
+from vgg6.tuning.cluster.connect import joined
+from vgg6.tuning.run.folder import RunFolder, open_run
+from vgg6.tuning.run.journal import read_history
+from vgg6.tuning.run.records import read_search
+
+
+def add_commands(add: Any) -> None:
+    p = add("best", best, "show a search's best configuration, its curve and the ranking")
+    add_run_argument(p)
+    p.add_argument("--top", default="5", help="how many trials are shown, or confirmed (default 5)")
+    p.add_argument("--confirm", metavar="S", help="train them again with S fresh seeds each")
+    add_session_flags(p)
+    add_json_flag(p)
+    p = add("export", export, "write the best configuration as a folder that stands alone")
+    add_run_argument(p)
+    p.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    p.add_argument("--trial", metavar="N", help="this trial, whatever it scored, not the best")
+
+
+def best(args: argparse.Namespace) -> int:
+    top = whole_in("top", args.top, 1, 1_000_000)
+    run = open_run(args.run, args.storage)
+    if args.confirm is not None:
+        status = confirm(run, args, top, whole_in("confirm", args.confirm, 1, 100))
+        if status != DONE:
+            return status
+    from analysis.winner.ranking import render, summary
+
+    print_result(summary(run, top=top), args.json, render)
+    return 0
+
+
+def confirm(run: RunFolder, args: argparse.Namespace, top: int, seeds: int) -> int:
+    """Train the best ``top`` again over fresh seeds. Returns the exit status."""
+    facts = read_search(run)
+    settings = recorded_settings(facts, args)
+    check_environment(settings.address, settings.wandb)
+    _, data = load_recorded(facts["data"])
+    with joined(settings.address, settings.verbose) as where:
+        from analysis.packages.package import PACKED
+        from analysis.winner import confirm as c
+        from analysis.winner.export import export_best, look_at_winner
+        from analysis.winner.ranking import winner_of
+        from vgg6.tuning.session.plan import plan_confirmation
+
+        history = read_history(run)
+        winner_of(run, history)  # or a word on why there is none
+        candidates, fresh = c.choose(history, top, seeds)
+        plan = plan_confirmation(where, settings, facts, data, len(candidates) * seeds)
+        outcome, found = c.confirm(run, plan, candidates, fresh, typed_command(args))
+    if outcome.wandb_problem:
+        say(outcome.wandb_problem)
+    if found is None:
+        say(f"{outcome.outcome}: {outcome.detail}. To go on: the same command again")
+        return exit_status(outcome)
+    look_at_winner(run)
+    log_whole_search(run, settings, outcome.wandb_seconds)
+    if run.local:
+        export_best(run, Path(run.path) / PACKED)
+    return DONE
+
+
+def export(args: argparse.Namespace) -> int:
+    trial = None if args.trial is None else whole_in("trial", args.trial, 0, 10**7)
+    run = open_run(args.run, args.storage)
+    from analysis.winner.export import export_best
+
+    found = export_best(run, Path(args.out), trial=trial)
+    print(json.dumps(found, indent=1))
+    say(f"exported to {args.out}; this trains it again and compares: verify {args.out}")
+    return 0
