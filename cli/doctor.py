@@ -144,7 +144,7 @@ def _ray() -> Finding:
     import ray
 
     if running := running_cluster():
-        return Finding("ray", OK, f"{ray.__version__}, a cluster runs at {running}")
+        return Finding("ray", OK, f"{ray.__version__}, a search joins the cluster at {running}")
     return Finding("ray", OK, f"{ray.__version__}, no cluster here: a search starts its own")
 
 
