@@ -43,9 +43,18 @@ from analysis.packages.train import epoch_line
 from analysis.report.compression_front import draw, on_front
 from benchmarks.machine import RESULTS, describe, write_result
 from vgg6.common.intervals import wilson
+from vgg6.common.schema import read_record
 from vgg6.config import ACTIVATIONS, TrialConfig
-from vgg6.data.layouts import Array
-from vgg6.data.sources import Source, TrialData, image_facts, load_recorded, load_source, split
+from vgg6.data import (
+    Array,
+    DataFacts,
+    Source,
+    TrialData,
+    image_facts,
+    load_recorded,
+    load_source,
+    split,
+)
 from vgg6.evaluation import assess, logits_of
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6, count_flops, count_parameters
@@ -76,7 +85,7 @@ def train_one(data: str, images: int, threads: int) -> tuple[Source, TrialData, 
 def from_package(folder: Path) -> tuple[Source, TrialData, Network]:
     check_package(folder)
     package = read_package(folder)
-    source, parts = load_recorded(package.data)
+    source, parts = load_recorded(read_record(DataFacts, package.data))
     network = load_network(folder, package)
     if not isinstance(network, Network):
         sys.exit(f"{folder}: is compressed already")

@@ -22,7 +22,7 @@ import psutil
 import ray
 
 from benchmarks.machine import describe, write_result
-from vgg6.data.sources import load_source, split
+from vgg6.data import load_source, split
 from vgg6.tuning.cluster import connect as cluster
 
 

@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.machine import describe, write_result
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData, load_source, split
+from vgg6.data import TrialData, load_source, split
 from vgg6.hardware.device_memory import prepare_gpu
 from vgg6.hardware.machine import mps_is_running, usable_cpus
 from vgg6.hardware.runtime import Runtime

@@ -36,7 +36,7 @@ from benchmarks.replay.recorded import key_of
 from benchmarks.replay.simulator import Conditions, Curve, Row, Trace, replay
 from search_spaces import load_space
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData, load_source, split
+from vgg6.data import TrialData, load_source, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run import journal as j

@@ -16,7 +16,7 @@ import statistics
 
 from benchmarks.machine import describe, write_result
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData, load_source, split
+from vgg6.data import TrialData, load_source, split
 from vgg6.hardware.machine import usable_cpus
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit

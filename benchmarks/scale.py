@@ -34,7 +34,7 @@ from benchmarks.machine import ROOT, describe, write_result
 from search_spaces import load_space
 from vgg6.augment import derive_seed
 from vgg6.config import TrialConfig
-from vgg6.data.sources import data_facts, load_source, split
+from vgg6.data import data_facts, load_source, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.cluster import connect as cluster

@@ -39,7 +39,7 @@ import ray
 from benchmarks.machine import ROOT, SCRIPT, describe, write_result
 from search_spaces import Parameter, Space
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData, data_facts, load_source, split
+from vgg6.data import TrialData, data_facts, load_source, split
 from vgg6.hardware.cpu_speed import MOST_CPUS, thread_speeds
 from vgg6.hardware.machine import usable_cpus
 from vgg6.hardware.runtime import Runtime
@@ -172,7 +172,7 @@ def overhead() -> dict[str, Any]:
 
 
 READ = (
-    "import torch, ray; from vgg6.data.sources import load_source, split;"
+    "import torch, ray; from vgg6.data import load_source, split;"
     " split(load_source('cifar10'), limit_train={}).train.images.sum()"
 )
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from cli.console import DONE, FAILED
 from vgg6.common.checks import InputError
-from vgg6.data.sources import DOWNLOAD_FOLDER, find_cifar10
+from vgg6.data import find_cifar10
+from vgg6.data.sources import DOWNLOAD_FOLDER
 from vgg6.hardware.machine import mps_is_running, usable_cpus
 from vgg6.tuning.cluster.connect import running_cluster
 from vgg6.tuning.trackers.wandb_mirror import default_mode

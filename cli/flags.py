@@ -10,7 +10,7 @@ from typing import Any
 from search_spaces import SPACE_NAMES
 from vgg6.common.checks import InputError, Range, check_integer
 from vgg6.config import FIELD_NAMES, TrialConfig
-from vgg6.data.sources import SPLIT_SEED
+from vgg6.data import SPLIT_SEED
 from vgg6.tuning.settings import AUTO, SCHEDULERS, SEARCHERS, WANDB_MODES, Settings
 
 

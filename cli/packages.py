@@ -15,7 +15,7 @@ from vgg6.common.checks import InputError, check_choice
 from vgg6.common.files import check_target
 from vgg6.common.say import say
 from vgg6.config import FIELD_NAMES, TrialConfig, parse_value
-from vgg6.data.sources import data_facts, load_source, split
+from vgg6.data import data_facts, load_source, split
 
 
 def add_commands(add: Any) -> None:
@@ -61,7 +61,9 @@ def train(args: argparse.Namespace) -> int:
         config,
         data,
         out=Path(args.out or f"runs/train-{config.label}-{config.fingerprint}"),
-        data_facts=data_facts(args.data, source, data, split_seed=split_seed, limit_train=limit),
+        data_facts=data_facts(
+            args.data, source, data, split_seed=split_seed, limit_train=limit
+        ).to_dict(),
         device=args.device,
         precision=args.precision,
         threads=whole("threads", args.threads),

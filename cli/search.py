@@ -22,7 +22,8 @@ from cli.session import (
 from search_spaces import Space, load_space
 from vgg6.common.old_schema import located
 from vgg6.common.say import say
-from vgg6.data.sources import data_facts, load_recorded, load_source, split
+from vgg6.common.schema import read_record
+from vgg6.data import DataFacts, data_facts, load_recorded, load_source, split
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
 from vgg6.tuning.cluster.connect import joined
 from vgg6.tuning.run.folder import BEST, SEARCH, RunFolder, new_run, open_run
@@ -80,7 +81,7 @@ def resume(args: argparse.Namespace) -> int:
     with located(f"{run.file(SEARCH)}: "):
         WarmStart.from_dict(facts.get("warm_start"), space)
     with resumable(run, settings):
-        _, data = load_recorded(facts["data"])
+        _, data = load_recorded(read_record(DataFacts, facts["data"]))
         with joined(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.plan import relaunch
 

@@ -12,7 +12,8 @@ from cli.environment import check_environment
 from cli.flags import add_run_argument, add_session_flags, whole_in
 from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
 from vgg6.common.say import say
-from vgg6.data.sources import load_recorded
+from vgg6.common.schema import read_record
+from vgg6.data import DataFacts, load_recorded
 from vgg6.tuning.cluster.connect import joined
 from vgg6.tuning.run.folder import RunFolder, open_run
 from vgg6.tuning.run.journal import read_history
@@ -50,7 +51,7 @@ def confirm(run: RunFolder, args: argparse.Namespace, top: int, seeds: int) -> i
     facts = read_search(run)
     settings = recorded_settings(facts, args)
     check_environment(settings.address, settings.wandb)
-    _, data = load_recorded(facts["data"])
+    _, data = load_recorded(read_record(DataFacts, facts["data"]))
     with joined(settings.address, settings.verbose) as where:
         from analysis.packages.package import PACKED
         from analysis.winner import confirm as c

@@ -12,7 +12,7 @@ import pytest
 from support.paths import ROOT
 
 import tune_vgg6
-from vgg6.data.sources import Source, TrialData, load_digits, load_folder, split
+from vgg6.data import Source, TrialData, load_digits, load_folder, split
 from vgg6.hardware.runtime import Runtime, usable_cpus
 
 

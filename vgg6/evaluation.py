@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgg6.augment import Normalizer
-from vgg6.data.layouts import Array, LabelledImages
+from vgg6.data import Array, LabelledImages
 from vgg6.hardware.runtime import Runtime
 
 EVAL_BATCH = 500

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgg6.augment import Normalizer
 from vgg6.config import TrialConfig
-from vgg6.data.layouts import Array
+from vgg6.data import Array
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6, Widths, widths_of, with_weights
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vgg6.augment import Normalizer
 from vgg6.common.interrupts import held_back
 from vgg6.config import TrialConfig
-from vgg6.data.layouts import Array
+from vgg6.data import Array, ImageFacts
 from vgg6.hardware.machine import usable_cpus
 from vgg6.model import VGG6, with_weights
 
@@ -45,14 +45,14 @@ class FromPixels(nn.Module):
         return logits
 
 
-def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], data: dict[str, Any]) -> bytes:
+def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], facts: ImageFacts) -> bytes:
     """The network in fp32 as one ONNX file, for any number of images at once.
 
     Args:
-        data: what ``data_facts`` recorded; its mean and std go into the graph, its classes and the
-            configuration's label into the file's metadata.
+        facts: their mean and std go into the graph, their classes and the configuration's label
+            into the file's metadata.
     """
-    normalize = Normalizer(data["mean"], data["std"], torch.device("cpu"))
+    normalize = Normalizer(facts.mean, facts.std, torch.device("cpu"))
     pixels = FromPixels(with_weights(config, weights), normalize).eval()
     with held_back():
         program = torch.onnx.export(
@@ -71,8 +71,8 @@ def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], data: dict[st
                  *proto.graph.output, *proto.graph.initializer, *proto.functions):  # fmt: skip
         part.ClearField("metadata_props")
     del proto.metadata_props[:]
-    facts = {"label": config.label, "classes": json.dumps(data["classes"]), "input": "uint8 RGB"}
-    for key, value in facts.items():
+    about = {"label": config.label, "classes": json.dumps(facts.classes), "input": "uint8 RGB"}
+    for key, value in about.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     content: bytes = proto.SerializeToString()

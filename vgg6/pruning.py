@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError, check_number
 from vgg6.config import SPARSITY, TrialConfig
-from vgg6.data.layouts import LabelledImages
-from vgg6.data.sources import TrialData
+from vgg6.data import LabelledImages, TrialData
 from vgg6.model import count_flops
 from vgg6.network import Network
 from vgg6.run_record import EpochMetrics

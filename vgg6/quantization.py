@@ -9,7 +9,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from vgg6.data.layouts import Array
+from vgg6.data import Array
 from vgg6.onnx_file import channels_first
 
 CALIBRATED_ON = 512  # training images

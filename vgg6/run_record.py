@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
+from pydantic import BeforeValidator
+
+from vgg6.common.checks import InputError
 from vgg6.common.schema import (
     ClosedRecord,
     Real,
@@ -15,6 +18,7 @@ from vgg6.common.schema import (
     Seed,
     Share,
     Text,
+    at_least,
     one_of,
     real,
     whole,
@@ -26,11 +30,35 @@ Epochs = Annotated[int, whole(1, LONGEST)]
 Seconds = Annotated[float, real(0, 1e9)]
 
 
-class DataFacts(Record):
-    """Which images a run saw. ``argument``: what ``data`` finds them again with.
+def _three(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise InputError("", value, "is not three numbers, one for a colour")
+    return value
 
-    ``mean`` and ``std`` of the colours and the names of the classes are what whoever classifies an
-    image needs; the first recorded searches lack them.
+
+Spread = Annotated[float, real(low=1e-6)]
+Mean = Annotated[tuple[Real, Real, Real], BeforeValidator(_three)]
+Std = Annotated[tuple[Spread, Spread, Spread], BeforeValidator(_three)]
+Classes = Annotated[tuple[Text, ...], at_least(1)]
+
+
+class ImageFacts(Record):
+    """What whoever classifies an image needs: the normalisation and the names of the classes.
+
+    ``mean`` and ``std``: of the three colours, as shares of 255.
+    """
+
+    mean: Mean
+    std: Std
+    classes: Classes
+
+
+class DataFacts(Record):
+    """Which images a run saw, and how they were split.
+
+    ``argument``: what ``data`` finds them again with; ``origin``: where they lay; ``fingerprint``:
+    of all training and validation images. The first recorded searches lack the origin, the
+    normalisation and the classes.
     """
 
     name: Text
@@ -41,9 +69,21 @@ class DataFacts(Record):
     val_images: Images
     split_seed: Seed
     limit_train: Images | None
-    mean: tuple[Real, ...] | None = None
-    std: tuple[Real, ...] | None = None
-    classes: tuple[Text, ...] | None = None
+    mean: Mean | None = None
+    std: Std | None = None
+    classes: Classes | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, without the fields that an older file lacks."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def completed(self, images: ImageFacts) -> CompleteFacts:
+        """These facts with the normalisation and the classes of their images."""
+        return CompleteFacts(**self.to_dict() | images.to_dict())
+
+
+class CompleteFacts(ImageFacts, DataFacts):  # type: ignore[misc]  # the same fields, required
+    """Facts that lack nothing: what a package needs."""
 
 
 class RuntimeFacts(ClosedRecord):

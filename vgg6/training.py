@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgg6.augment import derive_seed, epoch_batches
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData
+from vgg6.data import TrialData
 from vgg6.evaluation import evaluate
 from vgg6.gradients import Gradients, Replayed
 from vgg6.hardware.runtime import Runtime, resident

@@ -29,8 +29,9 @@ from analysis.packages.scoring import located
 from analysis.packages.train import epoch_line
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
+from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData, load_recorded
+from vgg6.data import DataFacts, ImageFacts, TrialData, load_recorded
 from vgg6.evaluation import assess
 from vgg6.model import Widths, count_flops, count_parameters
 from vgg6.network import Network
@@ -75,7 +76,7 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> di
         raise InputError("package", str(folder), rule)
     if plan.sparsity is not None:
         check_prunable(package.config, plan.sparsity)
-    _, images = load_recorded(located(package.data, data))
+    _, images = load_recorded(read_record(DataFacts, located(package.data, data)))
     network = load_network(folder, package)
     assert isinstance(network, Network)
     found = made_smaller(network, images, package.data, plan, _say_epoch(plan))
@@ -147,7 +148,7 @@ def made_smaller(
 
     if plan.sparsity is not None:
         network = prune(network, data, sparsity=plan.sparsity, epochs=plan.epochs, on_epoch=told)
-    content = onnx_bytes(network.config, network.weights, dict(facts))
+    content = onnx_bytes(network.config, network.weights, read_record(ImageFacts, facts))
     if plan.quantizes:
         content = quantize(content, data.train.images[:CALIBRATED_ON])
     return Compressed(network, content, epochs)

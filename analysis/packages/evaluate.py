@@ -16,8 +16,8 @@ from analysis.packages.package import Package, check_package, load_network, read
 from analysis.packages.scoring import located
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.data.layouts import FILE_SUFFIX, LabelledImages, read_file
-from vgg6.data.sources import load_source, split
+from vgg6.data import LabelledImages, load_source, split
+from vgg6.data.layouts import FILE_SUFFIX, read_file
 from vgg6.evaluation import BINS, assess
 
 VALIDATION, TEST, TRAIN = PARTS = ("validation", "test", "train")

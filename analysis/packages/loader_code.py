@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from string import Template
-from typing import Any
 
 import torch
 
 from vgg6.augment import Normalizer
 from vgg6.config import TrialConfig
+from vgg6.data import ImageFacts
 from vgg6.model import ACTIVATIONS, WIDTHS, Widths, layout
 
 NORM_CODE = {
@@ -117,19 +117,19 @@ if __name__ == "__main__":
 ''')
 
 
-def snippet(config: TrialConfig, data: dict[str, Any], widths: Widths = WIDTHS) -> str:
+def snippet(config: TrialConfig, data: ImageFacts, widths: Widths = WIDTHS) -> str:
     """The text of ``load_model.py``: its logits in fp32 are VGG6's to the last bit. (VGG6
     pools before an activation that never decreases, which gives the same numbers faster.)
 
     Args:
-        data: what ``data_facts`` recorded; mean, std and classes are written into the file.
+        data: mean, std and classes are written into the file.
     """
-    normalize = Normalizer(data["mean"], data["std"], torch.device("cpu"))
+    normalize = Normalizer(data.mean, data.std, torch.device("cpu"))
     activation, _ = ACTIVATIONS[config.activation]
     return TEMPLATE.substitute(
         label=config.label,
-        classes=repr(tuple(data["classes"])),
-        count=len(data["classes"]),
+        classes=repr(data.classes),
+        count=len(data.classes),
         # A float32 as the float64 that it is: torch.tensor() then gives the same float32 again.
         scale=repr(normalize.scale.flatten().tolist()),
         shift=repr(normalize.shift.flatten().tolist()),
@@ -142,6 +142,6 @@ def snippet(config: TrialConfig, data: dict[str, Any], widths: Widths = WIDTHS) 
     )
 
 
-def onnx_snippet(config: TrialConfig, data: dict[str, Any]) -> str:
+def onnx_snippet(config: TrialConfig, data: ImageFacts) -> str:
     """The text of ``load_model.py`` where the network is in ``model.onnx`` alone."""
-    return ONNX_TEMPLATE.substitute(label=config.label, classes=repr(tuple(data["classes"])))
+    return ONNX_TEMPLATE.substitute(label=config.label, classes=repr(data.classes))

@@ -29,7 +29,9 @@ from vgg6.checkpoint import save_weights
 from vgg6.common import old_schema as s
 from vgg6.common.checks import InputError
 from vgg6.common.files import check_target
+from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig
+from vgg6.data import ImageFacts
 from vgg6.model import WIDTHS, Widths, widths_of
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
@@ -136,6 +138,7 @@ def write_package(
     Raises:
         InputError: ``out`` holds other things.
     """
+    images = read_record(ImageFacts, data)
     with _whole(out) as folder:
         sections = {
             "config": config.to_dict(), "data": data, "runtime": runtime, "stop_after": stop_after,
@@ -145,12 +148,12 @@ def write_package(
         made_with = environment(runtime, versions)
         (folder / METRICS).write_text(json.dumps(metrics, indent=1) + "\n")
         (folder / ENVIRONMENT).write_text(json.dumps(made_with, indent=1) + "\n")
-        (folder / ONNX).write_bytes(onnx or onnx_bytes(config, weights, data))
+        (folder / ONNX).write_bytes(onnx or onnx_bytes(config, weights, images))
         if compression and compression["int8"]:
-            (folder / SNIPPET).write_text(onnx_snippet(config, data))
+            (folder / SNIPPET).write_text(onnx_snippet(config, images))
         else:
             save_weights(folder / WEIGHTS, weights, config)
-            (folder / SNIPPET).write_text(snippet(config, data, widths_of(weights)))
+            (folder / SNIPPET).write_text(snippet(config, images, widths_of(weights)))
         command = train_command(config, data, runtime, stop_after)
         if compression is None:
             card = model_card(title, config, data, metrics, made_with, stop_after, command)

@@ -11,7 +11,7 @@ from torch import Tensor
 from analysis.packages.compress import Compressed, made_smaller
 from analysis.packages.compression_plan import INT8, PRUNE, Plan
 from analysis.packages.package import Package
-from vgg6.data.sources import TrialData
+from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.network import Network
 

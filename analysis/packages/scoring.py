@@ -13,7 +13,7 @@ from torch import Tensor
 from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.data.sources import LabelledImages, TrialData
+from vgg6.data import LabelledImages, TrialData
 from vgg6.evaluation import Evaluation, evaluate
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import with_weights

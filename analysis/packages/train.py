@@ -13,7 +13,7 @@ from analysis.packages.package import check_out, write_package
 from vgg6.common.checks import Range, check_integer
 from vgg6.common.intervals import wilson
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData
+from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.run_record import EpochMetrics
 from vgg6.training import NonFiniteLoss, TrainState, fit

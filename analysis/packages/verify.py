@@ -25,7 +25,8 @@ from analysis.packages.recompress import compressed_again, learnt
 from analysis.packages.scoring import located, recorded_runtime, score
 from analysis.packages.train import epoch_line, progress_bar
 from vgg6.common.checks import InputError
-from vgg6.data.sources import LabelledImages, TrialData, load_recorded
+from vgg6.common.schema import read_record
+from vgg6.data import DataFacts, LabelledImages, TrialData, load_recorded
 from vgg6.evaluation import Assessment, Evaluation, assess
 from vgg6.hardware.runtime import Runtime, native_bf16
 from vgg6.network import Network
@@ -61,7 +62,7 @@ def verify(folder: Path, *, quick: bool = False, data: str | None = None) -> dic
     network = load_network(folder, package)
     weights = {} if package.quantized else package_weights(folder, package.config, package.widths)
     _check_consistent(folder, package)
-    source, images = load_recorded(located(package.data, data))
+    source, images = load_recorded(read_record(DataFacts, located(package.data, data)))
     runtime = recorded_runtime(package.runtime)
     started = time.perf_counter()
     differs = differences(package, runtime)

@@ -14,7 +14,8 @@ from analysis.packages.scoring import recorded_runtime
 from analysis.packages.weights import run_weights
 from analysis.winner.export import choose
 from vgg6.common.checks import InputError
-from vgg6.data.sources import load_recorded
+from vgg6.common.schema import read_record
+from vgg6.data import DataFacts, load_recorded
 from vgg6.evaluation import EVAL_BATCH
 from vgg6.hardware.runtime import resident
 from vgg6.model import with_weights
@@ -36,7 +37,7 @@ def mistakes(run: RunFolder, history: History) -> dict[str, Any]:
         chosen = choose(run, history)
         config, weights = run_weights(run, chosen.weights)
         facts = read_search(run)
-        source, data = load_recorded(facts["data"])
+        source, data = load_recorded(read_record(DataFacts, facts["data"]))
     except InputError as error:
         return {"missing": str(error)}
     runtime = recorded_runtime(facts["runtime"])

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.insights.comparable import scores_at
 from analysis.results.tables import Run
 from analysis.winner.seed_noise import CLEAR_GAP
-from vgg6.data.layouts import NUM_CLASSES
+from vgg6.data import NUM_CLASSES
 
 LEAST_EPOCHS = 4  # the second half of which has three, the fewest that a curvature is of
 THRESHOLD = 0.9  # of the best score at an epoch: a trial that has come so far has converged

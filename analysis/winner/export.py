@@ -20,8 +20,9 @@ from analysis.winner.retrained_trial import (
 from analysis.winner.test_looks import look, looks_in_words, recorded
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
+from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig
-from vgg6.data.sources import image_facts, load_recorded
+from vgg6.data import DataFacts, image_facts, load_recorded
 from vgg6.tuning.run.folder import RunFolder, confirmed_file, weights_file
 from vgg6.tuning.run.journal import History, TrialRecord, read_history
 from vgg6.tuning.run.records import confirmed_winner, read_confirmation, read_search
@@ -70,7 +71,7 @@ def export_best(
     facts, history = read_search(run), read_history(run)
     chosen = choose(run, history) if trial is None else _named(run, history, trial, facts)
     weights = _weights_of(run, chosen, facts)
-    source, data = load_recorded(facts["data"])
+    source, data = load_recorded(read_record(DataFacts, facts["data"]))
     again = score(
         chosen.config, weights, data.val, data, recorded_runtime(facts["runtime"])
     ).accuracy
@@ -109,7 +110,7 @@ def export_best(
         out,
         config=chosen.config,
         runtime=facts["runtime"],
-        data=facts["data"] | image_facts(source),
+        data=facts["data"] | image_facts(source).to_dict(),
         weights=weights,
         history=chosen.rows,
         metrics=metrics,

@@ -17,7 +17,8 @@ from analysis.packages.weights import run_weights
 from vgg6.common import old_schema as s
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.data.sources import load_recorded
+from vgg6.common.schema import read_record
+from vgg6.data import DataFacts, load_recorded
 from vgg6.tuning.run.folder import Appender, RunFolder
 from vgg6.tuning.run.records import SHARE, read_search
 
@@ -49,7 +50,7 @@ def look(run: RunFolder, weights: str, what: str) -> dict[str, Any]:
         return found
     config, tensors = run_weights(run, weights)
     facts = read_search(run)
-    source, data = load_recorded(facts["data"])
+    source, data = load_recorded(read_record(DataFacts, facts["data"]))
     tested = score(config, tensors, source.test, data, recorded_runtime(facts["runtime"]))
     line = {
         "time": time.time(), "what": what, "weights": _digest(run, weights),

@@ -14,7 +14,7 @@ from benchmarks.replay.plan import EPOCHS, SEEDS
 from benchmarks.replay.simulator import Curve, Row
 from search_spaces import Space
 from vgg6.config import TrialConfig
-from vgg6.data.layouts import Array
+from vgg6.data import Array
 
 SCORES = ("val_acc", "val_loss", "train_acc", "train_loss")
 AT_CHANCE = (0.1, float(np.log(10)), 0.1, float(np.log(10)))

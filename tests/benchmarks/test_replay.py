@@ -34,7 +34,7 @@ from benchmarks.replay.simulator import Conditions, Curve, Moment, Start, Trace,
 from benchmarks.replay.surrogate import GP_MODEL, Surrogate
 from search_spaces import load_space
 from vgg6.config import TrialConfig
-from vgg6.data.sources import load_source, split
+from vgg6.data import load_source, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState
 from vgg6.tuning.run import journal as j

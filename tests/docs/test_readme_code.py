@@ -25,7 +25,7 @@ from support.paths import ROOT
 import tune_vgg6
 from cli.main import build_parser
 from search_spaces import load_space
-from vgg6.data.sources import load_digits
+from vgg6.data import load_digits
 
 # Of all pages, each once, in the order in which they stand there.
 BLOCKS = [block for page in PAGES for block in blocks(page)]

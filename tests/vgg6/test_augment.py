@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vgg6.augment import PAD, Normalizer, crop_flip, cut_out, derive_seed, epoch_batches
 from vgg6.config import TrialConfig
-from vgg6.data.sources import Source, TrialData, split
+from vgg6.data import Source, TrialData, split
 from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime, resident
 from vgg6.model import VGG6

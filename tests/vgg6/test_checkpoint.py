@@ -28,7 +28,7 @@ from vgg6.checkpoint import (
 )
 from vgg6.common.files import write_atomic
 from vgg6.config import OPTIMIZERS, TrialConfig
-from vgg6.data.sources import Source, TrialData, split
+from vgg6.data import Source, TrialData, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6
 from vgg6.training import TrainState, fit

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vgg6.augment import Normalizer
 from vgg6.config import ACTIVATIONS, INITS, NORMS, TrialConfig
-from vgg6.data.sources import TrialData
+from vgg6.data import TrialData
 from vgg6.model import VGG6
 
 PLAIN: dict[str, type[nn.Module]] = {

@@ -17,7 +17,7 @@ from support.namespaces import Host, missing, network
 from support.nodes import SEARCH, home_with_a_token
 from support.paths import ROOT
 
-from vgg6.data.sources import load_digits, split
+from vgg6.data import load_digits, split
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 

@@ -14,7 +14,7 @@ from torch import nn
 from search_spaces import load_space
 from vgg6.augment import derive_seed, epoch_batches
 from vgg6.config import ACTIVATIONS, OPTIMIZERS, TrialConfig
-from vgg6.data.sources import Source, TrialData, split
+from vgg6.data import Source, TrialData, split
 from vgg6.hardware.runtime import Runtime, resident
 from vgg6.model import VGG6
 from vgg6.training import TrainState, fit

@@ -22,7 +22,7 @@ from vgg6.augment import derive_seed, epoch_batches
 from vgg6.checkpoint import save_state
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.data.sources import Source, TrialData, split
+from vgg6.data import Source, TrialData, split
 from vgg6.evaluation import evaluate
 from vgg6.gradients import Gradients, Replayed, hold_weights
 from vgg6.hardware.runtime import Runtime, native_bf16, resident, usable_cpus
@@ -102,7 +102,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_training import _run
 from vgg6.checkpoint import load_state
-from vgg6.data.sources import load_digits, split
+from vgg6.data import load_digits, split
 from vgg6.hardware.runtime import Runtime
 runtime = Runtime(**json.loads(sys.argv[3]))
 data = split(load_digits(), limit_train=60)

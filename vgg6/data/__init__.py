@@ -1,6 +1,27 @@
-"""Data sets: found, loaded, split."""
+"""Data sets: found, loaded, split, and found again."""
 
-from vgg6.data.layouts import LabelledImages
-from vgg6.data.sources import Source, TrialData, image_facts, load_source, split
+from vgg6.data.facts import data_facts, image_facts, load_recorded
+from vgg6.data.images import NUM_CLASSES, Array, LabelledImages, Source, TrialData
+from vgg6.data.sources import find_cifar10, load_digits, load_folder, load_source
+from vgg6.data.splits import SPLIT_SEED, split
+from vgg6.run_record import CompleteFacts, DataFacts, ImageFacts
 
-__all__ = ["LabelledImages", "Source", "TrialData", "image_facts", "load_source", "split"]
+__all__ = [
+    "NUM_CLASSES",
+    "SPLIT_SEED",
+    "Array",
+    "CompleteFacts",
+    "DataFacts",
+    "ImageFacts",
+    "LabelledImages",
+    "Source",
+    "TrialData",
+    "data_facts",
+    "find_cifar10",
+    "image_facts",
+    "load_digits",
+    "load_folder",
+    "load_recorded",
+    "load_source",
+    "split",
+]

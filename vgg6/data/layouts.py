@@ -10,45 +10,25 @@ import hashlib
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from vgg6.common.checks import InputError
+from vgg6.common.say import say
+from vgg6.data.images import NUM_CLASSES, Array, LabelledImages
 from vgg6.hardware.machine import user_cache
 
 TORCHVISION_FOLDER = "cifar-10-batches-py"
-NUM_CLASSES = 10
 FILE_SUFFIX = ".npz"
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """``images``: uint8 (N, 32, 32, 3); ``labels``: int64 (N,) in 0 to 9."""
-
-    images: Array
-    labels: Array
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, index: Array) -> LabelledImages:
-        """The chosen rows, as contiguous copies."""
-        return LabelledImages(np.ascontiguousarray(self.images[index]), self.labels[index])
 
 
 def download_cifar10(root: Path) -> Path:
@@ -204,7 +184,7 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
             with tempfile.TemporaryDirectory(dir=root) as scratch:
                 whole = Path(scratch) / key
                 whole.mkdir()
-                print(f"decoding images into {root}, once", file=sys.stderr, flush=True)
+                say(f"decoding images into {root}, once")
                 try:
                     parts = read()
                 except InputError:  # whoever waits for the lock will be told the same

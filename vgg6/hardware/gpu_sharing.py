@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from vgg6.config import TrialConfig
-from vgg6.data.sources import LabelledImages, TrialData
+from vgg6.data import LabelledImages, TrialData
 from vgg6.evaluation import EVAL_BATCH
 from vgg6.hardware.device_memory import prepare_gpu, ran_out
 from vgg6.hardware.machine import cpu_model, mps_is_running

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError, Range, check_choice, check_integer
-from vgg6.data.sources import TrialData
+from vgg6.data import TrialData
 from vgg6.hardware.machine import usable_cpus
 
 DEVICES = ("auto", "cpu", "cuda")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from vgg6.common.checks import InputError, Range, check_choice, check_integer, check_number
-from vgg6.data.sources import SPLIT_SEED
+from vgg6.data import SPLIT_SEED
 
 SEARCHERS = ("forest", "optuna", "random", "grid")
 FOLLOWING = ("forest", "optuna")  # those that choose a trial by what earlier ones scored

@@ -30,7 +30,7 @@ from analysis.report.compression_front import WHOLE, on_front
 from analysis.report.report import gather, render_page
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.data.sources import image_facts, load_digits, split
+from vgg6.data import image_facts, load_digits, split
 from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import LAYOUT, VGG6, WIDTHS, count_flops, count_parameters

@@ -20,8 +20,7 @@ from analysis.figures.figure_files import find_browser
 from analysis.packages.checksums import write_sums
 from analysis.packages.evaluate import draw, evaluate, render
 from vgg6.common.intervals import wilson
-from vgg6.data.layouts import LabelledImages
-from vgg6.data.sources import load_digits, split
+from vgg6.data import LabelledImages, load_digits, split
 from vgg6.evaluation import BINS, assess
 
 SOURCE = load_digits()

@@ -38,7 +38,7 @@ from vgg6.checkpoint import load_weights, save_weights, weights_bytes
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.config import ACTIVATIONS, NORMS, TrialConfig
-from vgg6.data.sources import data_facts, load_digits, split
+from vgg6.data import data_facts, load_digits, split
 from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6
@@ -74,7 +74,11 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.write_json(
         SEARCH,
         search_facts(
-            "made", 2, data=FACTS, runtime=RUNTIME.to_dict(), versions={"torch": torch.__version__}
+            "made",
+            2,
+            data=FACTS.to_dict(),
+            runtime=RUNTIME.to_dict(),
+            versions={"torch": torch.__version__},
         ),
     )
     journal = j.Journal(run)

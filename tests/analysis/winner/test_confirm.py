@@ -24,7 +24,7 @@ from search_spaces import load_space
 from vgg6.checkpoint import load_weights
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData, data_facts, load_digits, split
+from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime, resident
 from vgg6.model import VGG6, count_parameters
@@ -170,7 +170,8 @@ def search(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> RunFold
     settings = Settings(name="first", trials=4, epochs=3, data="digits", limit_train=LIMIT)
     run.write_json(
         SEARCH,
-        {"format": 1, "name": "first", "trials": 4, "data": facts, "runtime": RUNTIME.to_dict(),
+        {"format": 1, "name": "first", "trials": 4, "data": facts.to_dict(),
+         "runtime": RUNTIME.to_dict(),
          "settings": settings.to_dict(), "space": load_space("default").to_dict(),
          "versions": {}},
     )  # fmt: skip

@@ -26,7 +26,7 @@ from cli.main import build_parser
 from vgg6.checkpoint import load_weights, weights_bytes
 from vgg6.common.checks import InputError
 from vgg6.config import FIELD_NAMES, TrialConfig, parse_value
-from vgg6.data.sources import TrialData, data_facts, load_digits, split
+from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run import journal as j
@@ -55,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> Path:
     facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=LIMIT)
     run.write_json(
         SEARCH,
-        search_facts("made", 3, data=facts, runtime=RUNTIME.to_dict()),
+        search_facts("made", 3, data=facts.to_dict(), runtime=RUNTIME.to_dict()),
     )
     journal = j.Journal(run)
     journal.write("session", session="session_1")

@@ -15,7 +15,7 @@ import tune_vgg6
 from analysis.winner.test_looks import looks
 from vgg6.checkpoint import weights_bytes
 from vgg6.config import TrialConfig
-from vgg6.data.sources import data_facts, load_digits, split
+from vgg6.data import data_facts, load_digits, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run import journal as j
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.create()
     data = split(load_digits(), limit_train=LIMIT)
     facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=LIMIT)
-    run.write_json(SEARCH, search_facts("made", 3, data=facts, runtime=RUNTIME.to_dict()))
+    run.write_json(SEARCH, search_facts("made", 3, data=facts.to_dict(), runtime=RUNTIME.to_dict()))
     journal = j.Journal(run)
     journal.write("session", session="session_1")
     for number, config in enumerate(CONFIGS):

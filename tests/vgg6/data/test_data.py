@@ -21,14 +21,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from vgg6.common.checks import InputError
-from vgg6.data.sources import (
-    CIFAR10_CLASSES,
-    LabelledImages,
-    Source,
-    find_cifar10,
-    load_source,
-    split,
-)
+from vgg6.data import LabelledImages, Source, find_cifar10, load_source, split
+from vgg6.data.sources import CIFAR10_CLASSES
 
 TRAIN_FILE, TEST_FILE = "train-00000-of-00001.parquet", "test-00000-of-00001.parquet"
 
@@ -404,7 +398,7 @@ def test_no_data_and_no_network_is_one_error_that_names_the_ways_out(nowhere: Pa
     with pytest.raises(InputError) as caught:
         load_source("cifar10")
     message = str(caught.value)
-    for part in ("name resolution", "CIFAR10_DIR", "data/", "network", "--data digits"):
+    for part in ("name resolution", "CIFAR10_DIR", "data/", "network", "`data` to digits"):
         assert part in message
     assert message.count("\n  ") == 3
     # What had arrived is gone; only the lock that keeps two downloads apart may stay.
@@ -484,7 +478,7 @@ def test_a_second_load_is_a_memory_map_and_decodes_nothing(
 READER = """
 import hashlib, sys
 import pyarrow.parquet, PIL.Image
-from vgg6.data.sources import load_source
+from vgg6.data import load_source
 print("ready", flush=True)
 sys.stdin.readline()
 source = load_source(sys.argv[1])
@@ -547,7 +541,7 @@ def test_a_reader_killed_while_decoding_leaves_nothing_that_the_next_would_take(
     killed = """
 import os, signal, sys
 import numpy as np
-from vgg6.data.sources import load_source
+from vgg6.data import load_source
 save = np.save
 def save_then_die(path, array):
     save(path, array)

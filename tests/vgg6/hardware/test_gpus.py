@@ -29,7 +29,7 @@ from search_spaces import Parameter, Space, load_space
 from tune_vgg6 import main
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData, data_facts, load_digits, split
+from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.hardware import gpu_sharing as packing
 from vgg6.hardware.cpu_speed import remember, remembered
 from vgg6.hardware.device_memory import prepare_gpu, ran_out, tensors_part

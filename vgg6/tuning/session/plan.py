@@ -13,7 +13,7 @@ import torch
 from search_spaces import Space
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
-from vgg6.data.sources import TrialData
+from vgg6.data import DataFacts, TrialData
 from vgg6.hardware.cpu_speed import thread_speeds
 from vgg6.hardware.gpu_sharing import Packings
 from vgg6.hardware.machine import mps_is_running, usable_cpus
@@ -42,7 +42,7 @@ def launch(
     settings: Settings,
     space: Space,
     data: TrialData,
-    data_facts: dict[str, Any],
+    data_facts: DataFacts,
     command: str,
     warm: WarmStart,
 ) -> Outcome:

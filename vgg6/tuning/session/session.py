@@ -23,7 +23,7 @@ from search_spaces import Space
 from vgg6.common.checks import InputError
 from vgg6.common.interrupts import answered_by
 from vgg6.common.say import say
-from vgg6.data.sources import TrialData
+from vgg6.data import DataFacts, TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.early_stopping import replay, stopping_rule, trained_whole
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
@@ -87,7 +87,7 @@ def create_run(
     run: RunFolder,
     plan: Plan,
     *,
-    data_facts: dict[str, Any],
+    data_facts: DataFacts,
     command: str,
     gpus: Sequence[str] = (),
 ) -> None:
@@ -106,7 +106,7 @@ def create_run(
         "trials": plan.trials,
         "settings": settings.to_dict(),
         "space": plan.space.to_dict(),
-        "data": data_facts,
+        "data": data_facts.to_dict(),
         "runtime": plan.runtime.to_dict(),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
     }

@@ -8,7 +8,7 @@ from typing import Any
 from ray import tune
 from ray.util import get_node_ip_address
 
-from vgg6.data.sources import TrialData
+from vgg6.data import TrialData
 from vgg6.hardware.device_memory import prepare_gpu, ran_out
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import NonFiniteLoss, fit

@@ -25,7 +25,7 @@ from search_spaces import Parameter, Space, load_space
 from search_spaces.coverage import covers
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.data.sources import load_digits, split
+from vgg6.data import load_digits, split
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.algorithms.warm_start import (
     POINTS,

@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from search_spaces import Parameter, Space
-from vgg6.data.sources import data_facts, load_digits, split
+from vgg6.data import data_facts, load_digits, split
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster import stall_guard as guard
 from vgg6.tuning.run import journal as j

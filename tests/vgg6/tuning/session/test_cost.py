@@ -8,7 +8,7 @@ import pytest
 
 from search_spaces import Space, load_space
 from search_spaces.parameter import Parameter
-from vgg6.data.sources import TrialData
+from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.session import cost
 from vgg6.tuning.settings import AUTO_TRIALS, Settings

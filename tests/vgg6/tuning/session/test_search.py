@@ -26,7 +26,7 @@ from search_spaces import Parameter, Space, load_space
 from vgg6.checkpoint import load_weights
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData, data_facts, load_digits, split
+from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime, resident
 from vgg6.model import VGG6

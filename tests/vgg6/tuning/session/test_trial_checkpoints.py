@@ -12,7 +12,7 @@ import torch
 
 from vgg6.checkpoint import STATE, TENSORS
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData
+from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run.folder import RunFolder

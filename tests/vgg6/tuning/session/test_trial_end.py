@@ -14,7 +14,7 @@ from support.paths import ROOT
 
 from vgg6.checkpoint import load_weights
 from vgg6.config import TrialConfig
-from vgg6.data.sources import TrialData
+from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run import journal as j

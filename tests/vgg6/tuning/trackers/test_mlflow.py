@@ -12,7 +12,7 @@ import ray
 
 from search_spaces import Parameter, Space
 from vgg6.common.checks import InputError
-from vgg6.data.sources import data_facts, load_digits, split
+from vgg6.data import data_facts, load_digits, split
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
