@@ -23,6 +23,7 @@ from support.pages import PAGES, blocks, name_of, without_blocks
 from support.paths import ROOT
 
 import tune_vgg6
+from cli.flags import read_settings
 from cli.main import build_parser
 from search_spaces import load_space
 from vgg6.data import load_digits
@@ -158,7 +159,10 @@ def test_every_reason_names_a_test_that_is_there() -> None:
 
 @pytest.mark.parametrize("line", OURS, ids=lambda line: line.removeprefix(PROGRAM))
 def test_every_command_is_one_that_the_program_reads(line: str) -> None:
-    build_parser().parse_args(shlex.split(line)[2:])
+    args = build_parser().parse_args(shlex.split(line)[2:])
+    if args.command == "search":
+        read_settings(args)
+        load_space(args.space)
 
 
 def test_every_submitted_command_and_every_argument_of_make_is_one_that_the_program_reads() -> None:
@@ -190,10 +194,7 @@ def test_every_benchmark_reads_its_arguments(line: str, monkeypatch: pytest.Monk
 
 def test_every_flag_that_a_page_names_is_one_of_the_program() -> None:
     parser = build_parser()
-    commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    known = {
-        flag for command in commands.choices.values() for flag in command._option_string_actions
-    }
+    known = {flag for command in parser.subcommands() for flag in parser.flags_of(command)}
     of_ray = {"--num-gpus"}
     for page in PAGES:
         named = re.findall(r"`(--[\w-]+)[^`]*`", without_blocks(page))
