@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from analysis.report.report import Found
+from analysis.report.contents import ReportContents
 
 TITLES = {
     "parallel": "All hyperparameters of every trial, coloured by validation accuracy",
@@ -41,7 +40,7 @@ STACKED = {"curves": 1, "by_activation": 2, "by_optimizer": 2, "study_baseline":
 FILTERED = ("curves", "by_activation", "by_optimizer", "study_steps")
 
 
-def figure_of(found: Found, name: str) -> str:
+def figure_of(found: ReportContents, name: str) -> str:
     """Where the page draws a figure, with its title; empty if the report has none of that name."""
     figure = found.figures.get(name)
     if figure is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from analysis.report.document import Answer, Block, Command, Figure, Heading, Table, Text
+from analysis.study.answer import Answer, Block, Command, Figure, Heading, Table, Text
 from vgg6.common.markdown import fenced, plain
 
 LAST_ANSWERS = ("study-4", "study-5")  # after the pictures of every trial

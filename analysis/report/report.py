@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
-import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
@@ -20,82 +18,60 @@ from analysis.insights.insights import insights
 from analysis.report import compression_front, sections
 from analysis.report import summary_md as words
 from analysis.report.compression_front import compressed
+from analysis.report.contents import ReportContents
 from analysis.report.mistakes import mistakes
 from analysis.report.timeline import rung_counts, spans
 from analysis.results.search_tables import load_search, load_table, load_trials
-from analysis.study.questions import Study, study
+from analysis.study.questions import AskedSearch, study
 from analysis.winner.pareto import cost_of
-from analysis.winner.ranking import shown, summary
+from analysis.winner.ranking import summary
 from analysis.winner.test_looks import looks
 from vgg6.common.files import write_atomic
 from vgg6.config import FIELD_NAMES
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.records import read_search
 
 PAGE = Path(__file__).parent / "page"
 
 
-@dataclass
-class Found:
-    """All that a report shows. ``figures`` are by name; a figure without data is not there."""
-
-    facts: dict[str, Any]
-    history: j.History
-    table: pd.DataFrame
-    trials: pd.DataFrame
-    best: dict[str, Any] | None
-    mattered: dict[str, Any]
-    examples: dict[str, Any]
-    looks: list[dict[str, Any]]
-    rungs: list[dict[str, Any]]
-    smaller: list[dict[str, Any]]
-    figures: dict[str, go.Figure] = field(default_factory=dict)
-    study: Study | None = None
-
-    @property
-    def title(self) -> str:
-        data = self.facts["data"]
-        part = "" if data["limit_train"] is None else f", {data['train_images']:,} of its images"
-        return f"{self.facts['name']} on {shown(data['name'])}{part}"
-
-
-def gather(run: RunFolder) -> Found:
+def gather(run: RunFolder) -> ReportContents:
     """Read a run folder, running or ended, and draw its figures.
 
     Raises:
         InputError: the journal is damaged in its middle.
     """
-    facts, history = read_search(run), j.read_history(run)
+    facts, history = read_search(run), read_history(run)
     scored = bool(history.ranking())
-    found = Found(
+    found = ReportContents(
         facts=facts,
         history=history,
         table=load_table(run),
         trials=load_trials(run),
         best=summary(run, top=10) if scored else None,
-        mattered=insights(load_search(run)),
-        examples=mistakes(run, history) if scored else {"missing": "no trial has a score yet"},
-        looks=looks(run),
+        insights=insights(load_search(run)),
+        mistakes=mistakes(run, history) if scored else {"missing": "no trial has a score yet"},
+        test_looks=looks(run),
         rungs=rung_counts(history, facts),
-        smaller=compressed(run),
+        compressed=compressed(run),
     )
     found.figures = dict(_figures(found))
     return found
 
 
-def answer_study(run: RunFolder, found: Found, also: Sequence[RunFolder]) -> None:
+def answer_study(run: RunFolder, found: ReportContents, also: Sequence[RunFolder]) -> None:
     """Put the study's questions and their answers into what ``gather`` found.
 
     Raises:
         InputError: as ``analysis.study.questions.study``.
     """
-    found.study = study(run, found, also)
+    asked = AskedSearch(found.facts, found.history, found.table, found.best)
+    found.study = study(run, asked, also)
     found.figures |= found.study.figures
 
 
-def _figures(found: Found) -> Iterator[tuple[str, go.Figure]]:
-    trials, table, mattered = found.trials, found.table, found.mattered
+def _figures(found: ReportContents) -> Iterator[tuple[str, go.Figure]]:
+    trials, table, mattered = found.trials, found.table, found.insights
     if not len(table):
         return
     names = [n for n in FIELD_NAMES if trials[n].astype(str).nunique() > 1]
@@ -119,13 +95,13 @@ def _figures(found: Found) -> Iterator[tuple[str, go.Figure]]:
         yield "pareto", plots.pareto(costs, found.best["pareto"])
         if found.best["confirmation"]:
             yield "confirmation", plots.confirmation(found.best["confirmation"])
-    if "confusion" in found.examples:
-        yield "confusion", plots.confusion(found.examples["confusion"], found.examples["classes"])
-    if found.smaller:
-        yield "compression", compression_front.draw(found.smaller)
+    if "confusion" in found.mistakes:
+        yield "confusion", plots.confusion(found.mistakes["confusion"], found.mistakes["classes"])
+    if found.compressed:
+        yield "compression", compression_front.draw(found.compressed)
 
 
-def render_page(found: Found, live: str = "") -> str:
+def render_page(found: ReportContents, live: str = "") -> str:
     """The whole page as text. ``live``: its version, where it is served and asks for newer ones."""
     parts = sections.of(found)
     nav = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title, _ in parts)
@@ -160,13 +136,13 @@ def embedded(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def write_report(found: Found, out: Path) -> None:
+def write_report(found: ReportContents, out: Path) -> None:
     """Write the page, whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, render_page(found).encode())
 
 
-def write_pictures(found: Found, folder: Path) -> bool:
+def write_pictures(found: ReportContents, folder: Path) -> bool:
     """Write ``summary.md`` and, where there is a Chrome or Chromium to draw them, every figure as
     a PNG file beside it. Returns whether there was."""
     folder.mkdir(parents=True, exist_ok=True)

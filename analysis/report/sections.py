@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.report.compression_front import BATCH, on_front
+from analysis.report.contents import ReportContents
 from analysis.report.html import figure_of, none_because, table_of
 from analysis.report.render_document import LAST_ANSWERS, answers_as_html
 from analysis.report.summary_md import begun_from, commands, over_seeds
@@ -14,13 +15,10 @@ from analysis.winner.test_looks import looks_in_words
 from vgg6.common.intervals import wilson
 from vgg6.tuning.run.records import confirmed_winner
 
-if TYPE_CHECKING:
-    from analysis.report.report import Found
-
 Part = tuple[str, str, str]
 
 
-def of(found: Found) -> list[Part]:
+def of(found: ReportContents) -> list[Part]:
     """The sections of the page: id, title and HTML; with the study's answers, these go first and
     have the sections that their third is about between them."""
     parts = _parts(found)
@@ -34,7 +32,7 @@ def of(found: Found) -> list[Part]:
     return [parts[0], *before, *parts[1:cut], *after, *parts[cut:]]
 
 
-def _parts(found: Found) -> list[Part]:
+def _parts(found: ReportContents) -> list[Part]:
     return [
         ("result", "Result", _result(found)),
         ("space", "The search", _space(found)),
@@ -52,7 +50,7 @@ def _parts(found: Found) -> list[Part]:
     ]
 
 
-def _result(found: Found) -> str:
+def _result(found: ReportContents) -> str:
     best = found.best
     if best is None:
         reasons = [t.reason for t in found.history.trials.values() if t.reason]
@@ -79,7 +77,7 @@ def _result(found: Found) -> str:
         )  # fmt: skip
     if test := best["test"]:
         tiles.append((f"{test['accuracy']:.4f}", f"on {test['images']:,} test images, once chosen"))
-    saved = found.mattered["saved"]
+    saved = found.insights["saved"]
     tiles.append((f"{saved['share']:.0%}", f"of {saved['epochs_full']:,} epochs not needed"))
     html = '<div class="tiles">' + "".join(
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(text)}</span></div>'
@@ -98,7 +96,7 @@ def _result(found: Found) -> str:
             '<p class="note">Not confirmed: the highest of many noisy scores is too good to be'
             " true. <code>best NAME --confirm 3</code> trains the best again over fresh seeds.</p>"
         )
-    count = len(found.looks)
+    count = len(found.test_looks)
     if count:
         html += f"<p>Test images: {escape(looks_in_words(count))}.</p>"
     settings = "".join(
@@ -131,7 +129,7 @@ def _candidate(row: dict[str, Any], winner: int) -> tuple[Any, ...]:
     return row["trial"], row["label"], search, len(row["runs"]), mean, interval, verdict
 
 
-def _space(found: Found) -> str:
+def _space(found: ReportContents) -> str:
     begin = "".join(f"<p>Begun from {escape(line)}.</p>" for line in begun_from(found))
     if "parallel" not in found.figures:
         return begin + none_because("no epoch has ended yet")
@@ -154,11 +152,11 @@ def _space(found: Found) -> str:
     )
 
 
-def _top(found: Found) -> list[Any]:
+def _top(found: ReportContents) -> list[Any]:
     return found.history.ranking(25)
 
 
-def _curves(found: Found) -> str:
+def _curves(found: ReportContents) -> str:
     if not len(found.table):
         return none_because("no epoch has ended yet")
     boxes = ""
@@ -178,8 +176,8 @@ def _curves(found: Found) -> str:
     )
 
 
-def _mattered(found: Found) -> str:
-    mattered, notes = found.mattered, found.mattered["notes"]
+def _mattered(found: ReportContents) -> str:
+    mattered, notes = found.insights, found.insights["notes"]
     html = ""
     if weights := mattered["importance"]:
         left = f" Left out: {', '.join(weights['left_out'])}." if weights["left_out"] else ""
@@ -206,8 +204,8 @@ def _mattered(found: Found) -> str:
     return html
 
 
-def _stopping(found: Found) -> str:
-    saved, bad = found.mattered["saved"], found.mattered["infeasible"]
+def _stopping(found: ReportContents) -> str:
+    saved, bad = found.insights["saved"], found.insights["infeasible"]
     html = (
         f"<p>{saved['epochs_run']:,} epochs were run. Had every trial gone full length it would"
         f" have been {saved['epochs_full']:,}: {saved['share']:.0%} saved, about"
@@ -222,8 +220,8 @@ def _stopping(found: Found) -> str:
     return html
 
 
-def _wrong(found: Found) -> str:
-    examples = found.examples
+def _wrong(found: ReportContents) -> str:
+    examples = found.mistakes
     if "missing" in examples:
         return none_because(f"not shown: {examples['missing']}")
     images = "".join(
@@ -239,8 +237,8 @@ def _wrong(found: Found) -> str:
     )
 
 
-def _smaller(found: Found) -> str:
-    rows = found.smaller
+def _smaller(found: ReportContents) -> str:
+    rows = found.compressed
     if not rows:
         return none_because(
             "the winner has not been compressed: `compress RUN/best --method int8` does it"
@@ -266,7 +264,7 @@ def _smaller(found: Found) -> str:
     )  # fmt: skip
 
 
-def _commands(found: Found) -> str:
+def _commands(found: ReportContents) -> str:
     return "".join(
         f"<h3>{words}</h3><pre><code>{escape(command)}</code></pre>"
         for words, command in commands(found)

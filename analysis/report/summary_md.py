@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from analysis.report.contents import ReportContents
 from analysis.report.html import TITLES
 from analysis.report.render_document import answers_as_markdown
 from analysis.winner.pareto import KINDS
@@ -15,11 +16,8 @@ from vgg6.common.markdown import fenced, plain
 from vgg6.tuning.algorithms.warm_start import in_words
 from vgg6.tuning.run.records import confirmed_winner
 
-if TYPE_CHECKING:
-    from analysis.report.report import Found
 
-
-def subtitle(found: Found) -> str:
+def subtitle(found: ReportContents) -> str:
     """When, how many, how it stands."""
     states = found.trials.state.value_counts().to_dict()
     counts = ", ".join(f"{n} {state}" for state, n in sorted(states.items())) or "no trial yet"
@@ -34,12 +32,12 @@ def over_seeds(row: dict[str, Any]) -> str:
     return f"validation accuracy: mean of {n} fresh seeds{interval}"
 
 
-def begun_from(found: Found) -> list[str]:
+def begun_from(found: ReportContents) -> list[str]:
     """The earlier searches that this one began from, a line each."""
     return in_words(found.facts.get("warm_start", {}).get("sources", ()))
 
 
-def commands(found: Found) -> list[tuple[str, str]]:
+def commands(found: ReportContents) -> list[tuple[str, str]]:
     """What was run, and what can be: words and command."""
     name, here = shlex.quote(found.facts["name"]), "python tune_vgg6.py"
     confirmed = ((found.best or {}).get("confirmation") or {}).get("command")
@@ -58,7 +56,7 @@ def commands(found: Found) -> list[tuple[str, str]]:
     return lines
 
 
-def markdown(found: Found, pictures: Sequence[str]) -> str:
+def markdown(found: ReportContents, pictures: Sequence[str]) -> str:
     """The report's main figures and numbers for a repository."""
     lines = [f"# {plain(found.title)}", "", plain(subtitle(found)), ""]
     for line in begun_from(found):

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from analysis.report.contents import ReportContents
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.records import confirmed_winner
 from vgg6.tuning.trackers.wandb_mirror import FINISH_S, INIT_TIMEOUT_S, run_id
@@ -54,14 +55,14 @@ def start_summary(
     return f"W&B's summary failed (exit {code}); see {log}" if code else ""
 
 
-def facts_of(found: Any) -> dict[str, Any]:
+def facts_of(found: ReportContents) -> dict[str, Any]:
     """The winner's numbers for the summary of the W&B run, by names that sort together."""
-    best, saved = found.best, found.mattered["saved"]
+    best, saved = found.best, found.insights["saved"]
     facts: dict[str, Any] = {
         "trials": len(found.trials),
         "epochs_run": saved["epochs_run"],
         "epochs_saved": saved["share"],
-        "diverged": found.mattered["infeasible"]["count"],
+        "diverged": found.insights["infeasible"]["count"],
     }
     if best is None:
         return facts

@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from analysis.report.document import Block, Table, Text
 from analysis.results.tables import Run
+from analysis.study.answer import Block, Table, Text
 from analysis.study.comparisons import listed
 from search_spaces.study import RUNS
 from search_spaces.study_sigmoide import MEANT, SIGMOIDE_RUNS, TRAINED

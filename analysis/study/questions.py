@@ -5,15 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import plots
 from analysis.packages.package import ENVIRONMENT, PACKED, train_command
 from analysis.packages.verify import first_difference
-from analysis.report.document import Answer, Block, Command, Figure, Heading, Table, Text
 from analysis.results.tables import Run
+from analysis.study.answer import Answer, Block, Command, Figure, Heading, Table, Text
 from analysis.study.merged_searches import Repeated, joined
 from analysis.study.published_figures import against_the_study, twin
 from analysis.study.study_effects import Effects
@@ -26,13 +27,23 @@ from vgg6.common import old_schema as s
 from vgg6.common.intervals import wilson
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import RunFolder, weights_file
-from vgg6.tuning.run.journal import TrialRecord
+from vgg6.tuning.run.journal import History, TrialRecord
 from vgg6.tuning.run.records import confirmed_winner
 
-if TYPE_CHECKING:
-    from analysis.report.report import Found
-
 CURVES = ("train_loss", "train_acc", "val_loss", "val_acc")
+
+
+@dataclass(frozen=True)
+class AskedSearch:
+    """The search that the questions are asked of.
+
+    ``table``: one row a finished epoch; ``best``: what ``summary`` found, None without a score.
+    """
+
+    facts: dict[str, Any]
+    history: History
+    table: pd.DataFrame
+    best: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class Study:
     figures: dict[str, go.Figure]
 
 
-def study(run: RunFolder, found: Found, also: Sequence[RunFolder]) -> Study:
+def study(run: RunFolder, found: AskedSearch, also: Sequence[RunFolder]) -> Study:
     """Answer the study's questions from a search, and the trials of others of the same images.
 
     Nothing is trained, and no test image is looked at: where an answer needs that, it gives the
@@ -64,7 +75,7 @@ def study(run: RunFolder, found: Found, also: Sequence[RunFolder]) -> Study:
     return Study(answers, figures | effects.figures)
 
 
-def _baseline(run: RunFolder, found: Found) -> tuple[Answer, dict[str, go.Figure]]:
+def _baseline(run: RunFolder, found: AskedSearch) -> tuple[Answer, dict[str, go.Figure]]:
     answer = Answer(
         "study-1", "1 Baseline",
         f"The baseline, {BASELINE.label}: its transforms, its curves and its test accuracy.",
@@ -122,7 +133,7 @@ def _fit_in_words(trial: TrialRecord) -> str:
     return f"Its validation loss was least at epoch {best} and rose by {rise:.4f} after it."
 
 
-def _test(run: RunFolder, found: Found, trial: TrialRecord) -> list[Block]:
+def _test(run: RunFolder, found: AskedSearch, trial: TrialRecord) -> list[Block]:
     """Its test accuracy from the record of looks, or how to look, once."""
     number = trial.number
     tested = recorded(run, weights_file(number), f"trial {number}")
@@ -151,7 +162,7 @@ def _test(run: RunFolder, found: Found, trial: TrialRecord) -> list[Block]:
     return blocks
 
 
-def _pictures(found: Found) -> Answer:
+def _pictures(found: AskedSearch) -> Answer:
     answer = Answer(
         "study-3", "3 Pictures",
         "Parallel coordinates, validation accuracy against step, and the four curves.",
@@ -171,7 +182,7 @@ def _pictures(found: Found) -> Answer:
     return answer
 
 
-def _best(run: RunFolder, found: Found, own: Run, repeated: list[Repeated]) -> Answer:
+def _best(run: RunFolder, found: AskedSearch, own: Run, repeated: list[Repeated]) -> Answer:
     answer = Answer("study-4", "4 Best", "The best configuration, and its run again.")
     best, facts = found.best, found.facts
     if best is None:
@@ -221,7 +232,7 @@ def _best(run: RunFolder, found: Found, own: Run, repeated: list[Repeated]) -> A
     return answer
 
 
-def _same_seed(run: RunFolder, found: Found, winner: TrialRecord) -> list[Block]:
+def _same_seed(run: RunFolder, found: AskedSearch, winner: TrialRecord) -> list[Block]:
     """The winner's run with its own seed, repeated, where that was kept."""
     package = read_again(run, winner, found.facts)
     if package is None:
@@ -242,7 +253,7 @@ def _same_seed(run: RunFolder, found: Found, winner: TrialRecord) -> list[Block]
     return [Text(text)]
 
 
-def _again(run: RunFolder, found: Found) -> Answer:
+def _again(run: RunFolder, found: AskedSearch) -> Answer:
     answer = Answer("study-5", "5 To do it again", "Commands, environment, versions and seed.")
     facts = found.facts
     settings, runtime, data = facts["settings"], facts["runtime"], facts["data"]

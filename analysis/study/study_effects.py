@@ -17,8 +17,8 @@ import plotly.graph_objects as go
 from analysis.figures import plots
 from analysis.insights.comparable import common_epoch, scores_at
 from analysis.insights.matched_pairs import MIN_PAIRS, mean_interval
-from analysis.report.document import Answer, Block, Figure, Heading, Table, Text
 from analysis.results.tables import Run
+from analysis.study.answer import Answer, Block, Figure, Heading, Table, Text
 from analysis.study.comparisons import (
     HEAD,
     WORDS,

@@ -341,10 +341,10 @@ def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
     for name in ("whole", *COMPRESSED):
         shutil.copytree(packages / name, Path(run.path) / name.replace("whole", "best"))
     found = gather(run)
-    names = [row["name"] for row in found.smaller]
+    names = [row["name"] for row in found.compressed]
     assert names == [WHOLE, "int8", "prune-0.5-int8", "prune-0.6"]
-    for name, row in zip(COMPRESSED, (found.smaller[1], found.smaller[3], found.smaller[2]),
-                         strict=True):  # fmt: skip
+    int8, both, pruned = found.compressed[1:]
+    for name, row in zip(COMPRESSED, (int8, pruned, both), strict=True):
         recorded = json.loads((packages / name / "metrics.json").read_text())["after"]
         assert {k: row[k] for k in recorded} == recorded
     drawn: dict[str, list[str]] = {"x": [], "x2": []}  # by panel

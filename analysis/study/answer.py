@@ -1,4 +1,7 @@
-"""What an answer of the report is made of; written once, shown as HTML and as Markdown."""
+"""What an answer to a question of the study is made of: texts, tables, figures and commands.
+
+The report shows it as HTML and as Markdown.
+"""
 
 from __future__ import annotations
 
