@@ -1,19 +1,24 @@
-"""What tests share: a command run in this process; and real images, CIFAR-10 where it can be found,
-scikit-learn's digits everywhere."""
+"""What tests share: a command run in this process; one Ray; and real images, CIFAR-10 where it can
+be found, scikit-learn's digits everywhere."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import one_ray
 from support.paths import ROOT
+
+# Threads that wait shall sleep, because tests run side by side. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import tune_vgg6
 from vgg6.data import Source, TrialData, load_digits, load_folder, split
-from vgg6.hardware.runtime import Runtime, usable_cpus
+from vgg6.hardware.runtime import Runtime
 
 
 def _cifar10_folder() -> Path | None:
@@ -33,6 +38,52 @@ def pytest_report_header() -> str:
     if _cifar10_folder() is None:
         return "CIFAR-10: not found, its tests are skipped (set CIFAR10_DIR to run them)"
     return f"CIFAR-10: {'$CIFAR10_DIR' if os.environ.get('CIFAR10_DIR') else 'beside the checkout'}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start a Ray are slow, and run one after the other: a driver finds any Ray of its
+    machine. They come first, so that the last tests to end are short ones."""
+    for item in items:
+        if {"ray_here", "no_ray_here"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+        if _starts_ray(item):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: not _starts_ray(item))
+
+
+def _starts_ray(item: pytest.Item) -> bool:
+    return any("ray" in mark.args for mark in item.iter_markers("xdist_group"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For ``-n``: tests of one group, or else of one file, run in the same process."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class ByFile(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope = super()._split_scope(nodeid)
+            return str(scope if scope != nodeid else nodeid.split("::")[0])
+
+    return ByFile(config, log)
+
+
+def pytest_sessionfinish() -> None:
+    one_ray.end()
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> None:
+    """This process runs a Ray, the same for all tests."""
+    one_ray.start()
+
+
+@pytest.fixture(scope="module")
+def no_ray_here() -> Iterator[None]:
+    """This process runs no Ray: for tests that start one of their own in it."""
+    one_ray.end()
+    yield
+    one_ray.end()
 
 
 @pytest.fixture
@@ -73,8 +124,16 @@ def digits_small(digits_source: Source) -> TrialData:
 
 @pytest.fixture(scope="session")
 def runtime() -> Runtime:
-    """The CPU in the precision that a user of this machine gets, on at most two threads."""
-    return Runtime.resolve("cpu", threads=min(2, usable_cpus()))
+    """The CPU in the precision that a user of this machine gets, on one thread."""
+    return Runtime.resolve("cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def few_draws() -> Iterator[None]:
+    """Importance is drawn 3 times, not 39: for tests of all but its figures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analysis.insights.importance.DRAWS", {"fanova": 3, "ped-anova": 3})
+        yield
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,7 +28,7 @@ def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def said(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
+def ended(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
     return out, err
@@ -39,6 +42,7 @@ def wait_for(path: Path, text: str, count: int) -> None:
     raise AssertionError(f"{count} x {text} never appeared in {path}")
 
 
+pytestmark = pytest.mark.xdist_group("ray")
 SEARCH = (
     "search", "--data", "digits", "--limit-train", "200", "--trials", "6", "--epochs", "4",
     "--name", "s", "--wandb", "offline", "--address", "local", "--scheduler", "none",
@@ -47,7 +51,9 @@ SEARCH = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_search_is_resumed_to_its_whole(tmp_path: Path, how: signal.Signals) -> None:
+def test_an_interrupted_search_is_resumed_to_its_whole(
+    tmp_path: Path, how: signal.Signals, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = command(*SEARCH, cwd=tmp_path)
     journal = tmp_path / "runs" / "s" / "journal.jsonl"
     wait_for(journal, '"event": "epoch"', 5)
@@ -57,7 +63,7 @@ def test_an_interrupted_search_is_resumed_to_its_whole(tmp_path: Path, how: sign
     if how == signal.SIGKILL:
         process.wait(60)
     else:
-        _, err = said(process, 130)
+        _, err = ended(process, 130)
         assert "incomplete" in err and "resume s" in err
     run = RunFolder(str(journal.parent))
     before = j.read_history(run)
@@ -69,10 +75,13 @@ def test_an_interrupted_search_is_resumed_to_its_whole(tmp_path: Path, how: sign
     left = [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
     assert not left, "a process of the search outlived it"
 
-    out, _ = said(command("status", "s", cwd=tmp_path), 0)
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = said("status", "s")
+    assert status == 0
     assert ("killed" if how == signal.SIGKILL else "interrupted") in out
 
-    said(command("resume", "s", "--address", "local", cwd=tmp_path), 0)
+    status, _, err = said("resume", "s", "--address", "local")
+    assert status == 0, err
     after = j.read_history(run)
     assert sorted(after.trials) == list(range(6))
     assert all(t.state in (j.COMPLETED, j.INFEASIBLE) for t in after.trials.values())
@@ -87,17 +96,18 @@ def test_an_interrupted_search_is_resumed_to_its_whole(tmp_path: Path, how: sign
 
 
 @pytest.mark.slow
-def test_the_exported_train_command_gives_the_exported_numbers(tmp_path: Path) -> None:
-    out, err = said(command(*SEARCH[:-2], "--trials", "4", cwd=tmp_path), 0)
+def test_the_exported_train_command_gives_the_exported_numbers(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, err = ended(command(*SEARCH[:-2], "--trials", "4", cwd=tmp_path), 0)
     assert "digits (not CIFAR-10)" in out and "Results:" in out
     assert len(err.splitlines()) <= 4, f"Ray's own noise came through:\n{err}"
-    import json
-    import shlex
-
-    best, _ = said(command("best", "s", "--json", cwd=tmp_path), 0)
+    monkeypatch.chdir(tmp_path)
+    status, best, _ = said("best", "s", "--json")
+    assert status == 0
     winner = json.loads(best)["winner"]
     assert not (tmp_path / "runs" / "s" / "test_looks.jsonl").exists(), "a search never looks"
-    said(command("export", "s", "--out", "packed", cwd=tmp_path), 0)
+    assert said("export", "s", "--out", "packed")[0] == 0
     packed = tmp_path / "runs" / "s" / "best"
     for name in ("config.yaml", "weights.safetensors", "history.csv", "model.onnx"):
         assert (tmp_path / "packed" / name).read_bytes() == (packed / name).read_bytes()
@@ -106,7 +116,7 @@ def test_the_exported_train_command_gives_the_exported_numbers(tmp_path: Path) -
     assert exported["val_acc"] == winner["best_val_acc"]
     assert winner["train_command"] in (tmp_path / "packed" / "README.md").read_text()
     arguments = shlex.split(winner["train_command"])[2:]
-    said(command(*arguments, "--out", "again", cwd=tmp_path), 0)
+    assert said(*arguments, "--out", "again")[0] == 0
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())
     assert again["val_acc"] == exported["val_acc"]
     weights = [load_weights(tmp_path / f / "weights.safetensors") for f in ("packed", "again")]
@@ -129,31 +139,53 @@ def test_the_exported_train_command_gives_the_exported_numbers(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_time_budget_ends_a_search_with_the_best_so_far_packed(tmp_path: Path) -> None:
+def test_a_time_budget_ends_a_search_with_the_best_so_far_packed(
+    tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     arguments = [*SEARCH, "--epochs", "400", "--time-budget", "20s", "--trials", "2"]
-    out, _ = said(command(*arguments, cwd=tmp_path), 0)
+    status, out, err = said(*arguments)
+    assert status == 0, err
     assert "time budget of 20 s is used up" in out and "packed in" in out
     history = j.read_history(RunFolder(str(tmp_path / "runs" / "s")))
     assert {t.state for t in history.trials.values()} == {j.STOPPED}
     best = history.ranking()[0]
-    said(command("export", "s", "--out", "packed", cwd=tmp_path), 0)
+    assert said("export", "s", "--out", "packed")[0] == 0
     readme = (tmp_path / "packed" / "README.md").read_text()
     assert f"--stop-after {best.epoch}" in readme
 
 
 @pytest.mark.slow
-def test_a_second_driver_on_one_search_is_refused(tmp_path: Path) -> None:
+def test_a_second_driver_on_one_search_is_refused(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     first = command(*SEARCH, cwd=tmp_path)
     wait_for(tmp_path / "runs" / "s" / "journal.jsonl", '"event": "epoch"', 1)
-    out, _ = said(command("status", "s", cwd=tmp_path), 0)
-    assert "running" in out
-    _, err = said(command("resume", "s", "--address", "local", cwd=tmp_path), 2)
-    assert "another process" in err
+    status, out, _ = said("status", "s")
+    assert status == 0 and "running" in out
+    status, _, err = said("resume", "s", "--address", "local")
+    assert status == 2 and "another process" in err
     first.send_signal(signal.SIGINT)
-    said(first, 130)
+    ended(first, 130)
+
+
+def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
+    out, _ = ended(command(*SEARCH, "--dry-run", cwd=tmp_path), 0)
+    for part in (
+        "6 of up to 4 epochs",
+        "planned for  this machine",
+        "concurrency",
+        "estimate",
+        "when optimizer is sgd or nesterov",
+        "digits",
+    ):
+        assert part in out
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_ray_here")
 def test_a_search_joins_a_running_cluster(tmp_path: Path) -> None:
     port = "6399"
     head = subprocess.Popen(
@@ -165,9 +197,9 @@ def test_a_search_joins_a_running_cluster(tmp_path: Path) -> None:
         assert head.stdout is not None
         assert any("Ray runtime started" in line for line in head.stdout)
         search = [*SEARCH[:-4], "--trials", "2", "--epochs", "2", "--address"]
-        _, err = said(command(*search, f"127.0.0.1:{port}", "--name", "host", cwd=tmp_path), 0)
+        _, err = ended(command(*search, f"127.0.0.1:{port}", "--name", "host", cwd=tmp_path), 0)
         assert f"cluster at 127.0.0.1:{port}" in err
-        _, err = said(command(*search, "auto", "--name", "auto", cwd=tmp_path), 0)
+        _, err = ended(command(*search, "auto", "--name", "auto", cwd=tmp_path), 0)
         assert "the Ray cluster at" in err
     finally:
         # Not `ray stop`: that ends every Ray on this machine, the one of these tests too.
@@ -176,17 +208,3 @@ def test_a_search_joins_a_running_cluster(tmp_path: Path) -> None:
         _, left = psutil.wait_procs(family, timeout=20)
         for process in left:
             process.kill()
-
-
-def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
-    out, _ = said(command(*SEARCH, "--dry-run", cwd=tmp_path), 0)
-    for part in (
-        "6 of up to 4 epochs",
-        "planned for  this machine",
-        "concurrency",
-        "estimate",
-        "when optimizer is sgd or nesterov",
-        "digits",
-    ):
-        assert part in out
-    assert not list(tmp_path.iterdir())

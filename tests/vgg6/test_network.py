@@ -21,7 +21,10 @@ from vgg6.data import load_digits, split
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
+pytestmark = [
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+]
 CONFIG = yaml.safe_load((ROOT / "cluster" / "on_premise.yaml").read_text())
 BOOTSTRAP = "--autoscaling-config ~/ray_bootstrap_config.yaml"
 # Bytes that each node's object store has ever taken in, asked of the nodes themselves.

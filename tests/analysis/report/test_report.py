@@ -18,6 +18,7 @@ from support.made_runs import made_run
 import tune_vgg6
 from analysis.figures import plots
 from analysis.figures.figure_files import SCALE, WIDTH, draw_files
+from analysis.report.contents import ReportContents
 from analysis.report.report import gather, render_page, write_pictures, write_report
 from analysis.report.timeline import rung_counts, spans
 from analysis.report.watch import LivePage, serve
@@ -26,6 +27,7 @@ from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+pytestmark = pytest.mark.usefixtures("few_draws")
 needs_browser = pytest.mark.skipif(not BROWSER, reason="needs Chromium or Chrome")
 FLAGS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -41,7 +43,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def page_file(run: RunFolder) -> Path:
+def found(run: RunFolder, few_draws: None) -> ReportContents:
+    """That search's report, for tests that only look at it."""
+    return gather(run)
+
+
+@pytest.fixture(scope="module")
+def page_file(run: RunFolder, few_draws: None) -> Path:
     file = Path(run.path) / "report.html"
     assert tune_vgg6.main(["report", run.path]) == 0
     return file
@@ -250,9 +258,8 @@ def test_the_page_stays_under_10_mb_at_a_thousand_trials_of_30_epochs(tmp_path: 
 
 
 def test_pictures_and_a_summary_are_written_where_there_is_a_browser(
-    run: RunFolder, tmp_path: Path
+    found: ReportContents, tmp_path: Path
 ) -> None:
-    found = gather(run)
     drawn = write_pictures(found, tmp_path)
     text = (tmp_path / "summary.md").read_text()
     assert "digits (not CIFAR-10)" in text and "| activation | val_acc |" in text
@@ -290,9 +297,9 @@ def test_a_search_without_results_has_a_report_that_says_so(tmp_path: Path, what
 
 
 def test_one_loss_that_went_astray_does_not_flatten_the_curves_of_the_others(
-    run: RunFolder,
+    found: ReportContents,
 ) -> None:
-    table = gather(run).table
+    table = found.table
     calm = plots.curves(table)
     assert calm.layout.yaxis.range is None and calm.layout.yaxis3.range is None
     astray = table.assign(train_loss=[1e9, *table.train_loss[1:]])

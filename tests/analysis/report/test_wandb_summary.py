@@ -13,6 +13,7 @@ from analysis.report.wandb_summary import facts_of, start_summary
 from vgg6.tuning.run.folder import CONFIRMATION, RunFolder
 from vgg6.tuning.trackers import wandb_mirror
 
+pytestmark = pytest.mark.usefixtures("few_draws")
 CONFIRMED = {
     "candidates": [
         {"trial": 0, "config": {}, "mean": 0.81, "sd": 0.01, "low": 0.79, "high": 0.83,

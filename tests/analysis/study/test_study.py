@@ -28,6 +28,8 @@ from vgg6.config import TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import SEARCH, RunFolder
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 
 def test_the_baseline_is_relu_with_sgd_and_the_only_recorded_run_is_the_studys_best() -> None:
     assert BASELINE.label == "Relu_SGD_0.01_128_30"
@@ -51,10 +53,11 @@ def asked(folder: Path, **given: Any) -> argparse.Namespace:
     return argparse.Namespace(**usual | given, storage=str(folder))
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 def test_a_search_of_the_study_that_was_interrupted_goes_on_to_its_end(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(driver, "LOOK_EVERY_S", 0.2)
     file = tmp_path / "results" / "study.csv"
     _, piece = driver.pieces(asked(tmp_path, epochs=1))
     driver.advance(piece, time.monotonic() + 1, file)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -29,7 +28,6 @@ from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime, resident
 from vgg6.model import VGG6, count_parameters
 from vgg6.training import TrainState, fit
-from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import CONFIRMED, JOURNAL, SEARCH, RunFolder, confirmed_file
 from vgg6.tuning.session.plan import plan_confirmation
@@ -185,14 +183,6 @@ def search(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> RunFold
     journal.write("session_end", session="session_1", outcome="complete")
     journal.close()
     return run
-
-
-@pytest.fixture(scope="module")
-def ray_here() -> Iterator[None]:
-    cluster.quiet_environment()
-    cluster.connect("local", verbose=False)
-    yield
-    ray.shutdown()
 
 
 def confirmed(run: RunFolder, data: TrialData, top: int, seeds: int) -> dict[str, Any]:

@@ -64,7 +64,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 
 
 @pytest.fixture(scope="module")
-def two_kinds() -> Iterator[Cluster]:
+def two_kinds(no_ray_here: None) -> Iterator[Cluster]:
     """A node with two A100 and one with a T4, as Ray counts them."""
     quiet_environment()
     with cluster() as nodes:

@@ -49,9 +49,13 @@ def joined(address: str | None, verbose: bool) -> Iterator[str]:
     """``connect`` for as long as the block lasts. Says where Ray runs.
 
     Entered before torch is imported: while this process does that, Ray's workers do so as well.
+    A Ray that this process runs already is used, and left running.
     """
     import ray
 
+    if ray.is_initialized() and address in (None, "local"):
+        yield HERE
+        return
     on_term = signal.getsignal(signal.SIGTERM)
     with workers_end_with_this_process():
         try:

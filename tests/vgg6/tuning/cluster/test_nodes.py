@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.nodes import (
@@ -21,6 +22,7 @@ from support.nodes import (
 
 from vgg6.tuning.run import journal as j
 
+pytestmark = pytest.mark.xdist_group("ray")
 # Longer than nodes take to be lost and found.
 LONG = (*SEARCH, "--trials", "6", "--epochs", "30")
 
@@ -81,19 +83,22 @@ def test_a_request_that_no_node_of_a_cluster_can_meet_is_refused_with_what_it_ha
 
 
 @pytest.mark.slow
-def test_a_search_whose_cluster_is_gone_ends_by_name_and_is_resumed(tmp_path: Path) -> None:
+def test_a_search_whose_cluster_is_gone_ends_by_name_and_is_resumed(
+    tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with cluster(head_cpus=2) as nodes:
         arguments = (*SEARCH, "--trials", "3", "--epochs", "30", "--address", nodes.address)
         process = driver(*arguments, cwd=tmp_path)
         wait_until(lambda: len(history(tmp_path).arrivals) >= 6, "six epochs", process)
         os.kill(nodes.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGKILL)
         assert process.wait(90) == 1
-    said = messages(tmp_path)
-    assert "incomplete: the Ray cluster answers no more" in said and "resume" in said
+    ended = messages(tmp_path)
+    assert "incomplete: the Ray cluster answers no more" in ended and "resume" in ended
     before = history(tmp_path)
     assert not [t for t in before.trials.values() if t.state == j.FAILED], "no trial is to blame"
-    process = driver("resume", "s", "--address", "local", cwd=tmp_path)
-    assert process.wait(180) == 0, messages(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    status, _, err = said("resume", "s", "--address", "local")
+    assert status == 0, err
     after = history(tmp_path)
     assert after.arrivals[: len(before.arrivals)] == before.arrivals
     assert {t.state for t in after.trials.values()} <= {j.COMPLETED, j.INFEASIBLE}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Trial
 
 from vgg6.config import TrialConfig
-from vgg6.tuning.cluster.connect import joined
 from vgg6.tuning.cluster.retries import LOSSES
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
@@ -21,12 +19,6 @@ from vgg6.tuning.session.session import MAX_FAILURES
 
 ACTOR = b"0" * 16
 EPOCH = {key: 0.5 for key in j.METRICS} | {"epoch": 1, "best_epoch": 1, "node": "n", "pid": 1}
-
-
-@pytest.fixture(scope="module")
-def ray_here() -> Iterator[None]:
-    with joined("local", verbose=False):
-        yield
 
 
 @pytest.fixture

@@ -5,31 +5,20 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import ray
 
 from search_spaces import Parameter, Space
 from vgg6.data import data_facts, load_digits, split
-from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster import stall_guard as guard
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.session import plan as launch
 from vgg6.tuning.session.session import create_run, run_session
 from vgg6.tuning.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def ray_here() -> Iterator[None]:
-    cluster.quiet_environment()
-    cluster.connect("local", verbose=False)
-    yield
-    ray.shutdown()
 
 
 def freeze_a_worker(run: Path) -> list[int]:

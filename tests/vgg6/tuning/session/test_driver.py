@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,6 +26,7 @@ from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import BEST
 from vgg6.tuning.session.session import MAX_FAILURES
 
+pytestmark = pytest.mark.xdist_group("ray")
 LOCAL = ("--address", "local")
 AGAIN = ("resume", "s", *LOCAL)
 
@@ -51,7 +53,7 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 @pytest.mark.slow
 def test_a_driver_killed_three_times_at_random_ends_with_every_trial_and_epoch_once(
-    tmp_path: Path,
+    tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seed = secrets.randbelow(10**6)
     print(f"seed {seed}")
@@ -69,8 +71,9 @@ def test_a_driver_killed_three_times_at_random_ends_with_every_trial_and_epoch_o
         now = history(tmp_path)
         assert now.arrivals[: len(seen)] == seen, "progress went back"
         seen, arguments = now.arrivals, AGAIN
-    with search(*AGAIN, cwd=tmp_path) as process:
-        assert process.wait(240) == 0, messages(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    status, _, err = said(*AGAIN)
+    assert status == 0 and "Traceback" not in err, err
     found = history(tmp_path)
     assert found.arrivals[: len(seen)] == seen
     assert sorted(found.trials) == list(range(6))
@@ -84,7 +87,7 @@ def test_a_driver_killed_three_times_at_random_ends_with_every_trial_and_epoch_o
 
 @pytest.mark.slow
 def test_a_search_interrupted_before_its_first_trial_or_while_it_is_packed_says_how_to_go_on(
-    tmp_path: Path,
+    tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "runs" / "s"
     arguments = (*SEARCH, *LOCAL, "--trials", "1", "--epochs", "1")
@@ -94,8 +97,8 @@ def test_a_search_interrupted_before_its_first_trial_or_while_it_is_packed_says_
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 130
     assert all_end(left)
-    said = messages(tmp_path)
-    assert "incomplete: " in said and "resume s" in said and "Traceback" not in said
+    first = messages(tmp_path)
+    assert "incomplete: " in first and "resume s" in first and "Traceback" not in first
     assert not (run / BEST).exists()
 
     with search(*AGAIN, cwd=tmp_path) as process:
@@ -104,23 +107,15 @@ def test_a_search_interrupted_before_its_first_trial_or_while_it_is_packed_says_
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130, "it ended before it was interrupted: no test"
     assert all_end(left)
-    said = messages(tmp_path).removeprefix(said)
-    assert "incomplete: " in said and "resume s" in said and "Traceback" not in said
+    second = messages(tmp_path).removeprefix(first)
+    assert "incomplete: " in second and "resume s" in second and "Traceback" not in second
     assert not (run / "best").exists()
 
-    with search(*AGAIN, cwd=tmp_path) as process:
-        assert process.wait(120) == 0, messages(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert said(*AGAIN)[0] == 0
     assert (run / "best" / "SHA256SUMS").exists()
     assert not [p for p in run.iterdir() if p.name.startswith(".best-")], "scraps are left"
     assert len(history(tmp_path).arrivals) == 1
-
-
-def test_the_end_of_one_ray_does_not_touch_the_next_one_of_the_same_process() -> None:
-    with joined("local", verbose=False):
-        pass
-    with joined("local", verbose=False):
-        time.sleep(1 + SETTLE_S * ROUNDS)
-        assert ray.get(ray.remote(lambda: 42).remote(), timeout=60) == 42
 
 
 # A search whose trial 1 eats memory, up to 9 GB, before it trains.
@@ -163,3 +158,12 @@ def test_a_trial_that_eats_the_hosts_memory_fails_by_name_and_the_search_goes_on
     assert "ran out of memory" in trials[1].reason
     assert ended.stderr.count("trial 1 goes on after epoch 0") == MAX_FAILURES
     assert "1 of them failed" in ended.stdout
+
+
+@pytest.mark.usefixtures("no_ray_here")
+def test_the_end_of_one_ray_does_not_touch_the_next_one_of_the_same_process() -> None:
+    with joined("local", verbose=False):
+        pass
+    with joined("local", verbose=False):
+        time.sleep(1 + SETTLE_S * ROUNDS)
+        assert ray.get(ray.remote(lambda: 42).remote(), timeout=60) == 42

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,14 +48,6 @@ from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import FINISH_S, default_mode
 
 LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
-
-
-@pytest.fixture(scope="module")
-def ray_here() -> Iterator[None]:
-    cluster.quiet_environment()
-    cluster.connect("local", verbose=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.made_runs import made_run
@@ -18,6 +19,7 @@ from analysis.results.search_tables import write_table
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 
+pytestmark = pytest.mark.xdist_group("ray")
 SEARCH = (
     "search", "--data", "digits", "--limit-train", "200", "--trials", "8", "--epochs", "4",
     "--name", "s", "--wandb", "disabled", "--address", "local", "--scheduler", "none",
@@ -63,7 +65,7 @@ def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_full_disk_is_named_and_the_search_goes_on_when_there_is_room(
-    small_disk: Path, tmp_path: Path
+    small_disk: Path, tmp_path: Path, ray_here: None, said: Any
 ) -> None:
     stored = ("--storage", str(small_disk))
     earlier = earlier_results(small_disk)
@@ -79,8 +81,8 @@ def test_a_full_disk_is_named_and_the_search_goes_on_when_there_is_room(
     assert not [t for t in before.trials.values() if t.state == j.FAILED], "no trial is to blame"
 
     mount("-o", "remount,size=1g", str(small_disk))
-    ended = command("resume", "s", *stored, "--address", "local", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    status, _, err = said("resume", "s", *stored, "--address", "local")
+    assert status == 0, err
     after = j.read_history(run)
     assert after.arrivals[: len(before.arrivals)] == before.arrivals
     assert contents(small_disk / "earlier") == earlier
@@ -102,7 +104,7 @@ def test_a_storage_that_is_read_only_is_named_before_a_trial_begins(
 
 @pytest.mark.slow
 def test_a_storage_that_turns_read_only_ends_the_search_by_name_with_what_it_had(
-    small_disk: Path, tmp_path: Path
+    small_disk: Path, tmp_path: Path, ray_here: None, said: Any
 ) -> None:
     """A read-only mount on top of the disk: whoever opens a file from then on is refused."""
     mount("-o", "remount,size=1g", str(small_disk))
@@ -121,17 +123,17 @@ def test_a_storage_that_turns_read_only_ends_the_search_by_name_with_what_it_had
     mount("--bind", str(small_disk), str(small_disk))
     mount("-o", "remount,bind,ro", str(small_disk))
     try:
-        _, said = process.communicate(timeout=120)
+        _, error = process.communicate(timeout=120)
     finally:
         subprocess.run(["umount", "--lazy", str(small_disk)], check=True)
-    assert process.returncode == 1, said
-    assert "Read-only file system" in said and str(small_disk) in said
-    assert "incomplete: " in said and "of 3 trials ended" in said and "Traceback" not in said
+    assert process.returncode == 1, error
+    assert "Read-only file system" in error and str(small_disk) in error
+    assert "incomplete: " in error and "of 3 trials ended" in error and "Traceback" not in error
     assert contents(small_disk / "earlier") == earlier
     before = j.read_history(RunFolder(str(small_disk / "s")))
     assert not [t for t in before.trials.values() if t.state == j.FAILED], "no trial is to blame"
-    ended = command("resume", "s", *stored, "--address", "local", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    status, _, err = said("resume", "s", *stored, "--address", "local")
+    assert status == 0, err
     after = j.read_history(RunFolder(str(small_disk / "s")))
     assert after.arrivals[: len(before.arrivals)] == before.arrivals
     assert [len(t.rows) for t in after.trials.values()] == [4, 4, 4]

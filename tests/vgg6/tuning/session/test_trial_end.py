@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.paths import ROOT
@@ -83,7 +84,9 @@ def test_a_trial_that_may_go_on_is_left_alone(
 
 
 @pytest.mark.slow
-def test_a_driver_killed_before_it_stops_a_trial_stops_it_when_resumed(tmp_path: Path) -> None:
+def test_a_driver_killed_before_it_stops_a_trial_stops_it_when_resumed(
+    tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL between the row of the epoch that ends a trial and the trial's end."""
     (tmp_path / "space.yaml").write_text(SPACE)
     arguments = (
@@ -111,11 +114,9 @@ def test_a_driver_killed_before_it_stops_a_trial_stops_it_when_resumed(tmp_path:
     before = j.read_history(run)
     number, epoch, _ = before.arrivals[-1]
     assert before.trials[number].state == j.RUNNING and epoch < 8
-    second = subprocess.run(
-        [sys.executable, str(ROOT / "tune_vgg6.py"), "resume", "s", "--address", "local"],
-        cwd=tmp_path, env=environment, timeout=240, capture_output=True, text=True,
-    )  # fmt: skip
-    assert second.returncode == 0, second.stderr
+    monkeypatch.chdir(tmp_path)
+    status, _, err = said("resume", "s", "--address", "local")
+    assert status == 0, err
     after = j.read_history(run)
     ended = after.trials[number]
     assert (ended.state, ended.epoch) == (j.PRUNED, epoch)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 
 from search_spaces import Parameter, Space
 from vgg6.common.checks import InputError
 from vgg6.data import data_facts, load_digits, split
-from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 from vgg6.tuning.session import plan as launch
@@ -26,14 +23,6 @@ LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
 SPACE = Space(
     name="points", parameters=(LR,), points=tuple({"lr": r} for r in RATES), points_only=True
 )
-
-
-@pytest.fixture(scope="module")
-def ray_here() -> Iterator[None]:
-    cluster.quiet_environment()
-    cluster.connect("local", verbose=False)
-    yield
-    ray.shutdown()
 
 
 def search(folder: Path, uri: str) -> tuple[RunFolder, Outcome]:

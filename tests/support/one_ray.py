@@ -1,0 +1,23 @@
+"""One Ray in this process for all tests that do not need their own: it starts at its first use, as
+a search starts it, and its workers have imported torch before they are asked for."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from vgg6.tuning.cluster.connect import joined, quiet_environment
+
+_running = ExitStack()
+
+
+def start() -> None:
+    import ray  # slow, and most tests need none
+
+    if not ray.is_initialized():
+        _running.close()
+        quiet_environment()
+        _running.enter_context(joined("local", verbose=False))
+
+
+def end() -> None:
+    _running.close()
