@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.console import DONE, FAILED
+from cli.flags import add_storage_flag
 from vgg6.common.checks import InputError
 from vgg6.data import find_cifar10
 from vgg6.data.sources import DOWNLOAD_FOLDER
@@ -37,7 +38,7 @@ class Finding:
 
 def add_commands(add: Any) -> None:
     p = add("doctor", doctor, "check what this machine has for a search, and say what to do")
-    p.add_argument("--storage", default="runs", help="where searches would be kept")
+    add_storage_flag(p, "where searches would be kept")
 
 
 def doctor(args: argparse.Namespace) -> int:

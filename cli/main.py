@@ -50,11 +50,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """All commands and flags. Values stay text: they are checked where their rules are."""
-    parser = Parser(prog="tune_vgg6.py", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(
+        prog="tune_vgg6.py",
+        description=__doc__.splitlines()[0],
+        allow_abbrev=False,
+        epilog="COMMAND --help shows a command's flags. Exit status: 0 if all that was asked is"
+        " done, 2 for bad input, 130 if interrupted, else 1.",
+    )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
-        command = subparsers.add_parser(name, help=text, description=text, allow_abbrev=False)
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, usage: str | None = None
+    ) -> Any:
+        command = subparsers.add_parser(
+            name, help=text, description=text, usage=usage, allow_abbrev=False
+        )
         command.set_defaults(handler=run)
         return command
 

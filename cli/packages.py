@@ -7,67 +7,115 @@ from pathlib import Path
 from typing import Any
 
 from analysis.packages.checksums import SUMS
-from analysis.packages.compression_plan import Plan
+from analysis.packages.compression_plan import DEFAULT_SPARSITY, Plan
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_devices
-from cli.flags import add_train_flags, number, whole
+from cli.flags import add_fields, fill_fields, heading_of, read_fields, read_share, read_whole
 from vgg6.common.checks import InputError, check_choice
 from vgg6.common.files import check_target
 from vgg6.common.say import say
-from vgg6.config import FIELD_NAMES, TrialConfig, parse_value
+from vgg6.config import SPARSITY, TrialConfig
 from vgg6.data import data_facts, load_source, split
+from vgg6.tuning.settings import Settings
+
+# Settings of a search that a single run has too.
+DATA_FIELDS = ("data", "limit_train", "split_seed")
+RUNTIME_FIELDS = ("device", "precision")
+ITS_DATA = "where its images are (default: where they were)"
 
 
 def add_commands(add: Any) -> None:
-    p = add("train", train, "train one configuration and save it")
-    add_train_flags(p)
+    p = add(
+        "train", train, "train one configuration and save it", usage="tune_vgg6.py train [FLAGS]"
+    )
+    add_fields(p, TrialConfig, group="configuration; the defaults are the study's best")
+    group = "data and arithmetic"
+    add_fields(p, Settings, DATA_FIELDS, group=group)
+    add_fields(p, Settings, RUNTIME_FIELDS, group=group)
+    heading = heading_of(p, group)
+    heading.add_argument("--threads", metavar="N", help="CPU threads (default: all)")
+    heading.add_argument("--stop-after", metavar="N", help="end after so many of the epochs")
+    heading.add_argument("--out", metavar="DIR", help="folder to write (default: below runs/)")
     p = add("verify", verify, "train a package again from its folder alone, and compare")
     p.add_argument("package", metavar="DIR", help="a package, as export and train write it")
     p.add_argument("--quick", action="store_true", help="score the packed weights only")
-    p.add_argument("--data", help="where its images are, if not where they were")
+    p.add_argument("--data", metavar="DATA", help=ITS_DATA)
     add_json_flag(p)
     text = "score a package on labelled images: by class, with confusion and calibration"
     p = add("evaluate", evaluate, text)
     p.add_argument(
         "package", metavar="DIR", help="a package, as export, train and compress write it"
     )
-    p.add_argument("--data", help="cifar10, digits, a FOLDER or an .npz file; default: its own")
-    p.add_argument("--part", help="validation (of its own data), test (of any other), train")
-    p.add_argument("--figure", metavar="FILE", help="draw it: an .html, .png, .svg or .pdf file")
+    p.add_argument(
+        "--data",
+        metavar="DATA",
+        help="cifar10, digits, a folder or an .npz file (default: its own)",
+    )
+    p.add_argument(
+        "--part",
+        metavar="NAME",
+        help="validation (default of its own data), test (of any other) or train",
+    )
+    p.add_argument(
+        "--figure", metavar="FILE", help="draw the result: an .html, .png, .svg or .pdf file"
+    )
     add_json_flag(p)
     text = "prune or quantise a package's network, and say what that costs and gains"
     p = add("compress", compress, text)
     p.add_argument("package", metavar="DIR", help="a package, as export and train write it")
-    p.add_argument("--method", action="append", required=True, help="prune, int8; or both, twice")
-    p.add_argument("--sparsity", help="the share of the FLOPs that pruning takes (0.5)")
-    p.add_argument("--epochs", default="5", help="of training after pruning (5)")
-    p.add_argument("--rounds", default="15", help="how often each network is timed (15)")
-    p.add_argument("--data", help="where its images are, if not where they were")
-    p.add_argument("--out", metavar="DIR", help="the folder to write; default: beside it")
+    p.add_argument(
+        "--method",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="prune or int8; give it twice for both",
+    )
+    p.add_argument(
+        "--sparsity",
+        metavar="X",
+        help=f"share of the FLOPs that pruning takes (default: {DEFAULT_SPARSITY})",
+    )
+    p.add_argument(
+        "--epochs",
+        default=str(Plan.epochs),
+        metavar="N",
+        help="epochs of training after pruning (default: %(default)s)",
+    )
+    p.add_argument(
+        "--rounds",
+        default=str(Plan.rounds),
+        metavar="N",
+        help="how often each network is timed (default: %(default)s)",
+    )
+    p.add_argument("--data", metavar="DATA", help=ITS_DATA)
+    p.add_argument("--out", metavar="DIR", help="folder to write (default: beside the package)")
     add_json_flag(p)
 
 
 def train(args: argparse.Namespace) -> int:
-    given = {k: getattr(args, k) for k in FIELD_NAMES if getattr(args, k) is not None}
+    config = TrialConfig(**read_fields(args, TrialConfig))
+    given = fill_fields(args, Settings, DATA_FIELDS)
+    runtime = fill_fields(args, Settings, RUNTIME_FIELDS)
+    threads = None if args.threads is None else read_whole("threads", args.threads, 1, 1024)
+    stop_after = args.stop_after
+    if stop_after is not None:
+        stop_after = read_whole("stop_after", stop_after, 1, config.epochs)
+    out = Path(args.out or f"runs/train-{config.label}-{config.fingerprint}")
+    check_target("out", out)
     check_devices()
-    config = TrialConfig(**{k: parse_value(k, v) for k, v in given.items()})
-    limit = whole("limit_train", args.limit_train)
-    source = load_source(args.data)
-    split_seed = whole("split_seed", args.split_seed)
-    data = split(source, split_seed=split_seed, limit_train=limit)
+    cut = {k: given[k] for k in ("split_seed", "limit_train")}
+    source = load_source(given["data"])
+    data = split(source, **cut)
     from analysis.packages.train import train_and_save
 
     return train_and_save(
         config,
         data,
-        out=Path(args.out or f"runs/train-{config.label}-{config.fingerprint}"),
-        data_facts=data_facts(
-            args.data, source, data, split_seed=split_seed, limit_train=limit
-        ).to_dict(),
-        device=args.device,
-        precision=args.precision,
-        threads=whole("threads", args.threads),
-        stop_after=whole("stop_after", args.stop_after),
+        out=out,
+        data_facts=data_facts(given["data"], source, data, **cut).to_dict(),
+        threads=threads,
+        stop_after=stop_after,
+        **runtime,
     )
 
 
@@ -106,9 +154,9 @@ def evaluate(args: argparse.Namespace) -> int:
 def compress(args: argparse.Namespace) -> int:
     plan = Plan(
         methods=args.method,
-        sparsity=number("sparsity", args.sparsity),
-        epochs=whole("epochs", args.epochs),
-        rounds=whole("rounds", args.rounds),
+        sparsity=args.sparsity and read_share("sparsity", args.sparsity, SPARSITY),
+        epochs=read_whole("epochs", args.epochs, 0, 1000),
+        rounds=read_whole("rounds", args.rounds, 1, 10_000),
     )
     folder = package_folder(args.package)
     out = Path(args.out or f"{folder.resolve()}-{plan.name}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.console import DONE, add_json_flag, print_result
-from cli.flags import add_run_argument, whole_in
+from cli.flags import add_run_argument, read_whole
 from vgg6.common.checks import InputError
 from vgg6.common.files import check_target
 from vgg6.common.say import say
@@ -20,25 +20,42 @@ from vgg6.tuning.run.folder import RunFolder, open_run
 def add_commands(add: Any) -> None:
     p = add("report", report, "write a search's report: one HTML file, and PNG files if asked")
     add_run_argument(p)
-    p.add_argument("--out", metavar="FILE.html", help="default: RUN/report.html")
+    p.add_argument("--out", metavar="FILE.html", help="file to write (default: RUN/report.html)")
     p.add_argument("--png", metavar="DIR", help="write the figures and a summary.md there too")
     p.add_argument("--study", action="store_true", help="answer the study's questions in it")
-    p.add_argument("--also", nargs="+", default=[], metavar="RUN",
-                   help="with --study: compare those searches' trials too")  # fmt: skip
+    p.add_argument(
+        "--also",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="with --study: searches whose trials are compared too",
+    )
     p.add_argument("--watch", action="store_true", help="serve it here while the search runs")
-    p.add_argument("--port", default="8421", help="of --watch (8421; 0 takes a free one)")
+    p.add_argument(
+        "--port",
+        default="8421",
+        metavar="N",
+        help="port of --watch; 0 takes a free one (default: 8421)",
+    )
     p = add("insights", insights, "say what mattered, and what early stopping saved")
     add_run_argument(p)
-    p.add_argument("--evaluator", default="fanova", help="of importance: or ped-anova")
+    p.add_argument(
+        "--evaluator",
+        default="fanova",
+        metavar="NAME",
+        help="how importance is measured: fanova, ped-anova (default: fanova)",
+    )
     add_json_flag(p)
     p = add("table", table, "write all trials and epochs as a CSV or parquet table")
     add_run_argument(p)
-    p.add_argument("--out", metavar="FILE", help="a .csv or .parquet file (default: print CSV)")
+    p.add_argument(
+        "--out", metavar="FILE", help=".csv or .parquet file to write (default: print CSV)"
+    )
     p.add_argument("--trials", action="store_true", help="one row a trial, not one an epoch")
     p = add("convert", convert, "write a search as TensorBoard or optuna-dashboard reads it")
     add_run_argument(p)
-    p.add_argument("--to", required=True, help="tensorboard, optuna")
-    p.add_argument("--out", metavar="DIR", help="where to; default: below the run folder")
+    p.add_argument("--to", required=True, metavar="NAME", help="tensorboard or optuna")
+    p.add_argument("--out", metavar="DIR", help="folder to write (default: below the run folder)")
 
 
 def report(args: argparse.Namespace) -> int:
@@ -49,7 +66,7 @@ def report(args: argparse.Namespace) -> int:
         raise InputError("out", str(out), "is a folder: a report is a file")
     if args.png:
         check_pictures(Path(args.png))
-    port = whole_in("port", args.port, 0, 65535)
+    port = read_whole("port", args.port, 0, 65535)
     if args.also and not args.study:
         raise InputError("also", args.also[0], "is compared for the study's questions: add `study`")
     also = [open_run(name, args.storage) for name in args.also]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
 from cli.console import FAILED, add_json_flag, print_result
 from cli.environment import check_environment
-from cli.flags import add_run_argument, add_search_flags, add_session_flags, read_settings
+from cli.flags import add_fields, add_run_argument, add_session_flags, heading_of, read_fields
 from cli.session import (
     exit_status,
     log_whole_search,
@@ -19,7 +20,7 @@ from cli.session import (
     search_argument,
     typed_command,
 )
-from search_spaces import Space, load_space
+from search_spaces import SPACE_NAMES, Space, load_space
 from vgg6.common.old_schema import located
 from vgg6.common.say import say
 from vgg6.common.schema import read_record
@@ -30,12 +31,33 @@ from vgg6.tuning.run.folder import BEST, SEARCH, RunFolder, new_run, open_run
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.records import check_params, read_search
 from vgg6.tuning.run.status import render, status_of
-from vgg6.tuning.settings import Settings
+from vgg6.tuning.settings import RESULTS, SEARCHED, Settings
 
 
 def add_commands(add: Any) -> None:
-    p = add("search", search, "search for the best configuration on this machine or a cluster")
-    add_search_flags(p)
+    p = add(
+        "search",
+        search,
+        "search for the best configuration on this machine or a cluster",
+        usage="tune_vgg6.py search [FLAGS]",
+    )
+    heading_of(p, SEARCHED).add_argument(
+        "--space",
+        default="default",
+        metavar="NAME|FILE.yaml",
+        help=f"what may vary: {', '.join(SPACE_NAMES)}, or your own file (default: default)",
+    )
+    heading_of(p, SEARCHED).add_argument(
+        "--warm-start",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="earlier searches to begin from: their best configurations are tried first",
+    )
+    add_fields(p, Settings)
+    heading_of(p, RESULTS).add_argument(
+        "--dry-run", action="store_true", help="print the plan and an estimate, and start nothing"
+    )
     p = add("resume", resume, "go on with a search where it stopped")
     add_run_argument(p)
     add_session_flags(p)
@@ -60,9 +82,12 @@ def search(args: argparse.Namespace) -> int:
         print(dry_run(settings, space, data, warm))
         return 0
     facts = data_facts(
-        settings.data, source, data, split_seed=settings.split_seed,
+        settings.data,
+        source,
+        data,
+        split_seed=settings.split_seed,
         limit_train=settings.limit_train,
-    )  # fmt: skip
+    )
     with resumable(run, settings):
         with joined(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.plan import launch
@@ -70,6 +95,11 @@ def search(args: argparse.Namespace) -> int:
             command = typed_command(args)
             outcome = launch(where, run, settings, space, data, facts, command, warm)
         return finish(run, outcome, settings)
+
+
+def read_settings(args: argparse.Namespace) -> Settings:
+    """The search's settings from its flags, each checked; those not given take their default."""
+    return Settings(**{"name": time.strftime("search-%Y%m%d-%H%M%S")} | read_fields(args, Settings))
 
 
 def resume(args: argparse.Namespace) -> int:

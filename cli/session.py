@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cli.console import DONE, FAILED, INTERRUPTED
+from cli.flags import SESSION_FIELDS, read_fields
 from vgg6.common.say import say
 from vgg6.tuning.run.folder import SEARCH, RunFolder
 from vgg6.tuning.settings import Settings
@@ -19,9 +20,8 @@ from vgg6.tuning.settings import Settings
 
 def recorded_settings(facts: dict[str, Any], args: argparse.Namespace) -> Settings:
     """What the search was asked for, but for where this session runs and what it shows."""
-    changed = {"address": args.address, "wandb": args.wandb, "verbose": args.verbose}
     asked = facts["settings"] | {"trials": facts["trials"], "data": facts["data"]["argument"]}
-    return Settings(**(asked | {k: v for k, v in changed.items() if v}))
+    return Settings(**(asked | read_fields(args, Settings, SESSION_FIELDS)))
 
 
 def typed_command(args: argparse.Namespace) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cli.console import DONE, add_json_flag, print_result
 from cli.environment import check_environment
-from cli.flags import add_run_argument, add_session_flags, whole_in
+from cli.flags import add_run_argument, add_session_flags, read_whole
 from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
 from vgg6.common.say import say
 from vgg6.common.schema import read_record
@@ -23,21 +23,25 @@ from vgg6.tuning.run.records import read_search
 def add_commands(add: Any) -> None:
     p = add("best", best, "show a search's best configuration, its curve and the ranking")
     add_run_argument(p)
-    p.add_argument("--top", default="5", help="how many trials are shown, or confirmed (default 5)")
-    p.add_argument("--confirm", metavar="S", help="train them again with S fresh seeds each")
+    p.add_argument(
+        "--top", default="5", metavar="N", help="trials to show, or to confirm (default: 5)"
+    )
+    p.add_argument("--confirm", metavar="N", help="train them again, with N fresh seeds each")
     add_session_flags(p)
     add_json_flag(p)
     p = add("export", export, "write the best configuration as a folder that stands alone")
     add_run_argument(p)
-    p.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
-    p.add_argument("--trial", metavar="N", help="this trial, whatever it scored, not the best")
+    p.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    p.add_argument(
+        "--trial", metavar="N", help="this trial, whatever it scored (default: the best)"
+    )
 
 
 def best(args: argparse.Namespace) -> int:
-    top = whole_in("top", args.top, 1, 1_000_000)
+    top = read_whole("top", args.top, 1, 1_000_000)
     run = open_run(args.run, args.storage)
     if args.confirm is not None:
-        status = confirm(run, args, top, whole_in("confirm", args.confirm, 1, 100))
+        status = confirm(run, args, top, read_whole("confirm", args.confirm, 1, 100))
         if status != DONE:
             return status
     from analysis.winner.ranking import render, summary
@@ -77,7 +81,7 @@ def confirm(run: RunFolder, args: argparse.Namespace, top: int, seeds: int) -> i
 
 
 def export(args: argparse.Namespace) -> int:
-    trial = None if args.trial is None else whole_in("trial", args.trial, 0, 10**7)
+    trial = None if args.trial is None else read_whole("trial", args.trial, 0, 10**7)
     run = open_run(args.run, args.storage)
     from analysis.winner.export import export_best
 

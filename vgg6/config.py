@@ -16,6 +16,7 @@ from vgg6.common.checks import (
     check_key,
     check_number,
 )
+from vgg6.common.fields import about, described, read_field, type_of
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu", "gelu", "leaky_relu", "elu", "mish")
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "nadam", "adagrad", "rmsprop")
@@ -35,64 +36,47 @@ _OPTIMIZER_LABELS = {
     "rmsprop": "RMSprop",
 }
 
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "activation": ACTIVATIONS,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "init": INITS,
-    "norm": NORMS,
-    "flip": FLIPS,
-}
-FLOAT_RANGES = {
-    "lr": Range(0, 10, low_open=True),
-    "momentum": Range(0, 1, high_open=True),
-    "weight_decay": Range(0, 1),
-    "label_smoothing": Range(0, 1, high_open=True),
-    "dropout": Range(0, 1, high_open=True),
-    "sam": Range(0, 1),
-}
-_LATER = ("cutout", "flip", "sam")  # fields that the first recorded runs did not have
 SPARSITY = Range(0, 0.95, low_open=True)  # the share of a network's FLOPs that pruning takes
-INT_RANGES = {
-    "batch_size": Range(1, 4096),
-    "epochs": Range(1, 10_000),
-    "seed": Range(0, 2**32 - 1),
-    "cutout": Range(0, 32),
-}
+SHARE, SHARE_BELOW_1 = Range(0, 1), Range(0, 1, high_open=True)
+# The fields of the first recorded runs, which every fingerprint holds.
+_FIRST = ("activation", "optimizer", "lr", "batch_size", "epochs", "seed", "schedule", "momentum",
+          "weight_decay", "label_smoothing", "dropout", "init", "norm")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """Every hyperparameter of one run. Checked when made, then frozen.
+    """Every hyperparameter of one run, with its rule. Checked when made, then frozen.
 
-    The defaults are the study's best configuration. ``epochs`` is the full length the
-    learning-rate schedule is made for, whether or not the run is stopped before it.
-    ``momentum=None`` becomes 0.9 where the optimizer has a momentum. ``cutout`` is the side in
-    pixels of the square that training hides in each image. ``flip``: whether an image is mirrored
-    by chance, or in every second epoch. ``sam``: the radius of sharpness-aware minimisation in the
-    last third of the epochs (vgg6/sharpness.py), 0 for none.
+    The defaults are the study's best configuration. The learning-rate schedule is made for
+    ``epochs``, even if the run is stopped earlier. ``momentum=None`` becomes 0.9 where the
+    optimizer has a momentum. ``cutout`` is in pixels.
 
     Raises:
         InputError: a value is of the wrong type, out of range, or not a valid name.
     """
 
-    activation: str = "gelu"
-    optimizer: str = "sgd"
-    lr: float = 0.01
-    batch_size: int = 128
-    epochs: int = 30
-    seed: int = 42
-    schedule: str = "constant"
-    momentum: float | None = None
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-    dropout: float = 0.5
-    init: str = "torch"
-    norm: str = "none"
-    cutout: int = 0
-    flip: str = "random"
-    sam: float = 0.0
+    activation: str = described("gelu", "activation after each layer but the last", ACTIVATIONS)
+    optimizer: str = described("sgd", "how the weights are updated", OPTIMIZERS)
+    lr: float = described(0.01, "learning rate", Range(0, 10, low_open=True))
+    batch_size: int = described(128, "images a step", Range(1, 4096))
+    epochs: int = described(30, "full length, for which the schedule is made", Range(1, 10_000))
+    seed: int = described(42, "random seed of the run", Range(0, 2**32 - 1))
+    schedule: str = described("constant", "how the learning rate changes", SCHEDULES)
+    momentum: float | None = described(
+        None, f"momentum of {', '.join(MOMENTUM_OPTIMIZERS)}", SHARE_BELOW_1, unset="0.9"
+    )
+    weight_decay: float = described(0.0, "strength of L2 regularisation", SHARE)
+    label_smoothing: float = described(
+        0.0, "share of a label that is spread over all classes", SHARE_BELOW_1
+    )
+    dropout: float = described(0.5, "share of hidden units left out in a step", SHARE_BELOW_1)
+    init: str = described("torch", "how the weights begin", INITS)
+    norm: str = described("none", "normalisation after each convolution", NORMS)
+    cutout: int = described(0, "side in pixels of the square hidden in each image", Range(0, 32))
+    flip: str = described("random", "mirror images by chance or in every second epoch", FLIPS)
+    sam: float = described(
+        0.0, "radius of sharpness-aware minimisation, in the last third of the epochs", SHARE
+    )
 
     def __post_init__(self) -> None:
         for key, choices in CHOICES.items():
@@ -131,8 +115,8 @@ class TrialConfig:
     def fingerprint(self) -> str:
         """Twelve hex digits that are equal exactly when two configurations are."""
         values = self.to_dict()
-        for key in _LATER:  # at its default it is left out: what was recorded keeps its fingerprint
-            if values[key] == getattr(TrialConfig, key):
+        for key in FIELD_NAMES:  # a later field is left out at its default: see _FIRST
+            if key not in _FIRST and values[key] == getattr(TrialConfig, key):
                 del values[key]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -145,17 +129,19 @@ class TrialConfig:
         return f"{activation}_{optimizer}_{self.lr:.6g}_{self.batch_size}_{self.epochs}"
 
 
-FIELD_NAMES = tuple(f.name for f in fields(TrialConfig))
+_FIELDS = {f.name: f for f in fields(TrialConfig)}
+FIELD_NAMES = tuple(_FIELDS)
+CHOICES: dict[str, tuple[str, ...]] = {
+    name: allowed for name, f in _FIELDS.items() if isinstance(allowed := about(f).allowed, tuple)
+}
+_RANGES = {
+    name: allowed for name, f in _FIELDS.items() if isinstance(allowed := about(f).allowed, Range)
+}
+INT_RANGES = {n: r for n, r in _RANGES.items() if type_of(TrialConfig, _FIELDS[n]) is int}
+FLOAT_RANGES = {n: r for n, r in _RANGES.items() if n not in INT_RANGES}
 
 
 def parse_value(key: str, text: str) -> Any:
     """Read one hyperparameter's value from text by its type; InputError when it is not one."""
     check_key("configuration", key, FIELD_NAMES)
-    if key in CHOICES:
-        return text
-    kind, allowed = (int, INT_RANGES[key]) if key in INT_RANGES else (float, FLOAT_RANGES[key])
-    try:
-        return kind(text)
-    except ValueError:
-        noun = "a whole number" if kind is int else "a number"
-        raise InputError(key, text, f"is not {noun} in {allowed}") from None
+    return read_field(TrialConfig, _FIELDS[key], text)

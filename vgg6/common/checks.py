@@ -98,3 +98,19 @@ def check_integer(key: str, value: object, allowed: Range) -> int:
     if value not in allowed:
         raise InputError(key, value, f"is not in {allowed}")
     return value
+
+
+def read_integer(key: str, text: str, allowed: Range) -> int:
+    """A whole number from text. An error says ``allowed``, which is not checked here."""
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(key, text, f"is not a whole number in {allowed}") from None
+
+
+def read_number(key: str, text: str, allowed: Range) -> float:
+    """A number from text. An error says ``allowed``, which is not checked here."""
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(key, text, f"is not a number in {allowed}") from None

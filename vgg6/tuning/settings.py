@@ -4,119 +4,39 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vgg6.common.checks import InputError, Range, check_choice, check_integer, check_number
+from vgg6.common.checks import InputError, Range, check_integer, check_number, read_integer
+from vgg6.common.fields import check_fields, described, metadata
 from vgg6.data import SPLIT_SEED
 
 SEARCHERS = ("forest", "optuna", "random", "grid")
 FOLLOWING = ("forest", "optuna")  # those that choose a trial by what earlier ones scored
 SCHEDULERS = ("asha", "hyperband", "median", "none")
 WANDB_MODES = ("online", "offline", "disabled")
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "bf16", "fp32")
 AUTO_TRIALS = Range(8, 64)  # the trials that ``trials=auto`` may choose
 DEFAULT_TRIALS = 64
-_TEXTS_OR_NONE = ("address", "wandb", "mlflow", "accelerator_type")
+AUTO = "auto"  # of trials: as many as there is time for; of gpus_per_trial: measured
+TRIALS, COUNT, SEED = Range(1, 1_000_000), Range(1, 100_000), Range(0, 2**32 - 1)
+POSITIVE_SECONDS = Range(0, 1e9, low_open=True)
 _ADDRESS = re.compile(r"(?:ray://)?(?:[\w.-]+|\[[\da-fA-F:]+\])(?::(\d{1,5}))?", re.ASCII)
-AUTO = "auto"  # of gpus_per_trial: measured
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+# The groups that fields stand in, for people.
+SEARCHED = "what is searched"
+STOPPED = "early stopping"
+PLACE = "where it runs"
+RESULTS = "data and results"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What ``search`` was asked for. ``None`` means: choose by the machine, or no limit.
-
-    ``gpus_per_trial`` is a fraction of a GPU, a whole number of them, or ``auto``: measured.
-
-    ``trials=None`` takes as many as are expected to fit into an hour (four minutes of digits), and
-    makes that the time budget if none is given; ``time_budget`` is in seconds; ``mlflow`` is a
-    tracking URI.
-
-    Raises:
-        InputError: a value breaks its rule; names the field.
-    """
-
-    name: str
-    storage: str = "runs"
-    trials: int | None = DEFAULT_TRIALS
-    epochs: int = 30
-    searcher: str = "forest"
-    scheduler: str = "asha"
-    grace: int = 1
-    reduction: float = 4.0
-    cpus_per_trial: float | None = None
-    gpus_per_trial: float | str | None = None
-    accelerator_type: str | None = None
-    max_concurrent: int | None = None
-    address: str | None = None
-    seed: int = 42
-    split_seed: int = SPLIT_SEED
-    time_budget: float | None = None
-    patience: int | None = None
-    wandb: str | None = None
-    wandb_project: str = "tune_vgg6"
-    mlflow: str | None = None
-    data: str = "cifar10"
-    limit_train: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    verbose: bool = False
-
-    def __post_init__(self) -> None:
-        for field in fields(self):  # a run folder's settings may be of any type
-            given = getattr(self, field.name)
-            texts = isinstance(field.default, str) or field.name in ("name", *_TEXTS_OR_NONE)
-            if texts and not (isinstance(given, str) or (given is None and field.default is None)):
-                raise InputError(field.name, given, "is not text")
-        if not isinstance(self.verbose, bool):
-            raise InputError("verbose", self.verbose, "is not true or false")
-        if self.address is not None:
-            check_address("address", self.address)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
-            rule = "must be 1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
-            raise InputError("name", self.name, rule)
-        check_choice("searcher", self.searcher, SEARCHERS)
-        check_choice("scheduler", self.scheduler, SCHEDULERS)
-        check_choice("device", self.device, ("auto", "cpu", "cuda"))
-        check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
-        if self.mlflow is not None and importlib.util.find_spec("mlflow") is None:
-            raise InputError("mlflow", self.mlflow, "needs MLflow: pip install mlflow")
-        if self.wandb is not None:
-            check_choice("wandb", self.wandb, WANDB_MODES)
-        whole = {
-            "trials": (self.trials, Range(1, 1_000_000)),
-            "epochs": (self.epochs, Range(1, 10_000)),
-            "grace": (self.grace, Range(1, self.epochs)),
-            "max_concurrent": (self.max_concurrent, Range(1, 100_000)),
-            "seed": (self.seed, Range(0, 2**32 - 1)),
-            "split_seed": (self.split_seed, Range(0, 2**32 - 1)),
-            "patience": (self.patience, Range(1, 1_000_000)),
-            "limit_train": (self.limit_train, Range(100, 10**9)),
-        }
-        for key, (number, allowed) in whole.items():
-            if number is not None or key in ("epochs", "grace", "seed", "split_seed"):
-                check_integer(key, number, allowed)
-        check_number("reduction", self.reduction, Range(1, 100, low_open=True))
-        if self.cpus_per_trial is not None:
-            check_number("cpus_per_trial", self.cpus_per_trial, Range(0, 1024, low_open=True))
-        if self.time_budget is not None:
-            check_number("time_budget", self.time_budget, Range(0, 1e9, low_open=True))
-        if self.gpus_per_trial is not None:
-            check_gpus(self.gpus_per_trial)
-        if self.gpus_per_trial == AUTO and self.device == "cpu":
-            rule = "measures training on a GPU: trials on the CPU can only hold a fraction"
-            raise InputError("gpus_per_trial", AUTO, rule)
-        if self.accelerator_type is not None:
-            if not re.fullmatch(r"[A-Za-z0-9_-]{1,50}", self.accelerator_type):
-                rule = "is no kind of GPU as Ray names it, such as A100 or H100"
-                raise InputError("accelerator_type", self.accelerator_type, rule)
-            if self.gpus_per_trial == 0 or (self.device == "cpu" and self.gpus_per_trial is None):
-                rule = "names GPUs, of which these trials get none: see `gpus_per_trial`"
-                raise InputError("accelerator_type", self.accelerator_type, rule)
-        if self.device == "cuda" and self.gpus_per_trial == 0:
-            raise InputError("gpus_per_trial", 0, "leaves the trials no GPU, and `device` is cuda")
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+def check_name(key: str, value: str) -> None:
+    """Raise InputError unless ``value`` can name a search, and so a folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        rule = "must be 1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
+        raise InputError(key, value, rule)
 
 
 def check_address(key: str, address: str) -> None:
@@ -127,13 +47,158 @@ def check_address(key: str, address: str) -> None:
         raise InputError(key, address, rule)
 
 
-def check_gpus(value: float | str) -> None:
+def check_accelerator(key: str, kind: str) -> None:
+    """Raise InputError unless ``kind`` can be Ray's name of a kind of GPU."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,50}", kind):
+        raise InputError(key, kind, "is no kind of GPU as Ray names it, such as A100 or H100")
+
+
+def check_mlflow(key: str, uri: str) -> None:
+    """Raise InputError where MLflow, which is optional, is not installed."""
+    if importlib.util.find_spec("mlflow") is None:
+        raise InputError(key, uri, "needs MLflow: pip install mlflow")
+
+
+def check_gpus(key: str, value: float | str) -> None:
     """A share of one GPU, or whole GPUs: Ray gives out nothing between. Or ``auto``."""
     if value == AUTO:
         return
     if isinstance(value, str):
-        raise InputError("gpus_per_trial", value, f"is neither a number nor {AUTO}")
-    check_number("gpus_per_trial", value, Range(0, 64))
+        raise InputError(key, value, f"is neither a number nor {AUTO}")
+    check_number(key, value, Range(0, 64))
     if value > 1 and value != int(value):
         rule = "must be a fraction of one GPU (up to 1) or a whole number of GPUs"
-        raise InputError("gpus_per_trial", value, rule)
+        raise InputError(key, value, rule)
+
+
+def read_trials(key: str, text: str) -> int | None:
+    """A number of trials, or None for ``auto``."""
+    return None if text == AUTO else read_integer(key, text, TRIALS)
+
+
+def read_gpus(key: str, text: str) -> float | str:
+    """A number of GPUs, or ``auto`` as it is."""
+    try:
+        return text if text == AUTO else float(text)
+    except ValueError:
+        raise InputError(key, text, f"is neither a number nor {AUTO}") from None
+
+
+def read_seconds(key: str, text: str) -> float:
+    """``90``, ``90s``, ``30m`` or ``2h`` in seconds."""
+    unit = _UNITS.get(text[-1:])
+    try:
+        return float(text[:-1] if unit else text) * (unit or 1)
+    except ValueError:
+        raise InputError(key, text, "is not a time such as 90s, 30m or 2h") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a search was asked for. None means: choose by the machine, or no limit.
+
+    Each field says what it is, how it is checked, and how its text is read. A flag of the command
+    line is made from each.
+
+    - ``trials``: None runs as many as are expected to fit into an hour, or into four minutes of
+      digits. That time is then the time budget, unless one is given.
+    - ``epochs``, ``grace``: epochs of training. ``reduction``: a ratio.
+    - ``time_budget``: seconds from the start of a session.
+    - ``cpus_per_trial``: CPUs, which are the trial's threads too.
+    - ``gpus_per_trial``: up to 1 a fraction of one GPU, else whole GPUs, or ``auto``: measured.
+    - ``limit_train``: images. ``mlflow``: a tracking URI.
+
+    Raises:
+        InputError: a value breaks its rule; names the field.
+    """
+
+    trials: int | None = described(
+        DEFAULT_TRIALS, "number of trials; auto: as many as an hour allows", TRIALS,
+        read=read_trials, form="N|auto", group=SEARCHED,
+    )  # fmt: skip
+    epochs: int = described(30, "full length of a trial", Range(1, 10_000), group=SEARCHED)
+    searcher: str = described("forest", "what proposes configurations", SEARCHERS, group=SEARCHED)
+    seed: int = described(
+        42, "random seed of the searcher and of every trial", SEED, group=SEARCHED
+    )
+
+    scheduler: str = described("asha", "what stops weak trials early", SCHEDULERS, group=STOPPED)
+    grace: int = described(
+        1, "epochs before a trial may be stopped; it is compared again each time its epochs have"
+        " doubled", Range(1, 10_000), group=STOPPED,
+    )  # fmt: skip
+    reduction: float = described(
+        4.0, "one trial in so many goes on past a comparison", Range(1, 100, low_open=True),
+        group=STOPPED,
+    )  # fmt: skip
+    time_budget: float | None = described(
+        None, "end the search after this time, such as 90s, 30m or 2h", POSITIVE_SECONDS,
+        read=read_seconds, form="TIME", group=STOPPED,
+    )  # fmt: skip
+    patience: int | None = described(
+        None, "end the search after so many trials without a better score", TRIALS, group=STOPPED
+    )
+
+    address: str | None = described(
+        None, "Ray cluster to join, as HOST or HOST:PORT. auto: the one that runs here; local:"
+        " none, start Ray for this search",
+        check=check_address, form="HOST|auto|local",
+        unset="a cluster that runs here, else local", group=PLACE,
+    )  # fmt: skip
+    cpus_per_trial: float | None = described(
+        None, "CPUs and threads of a trial", Range(0, 1024, low_open=True),
+        unset="as many as train fastest", group=PLACE,
+    )  # fmt: skip
+    gpus_per_trial: float | str | None = described(
+        None, "part of a GPU, whole GPUs, or auto: measured. Parts gain speed only with NVIDIA's"
+        " Multi-Process Service", check=check_gpus, read=read_gpus, form="X|auto",
+        unset="0.25 where there is a GPU", group=PLACE,
+    )  # fmt: skip
+    accelerator_type: str | None = described(
+        None, "use GPUs of this kind only, such as A100", check=check_accelerator, form="KIND",
+        group=PLACE,
+    )  # fmt: skip
+    max_concurrent: int | None = described(
+        None, "trials at once", COUNT, unset="as many as fit", group=PLACE
+    )
+    device: str = described("auto", "what trials compute on", DEVICES, group=PLACE)
+    precision: str = described("auto", "what trials compute in", PRECISIONS, group=PLACE)
+
+    data: str = described(
+        "cifar10", "images to train on. auto: CIFAR-10 where it can be had, else digits",
+        form="cifar10|digits|auto|DIR", group=RESULTS,
+    )  # fmt: skip
+    limit_train: int | None = described(
+        None, "train on so many images only", Range(100, 10**9), group=RESULTS
+    )
+    split_seed: int = described(SPLIT_SEED, "random seed of the validation split", SEED,
+                                group=RESULTS)  # fmt: skip
+    storage: str = described("runs", "where searches are kept", form="DIR|URI", group=RESULTS)
+    name: str = field(metadata=metadata("name of the search", check=check_name, form="NAME",
+                                        unset="the time", group=RESULTS))  # fmt: skip
+    wandb: str | None = described(
+        None, "how to log to W&B", WANDB_MODES, unset="online with a key, else offline",
+        group=RESULTS,
+    )  # fmt: skip
+    wandb_project: str = described("tune_vgg6", "W&B project", form="NAME", group=RESULTS)
+    mlflow: str | None = described(
+        None, "log to MLflow too, such as sqlite:///mlflow.db", check=check_mlflow, form="URI",
+        group=RESULTS,
+    )  # fmt: skip
+    verbose: bool = described(False, "let Ray's own messages through", group=RESULTS)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_integer("grace", self.grace, Range(1, self.epochs))
+        if self.gpus_per_trial == AUTO and self.device == "cpu":
+            rule = "measures training on a GPU: trials on the CPU can only hold a fraction"
+            raise InputError("gpus_per_trial", AUTO, rule)
+        no_gpu = self.gpus_per_trial == 0 or (self.device == "cpu" and self.gpus_per_trial is None)
+        if self.accelerator_type is not None and no_gpu:
+            rule = "names GPUs, of which these trials get none: see `gpus_per_trial`"
+            raise InputError("accelerator_type", self.accelerator_type, rule)
+        if self.device == "cuda" and self.gpus_per_trial == 0:
+            raise InputError("gpus_per_trial", 0, "leaves the trials no GPU, and `device` is cuda")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

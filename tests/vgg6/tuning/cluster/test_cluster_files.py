@@ -17,8 +17,8 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from support.paths import ROOT
 
-from cli.flags import read_settings
 from cli.main import build_parser
+from cli.search import read_settings
 
 RAY_UP = ["aws.yaml", "on_premise.yaml"]
 KUBERNETES = "1.37"
