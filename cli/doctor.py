@@ -92,13 +92,8 @@ def _torch() -> Finding:
 def _cpu() -> Finding:
     import torch
 
-    from vgg6.hardware.cpu_speed import (
-        best_threads,
-        cache_file,
-        in_words,
-        precision_speeds,
-        thread_speeds,
-    )
+    from vgg6.hardware.cpu_speed import best_threads, describe, precision_speeds, thread_speeds
+    from vgg6.hardware.measurements import cache_file
     from vgg6.hardware.runtime import Runtime, native_bf16
 
     precision = Runtime.resolve("cpu").precision
@@ -107,7 +102,7 @@ def _cpu() -> Finding:
     found = (
         f"{usable_cpus()} CPUs, {torch.backends.cpu.get_cpu_capability()},"
         f" {'AMX' if torch.cpu._is_amx_tile_supported() else 'no AMX'}; trials compute in"
-        f" {precision} on {threads} thread{'s' * (threads > 1)} each ({in_words(speeds)};"
+        f" {precision} on {threads} thread{'s' * (threads > 1)} each ({describe(speeds)};"
         f" kept in {cache_file()})"
     )
     if native_bf16():
@@ -121,16 +116,16 @@ def _gpu() -> Finding:
     import torch
 
     if torch.cuda.is_available():
-        from vgg6.hardware.cpu_speed import remembered
-        from vgg6.hardware.gpu_sharing import Packings, best_runs, in_words, packings_of
+        from vgg6.hardware.gpu_sharing import SharedSpeeds, best_runs, describe, key_start
+        from vgg6.hardware.measurements import remembered
 
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         known = [
-            Packings.from_dict(found)
+            SharedSpeeds.from_dict(found)
             for name in sorted(set(names))
-            for found in remembered(packings_of(name)).values()
+            for found in remembered(key_start(name)).values()
         ]
-        packed = "; ".join(f"{in_words(p)}: {best_runs(p)} at once" for p in known)
+        packed = "; ".join(f"{describe(p)}: {best_runs(p)} at once" for p in known)
         packed = packed or "not measured yet: search --gpus-per-trial auto does"
         if mps_is_running():
             return Finding("gpu", OK, f"{', '.join(names)}; MPS is running; {packed}")

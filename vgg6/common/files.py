@@ -35,3 +35,8 @@ def write_atomic(path: Path, content: bytes, *, sync: bool = True) -> None:
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def user_cache() -> Path:
+    """The folder for what this user need not make twice; it may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_vgg6"

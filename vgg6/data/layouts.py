@@ -23,9 +23,9 @@ import numpy as np
 from filelock import FileLock
 
 from vgg6.common.checks import InputError
+from vgg6.common.files import user_cache
 from vgg6.common.say import say
 from vgg6.data.images import NUM_CLASSES, Array, LabelledImages
-from vgg6.hardware.machine import user_cache
 
 TORCHVISION_FOLDER = "cifar-10-batches-py"
 FILE_SUFFIX = ".npz"

@@ -7,22 +7,16 @@ one trial on all of its CPUs or with a trial on each differs between machines.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from vgg6.common.files import write_atomic
 from vgg6.config import TrialConfig
-from vgg6.hardware.machine import cpu_model, usable_cpus, user_cache
-from vgg6.hardware.runtime import Runtime
+from vgg6.hardware.machine import cpu_model, usable_cpus
+from vgg6.hardware.measurements import recall, remember
 from vgg6.model import VGG6
 from vgg6.optim import build_optimizer
 
@@ -61,7 +55,7 @@ def best_threads(speeds: dict[str, float]) -> int:
     return min(int(n) for n, speed in speeds.items() if speed * MARGIN >= top)
 
 
-def in_words(speeds: dict[str, float]) -> str:
+def describe(speeds: dict[str, float]) -> str:
     """What ``thread_speeds`` found, for people."""
     found = ", ".join(f"{speed:.0f} with {n}" for n, speed in speeds.items())
     return f"measured, images a second of all trials by threads of each: {found}"
@@ -70,18 +64,18 @@ def in_words(speeds: dict[str, float]) -> str:
 def _speed(precision: str, threads: int, runs: int) -> float:
     """Images a second of ``runs`` runs at once on ``threads`` threads each: the best of two steps
     after one to warm up."""
-    runtime = Runtime(device="cpu", precision=precision, threads=threads)
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(runs) as pool:
-            steps = list(pool.map(lambda _: _steps(runtime), range(runs)))
+            steps = list(pool.map(lambda _: _steps(precision, threads), range(runs)))
     finally:
         torch.set_num_threads(before)
     return sum(BATCH / min(times[1:]) for times in steps)
 
 
-def _steps(runtime: Runtime) -> list[float]:
-    runtime.apply()
+def _steps(precision: str, threads: int) -> list[float]:
+    """Seconds of three training steps on this many threads."""
+    torch.set_num_threads(threads)
     config = TrialConfig(activation="gelu", batch_size=BATCH)
     model = VGG6(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(model.parameters(), config)
@@ -90,7 +84,7 @@ def _steps(runtime: Runtime) -> list[float]:
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        with runtime.autocast():
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             logits = model(images)
         F.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
@@ -99,54 +93,16 @@ def _steps(runtime: Runtime) -> list[float]:
     return times
 
 
-def cache_file() -> Path:
-    """Where measurements are kept; remove it to measure again."""
-    return user_cache() / "speeds.json"
-
-
 def _remembered(key: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
     """A measurement of this CPU with this torch: of this process, of an earlier one, or of now.
 
     One made on a busy machine serves this process only.
     """
     key = f"{cpu_model()}, torch {torch.__version__}: {key}"
-    known = _known(cache_file())
-    if key not in known:
-        wall, cpu = time.perf_counter(), time.process_time()
-        known[key] = measure()
-        had = (time.process_time() - cpu) / (time.perf_counter() - wall)
-        if had >= UNDISTURBED * min(usable_cpus(), MOST_CPUS):
-            _keep(known)
-    return dict(known[key])
-
-
-def recall(key: str) -> Any:
-    """What ``remember`` was given for this key, in this process or an earlier one; else None."""
-    return _known(cache_file()).get(key)
-
-
-def remember(key: str, found: Any) -> None:
-    """Keep a measurement beside those of this machine's CPU; ``found`` is plain JSON."""
-    known = _known(cache_file())
-    known[key] = found
-    _keep(known)
-
-
-def remembered(part: str) -> dict[str, Any]:
-    """All measurements whose keys contain this, by their keys."""
-    return {key: found for key, found in _known(cache_file()).items() if part in key}
-
-
-def _keep(known: dict[str, Any]) -> None:
-    with suppress(OSError):  # it is only a cache: without it the next process measures again
-        cache_file().parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(cache_file(), json.dumps(known, indent=1).encode(), sync=False)
-
-
-@lru_cache
-def _known(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    if (known := recall(key)) is not None:
+        return dict(known)
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = measure()
+    had = (time.process_time() - cpu) / (time.perf_counter() - wall)
+    remember(key, found, keep=had >= UNDISTURBED * min(usable_cpus(), MOST_CPUS))
+    return found

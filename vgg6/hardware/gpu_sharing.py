@@ -29,15 +29,15 @@ from vgg6.hardware.machine import cpu_model, mps_is_running
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 
-PACKING = "packing"  # in the keys of all measurements
+SHARED = "runs at once"  # in the keys of all measurements
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16)
 GAIN = 1.05  # for less than this more runs at once are not worth their memory
-FULL = 0.9  # of the device's memory: beyond it a packing is not used
-EPOCH_IMAGES, SECONDS = 4096, 3.0  # of an epoch of the measurement; of each packing
+FULL = 0.9  # of the device's memory: so many runs that they take more are not used
+EPOCH_IMAGES, SECONDS = 4096, 3.0  # of an epoch of the measurement; of each number of runs
 
 
 @dataclass(frozen=True)
-class Packing:
+class SharedSpeed:
     """``runs`` at once on one device: images a second of all of them together, and GB of its memory
     in use, CUDA contexts included. Speed 0: they did not fit."""
 
@@ -47,23 +47,23 @@ class Packing:
 
 
 @dataclass(frozen=True)
-class Packings:
+class SharedSpeeds:
     """All that was measured on one device, in ascending order of runs."""
 
     device: str
     total_gb: float
-    measured: tuple[Packing, ...]
+    measured: tuple[SharedSpeed, ...]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Packings:
-        measured = tuple(Packing(**packing) for packing in values["measured"])
+    def from_dict(cls, values: dict[str, Any]) -> SharedSpeeds:
+        measured = tuple(SharedSpeed(**speed) for speed in values["measured"])
         return cls(values["device"], values["total_gb"], measured)
 
 
-def next_to_measure(found: Packings | None, most: int) -> int | None:
+def next_to_measure(found: SharedSpeeds | None, most: int) -> int | None:
     """How many runs to measure next; None where more cannot win.
 
     Args:
@@ -76,13 +76,13 @@ def next_to_measure(found: Packings | None, most: int) -> int | None:
     runs = next((n for n in LADDER if last.runs < n <= most), None)
     if runs is None or not last.speed or last.used_gb * runs / last.runs > FULL * found.total_gb:
         return None
-    # One packing may be unlucky; two in a row that gain nothing are the end of it.
+    # One measurement may be unlucky; two in a row that gain nothing are the end of it.
     before = max((p.speed for p in measured[:-2]), default=0.0)
     gained = max(p.speed for p in measured[-2:]) >= GAIN * before
     return runs if gained else None
 
 
-def best_runs(found: Packings) -> int:
+def best_runs(found: SharedSpeeds) -> int:
     """The runs that train most together and leave a tenth of the memory free; fewer where that
     hardly matters. One where not even one leaves it."""
     fit_in = [p for p in found.measured if p.speed and p.used_gb <= FULL * found.total_gb]
@@ -95,7 +95,7 @@ def share_of(runs: int) -> float:
     return math.floor(10_000 / runs) / 10_000
 
 
-def in_words(found: Packings) -> str:
+def describe(found: SharedSpeeds) -> str:
     """What was measured, for people."""
     speeds = ", ".join(
         f"{p.speed:.0f} with {p.runs}" if p.speed else f"{p.runs} do not fit"
@@ -106,23 +106,23 @@ def in_words(found: Packings) -> str:
     return f"{found.device}: measured, images a second of all runs at once: {speeds}{memory}"
 
 
-def key_of(device: str, config: TrialConfig, images: int) -> str:
+def measurement_key(device: str, config: TrialConfig, images: int) -> str:
     """What a measurement holds for."""
     mps = ", MPS" if mps_is_running() else ""
     kind = f"{config.activation}, {config.optimizer}, batch {config.batch_size}, {images} images"
-    return f"{packings_of(device)}: {kind}{mps}"
+    return f"{key_start(device)}: {kind}{mps}"
 
 
-def packings_of(device: str) -> str:
+def key_start(device: str) -> str:
     """How the keys of all measurements of this kind of device with this torch begin."""
-    return f"{device}, torch {torch.__version__}, {PACKING}"
+    return f"{device}, torch {torch.__version__}, {SHARED}"
 
 
 def device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else cpu_model()
 
 
-def measure_packings(
+def measure_shared_speeds(
     runtime: Runtime,
     config: TrialConfig,
     images: int,
@@ -130,7 +130,7 @@ def measure_packings(
     *,
     epoch_images: int = EPOCH_IMAGES,
     seconds: float = SECONDS,
-) -> Packings:
+) -> SharedSpeeds:
     """Train 1, 2, 3, ... runs at once on the first device that this process sees.
 
     Args:
@@ -141,13 +141,13 @@ def measure_packings(
         "runtime": runtime.to_dict(), "config": config.to_dict(), "images": images,
         "epoch_images": epoch_images, "seconds": seconds,
     }  # fmt: skip
-    found: Packings | None = None
+    found: SharedSpeeds | None = None
     while (runs := next_to_measure(found, most)) is not None:
         answers = _together(asked | {"share": share_of(runs)}, runs)
         speed = sum(a["speed"] for a in answers) if all("speed" in a for a in answers) else 0.0
-        packing = Packing(runs, speed, max(a["used_gb"] for a in answers))
+        together = SharedSpeed(runs, speed, max(a["used_gb"] for a in answers))
         before = found.measured if found else ()
-        found = Packings(answers[0]["device"], answers[0]["total_gb"], (*before, packing))
+        found = SharedSpeeds(answers[0]["device"], answers[0]["total_gb"], (*before, together))
     assert found is not None
     return found
 

@@ -20,11 +20,6 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def user_cache() -> Path:
-    """The folder for what this user need not make twice; it may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_vgg6"
-
-
 def mps_is_running() -> bool:
     """Whether NVIDIA's Multi-Process Service runs here. CUDA uses it by itself where it does."""
     pipes = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")

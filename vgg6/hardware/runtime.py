@@ -13,6 +13,7 @@ from torch import Tensor
 from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError, Range, check_choice, check_integer
 from vgg6.data import TrialData
+from vgg6.hardware.cpu_speed import precision_speeds
 from vgg6.hardware.machine import usable_cpus
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -111,8 +112,6 @@ def _cpu_precision() -> str:
     """bf16 where the CPU has it; else the faster one, measured: emulated bf16 can be either."""
     if native_bf16():
         return "bf16"
-    from vgg6.hardware.cpu_speed import precision_speeds  # which measures with this module
-
     speeds = precision_speeds()
     return max(speeds, key=lambda name: speeds[name])
 

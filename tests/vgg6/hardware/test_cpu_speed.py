@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from cli.doctor import examine
-from vgg6.hardware import cpu_speed as calibration
-from vgg6.hardware.cpu_speed import best_threads, cache_file, precision_speeds, thread_speeds
+from vgg6.hardware import cpu_speed, measurements
+from vgg6.hardware.cpu_speed import best_threads, precision_speeds, thread_speeds
 from vgg6.hardware.machine import usable_cpus
+from vgg6.hardware.measurements import cache_file
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.cluster.resources import allot
 from vgg6.tuning.settings import Settings
@@ -24,24 +25,24 @@ from vgg6.tuning.settings import Settings
 def new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing has been measured here yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    calibration._known.cache_clear()
+    measurements._known.cache_clear()
     yield
-    calibration._known.cache_clear()
+    measurements._known.cache_clear()
 
 
 def test_a_measurement_is_made_once_and_then_read_by_the_next_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(calibration, "UNDISTURBED", 0.0)  # whatever else this machine does
+    monkeypatch.setattr(cpu_speed, "UNDISTURBED", 0.0)  # whatever else this machine does
     threads = torch.get_num_threads()
     found = thread_speeds("bf16")
     assert set(found) == {str(2**i) for i in range(min(usable_cpus(), 16).bit_length())}
     assert all(speed > 0 for speed in found.values())
     assert torch.get_num_threads() == threads, "measuring left the process's threads changed"
 
-    monkeypatch.setattr(calibration, "_speed", None)  # to measure again would be a TypeError
+    monkeypatch.setattr(cpu_speed, "_speed", None)  # to measure again would be a TypeError
     assert thread_speeds("bf16") == found
-    calibration._known.cache_clear()
+    measurements._known.cache_clear()
     assert (
         thread_speeds("bf16") == found == next(iter(json.loads(cache_file().read_text()).values()))
     )
@@ -64,12 +65,12 @@ def test_a_measurement_on_a_busy_machine_is_not_kept_for_other_processes() -> No
 def test_a_broken_or_forbidden_cache_only_costs_another_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibration, "_speed", lambda precision, threads, runs: 1.0)
-    monkeypatch.setattr(calibration, "UNDISTURBED", 0.0)
+    monkeypatch.setattr(cpu_speed, "_speed", lambda precision, threads, runs: 1.0)
+    monkeypatch.setattr(cpu_speed, "UNDISTURBED", 0.0)
     cache_file().parent.mkdir()
     cache_file().write_text('{"half a li')
     assert precision_speeds() == {"bf16": 1.0, "fp32": 1.0}
-    calibration._known.cache_clear()
+    measurements._known.cache_clear()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert precision_speeds() == {"bf16": 1.0, "fp32": 1.0}
@@ -81,7 +82,7 @@ def test_a_cpu_without_bf16_takes_what_it_measured_to_be_faster(
 ) -> None:
     speeds = {"bf16": bf16, "fp32": fp32}
     monkeypatch.setattr("vgg6.hardware.runtime.native_bf16", lambda: False)
-    monkeypatch.setattr(calibration, "_speed", lambda precision, threads, runs: speeds[precision])
+    monkeypatch.setattr(cpu_speed, "_speed", lambda precision, threads, runs: speeds[precision])
     assert Runtime.resolve("cpu").precision == chosen
     assert Runtime.resolve("cpu", "fp32").precision == "fp32", "what was asked for is not measured"
     cpu = next(f for f in examine(".") if f.topic == "cpu")

@@ -30,17 +30,17 @@ from tune_vgg6 import main
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_digits, split
-from vgg6.hardware import gpu_sharing as packing
-from vgg6.hardware.cpu_speed import remember, remembered
+from vgg6.hardware import gpu_sharing
 from vgg6.hardware.device_memory import prepare_gpu, ran_out, tensors_part
 from vgg6.hardware.gpu_sharing import (
-    Packing,
-    Packings,
+    SharedSpeed,
+    SharedSpeeds,
     best_runs,
-    measure_packings,
+    measure_shared_speeds,
     next_to_measure,
     share_of,
 )
+from vgg6.hardware.measurements import remember, remembered
 from vgg6.hardware.runtime import Runtime
 from vgg6.run_record import EpochMetrics
 from vgg6.tuning.algorithms.warm_start import WarmStart
@@ -407,9 +407,9 @@ def test_each_out_of_memory_means_one_trial_less_at_once_down_to_half() -> None:
     assert [fewer(n, 1) for n in (1, 2, 3)] == [1, 1, 2]
 
 
-def found(total_gb: float, *measured: tuple[int, float, float]) -> Packings:
-    """A measurement: runs, images a second of all together, GB in use; of each packing."""
-    return Packings("a device", total_gb, tuple(Packing(*packing) for packing in measured))
+def found(total_gb: float, *measured: tuple[int, float, float]) -> SharedSpeeds:
+    """A measurement: runs, images a second of all together, GB in use; of each number of runs."""
+    return SharedSpeeds("a device", total_gb, tuple(SharedSpeed(*speed) for speed in measured))
 
 
 @pytest.mark.parametrize(
@@ -424,18 +424,18 @@ def found(total_gb: float, *measured: tuple[int, float, float]) -> Packings:
         (found(10, (1, 0, 10)), 1),
     ],
 )
-def test_the_share_is_that_of_the_packing_which_trains_most_and_leaves_a_margin(
-    measurement: Packings, runs: int
+def test_the_share_is_that_of_the_number_of_runs_which_trains_most_and_leaves_a_margin(
+    measurement: SharedSpeeds, runs: int
 ) -> None:
     assert best_runs(measurement) == runs
     auto = Settings(name="x", gpus_per_trial="auto", trials=100)
     nodes = [{"CPU": 64.0, "GPU": 2.0}]
-    plan = allot(auto, nodes, "cuda", packings=lambda: [measurement])
+    plan = allot(auto, nodes, "cuda", shared_speeds=lambda: [measurement])
     assert plan.gpus == share_of(runs) and plan.concurrent == 2 * runs
     assert f"{measurement.measured[0].speed:.0f} with 1" in plan.measured or "not fit" in (
         plan.measured
     )
-    assert Packings.from_dict(measurement.to_dict()) == measurement
+    assert SharedSpeeds.from_dict(measurement.to_dict()) == measurement
 
 
 def test_of_several_kinds_the_one_that_holds_fewest_decides_and_all_are_shown(
@@ -446,7 +446,7 @@ def test_of_several_kinds_the_one_that_holds_fewest_decides_and_all_are_shown(
     nodes = [{"CPU": 16.0, "GPU": 1.0, A100: 1.0}, {"CPU": 16.0, "GPU": 1.0, T4: 1.0}]
     asked = Settings(name="x", gpus_per_trial="auto", trials=100)
 
-    def probed(*arguments: Any) -> list[Packings]:
+    def probed(*arguments: Any) -> list[SharedSpeeds]:
         _, config, images, of = arguments
         assert (config.batch_size, images) == (256, 200) and of == nodes
         return [large, small]
@@ -459,7 +459,7 @@ def test_of_several_kinds_the_one_that_holds_fewest_decides_and_all_are_shown(
         launch.decide(asked, load_space("default"), digits, [{"CPU": 8.0}], "disabled", probed)
 
 
-def test_packings_are_measured_until_more_runs_cannot_win() -> None:
+def test_numbers_of_runs_are_measured_until_more_runs_cannot_win() -> None:
     assert next_to_measure(None, 8) == 1
     rising = [(1, 100, 2), (2, 190, 4), (3, 270, 6), (4, 340, 8)]
     assert [next_to_measure(found(80, *rising[:n]), 8) for n in (1, 2, 3, 4)] == [2, 3, 4, 6]
@@ -467,7 +467,7 @@ def test_packings_are_measured_until_more_runs_cannot_win() -> None:
     assert next_to_measure(found(9, *rising), 8) is None, "six would not fit"
     assert next_to_measure(found(80, *rising[:3], (4, 0, 80)), 8) is None, "four did not fit"
     flat = [(1, 100, 2), (2, 99, 4), (3, 101, 6)]
-    assert next_to_measure(found(80, *flat[:2]), 8) == 3, "one packing may be unlucky"
+    assert next_to_measure(found(80, *flat[:2]), 8) == 3, "one measurement may be unlucky"
     assert next_to_measure(found(80, *flat), 8) is None
 
 
@@ -476,13 +476,13 @@ def test_the_probe_trains_really_so_many_runs_at_once() -> None:
     """As on a GPU, but for the memory: on the CPU, with two runs at the most."""
     config = TrialConfig(activation="relu", optimizer="adam", lr=1e-5, batch_size=16, epochs=10_000)
     runtime = Runtime(device="cpu", precision="fp32", threads=1)
-    measured = measure_packings(runtime, config, 100, 2, epoch_images=32, seconds=0.2)
+    measured = measure_shared_speeds(runtime, config, 100, 2, epoch_images=32, seconds=0.2)
     assert [p.runs for p in measured.measured] == [1, 2]
     assert all(p.speed > 0 for p in measured.measured)
     if not torch.cuda.is_available():
         on_cuda = Runtime(device="cuda", precision="bf16", threads=1)
         with pytest.raises(RuntimeError, match="a measuring run ended .*NVIDIA|CUDA"):
-            measure_packings(on_cuda, config, 100, 2)
+            measure_shared_speeds(on_cuda, config, 100, 2)
 
 
 def test_a_measurement_is_remembered_by_device_and_torch_version_and_doctor_says_it(
@@ -490,15 +490,20 @@ def test_a_measurement_is_remembered_by_device_and_torch_version_and_doctor_says
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     config = probe.hungriest(load_space("default"))
-    name, runtime = packing.device_name("cpu"), Runtime(device="cpu", precision="fp32", threads=1)
+    name, runtime = (
+        gpu_sharing.device_name("cpu"),
+        Runtime(device="cpu", precision="fp32", threads=1),
+    )
     known = found(16, (1, 100, 2), (2, 190, 4))
-    remember(packing.key_of(name, config, 1000), known.to_dict())
-    monkeypatch.setattr(probe, "measure_packings", None)  # to measure again would be a TypeError
+    remember(gpu_sharing.measurement_key(name, config, 1000), known.to_dict())
+    monkeypatch.setattr(
+        probe, "measure_shared_speeds", None
+    )  # to measure again would be a TypeError
     assert probe.probe_here(runtime, config, 1000, [{"CPU": 2.0}]) == [known]
     with pytest.raises(TypeError):
         probe.probe_here(runtime, config, 2000, [{"CPU": 2.0}])
-    assert not remembered(packing.packings_of(f"not {name}"))
-    assert list(remembered(packing.packings_of(name)).values()) == [known.to_dict()]
+    assert not remembered(gpu_sharing.key_start(f"not {name}"))
+    assert list(remembered(gpu_sharing.key_start(name)).values()) == [known.to_dict()]
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -526,5 +531,5 @@ def test_a_real_gpu_caps_a_run_at_its_share_and_is_measured() -> None:
     finally:
         prepare_gpu(1.0)
     runtime = Runtime(device="cuda", precision="bf16", threads=1)
-    measured = measure_packings(runtime, probe.hungriest(load_space("default")), 45_000, 2)
+    measured = measure_shared_speeds(runtime, probe.hungriest(load_space("default")), 45_000, 2)
     assert measured.measured[0].speed > 0 and 0 < measured.measured[0].used_gb < total / 1e9

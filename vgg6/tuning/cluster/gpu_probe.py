@@ -17,8 +17,14 @@ from search_spaces import Space
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
 from vgg6.config import TrialConfig
-from vgg6.hardware.cpu_speed import recall, remember, remembered
-from vgg6.hardware.gpu_sharing import PACKING, Packings, device_name, key_of, measure_packings
+from vgg6.hardware.gpu_sharing import (
+    SHARED,
+    SharedSpeeds,
+    device_name,
+    measure_shared_speeds,
+    measurement_key,
+)
+from vgg6.hardware.measurements import recall, remember, remembered
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.cluster.resources import kinds
 
@@ -40,20 +46,20 @@ def hungriest(space: Space) -> TrialConfig:
 
 def probe_here(
     runtime: Runtime, config: TrialConfig, images: int, nodes: list[dict[str, float]]
-) -> list[Packings]:
+) -> list[SharedSpeeds]:
     """Measure this machine's first device, or remember what was found on it."""
-    key = key_of(device_name(runtime.device), config, images)
+    key = measurement_key(device_name(runtime.device), config, images)
     known = recall(key)
     if known is None:
         say("measuring how many trials train most on a GPU: once, then it is known")
-        known = measure_packings(runtime, config, images, _most(nodes[:1])).to_dict()
+        known = measure_shared_speeds(runtime, config, images, _most(nodes[:1])).to_dict()
         remember(key, known)
-    return [Packings.from_dict(known)]
+    return [SharedSpeeds.from_dict(known)]
 
 
 def probe_each(
     runtime: Runtime, config: TrialConfig, images: int, nodes: list[dict[str, float]]
-) -> list[Packings]:
+) -> list[SharedSpeeds]:
     """Measure one GPU of each kind that these nodes have, at the same time; or remember it.
 
     Raises:
@@ -66,7 +72,7 @@ def probe_each(
     for _, node in sorted(by_kind.items()):
         place = next(key for key in node if key.startswith("node:") and "internal" not in key)
         task = _measure.options(resources={place: 0.001})  # type: ignore[attr-defined]
-        answers.append(task.remote(runtime, config, images, _most([node]), remembered(PACKING)))
+        answers.append(task.remote(runtime, config, images, _most([node]), remembered(SHARED)))
     try:
         found = dict(ray.get(answers, timeout=PATIENCE_S))
     except GetTimeoutError:
@@ -76,9 +82,9 @@ def probe_each(
         raise InputError(KEY, "auto", rule) from None
     except RayTaskError as error:
         raise InputError(KEY, "auto", f"could not be measured: {error.cause}") from None
-    for key, packings in found.items():
-        remember(key, packings)
-    return [Packings.from_dict(packings) for packings in found.values()]
+    for key, speeds in found.items():
+        remember(key, speeds)
+    return [SharedSpeeds.from_dict(speeds) for speeds in found.values()]
 
 
 @ray.remote(num_gpus=1, num_cpus=0, max_retries=0)
@@ -91,8 +97,8 @@ def _measure(
             f"torch sees no CUDA GPU on {socket.gethostname()}, where Ray counts one. Trials on the"
             " CPU can hold a fraction: `device` cpu with `gpus_per_trial` 0.25"
         )
-    key = key_of(device_name(runtime.device), config, images)
-    found = known.get(key) or measure_packings(runtime, config, images, most).to_dict()
+    key = measurement_key(device_name(runtime.device), config, images)
+    found = known.get(key) or measure_shared_speeds(runtime, config, images, most).to_dict()
     return key, found
 
 

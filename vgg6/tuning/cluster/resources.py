@@ -10,9 +10,9 @@ from typing import Any
 from ray.tune import PlacementGroupFactory
 
 from vgg6.common.checks import InputError, check_choice
-from vgg6.hardware.cpu_speed import best_threads, in_words
-from vgg6.hardware.gpu_sharing import Packings, best_runs, share_of
-from vgg6.hardware.gpu_sharing import in_words as packed_in_words
+from vgg6.hardware import cpu_speed, gpu_sharing
+from vgg6.hardware.cpu_speed import best_threads
+from vgg6.hardware.gpu_sharing import SharedSpeeds, best_runs, share_of
 from vgg6.tuning.settings import Settings
 
 # VGG6 leaves most of a large GPU idle: trials that share it keep it busy.
@@ -66,7 +66,7 @@ def allot(
     nodes: list[dict[str, float]],
     device: str,
     speeds: Callable[[], dict[str, float]] | None = None,
-    packings: Callable[[], list[Packings]] | None = None,
+    shared_speeds: Callable[[], list[SharedSpeeds]] | None = None,
     *,
     can_grow: bool = False,
 ) -> Allotment:
@@ -77,9 +77,9 @@ def allot(
         device: ``cpu`` or ``cuda``.
         speeds: measures images a second of all CPU trials together by the threads of each; asked
             only where nothing else decides. The nodes of a cluster are taken to be alike.
-        packings: measures how many runs train most at once on one GPU, of each kind that trials may
-            get; asked only for ``gpus_per_trial=auto``. A trial does not know which kind it will
-            run on: it gets the largest of the shares that are best on each.
+        shared_speeds: measures how many runs train most at once on one GPU, of each kind that
+            trials may get; asked only for ``gpus_per_trial=auto``. A trial does not know which kind
+            it will run on: it gets the largest of the shares that are best on each.
         can_grow: the nodes are a cluster's, to which others may be added.
 
     Raises:
@@ -93,16 +93,16 @@ def allot(
     if gpus is None:
         gpus = DEFAULT_GPU_FRACTION if device == "cuda" else 0.0
     elif isinstance(gpus, str):
-        if packings is None or not any(n.get("GPU") for n in usable):
+        if shared_speeds is None or not any(n.get("GPU") for n in usable):
             has = "; ".join(map(_in_words, nodes)) or "no node"
             raise InputError("gpus_per_trial", gpus, f"has no GPU to measure: there is {has}")
-        found_on = packings()
+        found_on = shared_speeds()
         gpus = max(share_of(best_runs(found)) for found in found_on)
-        measured = f" ({'; '.join(map(packed_in_words, found_on))})"
+        measured = f" ({'; '.join(map(gpu_sharing.describe, found_on))})"
     free = settings.cpus_per_trial is None and settings.max_concurrent is None
     if speeds and free and not gpus and max((n.get("CPU", 0) for n in nodes), default=0) > 1:
         found = speeds()
-        cpus, measured = float(best_threads(found)), f" ({in_words(found)})"
+        cpus, measured = float(best_threads(found)), f" ({cpu_speed.describe(found)})"
     fits = sum(_fits(node, cpus, gpus) for node in usable)
     if not fits:
         has = "; ".join(map(_in_words, nodes))

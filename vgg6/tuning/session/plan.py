@@ -15,7 +15,7 @@ from vgg6.common.checks import InputError
 from vgg6.common.say import say
 from vgg6.data import DataFacts, TrialData
 from vgg6.hardware.cpu_speed import thread_speeds
-from vgg6.hardware.gpu_sharing import Packings
+from vgg6.hardware.gpu_sharing import SharedSpeeds
 from vgg6.hardware.machine import mps_is_running, usable_cpus
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.warm_start import WarmStart, in_words
@@ -149,7 +149,7 @@ def decide(
     data: TrialData,
     nodes: list[dict[str, float]],
     mode: str,
-    probe: Callable[..., list[Packings]] = probe_here,
+    probe: Callable[..., list[SharedSpeeds]] = probe_here,
     *,
     can_grow: bool = False,
 ) -> Plan:
