@@ -23,8 +23,8 @@ from support.pages import PAGES, blocks, name_of, without_blocks
 from support.paths import ROOT
 
 import tune_vgg6
-from cli.flags import read_settings
 from cli.main import build_parser
+from cli.search import read_settings
 from search_spaces import load_space
 from vgg6.data import load_digits
 
