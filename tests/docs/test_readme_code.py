@@ -139,6 +139,17 @@ def test_the_space_that_is_shown_is_the_example() -> None:
     ]
 
 
+def test_the_error_that_is_shown_is_what_the_program_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shown,) = [block for kind, block in blocks(ROOT / "docs" / "spaces.md") if kind == "text"]
+    example = (ROOT / "search_spaces" / "example.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(example.replace("[sgd, adam]", "[sgd, adm]"))
+    monkeypatch.chdir(tmp_path)
+    assert tune_vgg6.main(["search", "--space", "mine.yaml", "--data", "digits"]) == 2
+    assert capsys.readouterr().err.split() == shown.split()
+
+
 def test_every_shell_line_is_run_or_has_a_reason_not_to() -> None:
     assert {kind for kind, _ in BLOCKS} <= set(KINDS)
     for line in LINES:
