@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-import ray
 from optuna.trial import TrialState
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
@@ -31,7 +29,7 @@ def trainable() -> Any:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any, Any]]:
+def plain(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
     """The folder, the searcher and the scheduler of three trials that have run, one at a time."""
     folder = tmp_path_factory.mktemp("plain")
     searcher = OptunaSearch(
@@ -39,17 +37,16 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any,
         points_to_evaluate=[{"x": x} for x in (GOOD, WORSE, DIVERGED)],
     )  # fmt: skip
     scheduler = ASHAScheduler("epoch", "score", "max", EPOCHS, 1, 2)
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    tune.Tuner(
+    tuner = tune.Tuner(
         trainable(),
         tune_config=tune.TuneConfig(
             search_alg=searcher, scheduler=scheduler, num_samples=3, max_concurrent_trials=1,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(name="run", storage_path=str(folder), verbose=0),
-    ).fit()  # fmt: skip
-    yield folder / "run", searcher, scheduler
-    ray.shutdown()
+    )  # fmt: skip
+    tuner.fit()
+    return folder / "run", searcher, scheduler
 
 
 def test_optuna_takes_the_last_score_of_a_stopped_trial_for_a_final_one(plain: Any) -> None:

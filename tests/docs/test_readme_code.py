@@ -83,11 +83,18 @@ OTHERS = {
     SUBMIT: "takes a cluster: test_job_submit.py",
     BENCHMARK: "takes minutes to hours: test_benchmarks.py",
 }
+# What takes more than two seconds, and what needs what that has made.
+SLOW = ("doctor", "compress", "verify packed-int8/", "report study", "search")
 RUN = [
     line
     for line in OURS
     if (line.split()[2] not in PARSED and line not in PARSED_LINES) or line in RUN_ALL_THE_SAME
 ]  # fmt: skip
+
+
+def marked(line: str) -> Any:
+    slow = line.removeprefix(PROGRAM).startswith(SLOW)
+    return pytest.param(line, marks=[pytest.mark.slow] * slow)
 
 
 @pytest.fixture
@@ -99,6 +106,7 @@ def one_cpu() -> Iterator[None]:
     os.sched_setaffinity(0, usable)
 
 
+@pytest.mark.slow
 def test_every_python_block_runs_as_it_stands(
     tmp_path: Path, one_cpu: None, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -186,6 +194,12 @@ def test_every_submitted_command_and_every_argument_of_make_is_one_that_the_prog
         build_parser().parse_args(shlex.split(line))
 
 
+def test_every_target_of_make_is_there() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    said = {line.split()[1] for line in LINES if line.startswith("make ")}
+    assert {"search", "check", "test"} <= said <= targets
+
+
 @pytest.mark.parametrize("line", BENCHMARKS, ids=lambda line: line.removeprefix(BENCHMARK))
 def test_every_benchmark_reads_its_arguments(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, *words = shlex.split(line)[2:]
@@ -228,8 +242,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("line", RUN, ids=lambda line: line.removeprefix(PROGRAM))
-def test_a_command_of_the_readme_does_what_it_is_for(
+@pytest.mark.parametrize(
+    "line", [marked(line) for line in RUN], ids=lambda line: line.removeprefix(PROGRAM)
+)
+def test_a_command_of_a_page_does_what_it_is_for(
     line: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(place)
