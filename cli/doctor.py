@@ -116,8 +116,8 @@ def _gpu() -> Finding:
     import torch
 
     if torch.cuda.is_available():
-        from vgg6.hardware.gpu_sharing import SharedSpeeds, best_runs, describe, key_start
         from vgg6.hardware.measurements import remembered
+        from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds, best_runs, describe, key_start
 
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         known = [

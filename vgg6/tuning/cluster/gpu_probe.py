@@ -17,15 +17,15 @@ from search_spaces import Space
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
 from vgg6.config import TrialConfig
-from vgg6.hardware.gpu_sharing import (
+from vgg6.hardware.measurements import recall, remember, remembered
+from vgg6.hardware.runtime import Runtime
+from vgg6.tuning.cluster.gpu_sharing import (
     SHARED,
     SharedSpeeds,
     device_name,
     measure_shared_speeds,
     measurement_key,
 )
-from vgg6.hardware.measurements import recall, remember, remembered
-from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.cluster.resources import kinds
 
 KEY = "gpus_per_trial"

@@ -12,7 +12,7 @@ from ray.tune import PlacementGroupFactory
 from vgg6.common.checks import InputError, check_choice
 from vgg6.hardware import cpu_speed, gpu_sharing
 from vgg6.hardware.cpu_speed import best_threads
-from vgg6.hardware.gpu_sharing import SharedSpeeds, best_runs, share_of
+from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds, best_runs, share_of
 from vgg6.tuning.settings import Settings
 
 # VGG6 leaves most of a large GPU idle: trials that share it keep it busy.

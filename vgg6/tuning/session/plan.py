@@ -15,13 +15,13 @@ from vgg6.common.checks import InputError
 from vgg6.common.say import say
 from vgg6.data import DataFacts, TrialData
 from vgg6.hardware.cpu_speed import thread_speeds
-from vgg6.hardware.gpu_sharing import SharedSpeeds
 from vgg6.hardware.machine import mps_is_running, usable_cpus
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.warm_start import WarmStart, in_words
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.connect import HERE
 from vgg6.tuning.cluster.gpu_probe import hungriest, probe_each, probe_here
+from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds
 from vgg6.tuning.cluster.ray_internals import local_gpu_kind
 from vgg6.tuning.cluster.resources import KIND, allot, kinds, live_nodes, of_kind
 from vgg6.tuning.cluster.shared_storage import check_shared

@@ -1,7 +1,8 @@
 """How many runs train most together on one GPU: 1, 2, 3, 4, ... at once, each measured.
 
-Real training of random images, each run in a process of its own that is held to its share, as
-trials are: ``python -m vgg6.hardware.gpu_sharing`` is one such run. The decisions need no GPU.
+Runs on random images train together, each in a process of its own that is held to its share, as
+trials are. ``python -m vgg6.tuning.cluster.gpu_sharing`` is one such run. The decisions need no
+GPU.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def _together(asked: dict[str, Any], runs: int) -> list[dict[str, Any]]:
         processes = [
             stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "vgg6.hardware.gpu_sharing"],
+                    [sys.executable, "-m", "vgg6.tuning.cluster.gpu_sharing"],
                     env=environment,
                     text=True,
                     bufsize=1,

@@ -30,9 +30,15 @@ from tune_vgg6 import main
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_digits, split
-from vgg6.hardware import gpu_sharing
 from vgg6.hardware.device_memory import prepare_gpu, ran_out, tensors_part
-from vgg6.hardware.gpu_sharing import (
+from vgg6.hardware.measurements import remember, remembered
+from vgg6.hardware.runtime import Runtime
+from vgg6.run_record import EpochMetrics
+from vgg6.tuning.algorithms.warm_start import WarmStart
+from vgg6.tuning.cluster import gpu_probe as probe
+from vgg6.tuning.cluster import gpu_sharing
+from vgg6.tuning.cluster.connect import HERE, connect, quiet_environment
+from vgg6.tuning.cluster.gpu_sharing import (
     SharedSpeed,
     SharedSpeeds,
     best_runs,
@@ -40,12 +46,6 @@ from vgg6.hardware.gpu_sharing import (
     next_to_measure,
     share_of,
 )
-from vgg6.hardware.measurements import remember, remembered
-from vgg6.hardware.runtime import Runtime
-from vgg6.run_record import EpochMetrics
-from vgg6.tuning.algorithms.warm_start import WarmStart
-from vgg6.tuning.cluster import gpu_probe as probe
-from vgg6.tuning.cluster.connect import HERE, connect, quiet_environment
 from vgg6.tuning.cluster.resources import allot
 from vgg6.tuning.cluster.retries import fewer, larger_share
 from vgg6.tuning.run import journal as j
