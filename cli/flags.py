@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from vgg6.common.checks import Range, check_integer, check_number, read_integer, read_number
+from vgg6.common.checks import Range, check_integer, read_integer
 from vgg6.common.fields import about, check_field, read_field, type_of
 from vgg6.tuning.settings import Settings
 
@@ -45,7 +45,9 @@ def add_fields(
 
 
 def heading_of(parser: argparse.ArgumentParser, title: str) -> Any:
-    """The group of flags with this title, made where there is none yet."""
+    """The group of flags with this title, made where there is none yet; "": the command itself."""
+    if not title:
+        return parser
     found = [group for group in parser._action_groups if group.title == title]
     return found[0] if found else parser.add_argument_group(title)
 
@@ -93,15 +95,9 @@ def _help(field: Field[Any], defaults: bool) -> str:
     return text + (f" (default: {default})" if default and defaults else "")
 
 
-def read_whole(key: str, text: str, low: int, high: int) -> int:
-    """The value of a flag that is no field: a whole number from ``low`` to ``high``."""
-    allowed = Range(low, high)
+def read_whole(key: str, text: str, allowed: Range) -> int:
+    """The value of a flag that is no field: a whole number in ``allowed``."""
     return check_integer(key, read_integer(key, text, allowed), allowed)
-
-
-def read_share(key: str, text: str, allowed: Range) -> float:
-    """The value of a flag that is no field: a number in ``allowed``."""
-    return check_number(key, read_number(key, text, allowed), allowed)
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:

@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from analysis.packages.checksums import SUMS
-from analysis.packages.compression_plan import DEFAULT_SPARSITY, Plan
+from analysis.packages.compression_plan import Plan
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_devices
-from cli.flags import add_fields, fill_fields, heading_of, read_fields, read_share, read_whole
-from vgg6.common.checks import InputError, check_choice
+from cli.flags import add_fields, fill_fields, heading_of, read_fields, read_whole
+from vgg6.common.checks import InputError, Range, check_choice
 from vgg6.common.files import check_target
 from vgg6.common.say import say
-from vgg6.config import SPARSITY, TrialConfig
+from vgg6.config import TrialConfig
 from vgg6.data import data_facts, load_source, split
+from vgg6.hardware.machine import THREADS
 from vgg6.tuning.settings import Settings
 
 # Settings of a search that a single run has too.
 DATA_FIELDS = ("data", "limit_train", "split_seed")
 RUNTIME_FIELDS = ("device", "precision")
+PLAN_FIELDS = ("sparsity", "epochs", "rounds")
 ITS_DATA = "where its images are (default: where they were)"
 
 
@@ -70,23 +72,7 @@ def add_commands(add: Any) -> None:
         metavar="NAME",
         help="prune or int8; give it twice for both",
     )
-    p.add_argument(
-        "--sparsity",
-        metavar="X",
-        help=f"share of the FLOPs that pruning takes (default: {DEFAULT_SPARSITY})",
-    )
-    p.add_argument(
-        "--epochs",
-        default=str(Plan.epochs),
-        metavar="N",
-        help="epochs of training after pruning (default: %(default)s)",
-    )
-    p.add_argument(
-        "--rounds",
-        default=str(Plan.rounds),
-        metavar="N",
-        help="how often each network is timed (default: %(default)s)",
-    )
+    add_fields(p, Plan, PLAN_FIELDS)
     p.add_argument("--data", metavar="DATA", help=ITS_DATA)
     p.add_argument("--out", metavar="DIR", help="folder to write (default: beside the package)")
     add_json_flag(p)
@@ -96,10 +82,10 @@ def train(args: argparse.Namespace) -> int:
     config = TrialConfig(**read_fields(args, TrialConfig))
     given = fill_fields(args, Settings, DATA_FIELDS)
     runtime = fill_fields(args, Settings, RUNTIME_FIELDS)
-    threads = None if args.threads is None else read_whole("threads", args.threads, 1, 1024)
+    threads = None if args.threads is None else read_whole("threads", args.threads, THREADS)
     stop_after = args.stop_after
     if stop_after is not None:
-        stop_after = read_whole("stop_after", stop_after, 1, config.epochs)
+        stop_after = read_whole("stop_after", stop_after, Range(1, config.epochs))
     out = Path(args.out or f"runs/train-{config.label}-{config.fingerprint}")
     check_target("out", out)
     check_devices()
@@ -107,16 +93,17 @@ def train(args: argparse.Namespace) -> int:
     source = load_source(given["data"])
     data = split(source, **cut)
     from analysis.packages.train import train_and_save
+    from vgg6.training import NonFiniteLoss
 
-    return train_and_save(
-        config,
-        data,
-        out=out,
-        data_facts=data_facts(given["data"], source, data, **cut).to_dict(),
-        threads=threads,
-        stop_after=stop_after,
-        **runtime,
-    )
+    facts = data_facts(given["data"], source, data, **cut).to_dict()
+    try:
+        train_and_save(
+            config, data, out=out, data_facts=facts, threads=threads, stop_after=stop_after,
+            **runtime,
+        )  # fmt: skip
+    except NonFiniteLoss as error:
+        return nothing_saved(error)
+    return DONE
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -152,12 +139,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def compress(args: argparse.Namespace) -> int:
-    plan = Plan(
-        methods=args.method,
-        sparsity=args.sparsity and read_share("sparsity", args.sparsity, SPARSITY),
-        epochs=read_whole("epochs", args.epochs, 0, 1000),
-        rounds=read_whole("rounds", args.rounds, 1, 10_000),
-    )
+    plan = Plan(methods=args.method, **read_fields(args, Plan, PLAN_FIELDS))
     folder = package_folder(args.package)
     out = Path(args.out or f"{folder.resolve()}-{plan.name}")
     check_target("out", out)
@@ -169,10 +151,15 @@ def compress(args: argparse.Namespace) -> int:
     try:
         found = make(folder, out, plan, args.data)
     except NonFiniteLoss as error:
-        say(f"error: {error}; nothing was saved")
-        return FAILED
+        return nothing_saved(error)
     print_result(found, args.json, render)
     return DONE
+
+
+def nothing_saved(error: ArithmeticError) -> int:
+    """Say that a training diverged. Returns the exit status."""
+    say(f"error: {error}; nothing was saved")
+    return FAILED
 
 
 def package_folder(given: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cli.console import DONE, add_json_flag, print_result
 from cli.flags import add_run_argument, read_whole
-from vgg6.common.checks import InputError
+from vgg6.common.checks import InputError, Range
 from vgg6.common.files import check_target
 from vgg6.common.say import say
 from vgg6.tuning.run.folder import RunFolder, open_run
@@ -66,7 +66,7 @@ def report(args: argparse.Namespace) -> int:
         raise InputError("out", str(out), "is a folder: a report is a file")
     if args.png:
         check_pictures(Path(args.png))
-    port = read_whole("port", args.port, 0, 65535)
+    port = read_whole("port", args.port, Range(0, 65535))
     if args.also and not args.study:
         raise InputError("also", args.also[0], "is compared for the study's questions: add `study`")
     also = [open_run(name, args.storage) for name in args.also]

@@ -11,6 +11,7 @@ from cli.console import DONE, add_json_flag, print_result
 from cli.environment import check_environment
 from cli.flags import add_run_argument, add_session_flags, read_whole
 from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
+from vgg6.common.checks import Range
 from vgg6.common.say import say
 from vgg6.common.schema import read_record
 from vgg6.data import DataFacts, load_recorded
@@ -38,10 +39,10 @@ def add_commands(add: Any) -> None:
 
 
 def best(args: argparse.Namespace) -> int:
-    top = read_whole("top", args.top, 1, 1_000_000)
+    top = read_whole("top", args.top, Range(1, 1_000_000))
     run = open_run(args.run, args.storage)
     if args.confirm is not None:
-        status = confirm(run, args, top, read_whole("confirm", args.confirm, 1, 100))
+        status = confirm(run, args, top, read_whole("confirm", args.confirm, Range(1, 100)))
         if status != DONE:
             return status
     from analysis.winner.ranking import render, summary
@@ -81,7 +82,7 @@ def confirm(run: RunFolder, args: argparse.Namespace, top: int, seeds: int) -> i
 
 
 def export(args: argparse.Namespace) -> int:
-    trial = None if args.trial is None else read_whole("trial", args.trial, 0, 10**7)
+    trial = None if args.trial is None else read_whole("trial", args.trial, Range(0, 10**7))
     run = open_run(args.run, args.storage)
     from analysis.winner.export import export_best
 

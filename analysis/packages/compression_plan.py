@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from vgg6.common.checks import InputError, Range, check_choice, check_integer, check_number
+from vgg6.common.checks import InputError, Range, check_choice
+from vgg6.common.fields import check_fields, described, metadata
 from vgg6.config import SPARSITY
 
 PRUNE, INT8 = METHODS = ("prune", "int8")
@@ -16,18 +17,19 @@ DEFAULT_SPARSITY = 0.5
 class Plan:
     """How a network is made smaller: pruned, then quantised, or one of the two.
 
-    ``sparsity``: the share of the FLOPs that pruning takes (None: a half); ``epochs``: of the
-    training after it; ``rounds``: how often batches of 256 are timed, and single images ten times
-    as often.
+    ``sparsity=None`` becomes a half where the network is pruned. Batches of 256 images are timed
+    ``rounds`` times, and single images ten times as often.
 
     Raises:
         InputError: a value is of the wrong type, out of range, or has no meaning here.
     """
 
-    methods: Sequence[str]
-    sparsity: float | None = None
-    epochs: int = 5
-    rounds: int = 15
+    methods: Sequence[str] = field(metadata=metadata("how it is made smaller"))
+    sparsity: float | None = described(
+        None, "share of the FLOPs that pruning takes", SPARSITY, unset=str(DEFAULT_SPARSITY)
+    )
+    epochs: int = described(5, "epochs of training after pruning", Range(0, 1000))
+    rounds: int = described(15, "how often each network is timed", Range(1, 10_000))
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -37,13 +39,8 @@ class Plan:
         if self.sparsity is None and self.prunes:
             object.__setattr__(self, "sparsity", DEFAULT_SPARSITY)
         elif self.sparsity is not None and not self.prunes:
-            raise InputError(
-                "sparsity", self.sparsity, f"has no meaning unless `method` holds {PRUNE}"
-            )
-        if self.sparsity is not None:
-            check_number("sparsity", self.sparsity, SPARSITY)
-        check_integer("epochs", self.epochs, Range(0, 1000))
-        check_integer("rounds", self.rounds, Range(1, 10_000))
+            raise InputError("sparsity", self.sparsity, f"has no meaning without `method` {PRUNE}")
+        check_fields(self)
 
     @property
     def prunes(self) -> bool:

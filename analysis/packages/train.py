@@ -16,7 +16,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.run_record import EpochMetrics
-from vgg6.training import NonFiniteLoss, TrainState, fit
+from vgg6.training import TrainState, fit
 
 
 def train_and_save(
@@ -29,13 +29,12 @@ def train_and_save(
     precision: str,
     threads: int | None,
     stop_after: int | None,
-) -> int:
+) -> None:
     """Train, print a line an epoch, save weights, configuration and history into ``out``.
-
-    Returns the exit status: 1 when the run diverged, which saves nothing.
 
     Raises:
         InputError: ``out`` holds something else, or a runtime value breaks its rule.
+        NonFiniteLoss: the run diverged; nothing is saved.
     """
     if stop_after is not None:
         check_integer("stop_after", stop_after, Range(1, config.epochs))
@@ -48,16 +47,12 @@ def train_and_save(
         f"{config.label} on {data.name}: {len(data.train):,} training images,"
         f" {runtime.device}, {runtime.precision}, {runtime.threads} threads"
     )
-    try:
-        with progress_bar() as bar:
-            task = bar.add_task("training", total=length)
-            for metrics in fit(state, data, stop_after=stop_after):
-                history.append(metrics.to_dict())
-                bar.update(task, completed=metrics.epoch)
-                print(epoch_line(metrics, length), flush=True)
-    except NonFiniteLoss as error:
-        print(f"error: {error}; nothing was saved", file=sys.stderr)
-        return 1
+    with progress_bar() as bar:
+        task = bar.add_task("training", total=length)
+        for metrics in fit(state, data, stop_after=stop_after):
+            history.append(metrics.to_dict())
+            bar.update(task, completed=metrics.epoch)
+            print(epoch_line(metrics, length), flush=True)
     best = {
         "val_acc": state.best.val_acc,
         "val_acc_interval": wilson(state.best.val_acc, len(data.val)),
@@ -75,7 +70,6 @@ def train_and_save(
         title=f"{config.label} on {data.name}",
     )
     print(f"best_val_acc {state.best.val_acc:.4f} at epoch {state.best.epoch}; saved in {out}")
-    return 0
 
 
 def epoch_line(metrics: EpochMetrics, length: int) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from vgg6.common.checks import (
@@ -81,7 +81,10 @@ def about(one: Field[Any]) -> About:
 @cache
 def types_of(cls: type) -> dict[str, frozenset[type]]:
     """The types that each field takes: ``{int, NoneType}`` for ``int | None``."""
-    return {n: frozenset(get_args(hint) or (hint,)) for n, hint in get_type_hints(cls).items()}
+    return {
+        name: frozenset(get_args(hint) if isinstance(hint, UnionType) else (hint,))
+        for name, hint in get_type_hints(cls).items()
+    }
 
 
 def type_of(cls: type, one: Field[Any]) -> type | None:

@@ -6,6 +6,12 @@ import os
 import platform
 from pathlib import Path
 
+from vgg6.common.checks import Range
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "bf16", "fp32")
+THREADS = Range(1, 1024)
+
 
 def usable_cpus() -> int:
     """CPUs that this process may run on, which a container or taskset can make fewer."""

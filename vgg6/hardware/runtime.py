@@ -11,13 +11,10 @@ import torch
 from torch import Tensor
 
 from vgg6.augment import Normalizer
-from vgg6.common.checks import InputError, Range, check_choice, check_integer
+from vgg6.common.checks import InputError, check_choice, check_integer
 from vgg6.data import TrialData
 from vgg6.hardware.cpu_speed import precision_speeds
-from vgg6.hardware.machine import usable_cpus
-
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "bf16", "fp32")
+from vgg6.hardware.machine import DEVICES, PRECISIONS, THREADS, usable_cpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +47,7 @@ class Runtime:
             precision = "bf16" if device == "cuda" else _cpu_precision()
         if threads is None:
             threads = usable_cpus()
-        check_integer("threads", threads, Range(1, 1024))
+        check_integer("threads", threads, THREADS)
         return cls(device=device, precision=precision, threads=threads)
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from typing import Any
 from vgg6.common.checks import InputError, Range, check_integer, check_number, read_integer
 from vgg6.common.fields import check_fields, described, metadata
 from vgg6.data import SPLIT_SEED
+from vgg6.hardware.machine import DEVICES, PRECISIONS
 
 SEARCHERS = ("forest", "optuna", "random", "grid")
 FOLLOWING = ("forest", "optuna")  # those that choose a trial by what earlier ones scored
 SCHEDULERS = ("asha", "hyperband", "median", "none")
 WANDB_MODES = ("online", "offline", "disabled")
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "bf16", "fp32")
 AUTO_TRIALS = Range(8, 64)  # the trials that ``trials=auto`` may choose
 DEFAULT_TRIALS = 64
 AUTO = "auto"  # of trials: as many as there is time for; of gpus_per_trial: measured
