@@ -10,8 +10,9 @@ from typing import Any
 from ray.tune import PlacementGroupFactory
 
 from vgg6.common.checks import InputError, check_choice
-from vgg6.hardware import cpu_speed, gpu_sharing
+from vgg6.hardware import cpu_speed
 from vgg6.hardware.cpu_speed import best_threads
+from vgg6.tuning.cluster import gpu_sharing
 from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds, best_runs, share_of
 from vgg6.tuning.settings import Settings
 
