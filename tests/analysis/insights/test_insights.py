@@ -121,6 +121,7 @@ def decades(config: TrialConfig) -> float:
 # importance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 @pytest.mark.parametrize("rungs", [(), (1, 4)], ids=["full length", "pruned"])
 def test_where_only_the_learning_rate_matters_it_alone_is_important(
@@ -142,6 +143,7 @@ def test_where_only_the_learning_rate_matters_it_alone_is_important(
     assert sum(v["mean"] for v in values.values()) <= 1
 
 
+@pytest.mark.slow
 def test_a_small_effect_is_not_hidden_by_a_large_one(tmp_path: Path) -> None:
     hidden = noise(2, 0.002)
     gain = {"relu": 0.0, "gelu": 0.1, "tanh": -0.1}
@@ -154,6 +156,7 @@ def test_a_small_effect_is_not_hidden_by_a_large_one(tmp_path: Path) -> None:
     assert found["values"]["lr"]["p"] <= 0.025 < found["values"]["dropout"]["p"]
 
 
+@pytest.mark.slow
 def test_where_nothing_matters_nothing_is_important(tmp_path: Path) -> None:
     chances = []
     for seed in range(4):
@@ -171,6 +174,7 @@ def test_where_nothing_matters_nothing_is_important(tmp_path: Path) -> None:
     assert np.median(chances) > 0.2
 
 
+@pytest.mark.slow
 def test_what_only_some_trials_have_is_assessed_by_one_evaluator_and_named_by_the_other(
     tmp_path: Path,
 ) -> None:
@@ -191,6 +195,7 @@ def test_what_only_some_trials_have_is_assessed_by_one_evaluator_and_named_by_th
         importance(run, "shap")
 
 
+@pytest.mark.slow
 def test_diverged_trials_count_as_the_worst(tmp_path: Path) -> None:
     hidden = noise(4)
     run = make(
@@ -445,6 +450,7 @@ def test_diverged_trials_are_grouped_by_reason_without_its_numbers(tmp_path: Pat
 # all of it
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_json_document_or_a_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,6 +78,7 @@ COMPRESSED = ("whole-int8", "whole-prune-0.6", "whole-prune-0.5-int8")
 # Pruning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "norm"), [("silu", "batch"), ("relu", "none"), ("sigmoid", "none")]
 )
@@ -102,6 +103,7 @@ def test_channels_that_nothing_reads_are_the_first_to_go_and_are_not_missed(
     assert torch.equal(small.weights["convs.0.weight"], weights["convs.0.weight"][kept])
 
 
+@pytest.mark.slow
 def test_importance_is_the_mean_square_of_the_losss_derivative_by_a_channels_factor() -> None:
     whole = network(activation="silu")
     few = DATA.train.take(np.arange(12))
@@ -179,6 +181,7 @@ def fp32() -> bytes:
     return onnx_bytes(made.config, made.weights, image_facts(SOURCE))
 
 
+@pytest.mark.slow
 def test_every_weight_is_an_8_bit_integer_and_is_multiplied_as_one(
     fp32: bytes, tmp_path: Path
 ) -> None:
@@ -222,6 +225,7 @@ def test_a_network_of_onnxruntime_is_the_network_of_torch(fp32: bytes) -> None:
 # Packages
 
 
+@pytest.mark.slow
 def test_a_compressed_package_says_before_and_after_of_the_same_images(packages: Path) -> None:
     before = (packages / "whole" / "model.onnx").read_bytes()
     for name in COMPRESSED:
@@ -243,6 +247,7 @@ def test_a_compressed_package_says_before_and_after_of_the_same_images(packages:
         assert found["after"]["flops"] == count_flops(pruned)
 
 
+@pytest.mark.slow
 def test_a_pruned_package_is_smaller_and_an_int8_one_holds_no_fp32_weights(packages: Path) -> None:
     files = {name: {p.name for p in (packages / name).iterdir()} for name in COMPRESSED}
     assert files["whole-prune-0.6"] == {*PACKAGE, SUMS}
@@ -260,6 +265,7 @@ def test_a_pruned_package_is_smaller_and_an_int8_one_holds_no_fp32_weights(packa
     assert count_flops(tuple(widths)) <= 0.4 * count_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_verify_trains_and_compresses_again_and_finds_every_bit(
     packages: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -279,6 +285,7 @@ def package(packages: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_another_network_in_int8_is_not_reproduced(
     packages: Path, package: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -306,6 +313,7 @@ def test_an_int8_package_with_one_byte_changed_or_a_file_gone_is_refused_by_its_
     assert name in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["whole-prune-0.6", "whole-prune-0.5-int8"])
 def test_load_model_of_a_compressed_package_stands_alone(
     packages: Path, name: str, tmp_path: Path
@@ -332,6 +340,7 @@ def test_load_model_of_a_compressed_package_stands_alone(
 # The report
 
 
+@pytest.mark.slow
 def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
     packages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -455,6 +464,7 @@ BAD_COMMANDS: list[tuple[str, list[str]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "says"), BAD_COMMANDS, ids=[b[0] for b in BAD_COMMANDS])
 def test_a_bad_value_of_compress_is_named_with_its_rule_and_nothing_is_written(
     packages: Path, words: str, says: list[str], capsys: pytest.CaptureFixture[str]

@@ -114,6 +114,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["whole", "whole-int8"])
 def test_a_package_scores_on_its_own_images_what_it_says(
     packages: Path, name: str, said: Any
@@ -135,6 +136,7 @@ def test_a_package_scores_on_its_own_images_what_it_says(
     assert sum(shares) == len(DATA.val) and 0 <= found["ece"] <= 1
 
 
+@pytest.mark.slow
 def test_the_text_holds_what_the_json_does(packages: Path, said: Any) -> None:
     found = evaluate(packages / "whole")
     status, out, _ = said("evaluate", packages / "whole")
@@ -146,6 +148,7 @@ def test_the_text_holds_what_the_json_does(packages: Path, said: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_parts_and_other_data_are_named_for_what_they_are(packages: Path, said: Any) -> None:
     found = evaluate(packages / "whole", part="test")
     assert found["images"] == len(SOURCE.test) and "optimistic" in found["notes"][0]
@@ -164,6 +167,7 @@ def test_parts_and_other_data_are_named_for_what_they_are(packages: Path, said: 
     shutil.rmtree(other)
 
 
+@pytest.mark.slow
 def test_a_file_of_ones_own_images_is_scored_whole_and_may_lack_classes(
     packages: Path, tmp_path: Path, said: Any
 ) -> None:
@@ -178,6 +182,7 @@ def test_a_file_of_ones_own_images_is_scored_whole_and_may_lack_classes(
     assert status == 0 and out.count("none") == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".html", ".png", ".svg"])
 def test_the_picture_is_a_page_or_an_image(
     packages: Path, tmp_path: Path, said: Any, suffix: str
@@ -194,6 +199,7 @@ def test_the_picture_is_a_page_or_an_image(
         assert b"plotly" in content and b'src="http' not in content
 
 
+@pytest.mark.slow
 def test_the_figure_shows_every_count_and_no_class_is_markup(packages: Path) -> None:
     found = evaluate(packages / "whole")
     found["classes"] = [f"<b>{name}</b>" for name in found["classes"]]
@@ -218,6 +224,7 @@ BAD_FILES: list[tuple[str, dict[str, Any], list[str]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "arrays", "says"), BAD_FILES, ids=[b[0] for b in BAD_FILES])
 def test_a_file_that_holds_no_such_images_is_refused_by_what_is_wrong(
     packages: Path, tmp_path: Path, said: Any, name: str, arrays: dict[str, Any], says: list[str]
@@ -241,6 +248,7 @@ BAD_COMMANDS: list[tuple[str, list[str]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "says"), BAD_COMMANDS, ids=[b[0] for b in BAD_COMMANDS])
 def test_a_bad_value_of_evaluate_is_named_with_its_rule_and_nothing_is_written(
     packages: Path, said: Any, words: str, says: list[str]

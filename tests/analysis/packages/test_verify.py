@@ -329,6 +329,7 @@ def test_a_package_that_contradicts_itself_is_refused(
 # Verifying
 
 
+@pytest.mark.slow
 def test_a_package_of_train_is_verified_bit_for_bit(package: Path, said: Any) -> None:
     status, out, err = said("verify", package)
     assert status == 0
@@ -359,6 +360,7 @@ def test_the_last_bit_of_one_value_of_the_history_is_seen(package: Path) -> None
     assert found["first_difference"]["column"] == "train_loss"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sd", "verdict", "exit_status"),
     [(0.9, "within the seed spread", 0), (1e-9, "not reproduced", 1)],
@@ -491,6 +493,7 @@ def logits_of(model: VGG6, images: Tensor) -> Tensor:
         return model(normalize(images.permute(0, 2, 3, 1).contiguous()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", NETWORKS, ids=lambda c: f"{c.activation}-{c.norm}")
 def test_onnxruntime_gives_the_logits_of_torch_for_any_number_of_images(
     config: TrialConfig, capfd: pytest.CaptureFixture[str]
@@ -551,6 +554,7 @@ torch.save(out, sys.argv[3])
 """
 
 
+@pytest.mark.slow
 def test_load_model_alone_gives_the_projects_logits_bit_for_bit(
     packed: Path, tmp_path: Path
 ) -> None:
@@ -576,6 +580,7 @@ def test_load_model_alone_gives_the_projects_logits_bit_for_bit(
         assert torch.equal(logits[folder], logits_of(model, images)), folder
 
 
+@pytest.mark.slow
 def test_load_model_runs_as_a_script_and_refuses_what_is_no_pixel(
     packed: Path, tmp_path: Path
 ) -> None:
@@ -597,6 +602,7 @@ def test_load_model_runs_as_a_script_and_refuses_what_is_no_pixel(
 # The test images
 
 
+@pytest.mark.slow
 def test_the_same_weights_are_scored_once_and_then_read_from_the_record(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -623,6 +629,7 @@ def test_the_same_weights_are_scored_once_and_then_read_from_the_record(
     assert len(looks(run)) == 1
 
 
+@pytest.mark.slow
 def test_a_second_look_is_counted_in_every_output(
     run: RunFolder, tmp_path: Path, said: Any
 ) -> None:
@@ -646,6 +653,7 @@ def test_a_damaged_record_of_looks_is_refused_by_its_line(run: RunFolder) -> Non
         look(run, weights_file(1), "trial 1")
 
 
+@pytest.mark.slow
 def test_what_is_packed_without_looking_holds_no_test_score_unless_there_is_one(
     run: RunFolder, tmp_path: Path
 ) -> None:
@@ -680,6 +688,7 @@ def test_the_interval_of_an_accuracy_is_wilsons() -> None:
 # The confirmed winner
 
 
+@pytest.mark.slow
 def test_the_confirmed_winner_is_packed_with_its_representative_seed_and_verifies(
     confirmed: RunFolder, confirmation: tuple[dict[str, Any], bytes], tmp_path: Path, said: Any
 ) -> None:

@@ -251,12 +251,14 @@ def test_texts_of_the_run_are_shown_as_text(browser: Any, tmp_path: Path) -> Non
     opened.page.close()
 
 
+@pytest.mark.slow
 def test_the_page_stays_under_10_mb_at_a_thousand_trials_of_30_epochs(tmp_path: Path) -> None:
     run = made_run(tmp_path, trials=1000, epochs=30)
     page = render_page(gather(run))
     assert len(page.encode()) < 10e6
 
 
+@pytest.mark.slow
 def test_pictures_and_a_summary_are_written_where_there_is_a_browser(
     found: ReportContents, tmp_path: Path
 ) -> None:

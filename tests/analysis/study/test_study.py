@@ -142,6 +142,7 @@ def grid_run(folder: Path, **given: Any) -> RunFolder:
     return made_study(folder, GRID, space="study_grid", **given)
 
 
+@pytest.mark.slow
 def test_the_sentence_on_activations_follows_the_numbers_and_flips_with_them(
     tmp_path: Path,
 ) -> None:
@@ -155,6 +156,7 @@ def test_the_sentence_on_activations_follows_the_numbers_and_flips_with_them(
     assert "No difference is shown between any two values with enough pairs." in same
 
 
+@pytest.mark.slow
 def test_convergence_and_stability_are_told_apart_from_accuracy(tmp_path: Path) -> None:
     # Soon at its end, which is lower: the areas under the curves and the scores disagree.
     fast = answers(grid_run(tmp_path / "a", speed={"adam": 3.0}, effects={"adam": -0.03}))
@@ -179,6 +181,7 @@ def test_standing_still_at_chance_is_not_called_stable(tmp_path: Path) -> None:
     assert "rmsprop scores" in said, "it is compared by accuracy all the same"
 
 
+@pytest.mark.slow
 def test_batch_size_and_rate_are_compared_alone_where_pairs_differ_in_one_only(
     tmp_path: Path,
 ) -> None:
@@ -239,6 +242,7 @@ def test_sigmoid_is_compared_once_the_seven_runs_as_relu_are_beside_it(tmp_path:
     assert "1 configuration ran in two of the searches: 1 with the same" in both["study-4"]
 
 
+@pytest.mark.slow
 def test_what_the_study_wrote_is_contradicted_or_found_again(tmp_path: Path) -> None:
     wrote = next(run.figures["best_val_acc"] for run in RUNS if run.figures)
     far = answers(made_study(tmp_path / "a", STUDY, effects={"silu": 0.1}))["study-4"]

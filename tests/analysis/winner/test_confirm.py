@@ -206,6 +206,7 @@ def journal_of(run: RunFolder) -> j.History:
     return j.read_history(RunFolder(run.file(CONFIRMED)))
 
 
+@pytest.mark.slow
 def test_seeds_are_fresh_and_a_configuration_is_taken_once(search: RunFolder) -> None:
     candidates, seeds = c.choose(j.read_history(search), top=4, count=3)
     assert seeds == [44, 45, 46], "43 is the seed of one of the trials"

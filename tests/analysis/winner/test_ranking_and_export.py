@@ -282,6 +282,7 @@ def test_the_train_command_keeps_every_digit_and_quotes_a_folder() -> None:
     assert args.limit_train is args.stop_after is None
 
 
+@pytest.mark.slow
 def test_the_exported_weights_score_what_the_search_recorded(
     run: RunFolder, tmp_path: Path
 ) -> None:
@@ -301,6 +302,7 @@ def test_the_exported_weights_score_what_the_search_recorded(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_those_of_the_score_are_called_out(
     run: RunFolder, tmp_path: Path
 ) -> None:
@@ -314,6 +316,7 @@ def test_weights_that_are_not_those_of_the_score_are_called_out(
     assert read_package(tmp_path / "out").metrics["warning"] == metrics["warning"]
 
 
+@pytest.mark.slow
 def test_a_package_trained_again_gives_its_history_and_weights_bit_for_bit(
     exported: Path, data: TrialData
 ) -> None:
@@ -327,6 +330,7 @@ def test_a_package_trained_again_gives_its_history_and_weights_bit_for_bit(
     assert all(torch.equal(weights[k], v) for k, v in state.best.weights.items())
 
 
+@pytest.mark.slow
 def test_an_export_is_whole_or_not_at_all(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

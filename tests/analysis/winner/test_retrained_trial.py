@@ -63,6 +63,7 @@ def exported(run: RunFolder, *arguments: str) -> tuple[int, dict[str, Any]]:
     return status, json.loads(file.read_text()) if file.exists() else {}
 
 
+@pytest.mark.slow
 def test_a_named_trial_is_packed_and_its_look_at_the_test_images_is_recorded(
     run: RunFolder,
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_named_trial_is_packed_and_its_look_at_the_test_images_is_recorded(
     assert (look["what"], look["accuracy"]) == ("trial 1", metrics["test"]["accuracy"])
 
 
+@pytest.mark.slow
 def test_a_trial_without_weights_is_refused_with_the_command_that_makes_them(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +90,7 @@ def test_a_trial_without_weights_is_refused_with_the_command_that_makes_them(
     assert [look["what"] for look in looks(run)] == ["trial 0, trained again"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_that_trial_again_is_refused(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +105,7 @@ def test_a_run_that_is_not_that_trial_again_is_refused(
     assert len(looks(run)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "rule"),
     [("7", "7 is no trial of made, which has 0 to 2"), ("2", "2 has no weights to give"),
