@@ -17,6 +17,7 @@ from support.paths import ROOT
 from support.wandb_files import read_runs
 
 from vgg6.checkpoint import load_weights
+from vgg6.tuning.cluster.connect import running_cluster
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 
@@ -199,6 +200,10 @@ def test_a_search_joins_a_running_cluster(tmp_path: Path) -> None:
         search = [*SEARCH[:-4], "--trials", "2", "--epochs", "2", "--address"]
         _, err = ended(command(*search, f"127.0.0.1:{port}", "--name", "host", cwd=tmp_path), 0)
         assert f"cluster at 127.0.0.1:{port}" in err
+        # `auto` takes the first Ray that it finds: one of another test may run beside this one.
+        give_up = time.monotonic() + 300
+        while not (running_cluster() or "").endswith(f":{port}") and time.monotonic() < give_up:
+            time.sleep(0.5)
         _, err = ended(command(*search, "auto", "--name", "auto", cwd=tmp_path), 0)
         assert "the Ray cluster at" in err
     finally:
