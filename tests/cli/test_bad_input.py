@@ -75,8 +75,6 @@ COMMAND_LINE = [
          ["--out", "none/t.csv'", "no folder that exists"]),
     Case("an evaluator", ["insights", "runs/good", "--evaluator", "anova"],
          ["--evaluator", "'anova'", "did you mean 'fanova'"]),
-    Case("a metric of a search", ["table", "runs/good", "--metric", "loss"],
-         ["--metric", "'loss'", "val_acc"]),
     Case("a form", ["convert", "runs/good", "--to", "tensorbord"],
          ["--to", "'tensorbord'", "did you mean 'tensorboard'"]),
     Case("a conversion below a file", ["convert", "runs/good", "--to", "optuna", "--out",

@@ -110,6 +110,7 @@ def test_a_run_folder_full_of_pickles_runs_nothing(trapped: Path, tmp_path: Path
     assert (tmp_path / "owned").exists(), "it would have"
 
 
+@pytest.mark.slow
 def test_a_packages_own_code_is_not_run_by_verify(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_packages_own_code_is_not_run_by_verify(
         assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.slow
 def test_a_compressed_packages_files_run_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
