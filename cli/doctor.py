@@ -115,26 +115,30 @@ def _cpu() -> Finding:
 def _gpu() -> Finding:
     import torch
 
-    if torch.cuda.is_available():
-        from vgg6.hardware.measurements import remembered
-        from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds, best_runs, describe, key_start
+    if not torch.cuda.is_available():
+        advice = "none is needed; if there is one, its driver must fit torch's CUDA build"
+        return Finding("gpu", WARN, "no CUDA GPU", advice)
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    mps = "is running" if mps_is_running() else "is not running"
+    found = f"{', '.join(names)}; MPS {mps}; {_measured_sharing(names)}"
+    if mps_is_running():
+        return Finding("gpu", OK, found)
+    advice = "to let trials that share a GPU compute at the same time: nvidia-cuda-mps-control -d"
+    return Finding("gpu", OK, found, advice)
 
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        known = [
-            SharedSpeeds.from_dict(found)
-            for name in sorted(set(names))
-            for found in remembered(key_start(name)).values()
-        ]
-        packed = "; ".join(f"{describe(p)}: {best_runs(p)} at once" for p in known)
-        packed = packed or "not measured yet: search --gpus-per-trial auto does"
-        if mps_is_running():
-            return Finding("gpu", OK, f"{', '.join(names)}; MPS is running; {packed}")
-        advice = (
-            "trials that share a GPU run their kernels at the same time: nvidia-cuda-mps-control -d"
-        )
-        return Finding("gpu", OK, f"{', '.join(names)}; MPS is not running; {packed}", advice)
-    advice = "none is needed; if there is one, its driver must fit torch's CUDA build"
-    return Finding("gpu", WARN, "no CUDA GPU", advice)
+
+def _measured_sharing(names: list[str]) -> str:
+    """How many trials train fastest at once on each kind of GPU, as far as it has been measured."""
+    from vgg6.hardware.measurements import remembered
+    from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds, best_runs, describe, key_start
+
+    known = [
+        SharedSpeeds.from_dict(found)
+        for name in sorted(set(names))
+        for found in remembered(key_start(name)).values()
+    ]
+    measured = "; ".join(f"{describe(p)}: {best_runs(p)} at once" for p in known)
+    return measured or "not measured yet: search --gpus-per-trial auto does"
 
 
 def _ray() -> Finding:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with sigterm_as_ctrl_c():
             args = parser.parse_args(words)
-            return int(args.handler(args))
+            status = int(args.handler(args))
+            sys.stdout.flush()  # here and not at exit: its reader may be gone
+            return status
     except InputError as error:
         say(f"error: {parser.spelled(error, words)}")
         return BAD_INPUT
@@ -39,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return FAILED
     except OSError as error:
         if error.errno not in _PLAIN_ERRORS:

@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
             rule = f"cannot be read: {error}"
             raise InputError("command line", shlex.join(words), rule) from None
         if unknown:
-            flags = self.flags_of(found.command)
+            flags = self.flags_of(found.command) if unknown[0].startswith("-") else []
             raise InputError("argument", unknown[0], f"is not known{nearest(unknown[0], flags)}")
         found.typed = words
         return found

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.made_runs import made_run
 from support.paths import ROOT
+
+import tune_vgg6
 
 # arguments; what the message must contain: the key, the value, and the rule or the nearest name
 BAD: list[tuple[list[str], list[str]]] = [
@@ -141,8 +145,6 @@ def test_times_may_be_given_in_seconds_minutes_and_hours() -> None:
 
 
 def test_help_shows_every_command_and_flag(capsys: pytest.CaptureFixture[str]) -> None:
-    import tune_vgg6
-
     with pytest.raises(SystemExit) as stop:
         tune_vgg6.main(["search", "--help"])
     assert stop.value.code == 0
@@ -156,3 +158,41 @@ def test_help_shows_every_command_and_flag(capsys: pytest.CaptureFixture[str]) -
         "--warm-start",
     ):
         assert flag in text
+
+
+TRAIN = ("train", "--data", "digits", "--limit-train", "100", "--threads", "1", "--epochs", "1")
+
+
+def test_a_training_that_diverges_exits_1_and_saves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "package"
+    diverging = ["--lr", "10", "--activation", "relu", "--batch-size", "32", "--out", str(out)]
+    assert tune_vgg6.main([*TRAIN, *diverging]) == 1
+    assert "nothing was saved" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("trials", [1, 300])
+def test_a_command_whose_reader_has_gone_exits_1_and_says_nothing(
+    tmp_path: Path, trials: int
+) -> None:
+    made_run(tmp_path, trials=trials, epochs=10, name="made")
+    program = [sys.executable, str(ROOT / "tune_vgg6.py")]
+    command = [*program, "table", "made", "--storage", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (1, "")
+
+
+def test_a_command_ended_by_sigterm_exits_130(tmp_path: Path) -> None:
+    made_run(tmp_path, trials=2, epochs=2, name="short")
+    command = [sys.executable, str(ROOT / "tune_vgg6.py"), "report", "short", "--storage",
+               str(tmp_path), "--watch", "--port", "0"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("http://127.0.0.1:")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err.splitlines()[-1] == "interrupted"
