@@ -40,7 +40,7 @@ from analysis.figures.figure_files import check_figure, write_figure
 from analysis.packages.latency import in_turns, speedup
 from analysis.packages.package import check_package, load_network, read_package
 from analysis.packages.train import epoch_line
-from analysis.report.compression_front import draw, on_front
+from analysis.report.compression_front import CompressedNetwork, draw, on_front
 from benchmarks.machine import RESULTS, describe, write_result
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import read_record
@@ -196,8 +196,20 @@ def by_activation(source: Source, rounds: int, threads: int) -> list[dict[str, A
     return rows
 
 
+def networks_of(rows: list[dict[str, Any]]) -> list[CompressedNetwork]:
+    """The rows as what the report draws; their accuracy is of test images."""
+    names = ("name", "accuracy", "low", "high", "bytes", "flops")
+    return [
+        CompressedNetwork(
+            **{name: row[name] for name in names},
+            speed={batch: speed["ratio"] for batch, speed in row["speed"].items()},
+        )
+        for row in rows
+    ]
+
+
 def show(rows: list[dict[str, Any]]) -> None:
-    front = {row["name"] for row in on_front(rows)}
+    front = {network.name for network in on_front(networks_of(rows))}
     base = next(row for row in rows if row["name"] == BASE)
     print(f"\n{'':20}accuracy  lost (se)      smaller  FLOPs  batch 256           batch 1  front")
     for row in rows:
@@ -240,7 +252,7 @@ def main() -> None:
         "rows": rows, "by_activation": by_activation(source, args.rounds, args.threads),
     }  # fmt: skip
     write_result("compression", result)
-    write_figure(draw(rows, "test accuracy"), args.figure)
+    write_figure(draw(networks_of(rows), "test accuracy"), args.figure)
 
 
 if __name__ == "__main__":

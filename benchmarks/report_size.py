@@ -18,7 +18,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from analysis.report.report import gather, write_report
+from analysis.report.gather import gather
+from analysis.report.page import write_report
 from benchmarks.machine import describe, write_result
 from tests.support.made_runs import made_run
 

@@ -74,7 +74,9 @@ def report(args: argparse.Namespace) -> int:
         raise InputError("study", True, "cannot be served live with `watch`")
     if args.watch:
         serve_report(run, port)
-    from analysis.report.report import answer_study, gather, write_pictures, write_report
+    from analysis.report.gather import answer_study, gather
+    from analysis.report.page import write_report
+    from analysis.report.summary_md import write_summary
 
     found = gather(run)
     if args.study:
@@ -82,7 +84,7 @@ def report(args: argparse.Namespace) -> int:
     write_report(found, out)
     print(f"report: {out}")
     if args.png:
-        if not write_pictures(found, Path(args.png)):
+        if not write_summary(found, Path(args.png)):
             say("no PNG files: they need Chrome or Chromium (or BROWSER_PATH); summary.md is there")
         print(f"summary: {Path(args.png) / 'summary.md'}")
     return DONE

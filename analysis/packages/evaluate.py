@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.plots import COLOURS, ERROR_BAR, figure
+from analysis.figures.style import COLOURS, ERROR_BAR, figure
 from analysis.packages.package import Package, check_package, load_network, read_package
 from analysis.packages.scoring import located
 from vgg6.common.checks import InputError

@@ -3,102 +3,121 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.plots import COLOURS, ERROR_BAR, figure
+from analysis.figures.style import COLOURS, ERROR_BAR, figure
 from analysis.packages.package import PACKED, SUMS, read_package
 from vgg6.tuning.run.folder import RunFolder
 
-BATCH = 256
+BATCH = 256  # images at once, at which speeds are compared
 WHOLE = "as trained"
 
 
-def compressed(run: RunFolder) -> list[dict[str, Any]]:
-    """What ``compress RUN/best`` has made so far of a search's winner, the winner itself first.
+@dataclass(frozen=True)
+class CompressedNetwork:
+    """A network as ``model.onnx``.
 
-    Returns:
-        name, accuracy on the validation images with its interval (low, high), bytes, parameters,
-        flops, and speed by batch size: as many times as fast as the winner (ratio, low, high).
+    Args:
+        accuracy: on validation images. low, high: its interval; None where it has none.
+        bytes: of the file.
+        flops: an image.
+        speed: how many times as fast as the network before, by images at once.
+    """
+
+    name: str
+    accuracy: float
+    low: float | None
+    high: float | None
+    bytes: int
+    flops: int
+    speed: Mapping[int, float]
+
+    @property
+    def merits(self) -> tuple[float, float, float]:
+        """More is better in each: accuracy, smallness and speed."""
+        return self.accuracy, -self.bytes, self.speed[BATCH]
+
+    def beats(self, other: CompressedNetwork) -> bool:
+        """Whether it is nowhere worse, and better in one of the three."""
+        pairs = list(zip(self.merits, other.merits, strict=True))
+        return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
+
+
+def compressed_networks(run: RunFolder) -> list[CompressedNetwork]:
+    """What ``compress RUN/best`` has made so far of a search's winner, the winner itself first.
 
     Raises:
         InputError: such a package is not what it should be; names the file.
     """
     if not run.local:
         return []
-    folders = sorted(p.parent for p in Path(run.path).glob(f"{PACKED}-*/{SUMS}"))
-    packages = {folder.name.removeprefix(f"{PACKED}-"): read_package(folder) for folder in folders}
-    rows: list[dict[str, Any]] = []
-    for name, package in packages.items():
+    networks: list[CompressedNetwork] = []
+    for file in sorted(Path(run.path).glob(f"{PACKED}-*/{SUMS}")):
+        package = read_package(file.parent)
         if package.compression is None:
             continue
-        found = package.metrics
-        speed = {row["batch"]: row for row in found["speed"]}
-        if not rows:
-            same = {batch: {"ratio": 1.0, "low": 1.0, "high": 1.0} for batch in speed}
-            rows.append(
-                {"name": WHOLE, **found["before"], "low": None, "high": None, "speed": same}
+        metrics = package.metrics
+        before, after = metrics["before"], metrics["after"]
+        interval = metrics["val_acc_interval"]
+        speed = {row["batch"]: row["ratio"] for row in metrics["speed"]}
+        if not networks:
+            networks.append(
+                CompressedNetwork(
+                    WHOLE, before["accuracy"], None, None, before["bytes"], before["flops"],
+                    dict.fromkeys(speed, 1.0),
+                )
+            )  # fmt: skip
+        networks.append(
+            CompressedNetwork(
+                file.parent.name.removeprefix(f"{PACKED}-"), after["accuracy"], interval["low"],
+                interval["high"], after["bytes"], after["flops"], speed,
             )
-        rows.append({"name": name, **found["after"], **found["val_acc_interval"], "speed": speed})
-    return rows
+        )  # fmt: skip
+    return networks
 
 
-def on_front(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that no other one beats: none is as accurate, as small and as fast at 256 images, and
-    better in one of the three."""
-
-    def merits(row: dict[str, Any]) -> tuple[float, float, float]:
-        return row["accuracy"], -row["bytes"], row["speed"][BATCH]["ratio"]
-
-    def beats(other: dict[str, Any], row: dict[str, Any]) -> bool:
-        pairs = list(zip(merits(other), merits(row), strict=True))
-        return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
-
-    return [row for row in rows if not any(beats(other, row) for other in rows)]
+def on_front(networks: Sequence[CompressedNetwork]) -> list[CompressedNetwork]:
+    """Those that no other one beats."""
+    return [n for n in networks if not any(other.beats(n) for other in networks)]
 
 
-def draw(rows: Sequence[dict[str, Any]], accuracy: str = "validation accuracy") -> go.Figure:
+def draw(networks: Sequence[CompressedNetwork], accuracy: str = "validation accuracy") -> go.Figure:
     """Accuracy against size, and against speed; those on the front joined in each panel."""
-    front = {row["name"] for row in on_front(rows)}
-    places = {
-        "size of model.onnx (MB)": lambda row: row["bytes"] / 1e6,
-        f"times as fast as uncompressed, {BATCH} images at once": lambda row: row["speed"][BATCH][
-            "ratio"
-        ],
+    front = on_front(networks)
+    panels: dict[str, Callable[[CompressedNetwork], float]] = {
+        "size of model.onnx (MB)": lambda n: n.bytes / 1e6,
+        f"times as fast as uncompressed, {BATCH} images at once": lambda n: n.speed[BATCH],
     }
     fig = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
-    for column, (title, place) in enumerate(places.items(), start=1):
-        for joined in (False, True):
-            own = sorted((r for r in rows if (r["name"] in front) == joined), key=place)
-            above, below = (
-                [0 if r[end] is None else abs(r[end] - r["accuracy"]) for r in own]
-                for end in ("high", "low")
-            )
+    for column, (title, place) in enumerate(panels.items(), start=1):
+        for unbeaten in (False, True):
+            own = sorted((n for n in networks if (n in front) == unbeaten), key=place)
             fig.add_scatter(
-                x=[place(r) for r in own], y=[r["accuracy"] for r in own],
-                mode="markers+lines+text" if joined else "markers+text",
-                text=[escape(r["name"]) for r in own], row=1, col=column,
-                textposition="top center" if joined else "bottom center",
+                x=[place(n) for n in own], y=[n.accuracy for n in own],
+                mode="markers+lines+text" if unbeaten else "markers+text",
+                text=[escape(n.name) for n in own], row=1, col=column,
+                textposition="top center" if unbeaten else "bottom center",
                 textfont={"size": 10}, cliponaxis=False,
-                name="on the front" if joined else "beaten by another", showlegend=column == 1,
-                marker={"color": COLOURS[1] if joined else COLOURS[5], "size": 9},
+                name="on the front" if unbeaten else "beaten by another", showlegend=column == 1,
+                marker={"color": COLOURS[1] if unbeaten else COLOURS[5], "size": 9},
                 line={"dash": "dot", "width": 1},
                 error_y={"type": "data", "symmetric": False, **ERROR_BAR, "thickness": 0.8,
-                         "array": above, "arrayminus": below},
+                         "array": [0 if n.high is None else n.high - n.accuracy for n in own],
+                         "arrayminus": [0 if n.low is None else n.accuracy - n.low for n in own]},
                 hovertemplate="%{text}<br>%{y:.4f}, %{x:.2f}<extra></extra>",
             )  # fmt: skip
         fig.update_xaxes(title=title, row=1, col=column)
     # Room for the labels of the outermost points: they would run into the axis, or over the edge.
-    sizes = [math.log10(row["bytes"] / 1e6) for row in rows]
+    sizes = [math.log10(n.bytes / 1e6) for n in networks]
     room = 0.12 * (max(sizes) - min(sizes)) + 0.15
     ends = [min(sizes) - room, max(sizes) + room]
     fig.update_xaxes(type="log", tickvals=[0.5, 1, 2, 5, 10], range=ends, row=1, col=1)
-    fastest = max(row["speed"][BATCH]["ratio"] for row in rows)
-    fig.update_xaxes(range=[0, 1.12 * fastest], row=1, col=2)
+    fig.update_xaxes(range=[0, 1.12 * max(n.speed[BATCH] for n in networks)], row=1, col=2)
     fig.update_yaxes(title=accuracy, tickformat=".2f", row=1, col=1)
     return fig.update_layout(figure([], 440).layout)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,7 @@ from PIL import Image
 from analysis.packages.scoring import recorded_runtime
 from analysis.packages.weights import run_weights
 from analysis.winner.export import choose
-from vgg6.common.checks import InputError
-from vgg6.common.schema import read_record
-from vgg6.data import DataFacts, load_recorded
+from vgg6.data import load_recorded
 from vgg6.evaluation import EVAL_BATCH
 from vgg6.hardware.runtime import resident
 from vgg6.model import with_weights
@@ -26,52 +24,72 @@ from vgg6.tuning.run.records import read_search
 SHOWN, SCALE = 24, 2
 
 
-def mistakes(run: RunFolder, history: History) -> dict[str, Any]:
-    """The winner's kept weights on the validation images.
+@dataclass(frozen=True)
+class Mistake:
+    """An image that the winner takes for another class.
 
-    Returns ``what`` (the run they are of), ``classes``, ``confusion`` (true down, predicted across)
-    and ``wrong``: the surest mistakes, each with true and predicted class, the probability given to
-    the predicted one and the image as a PNG data URI. Or ``missing``: why there is none of it.
+    ``probability``: that it gives to the predicted class; ``image``: a PNG data URI.
     """
-    try:
-        chosen = choose(run, history)
-        config, weights = run_weights(run, chosen.weights)
-        facts = read_search(run)
-        source, data = load_recorded(read_record(DataFacts, facts["data"]))
-    except InputError as error:
-        return {"missing": str(error)}
+
+    true: str
+    predicted: str
+    probability: float
+    image: str
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """What the winner's kept weights get wrong on the validation images.
+
+    Args:
+        what: the run that the weights are of.
+        confusion: images by true class (down) and predicted class (across).
+        surest: the mistakes of which it is surest, the surest first.
+        images: on which it was scored.
+    """
+
+    what: str
+    classes: list[str]
+    confusion: list[list[int]]
+    surest: list[Mistake]
+    images: int
+
+
+def find_mistakes(run: RunFolder, history: History) -> Mistakes:
+    """Score the winner on its validation images.
+
+    Raises:
+        InputError: its weights or the images are not here, or are not what was recorded.
+    """
+    chosen = choose(run, history)
+    config, weights = run_weights(run, chosen.weights)
+    facts = read_search(run)
+    source, data = load_recorded(facts["data"])
     runtime = recorded_runtime(facts["runtime"])
     runtime.apply()
     model = with_weights(config, weights).eval()
     model = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     parts = resident(data, runtime.device)
-    found = []
+    shares = []
     with torch.inference_mode(), runtime.autocast():
         for start in range(0, len(parts.val_labels), EVAL_BATCH):
             images = parts.val_images[start : start + EVAL_BATCH]
-            found.append(model(parts.normalize(images)).float().softmax(1).cpu())
-    probability, predicted = torch.cat(found).max(1)
+            shares.append(model(parts.normalize(images)).float().softmax(1).cpu())
+    probability, predicted = torch.cat(shares).max(1)
     labels = parts.val_labels.cpu()
     classes = list(source.classes)
     matrix = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(matrix, (labels.numpy(), predicted.numpy()), 1)
     wrong = torch.nonzero(labels != predicted).flatten()
     surest = wrong[probability[wrong].argsort(descending=True, stable=True)][:SHOWN]
-    return {
-        "what": chosen.what,
-        "classes": classes,
-        "confusion": matrix.tolist(),
-        "wrong": [
-            {
-                "true": classes[labels[i]],
-                "predicted": classes[predicted[i]],
-                "probability": float(probability[i]),
-                "image": _data_uri(np.asarray(data.val.images[i])),
-            }
-            for i in surest.tolist()
-        ],
-        "images": len(labels),
-    }
+    mistakes = [
+        Mistake(
+            classes[labels[i]], classes[predicted[i]], float(probability[i]),
+            _data_uri(np.asarray(data.val.images[i])),
+        )
+        for i in surest.tolist()
+    ]  # fmt: skip
+    return Mistakes(chosen.what, classes, matrix.tolist(), mistakes, len(labels))
 
 
 def _data_uri(image: np.ndarray) -> str:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from analysis.report.report import gather, render_page
+from analysis.report.gather import gather
+from analysis.report.page import render_page
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 
 LOOPBACK = "127.0.0.1"

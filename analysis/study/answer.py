@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
 class Text:
     """A paragraph of plain text. ``note``: it says what is missing, or what to be careful of."""
 
+    kind: ClassVar = "text"
     text: str
     note: bool = False
 
 
 @dataclass(frozen=True)
 class Heading:
+    kind: ClassVar = "heading"
     text: str
 
 
@@ -27,6 +29,7 @@ class Heading:
 class Figure:
     """A figure of the report, by its name."""
 
+    kind: ClassVar = "figure"
     name: str
 
 
@@ -34,6 +37,7 @@ class Figure:
 class Table:
     """``numeric``: which columns are numbers, by their places, as ``"1 3"``."""
 
+    kind: ClassVar = "table"
     head: Sequence[str]
     rows: Sequence[Sequence[Any]]
     numeric: str = ""
@@ -43,6 +47,7 @@ class Table:
 class Command:
     """A command line, and the words for what it does."""
 
+    kind: ClassVar = "command"
     words: str
     command: str
 

@@ -143,7 +143,7 @@ HEAD = ("value", "against", "pairs", "difference", "95 % interval", "verdict")
 
 
 def drawable(found: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """The comparisons that have an interval, as ``plots.effect`` draws them."""
+    """The comparisons that have an interval, as ``figures.effects.effect`` draws them."""
     return [
         {"value": c.value, "against": c.against, "pairs": c.pairs, "difference": c.difference,
          "low": c.low, "high": c.high}

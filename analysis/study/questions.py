@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures import plots
+from analysis.figures.learning_curves import curves, steps
 from analysis.packages.package import ENVIRONMENT, PACKED, train_command
 from analysis.packages.verify import first_difference
 from analysis.results.tables import Run
@@ -71,7 +71,7 @@ def study(run: RunFolder, found: AskedSearch, also: Sequence[RunFolder]) -> Stud
     answers = [first, *effects.answers(), _pictures(found), _best(run, found, own, repeated)]
     answers.append(_again(run, found))
     if len(found.table):
-        figures["study_steps"] = plots.steps(found.table, data["train_images"])
+        figures["study_steps"] = steps(found.table, data["train_images"])
     return Study(answers, figures | effects.figures)
 
 
@@ -105,7 +105,7 @@ def _baseline(run: RunFolder, found: AskedSearch) -> tuple[Answer, dict[str, go.
         said += f" In the study it ran {BASELINE.epochs} epochs."
     rows = found.table[found.table.trial == trial.number]
     answer.blocks += [Text(said), Figure("study_baseline"), *_test(run, found, trial)]
-    return answer, {"study_baseline": plots.curves(rows)}
+    return answer, {"study_baseline": curves(rows)}
 
 
 def _transforms(data: dict[str, Any]) -> str:
@@ -172,9 +172,9 @@ def _pictures(found: AskedSearch) -> Answer:
         return answer
     sizes = sorted({int(b) for b in found.table.batch_size})
     per_epoch = [-(-found.facts["data"]["train_images"] // size) for size in sizes]
-    steps = ", ".join(f"{n} with batches of {b}" for n, b in zip(per_epoch, sizes, strict=True))
+    counts = ", ".join(f"{n} with batches of {b}" for n, b in zip(per_epoch, sizes, strict=True))
     answer.blocks += [
-        Text(f"An epoch is so many optimizer steps: {steps}."),
+        Text(f"An epoch is so many optimizer steps: {counts}."),
         Figure("study_steps"),
         Text("The parallel coordinates and the four curves of every trial follow in the next two"
              " sections."),

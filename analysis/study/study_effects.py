@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures import plots
+from analysis.figures.effects import effect
 from analysis.insights.comparable import common_epoch, scores_at
 from analysis.insights.matched_pairs import MIN_PAIRS, mean_interval
 from analysis.results.tables import Run
@@ -153,7 +153,7 @@ class Effects:
         answer = f"{headline(found, outcome)}."
         blocks: list[Block] = [Text(answer[0].upper() + answer[1:])]
         if rows := drawable(found):
-            self.figures[name] = plots.effect(rows, outcome.axis)
+            self.figures[name] = effect(rows, outcome.axis)
             blocks.append(Figure(name))
         else:
             blocks = [Text(f"{answer[0].upper()}{answer[1:]} {MORE_PAIRS}.", note=True)]
@@ -244,7 +244,7 @@ class Effects:
                          f"{known['low']:+.4f} to {known['high']:+.4f}",
                          *_factor(lost)))  # fmt: skip
         if drawn:
-            self.figures["study_epochs"] = plots.effect(drawn, "gain of accuracy")
+            self.figures["study_epochs"] = effect(drawn, "gain of accuracy")
             head = ("epochs", "runs", "best accuracy", "95 % interval", "validation loss, times",
                     "95 % interval")  # fmt: skip
             blocks += [Figure("study_epochs"), Table(head, rows, "1 2 3 4 5")]

@@ -23,8 +23,8 @@ from support.paths import ROOT
 
 import tune_vgg6
 from analysis.packages.checksums import write_sums
-from analysis.report.report import gather
-from analysis.report.summary_md import commands, markdown
+from analysis.report.gather import gather
+from analysis.report.summary_md import render_summary
 from vgg6.common.markdown import fenced, plain
 from vgg6.tuning.run.folder import weights_file
 from vgg6.tuning.run.status import render, status_of
@@ -186,7 +186,7 @@ def test_texts_of_a_run_are_no_markup_on_a_terminal_nor_in_markdown(
     for command in ("best", "status", "insights"):
         assert tune_vgg6.main([command, run.path]) == 0
         assert "<script>alert(1)</script>" in capsys.readouterr().out
-    text = markdown(gather(run), [])
+    text = render_summary(gather(run), [])
     outside, *_ = text.split("\n````\n")
     assert "<script" not in outside.replace("\\<script", "") and "\n# not a title" not in outside
     assert plain(MARKUP).count("\n") == 0
@@ -196,7 +196,7 @@ def test_texts_of_a_run_are_no_markup_on_a_terminal_nor_in_markdown(
 def test_printed_commands_hold_a_name_as_one_word(tmp_path: Path) -> None:
     run = made_run(tmp_path, trials=4, epochs=2, name="made")
     run.write_json("search.json", run.read_json("search.json") | {"name": EVIL})
-    for words, command in commands(gather(run)):
+    for words, command in gather(run).commands:
         if "resume" in command or " best " in command or "export" in command:
             assert EVIL in shlex.split(command), words
     stopped = render(status_of(run) | {"state": "interrupted"})

@@ -26,8 +26,9 @@ import tune_vgg6
 from analysis.packages.checksums import SUMS, write_sums
 from analysis.packages.latency import in_turns, speedup
 from analysis.packages.package import PACKAGE, QUANTIZED, load_network, read_package
-from analysis.report.compression_front import WHOLE, on_front
-from analysis.report.report import gather, render_page
+from analysis.report.compression_front import WHOLE, CompressedNetwork, on_front
+from analysis.report.gather import gather
+from analysis.report.page import render_page
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import image_facts, load_digits, split
@@ -350,12 +351,13 @@ def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
     for name in ("whole", *COMPRESSED):
         shutil.copytree(packages / name, Path(run.path) / name.replace("whole", "best"))
     found = gather(run)
-    names = [row["name"] for row in found.compressed]
+    names = [network.name for network in found.compressed]
     assert names == [WHOLE, "int8", "prune-0.5-int8", "prune-0.6"]
     int8, both, pruned = found.compressed[1:]
-    for name, row in zip(COMPRESSED, (int8, pruned, both), strict=True):
+    for name, network in zip(COMPRESSED, (int8, pruned, both), strict=True):
         recorded = json.loads((packages / name / "metrics.json").read_text())["after"]
-        assert {k: row[k] for k in recorded} == recorded
+        shown = ("accuracy", "bytes", "flops")
+        assert {k: getattr(network, k) for k in shown} == {k: recorded[k] for k in shown}
     drawn: dict[str, list[str]] = {"x": [], "x2": []}  # by panel
     for trace in found.figures["compression"].data:
         drawn[trace.xaxis] += trace.text
@@ -366,14 +368,14 @@ def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
 
 
 def test_the_front_holds_what_no_other_network_beats() -> None:
-    def row(name: str, accuracy: float, size: int, speed: float) -> dict[str, Any]:
-        return {"name": name, "accuracy": accuracy, "bytes": size, "speed": {256: {"ratio": speed}}}
+    def row(name: str, accuracy: float, size: int, speed: float) -> CompressedNetwork:
+        return CompressedNetwork(name, accuracy, None, None, size, flops=0, speed={256: speed})
 
     rows = [
         row("whole", 0.80, 100, 1.0), row("small", 0.78, 25, 3.0), row("worse", 0.77, 25, 3.0),
         row("slow but exact", 0.81, 120, 0.9), row("twin", 0.78, 25, 3.0), row("bad", 0.5, 99, 0.5),
     ]  # fmt: skip
-    assert [r["name"] for r in on_front(rows)] == ["whole", "small", "slow but exact", "twin"]
+    assert [r.name for r in on_front(rows)] == ["whole", "small", "slow but exact", "twin"]
 
 
 # What is refused

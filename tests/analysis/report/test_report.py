@@ -16,12 +16,15 @@ from PIL import Image
 from support.made_runs import made_run
 
 import tune_vgg6
-from analysis.figures import plots
 from analysis.figures.figure_files import SCALE, WIDTH, draw_files
+from analysis.figures.learning_curves import curves
+from analysis.figures.style import figure
 from analysis.report.contents import ReportContents
-from analysis.report.report import gather, render_page, write_pictures, write_report
-from analysis.report.timeline import rung_counts, spans
+from analysis.report.gather import gather
+from analysis.report.page import render_page, write_report
+from analysis.report.summary_md import write_summary
 from analysis.report.watch import LivePage, serve
+from analysis.results.timeline import rung_counts, running_trials, worker_spans
 from search_spaces import load_space
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
@@ -262,7 +265,7 @@ def test_the_page_stays_under_10_mb_at_a_thousand_trials_of_30_epochs(tmp_path: 
 def test_pictures_and_a_summary_are_written_where_there_is_a_browser(
     found: ReportContents, tmp_path: Path
 ) -> None:
-    drawn = write_pictures(found, tmp_path)
+    drawn = write_summary(found, tmp_path)
     text = (tmp_path / "summary.md").read_text()
     assert "digits (not CIFAR-10)" in text and "| activation | val_acc |" in text
     if not drawn:
@@ -276,7 +279,7 @@ def test_pictures_and_a_summary_are_written_where_there_is_a_browser(
 @needs_browser
 def test_every_picture_is_as_high_as_its_figure(tmp_path: Path) -> None:
     heights = (300, 700)
-    draw_files({tmp_path / f"{h}.png": plots.figure([], h) for h in heights})
+    draw_files({tmp_path / f"{h}.png": figure([], h) for h in heights})
     for height in heights:
         assert Image.open(tmp_path / f"{height}.png").size == (WIDTH * SCALE, height * SCALE)
 
@@ -302,10 +305,10 @@ def test_one_loss_that_went_astray_does_not_flatten_the_curves_of_the_others(
     found: ReportContents,
 ) -> None:
     table = found.table
-    calm = plots.curves(table)
+    calm = curves(table)
     assert calm.layout.yaxis.range is None and calm.layout.yaxis3.range is None
     astray = table.assign(train_loss=[1e9, *table.train_loss[1:]])
-    drawn = plots.curves(astray)
+    drawn = curves(astray)
     assert drawn.layout.yaxis.range[1] < 4 and "up to 3.5" in drawn.layout.annotations[0].text
     others = [drawn.layout[f"yaxis{n}"].range for n in (2, 3, 4)]
     assert others == [None] * 3, "the accuracies and the other loss are as they were"
@@ -316,22 +319,25 @@ def test_the_rungs_count_who_arrived_and_who_went_on(run: RunFolder) -> None:
     facts = run.read_json(SEARCH)
     rungs = rung_counts(history, facts)
     first = rungs[0]
-    assert first["name"] == "epoch 1" and first["arrived"] == len(
+    assert first.name == "epoch 1" and first.arrived == len(
         [t for t in history.trials.values() if t.epoch >= 1]
     )
-    assert first["promoted"] == len([t for t in history.trials.values() if t.epoch > 1])
-    assert 0.2 < first["cutoff"] < 0.6
+    assert first.went_on == len([t for t in history.trials.values() if t.epoch > 1])
+    assert 0.2 < first.cutoff < 0.6
     pointed = facts | {"space": load_space("default").to_dict(), "trials": 64}
-    assert rung_counts(history, pointed)[0]["arrived"] == first["arrived"] - 2, "trained whole"
+    assert rung_counts(history, pointed)[0].arrived == first.arrived - 2, "trained whole"
 
 
 def test_spans_are_unbroken_stretches_of_one_trial_on_one_worker(run: RunFolder) -> None:
     history = j.read_history(run)
-    table, running = spans(history)
-    assert table.trial.nunique() == len(history.trials) and len(table) == len(history.trials)
-    whole = table[table.trial == 0].iloc[0]
+    spans = worker_spans(history)
+    assert len({span.trial for span in spans}) == len(history.trials) and len(spans) == len(
+        history.trials
+    )
+    whole = next(span for span in spans if span.trial == 0)
     assert whole.length == pytest.approx((8 * 10 - 0.5) / 60)
-    assert running["count"].iloc[-1] == 0 and running["count"].max() >= 2
+    counts = [count for _, count in running_trials(spans)]
+    assert counts[-1] == 0 and max(counts) >= 2
 
 
 def ask(port: int, path: str, host: str) -> tuple[int, str]:

@@ -8,8 +8,9 @@ import pytest
 from support.made_runs import made_run
 from support.wandb_files import read_runs
 
-from analysis.report.report import gather
-from analysis.report.wandb_summary import facts_of, start_summary
+from analysis.report.gather import gather
+from analysis.report.send_wandb_summary import facts_of
+from analysis.report.wandb_summary import start_summary
 from vgg6.tuning.run.folder import CONFIRMATION, RunFolder
 from vgg6.tuning.trackers import wandb_mirror
 

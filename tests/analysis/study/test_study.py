@@ -16,10 +16,9 @@ from support.made_studies import IMAGES, made_study
 
 import benchmarks.study as driver
 import tune_vgg6
-from analysis.report.html import TITLES
-from analysis.report.render_document import answers_as_markdown
-from analysis.report.report import answer_study, gather, render_page
-from analysis.report.summary_md import markdown
+from analysis.report.gather import answer_study, gather
+from analysis.report.page import render_page
+from analysis.report.summary_md import render_answer, render_summary
 from analysis.winner.test_looks import LOOKS
 from search_spaces import load_space
 from search_spaces.study import BASELINE, RUNS
@@ -135,7 +134,7 @@ def answers(run: RunFolder, *also: RunFolder) -> dict[str, str]:
         found = gather(run)
     answer_study(run, found, also)
     assert found.study is not None
-    return {a.id: " ".join(answers_as_markdown([a], [], TITLES)[0]) for a in found.study.answers}
+    return {a.id: " ".join(render_answer(a).splitlines()) for a in found.study.answers}
 
 
 def grid_run(folder: Path, **given: Any) -> RunFolder:
@@ -289,7 +288,7 @@ def test_the_page_and_the_summary_show_a_runs_texts_as_text(tmp_path: Path, evil
     answer_study(run, found, [])
     page = render_page(found)
     assert 'id="study-2b"' in page and "<script>window.broken" not in page
-    table = markdown(found, []).partition("5 To do it again")[2].partition("The search:")[0]
+    table = render_summary(found, []).partition("5 To do it again")[2].partition("The search:")[0]
     assert evil not in table and "torch" in table and "| GPUs |" in table
 
 

@@ -16,8 +16,9 @@ from support.made_runs import DATA, made_run
 from support.paths import ROOT
 
 import tune_vgg6
-from analysis.report.report import gather, write_report
-from analysis.report.summary_md import markdown
+from analysis.report.gather import gather
+from analysis.report.page import write_report
+from analysis.report.summary_md import render_summary
 from benchmarks import warm_start as benchmark
 from benchmarks.replay.recorded import Noise, final, runs_of
 from benchmarks.replay.surrogate import Surrogate
@@ -374,7 +375,7 @@ def test_a_report_says_what_its_search_began_from_and_shows_it_as_text(tmp_path:
     write_report(gather(run), tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert "Begun from &lt;b&gt;runs/a&lt;/b&gt; (digits): 3 points first, 7 trials told" in page
-    text = markdown(gather(run), [])
+    text = render_summary(gather(run), [])
     assert "3 points first, 7 trials told" in text and "<b>" not in text
 
 

@@ -1,0 +1,87 @@
+"""The process that ``wandb_summary`` starts: it sums a search up in one W&B run.
+
+python -m analysis.report.send_wandb_summary RUN --mode offline --dir DIR --project P --group NAME
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from analysis.report.contents import ReportContents
+from analysis.report.gather import gather
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.trackers.wandb_mirror import INIT_TIMEOUT_S, run_id
+
+WHOLE_S = 180  # after which it ends itself, whatever W&B does
+SUMMARY_NUMBER = -1  # no trial's, so that its W&B run is found again
+JOB = "summary"
+
+
+def facts_of(contents: ReportContents) -> dict[str, Any]:
+    """The winner's numbers for the summary of the W&B run, by names that sort together."""
+    best, saved = contents.best, contents.insights["saved"]
+    facts: dict[str, Any] = {
+        "trials": len(contents.trials),
+        "epochs_run": saved["epochs_run"],
+        "epochs_saved": saved["share"],
+        "diverged": contents.insights["infeasible"]["count"],
+    }
+    if best is None:
+        return facts
+    facts |= {
+        "winner/trial": best["winner"]["trial"],
+        "winner/label": best["winner"]["label"],
+        "winner/search_val_acc": best["winner"]["best_val_acc"],
+    }
+    if confirmed := contents.confirmed:
+        known = ("mean", "sd", "low", "high", "optimism")
+        facts |= {f"winner/{key}": confirmed[key] for key in known if confirmed[key] is not None}
+    if test := best["test"]:
+        facts |= {"winner/test_accuracy": test["accuracy"], "test_looks": test["looks"]}
+    return facts
+
+
+def send(run: RunFolder, mode: str, folder: Path, project: str, group: str) -> None:
+    """Write the W&B run."""
+    contents = gather(run)
+    created = min((t.created for t in contents.history.trials.values()), default=0.0)
+    started = wandb.init(
+        project=project,
+        group=group,
+        name=f"{group} summary",
+        job_type=JOB,
+        id=run_id(group, created, SUMMARY_NUMBER),
+        config=contents.best["winner"]["config"] if contents.best else {},
+        dir=str(folder),
+        mode=mode,  # type: ignore[arg-type]
+        resume="allow",
+        settings=wandb.Settings(
+            console="off", silent=True, init_timeout=INIT_TIMEOUT_S, x_disable_stats=True
+        ),
+    )
+    table = contents.trials.astype(object).where(contents.trials.notna(), None)
+    logged: dict[str, Any] = {"trials_table": wandb.Table(dataframe=table)}
+    logged |= {f"report/{name}": wandb.Plotly(fig) for name, fig in contents.figures.items()}
+    started.log(logged)
+    started.summary.update(facts_of(contents))
+    started.finish()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="sum a search up in W&B")
+    parser.add_argument("run")
+    for flag in ("--mode", "--project", "--group"):
+        parser.add_argument(flag, required=True)
+    parser.add_argument("--dir", required=True, type=Path)
+    args = parser.parse_args()
+    signal.alarm(WHOLE_S)
+    send(RunFolder(args.run), args.mode, args.dir, args.project, args.group)
+
+
+if __name__ == "__main__":
+    main()
