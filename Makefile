@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 RUN = $(VENV)/bin/python
-# Two processes, of which one starts each Ray: on two CPUs twice as fast as one.
+# Two processes: on two CPUs twice as fast as one.
 TESTS = $(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: search check test lint audit browser network clean

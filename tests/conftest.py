@@ -42,18 +42,21 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start a Ray are slow, and run one after the other: a driver finds any Ray of its
-    machine. They come first, so that the last tests to end are short ones."""
+    """Tests that start Ray are slow. Those on this process's Ray are one group, those whose drivers
+    start Rays of their own are another. Both come first, so that the last to end are short ones."""
+
+    def fixtures(item: pytest.Item) -> set[str]:
+        return set(getattr(item, "fixturenames", ()))
+
+    def starts_ray(item: pytest.Item) -> bool:
+        return item.get_closest_marker("xdist_group") is not None
+
     for item in items:
-        if {"ray_here", "no_ray_here"} & set(getattr(item, "fixturenames", ())):
+        if {"ray_here", "no_ray_here"} & fixtures(item) and not starts_ray(item):
             item.add_marker(pytest.mark.xdist_group("ray"))
-        if _starts_ray(item):
+        if starts_ray(item):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: not _starts_ray(item))
-
-
-def _starts_ray(item: pytest.Item) -> bool:
-    return any("ray" in mark.args for mark in item.iter_markers("xdist_group"))
+    items.sort(key=lambda item: (not starts_ray(item), "no_ray_here" in fixtures(item)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

@@ -22,7 +22,7 @@ from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 
 pytestmark = [
-    pytest.mark.xdist_group("ray"),
+    pytest.mark.xdist_group("drivers"),
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 CONFIG = yaml.safe_load((ROOT / "cluster" / "on_premise.yaml").read_text())

@@ -22,7 +22,7 @@ from support.nodes import (
 
 from vgg6.tuning.run import journal as j
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.xdist_group("drivers")
 # Longer than nodes take to be lost and found.
 LONG = (*SEARCH, "--trials", "6", "--epochs", "30")
 

@@ -26,7 +26,7 @@ from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import BEST
 from vgg6.tuning.session.session import MAX_FAILURES
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.xdist_group("drivers")
 LOCAL = ("--address", "local")
 AGAIN = ("resume", "s", *LOCAL)
 

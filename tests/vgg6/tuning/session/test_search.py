@@ -48,6 +48,8 @@ from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import FINISH_S, default_mode
 
 LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
+# One trial at a time: one worker to start, where the number of them proves nothing.
+ALONE: dict[str, Any] = {"max_concurrent": 1, "cpus_per_trial": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +187,7 @@ def test_a_diverged_trial_ends_in_that_epoch_as_infeasible_and_is_not_retried(
         {"activation": "relu", "optimizer": "sgd", "batch_size": 16, "lr": 10.0},
         {"activation": "relu", "optimizer": "sgd", "batch_size": 16, "lr": 1e-3},
     ]
-    run, outcome = start(tmp_path, points(*rows), digits, searcher="grid", trials=2)
+    run, outcome = start(tmp_path, points(*rows), digits, searcher="grid", trials=2, **ALONE)
     history = j.read_history(run)
     assert outcome.outcome == "complete"
     assert [history.trials[n].state for n in (0, 1)] == [j.INFEASIBLE, j.COMPLETED]
@@ -298,10 +300,10 @@ def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_ear
     tmp_path: Path, digits: TrialData
 ) -> None:
     space = Space(name="lr", parameters=(LR,), fixed={"activation": "relu", "batch_size": 32})
-    before, _ = start(tmp_path, space, digits, trials=6, epochs=1, scheduler="none")
+    before, _ = start(tmp_path, space, digits, trials=6, epochs=1, scheduler="none", **ALONE)
     best = j.read_history(before).ranking()[0]
     settings = Settings(name="warm", storage=str(tmp_path), trials=3, epochs=1, data="digits",
-                        scheduler="none", wandb="disabled")  # fmt: skip
+                        scheduler="none", wandb="disabled", **ALONE)  # fmt: skip
     earlier = read_earlier(["run"], settings, space)
     warmed, warm = begin_from(earlier, space, settings, digits.fingerprint)
     run = RunFolder(str(tmp_path / "warm"))

@@ -19,7 +19,7 @@ from analysis.results.search_tables import write_table
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.xdist_group("drivers")
 SEARCH = (
     "search", "--data", "digits", "--limit-train", "200", "--trials", "8", "--epochs", "4",
     "--name", "s", "--wandb", "disabled", "--address", "local", "--scheduler", "none",

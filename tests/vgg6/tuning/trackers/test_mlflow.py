@@ -29,7 +29,8 @@ def search(folder: Path, uri: str) -> tuple[RunFolder, Outcome]:
     """Run the search in ``folder``, or what is left of it."""
     settings = Settings(
         name="mirrored", storage=str(folder), trials=3, epochs=3, searcher="grid",
-        scheduler="none", data="digits", wandb="disabled", mlflow=uri,
+        scheduler="none", data="digits", wandb="disabled", mlflow=uri, max_concurrent=1,
+        cpus_per_trial=1.0,
     )  # fmt: skip
     data = split(load_digits(), limit_train=200)
     run = RunFolder(str(folder / "mirrored"))
