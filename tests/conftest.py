@@ -13,7 +13,9 @@ import pytest
 from support import one_ray
 from support.paths import ROOT
 
-# Threads that wait shall sleep, because tests run side by side. Read when torch is imported.
+# Tests run side by side: one thread each where none asks for more, and one that waits sleeps. Torch
+# reads both when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import tune_vgg6

@@ -53,7 +53,7 @@ def losses_of_plain_fp32(config: TrialConfig, data: TrialData) -> tuple[float, f
 
 
 def assert_same(config: TrialConfig, data: TrialData) -> None:
-    runtime = Runtime(device="cpu", precision="bf16", threads=2)
+    runtime = Runtime(device="cpu", precision="bf16", threads=1)
     expected_train, expected_val = losses_of_plain_fp32(config, data)
     found = next(fit(TrainState(config, runtime), data))
     # bf16 keeps 8 bits (0.4 %); the losses are means over it.
@@ -67,6 +67,7 @@ def few(cifar10_source: Source) -> TrialData:
     return split(cifar10_source, limit_train=16 * STEPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_steps_in_bf16_lose_as_much_as_plain_fp32_ones(
@@ -90,6 +91,7 @@ SIZES = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", SIZES)
 def test_every_batch_size_of_the_spaces_trains_as_plain_fp32(
     cifar10_source: Source, batch_size: int
