@@ -27,7 +27,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,9 @@ from analysis.packages.train import epoch_line
 from analysis.report.compression_front import CompressedNetwork, draw, on_front
 from benchmarks.machine import RESULTS, describe, write_result
 from vgg6.common.intervals import wilson
-from vgg6.common.schema import read_record
 from vgg6.config import ACTIVATIONS, TrialConfig
 from vgg6.data import (
     Array,
-    DataFacts,
     Source,
     TrialData,
     image_facts,
@@ -85,7 +83,7 @@ def train_one(data: str, images: int, threads: int) -> tuple[Source, TrialData, 
 def from_package(folder: Path) -> tuple[Source, TrialData, Network]:
     check_package(folder)
     package = read_package(folder)
-    source, parts = load_recorded(read_record(DataFacts, package.data))
+    source, parts = load_recorded(package.data)
     network = load_network(folder, package)
     if not isinstance(network, Network):
         sys.exit(f"{folder}: is compressed already")
@@ -172,8 +170,10 @@ def table(
                 "parameters": count_parameters(network.config, network.widths),
                 "flops": count_flops(network.widths),
                 "widths": list(network.widths),
-                "speed": {batch: speedup(t, BASE, name) for batch, t in times.items()},
-                "over_torch": {batch: speedup(t, TORCH, name) for batch, t in times.items()},
+                "speed": {batch: asdict(speedup(t, BASE, name)) for batch, t in times.items()},
+                "over_torch": {
+                    batch: asdict(speedup(t, TORCH, name)) for batch, t in times.items()
+                },
             }
         )
     return rows
@@ -191,8 +191,8 @@ def by_activation(source: Source, rounds: int, threads: int) -> list[dict[str, A
         both = {"fp32": OnnxNetwork(fp32, threads), "int8": OnnxNetwork(int8, threads)}
         calls = {name: partial(network.run, pixels) for name, network in both.items()}
         found = speedup(in_turns(calls, rounds), "fp32", "int8")
-        rows.append({"activation": activation, "smaller": len(fp32) / len(int8), **found})
-        print(f"{activation:12}{found['ratio']:.2f} ({found['low']:.2f} to {found['high']:.2f})")
+        rows.append({"activation": activation, "smaller": len(fp32) / len(int8), **asdict(found)})
+        print(f"{activation:12}{found.ratio:.2f} ({found.low:.2f} to {found.high:.2f})")
     return rows
 
 

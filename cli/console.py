@@ -19,4 +19,4 @@ def add_json_flag(parser: argparse.ArgumentParser) -> None:
 
 def print_result(found: Any, as_json: bool, render: Callable[[Any], str]) -> None:
     """Print a command's result: as one JSON document, or as ``render`` words it for people."""
-    print(json.dumps(found, indent=1) if as_json else render(found))
+    print(json.dumps(found, indent=1, default=lambda x: x.to_dict()) if as_json else render(found))

@@ -95,7 +95,7 @@ def train(args: argparse.Namespace) -> int:
     from analysis.packages.train import train_and_save
     from vgg6.training import NonFiniteLoss
 
-    facts = data_facts(given["data"], source, data, **cut).to_dict()
+    facts = data_facts(given["data"], source, data, **cut)
     try:
         train_and_save(
             config, data, out=out, data_facts=facts, threads=threads, stop_after=stop_after,
@@ -114,7 +114,7 @@ def verify(args: argparse.Namespace) -> int:
 
     found = compare(folder, quick=args.quick, data=args.data)
     print_result(found, args.json, render)
-    return FAILED if found["verdict"] == NOT_REPRODUCED else DONE
+    return FAILED if found.verdict == NOT_REPRODUCED else DONE
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -126,12 +126,13 @@ def evaluate(args: argparse.Namespace) -> int:
         from analysis.figures.figure_files import check_figure
 
         check_figure("figure", Path(args.figure))
-    from analysis.packages.evaluate import draw, render
     from analysis.packages.evaluate import evaluate as score
+    from analysis.packages.evaluate import render
 
     found = score(folder, data=args.data, part=args.part)
     if args.figure:
         from analysis.figures.figure_files import write_figure
+        from analysis.figures.score_figure import draw
 
         write_figure(draw(found), Path(args.figure))
     print_result(found, args.json, render)

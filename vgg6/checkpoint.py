@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -33,18 +32,6 @@ def weights_bytes(weights: Mapping[str, Tensor], config: TrialConfig) -> bytes:
 def save_weights(path: Path, weights: Mapping[str, Tensor], config: TrialConfig) -> None:
     """Write ``weights_bytes`` to a file, whole or not at all."""
     write_atomic(path, weights_bytes(weights, config))
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read weights onto the CPU.
-
-    Raises:
-        DamagedCheckpoint: the file is missing or is no whole safetensors file.
-    """
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise DamagedCheckpoint(f"{path}: {error}") from error
 
 
 def save_state(state: TrainState, folder: Path, metrics: dict[str, Any] | None = None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -59,13 +58,24 @@ def evaluate(
 
 
 @dataclass(frozen=True)
+class ConfidenceBin:
+    """Images of which a network is between ``low`` and ``high`` sure: their mean confidence and
+    their accuracy, both NaN without an image."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Assessment:
     """What a network does on labelled images, C classes.
 
     ``loss``: mean cross-entropy in nats; ``accuracy`` and ``per_class`` (C,): in 0 to 1, NaN for a
     class without an image; ``confusion``: int64 (C, C), true classes down, predicted ones across;
-    ``ece``: the expected calibration error in 0 to 1; ``bins``: of confidence, each with its number
-    of images, their mean confidence and their accuracy (both NaN without an image).
+    ``ece``: the expected calibration error in 0 to 1, from the ``bins`` of confidence.
     """
 
     images: int
@@ -74,7 +84,7 @@ class Assessment:
     per_class: Array
     confusion: Array
     ece: float
-    bins: list[dict[str, Any]]
+    bins: list[ConfidenceBin]
 
 
 def logits_of(network: Callable[[Array], Array], images: Array) -> Array:
@@ -105,7 +115,7 @@ def assess(network: Callable[[Array], Array], data: LabelledImages) -> Assessmen
     correct = predicted == data.labels
     confidence = np.exp(shares[rows, predicted])
     bins = _bins(confidence, correct)
-    gaps = [b["images"] * abs(b["accuracy"] - b["confidence"]) for b in bins if b["images"]]
+    gaps = [b.images * abs(b.accuracy - b.confidence) for b in bins if b.images]
     counts = confusion.sum(1)
     per_class = np.divide(
         confusion.diagonal(), counts, out=np.full(classes, np.nan), where=counts > 0
@@ -121,7 +131,7 @@ def assess(network: Callable[[Array], Array], data: LabelledImages) -> Assessmen
     )
 
 
-def _bins(confidence: Array, correct: Array) -> list[dict[str, Any]]:
+def _bins(confidence: Array, correct: Array) -> list[ConfidenceBin]:
     """``BINS`` of equal width, each without its lower edge and with its upper one."""
     place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     found = []
@@ -129,6 +139,5 @@ def _bins(confidence: Array, correct: Array) -> list[dict[str, Any]]:
         own = place == index
         count = int(own.sum())
         means = [float(x[own].mean()) if count else float("nan") for x in (confidence, correct)]
-        edges = {"low": index / BINS, "high": (index + 1) / BINS}
-        found.append({**edges, "images": count, "confidence": means[0], "accuracy": means[1]})
+        found.append(ConfidenceBin(index / BINS, (index + 1) / BINS, count, *means))
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 
 from vgg6.common.checks import InputError
 from vgg6.common.schema import (
@@ -19,12 +19,25 @@ from vgg6.common.schema import (
     Share,
     Text,
     at_least,
+    leaf,
     one_of,
     real,
     whole,
 )
+from vgg6.config import TrialConfig
 
 LONGEST = 10_000  # epochs
+
+
+def _config(field: str, value: Any) -> TrialConfig:
+    if isinstance(value, TrialConfig):
+        return value
+    if not isinstance(value, dict):
+        raise InputError(field, value, "is not a mapping of names to values")
+    return TrialConfig.from_mapping(value)
+
+
+Config = Annotated[TrialConfig, leaf(_config), PlainSerializer(TrialConfig.to_dict)]
 Images = Annotated[int, whole(1, 10**9)]
 Epochs = Annotated[int, whole(1, LONGEST)]
 Seconds = Annotated[float, real(0, 1e9)]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
+import torch
+from torch import Tensor
 
-from analysis.packages.compression_card import in_words
-from analysis.packages.compression_plan import Plan
+from analysis.packages.compression_plan import INT8, PRUNE, Plan
 from analysis.packages.latency import in_turns, speedup
 from analysis.packages.package import (
     ONNX,
@@ -25,14 +26,25 @@ from analysis.packages.package import (
     read_package,
     write_package,
 )
+from analysis.packages.package_schema import (
+    CompressedMetrics,
+    Compression,
+    Interval,
+    Package,
+    Pruned,
+    Quantized,
+    Side,
+    Speed,
+)
 from analysis.packages.scoring import located
 from analysis.packages.train import epoch_line
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.common.schema import read_record
+from vgg6.common.say import say
 from vgg6.config import TrialConfig
-from vgg6.data import DataFacts, ImageFacts, TrialData, load_recorded
+from vgg6.data import ImageFacts, TrialData, load_recorded
 from vgg6.evaluation import assess
+from vgg6.hardware.runtime import Runtime
 from vgg6.model import Widths, count_flops, count_parameters
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes
@@ -51,17 +63,25 @@ class Compressed:
 
     network: Network
     onnx: bytes
-    epochs: list[dict[str, Any]]
+    epochs: list[EpochMetrics]
 
 
-def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CompressedPackage:
+    """A package that was written into ``out``, and what its compression cost and gained."""
+
+    out: str
+    metrics: CompressedMetrics
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.metrics.to_dict() | {"out": self.out}
+
+
+def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> CompressedPackage:
     """Make a package's network smaller and write it, with what it lost and gained, into ``out``.
 
     Args:
-        data: where the package's images are, if not where they were (as ``data``).
-
-    Returns:
-        the new package's metrics and, as ``out``, its folder.
+        data: where the package's images are, if not where they were.
 
     Raises:
         InputError: the package, its data or ``out`` are not what they must be, or the package is
@@ -76,38 +96,35 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> di
         raise InputError("package", str(folder), rule)
     if plan.sparsity is not None:
         check_prunable(package.config, plan.sparsity)
-    _, images = load_recorded(read_record(DataFacts, located(package.data, data)))
+    _, images = load_recorded(located(package.data, data))
     network = load_network(folder, package)
     assert isinstance(network, Network)
     found = made_smaller(network, images, package.data, plan, _say_epoch(plan))
     widths = found.network.widths
-    compression = {
-        "source": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
-        "prune": {"sparsity": plan.sparsity, "epochs": plan.epochs, "widths": list(widths)}
-        if plan.prunes
-        else None,
-        "int8": {"images": min(CALIBRATED_ON, len(images.train))} if plan.quantizes else None,
-    }
+    compression = Compression(
+        source=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+        prune=None
+        if plan.sparsity is None
+        else Pruned(sparsity=plan.sparsity, epochs=plan.epochs, widths=widths),
+        int8=Quantized(images=min(CALIBRATED_ON, len(images.train))) if plan.quantizes else None,
+    )
     threads, before = network.runtime.threads, (folder / ONNX).read_bytes()
-    sides = {
-        BEFORE: _side(OnnxNetwork(before, threads), images, network.config, network.widths),
-        AFTER: _side(OnnxNetwork(found.onnx, threads), images, network.config, widths),
-    }
-    accuracy = sides[AFTER]["accuracy"]
-    metrics = {
-        "data": images.name,
-        "val_acc": accuracy,
-        "val_acc_interval": wilson(accuracy, len(images.val)),
-        "trained_val_acc": package.metrics["val_acc"],
-        "best_epoch": package.metrics["best_epoch"],
-        "epochs_run": len(package.history),
-        "confirmed": package.metrics.get("confirmed"),
-        **sides,
-        "speed": speeds(network, before, found.onnx, images, plan.rounds),
-        "threads": threads,
-        "onnxruntime": onnxruntime.__version__,
-        "epochs_after_pruning": found.epochs or None,
-    }
+    after = _side(OnnxNetwork(found.onnx, threads), images, network.config, widths)
+    metrics = CompressedMetrics(
+        data=images.name,
+        val_acc=after.accuracy,
+        val_acc_interval=Interval(**wilson(after.accuracy, len(images.val))),
+        trained_val_acc=package.metrics.val_acc,
+        best_epoch=package.metrics.best_epoch,
+        epochs_run=len(package.history),
+        confirmed=package.metrics.confirmed,
+        before=_side(OnnxNetwork(before, threads), images, network.config, network.widths),
+        after=after,
+        speed=speeds(network, before, found.onnx, images, plan.rounds),
+        threads=threads,
+        onnxruntime=onnxruntime.__version__,
+        epochs_after_pruning=found.epochs or None,
+    )
     write_package(
         out,
         config=package.config,
@@ -117,46 +134,69 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> di
         history=package.history,
         metrics=metrics,
         stop_after=package.stop_after,
-        title=f"{package.config.label} on {images.name}, {in_words(compression)}",
-        versions=package.environment.get("versions_of_search"),
+        title=f"{package.config.label} on {images.name}, {compression.title}",
+        versions=package.environment.versions_of_search,
         compression=compression,
         onnx=found.onnx,
     )
-    return metrics | {"out": str(out)}
+    return CompressedPackage(str(out), metrics)
 
 
 def made_smaller(
     network: Network,
     data: TrialData,
-    facts: Mapping[str, Any],
+    facts: ImageFacts,
     plan: Plan,
     on_epoch: Callable[[EpochMetrics], object] = lambda metrics: None,
 ) -> Compressed:
     """What ``plan`` makes of a network. The same network, data and plan give the same bits.
 
-    Args:
-        facts: what ``data_facts`` recorded of the data.
-
     Raises:
         NonFiniteLoss: the training after pruning diverged.
     """
-    epochs: list[dict[str, Any]] = []
+    epochs: list[EpochMetrics] = []
 
     def told(metrics: EpochMetrics) -> None:
-        epochs.append(metrics.to_dict())
+        epochs.append(metrics)
         on_epoch(metrics)
 
     if plan.sparsity is not None:
         network = prune(network, data, sparsity=plan.sparsity, epochs=plan.epochs, on_epoch=told)
-    content = onnx_bytes(network.config, network.weights, read_record(ImageFacts, facts))
+    content = onnx_bytes(network.config, network.weights, facts)
     if plan.quantizes:
         content = quantize(content, data.train.images[:CALIBRATED_ON])
     return Compressed(network, content, epochs)
 
 
+def compressed_again(
+    package: Package, weights: Mapping[str, Tensor], data: TrialData, runtime: Runtime
+) -> Compressed:
+    """What the compression that a package records makes of ``weights``, as training left them.
+
+    Raises:
+        NonFiniteLoss: the training after pruning diverged.
+    """
+    assert package.compression is not None
+    pruned = package.compression.prune
+    plan = Plan(methods=[INT8]) if pruned is None else Plan(
+        methods=[PRUNE] + [INT8] * package.quantized,
+        sparsity=pruned.sparsity,
+        epochs=pruned.epochs,
+    )  # fmt: skip
+    network = Network(package.config, weights, package.data.mean, package.data.std, runtime)
+    return made_smaller(network, data, package.data, plan)
+
+
+def learnt(content: bytes) -> dict[str, Tensor]:
+    """All tensors that a network in ONNX holds, by name."""
+    graph = onnx.load_from_string(content).graph
+    arrays = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    return {f"model.onnx: {k}": torch.from_numpy(a.copy()) for k, a in arrays.items()}
+
+
 def speeds(
     network: Network, before: bytes, after: bytes, data: TrialData, rounds: int
-) -> list[dict[str, Any]]:
+) -> list[Speed]:
     """How many times as fast onnxruntime runs ``after`` as it runs ``before``, and as torch runs
     ``network`` in fp32 (``over_torch``), all in one run and on as many threads."""
     threads = network.runtime.threads
@@ -174,49 +214,46 @@ def speeds(
             },
             rounds * times,
         )
-        over_torch = speedup(seconds, TORCH, AFTER)["ratio"]
-        found.append({"batch": batch, **speedup(seconds, BEFORE, AFTER), "over_torch": over_torch})
+        faster = speedup(seconds, BEFORE, AFTER)
+        over_torch = speedup(seconds, TORCH, AFTER).ratio
+        found.append(Speed(batch=batch, **asdict(faster), over_torch=over_torch))
     return found
 
 
-def _side(
-    network: OnnxNetwork, data: TrialData, config: TrialConfig, widths: Widths
-) -> dict[str, Any]:
+def _side(network: OnnxNetwork, data: TrialData, config: TrialConfig, widths: Widths) -> Side:
     scored = assess(network, data.val)
-    return {
-        "accuracy": scored.accuracy,
-        "loss": scored.loss,
-        "bytes": len(network.content),
-        "parameters": count_parameters(config, widths),
-        "flops": count_flops(widths),
-    }
+    return Side(
+        accuracy=scored.accuracy,
+        loss=scored.loss,
+        bytes=len(network.content),
+        parameters=count_parameters(config, widths),
+        flops=count_flops(widths),
+    )
 
 
 def _say_epoch(plan: Plan) -> Callable[[EpochMetrics], object]:
-    def say(metrics: EpochMetrics) -> None:
-        print(epoch_line(metrics, plan.epochs), file=sys.stderr, flush=True)
-
-    return say
+    return lambda metrics: say(epoch_line(metrics, plan.epochs))
 
 
-def render(found: dict[str, Any]) -> str:
+def render(found: CompressedPackage) -> str:
     """The result for a person."""
-    before, after = found[BEFORE], found[AFTER]
-    lost = 100 * (before["accuracy"] - after["accuracy"])
-    interval = found["val_acc_interval"]
+    metrics = found.metrics
+    before, after, interval = metrics.before, metrics.after, metrics.val_acc_interval
+    assert interval is not None
+    lost = 100 * (before.accuracy - after.accuracy)
     rows = [
-        f"accuracy    {before['accuracy']:.4f} -> {after['accuracy']:.4f}, {lost:+.2f} points lost"
-        f" (95 % of chance in the images: {interval['low']:.4f} to {interval['high']:.4f})",
-        f"size        {before['bytes']:,} -> {after['bytes']:,} bytes of model.onnx,"
-        f" {before['bytes'] / after['bytes']:.2f} times smaller",
-        f"parameters  {before['parameters']:,} -> {after['parameters']:,}",
-        f"FLOPs       {before['flops']:,} -> {after['flops']:,} an image,"
-        f" {1 - after['flops'] / before['flops']:.0%} less",
+        f"accuracy    {before.accuracy:.4f} -> {after.accuracy:.4f}, {lost:+.2f} points lost"
+        f" (95 % of chance in the images: {interval.low:.4f} to {interval.high:.4f})",
+        f"size        {before.bytes:,} -> {after.bytes:,} bytes of model.onnx,"
+        f" {before.bytes / after.bytes:.2f} times smaller",
+        f"parameters  {before.parameters:,} -> {after.parameters:,}",
+        f"FLOPs       {before.flops:,} -> {after.flops:,} an image,"
+        f" {1 - after.flops / before.flops:.0%} less",
     ]
-    for row in found["speed"]:
+    for row in metrics.speed:
         rows.append(
-            f"batch {row['batch']:<6}{row['ratio']:.2f} times as fast as fp32 in onnxruntime"
-            f" ({row['low']:.2f} to {row['high']:.2f}), {row['over_torch']:.2f} times as torch in"
-            f" fp32; {found['threads']} threads"
+            f"batch {row.batch:<6}{row.ratio:.2f} times as fast as fp32 in onnxruntime"
+            f" ({row.low:.2f} to {row.high:.2f}), {row.over_torch:.2f} times as torch in"
+            f" fp32; {metrics.threads} threads"
         )
-    return "\n".join([*rows, f"saved in {found['out']}"])
+    return "\n".join([*rows, f"saved in {found.out}"])

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from typing import Any
 
 import torch
 
+from analysis.packages.package_schema import Environment, Machine
 from vgg6.hardware.machine import cpu_model, usable_cpus
+from vgg6.run_record import RuntimeFacts
 
 PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "safetensors", "onnx",
             "onnxruntime")  # fmt: skip
 
 
-def environment(runtime: dict[str, Any], at_search: dict[str, str] | None) -> dict[str, Any]:
+def environment(runtime: RuntimeFacts, at_search: dict[str, str] | None) -> Environment:
     """The arithmetic of the training, and this machine.
 
     Args:
-        runtime: device, precision and threads of the training.
+        runtime: of the training.
         at_search: the versions that the search recorded when it began, where one did: its nodes may
             be other machines than this one, which packs.
     """
-    found = {**runtime, **machine()}
-    return found if at_search is None else found | {"versions_of_search": at_search}
+    found = {**runtime.to_dict(), **machine().to_dict()}
+    if at_search is not None:
+        found["versions_of_search"] = at_search
+    return Environment(**found)
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     """This machine and its versions, without its name."""
     gpus = range(torch.cuda.device_count())
-    return {
-        "os": platform.platform(),
-        "cpu": cpu_model(),
-        "cpus": usable_cpus(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "gpus": [torch.cuda.get_device_name(i) for i in gpus],
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
-    }
+    return Machine(
+        os=platform.platform(),
+        cpu=cpu_model(),
+        cpus=usable_cpus(),
+        instructions=torch.backends.cpu.get_cpu_capability(),
+        gpus=[torch.cuda.get_device_name(i) for i in gpus],
+        versions={"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+    )

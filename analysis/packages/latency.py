@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 
 def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -22,13 +23,21 @@ def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str
     return {name: seconds[1:] for name, seconds in times.items()}
 
 
-def speedup(times: Mapping[str, list[float]], slow: str, fast: str) -> dict[str, float]:
-    """How many times as fast ``fast`` is: the ratio of the medians, and the quartiles (low, high)
-    of the ratios of each round."""
+@dataclass(frozen=True)
+class Speedup:
+    """How many times as fast: the ratio of the medians, and the quartiles of single rounds."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+def speedup(times: Mapping[str, list[float]], slow: str, fast: str) -> Speedup:
+    """How many times as fast as ``slow`` the call ``fast`` is."""
     ratios = sorted(a / b for a, b in zip(times[slow], times[fast], strict=True))
     quarter = len(ratios) // 4
-    return {
-        "ratio": statistics.median(times[slow]) / statistics.median(times[fast]),
-        "low": ratios[quarter],
-        "high": ratios[-1 - quarter],
-    }
+    return Speedup(
+        ratio=statistics.median(times[slow]) / statistics.median(times[fast]),
+        low=ratios[quarter],
+        high=ratios[-1 - quarter],
+    )

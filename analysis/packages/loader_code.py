@@ -117,7 +117,7 @@ if __name__ == "__main__":
 ''')
 
 
-def snippet(config: TrialConfig, data: ImageFacts, widths: Widths = WIDTHS) -> str:
+def torch_loader(config: TrialConfig, data: ImageFacts, widths: Widths = WIDTHS) -> str:
     """The text of ``load_model.py``: its logits in fp32 are VGG6's to the last bit. (VGG6
     pools before an activation that never decreases, which gives the same numbers faster.)
 
@@ -142,6 +142,6 @@ def snippet(config: TrialConfig, data: ImageFacts, widths: Widths = WIDTHS) -> s
     )
 
 
-def onnx_snippet(config: TrialConfig, data: ImageFacts) -> str:
+def onnx_loader(config: TrialConfig, data: ImageFacts) -> str:
     """The text of ``load_model.py`` where the network is in ``model.onnx`` alone."""
     return ONNX_TEMPLATE.substitute(label=config.label, classes=repr(data.classes))

@@ -1,83 +1,260 @@
-"""What the files of a package must hold, checked as they are read: anybody may have made them."""
+"""What the files of a package hold, typed and checked as they are read: anybody may have made them.
+
+``config.yaml`` says how the network was made, ``metrics.json`` what it scores, ``environment.json``
+where that was.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from vgg6.common import old_schema as s
+from pydantic import AfterValidator
+
 from vgg6.common.checks import InputError
-from vgg6.model import WIDTHS
-from vgg6.tuning.run.records import HISTORY, IMAGES, RUNTIME, SEED, SHARE
+from vgg6.common.schema import (
+    ClosedRecord,
+    Count,
+    Flag,
+    Real,
+    Record,
+    Seed,
+    Share,
+    Text,
+    at_least,
+    real,
+    whole,
+)
+from vgg6.config import TrialConfig
+from vgg6.model import WIDTHS, Widths
+from vgg6.run_record import (
+    CompleteFacts,
+    Config,
+    EpochMetrics,
+    Epochs,
+    Images,
+    RuntimeFacts,
+)
+
+Size = Annotated[int, whole(1, 10**12)]
+Ratio = Annotated[float, real(0, 1e9)]
+Width = Annotated[int, whole(1, max(WIDTHS))]
 
 
-def _widths(key: str, value: Any) -> None:
+def _fit(widths: Widths) -> Widths:
     """Those of a network that a VGG6 can be pruned to."""
-    s.each(s.integer(1, max(WIDTHS)), least=len(WIDTHS))(key, value)
-    if len(value) != len(WIDTHS) or any(w > full for w, full in zip(value, WIDTHS, strict=True)):
-        raise InputError(key, value, f"is not {len(WIDTHS)} widths of at most {list(WIDTHS)}")
+    if len(widths) != len(WIDTHS) or any(w > full for w, full in zip(widths, WIDTHS, strict=True)):
+        rule = f"is not {len(WIDTHS)} widths of at most {list(WIDTHS)}"
+        raise InputError("", list(widths), rule)
+    return widths
 
 
-def _data(key: str, value: Any) -> None:
-    """What ``data_facts`` records; whoever classifies an image needs the last three."""
-    IMAGES(key, value)
-    colours = {"mean": s.each(s.number()), "std": s.each(s.number(1e-6))}
-    s.mapping({**colours, "classes": s.each(s.text, least=1)})(key, value)
-    for name in colours:
-        if len(value[name]) != 3:
-            raise InputError(f"{key}.{name}", value[name], "is not three numbers, one for a colour")
+class _Written(Record):
+    """A record that is written with the fields that it was made with, and no others."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
-_INTERVAL = s.mapping(dict.fromkeys(("low", "high"), s.optional(s.number())))
-_TEST = s.mapping({"accuracy": SHARE, "loss": s.number()})
-_PRUNED = s.mapping(
-    {"sparsity": s.number(0, 1), "epochs": s.integer(0, 10_000), "widths": _widths}, closed=True
-)
-_COMPRESSION = s.mapping(
-    {
-        "source": s.text,
-        "prune": s.optional(_PRUNED),
-        "int8": s.optional(s.mapping({"images": s.integer(1, 10**9)}, closed=True)),
-    },
-    closed=True,
-)
-_CONFIRMED = s.mapping({"sd": s.optional(s.number(0, 1)), "seeds": s.each(SEED)})
-SECTIONS = s.mapping(
-    {
-        "config": s.config,
-        "runtime": RUNTIME,
-        "data": _data,
-        "stop_after": s.optional(s.integer(1, 10_000)),
-    },
-    {"compression": s.optional(_COMPRESSION)},
-    closed=True,
-)
-_SCORES = {"val_acc": SHARE, "best_epoch": s.integer(1, 10_000)}
-_OTHERS = {
-    "test": s.optional(_TEST), "confirmed": s.optional(_CONFIRMED), "val_acc_interval": _INTERVAL,
-}  # fmt: skip
-METRICS = s.mapping(_SCORES, _OTHERS)
-_SIDE = s.mapping(
-    {"accuracy": SHARE, "loss": s.number(),
-     **dict.fromkeys(("bytes", "parameters", "flops"), s.integer(1, 10**12))}
-)  # fmt: skip
-COMPRESSED_METRICS = s.mapping(
-    {
-        **_SCORES,
-        "trained_val_acc": SHARE,
-        "before": _SIDE,
-        "after": _SIDE,
-        "threads": s.integer(1, 1024),
-        "speed": s.each(
-            s.mapping(
-                {"batch": s.integer(1, 10**6),
-                 **dict.fromkeys(("ratio", "low", "high", "over_torch"), s.number(0, 1e9))}
-            )
-        ),
-    },
-    {**_OTHERS, "epochs_after_pruning": s.optional(HISTORY)},
-)  # fmt: skip
-_VERSIONS = s.mapping({}, {"torch": s.text, "numpy": s.text})
-ENVIRONMENT = s.mapping(
-    {"cpu": s.text, "instructions": s.text, "gpus": s.each(s.text), "versions": _VERSIONS},
-    {"versions_of_search": s.optional(_VERSIONS)},
-)
+class Interval(_Written):
+    """The ends of an interval at ``level``; None where there are too few values for one."""
+
+    low: Real | None = None
+    high: Real | None = None
+    level: Share | None = None
+
+
+class Pruned(ClosedRecord):
+    """``sparsity``: the share of the FLOPs that was cut out; ``epochs``: of training after it."""
+
+    sparsity: Share
+    epochs: Count
+    widths: Annotated[tuple[Width, ...], at_least(len(WIDTHS)), AfterValidator(_fit)]
+
+
+class Quantized(ClosedRecord):
+    """``images``: how many the ranges of the activations were taken from."""
+
+    images: Images
+
+
+class Compression(ClosedRecord):
+    """How a network was made smaller. ``source``: the SHA-256 of its weights before."""
+
+    source: Text
+    prune: Pruned | None
+    int8: Quantized | None
+
+    @property
+    def title(self) -> str:
+        """What was done, for a title."""
+        parts = [f"pruned by {self.prune.sparsity:.0%} of its FLOPs"] if self.prune else []
+        return " and ".join(parts + ["quantised to int8"] * bool(self.int8))
+
+
+class Sections(_Written, ClosedRecord):
+    """``config.yaml``. ``stop_after``: the epoch after which the run ended; None: its last."""
+
+    config: Config
+    data: CompleteFacts
+    runtime: RuntimeFacts
+    stop_after: Epochs | None
+    compression: Compression | None = None
+
+
+class TestScore(Interval):
+    """A score on the test images; ``looks``: how many weights of its search had one by then."""
+
+    __test__ = False  # pytest: no class of tests
+    accuracy: Share
+    loss: Real
+    images: Images | None = None
+    what: Text | None = None
+    looks: Count | None = None
+    note: Text | None = None
+
+
+class Confirmed(Interval):
+    """What the configuration scores over fresh seeds: mean, standard deviation and interval.
+
+    ``search_score``: the single score that made it a candidate; ``optimism``: by how much that is
+    above the mean; ``tied_with``: trials that it could not be told apart from.
+    """
+
+    seeds: list[Seed]
+    sd: Share | None = None
+    mean: Real | None = None
+    search_score: Share | None = None
+    optimism: Real | None = None
+    tied: Flag | None = None
+    tied_with: list[Count] | None = None
+    val_accs: list[Share] | None = None
+    why: Text | None = None
+
+
+class FinalScores(_Written):
+    """The metrics of the last epoch; the first packages of searches have four of them."""
+
+    train_loss: Real
+    train_acc: Share
+    val_loss: Real
+    val_acc: Share
+    epoch: Epochs | None = None
+    best_val_acc: Share | None = None
+    best_epoch: Epochs | None = None
+    lr: Real | None = None
+    seconds: Real | None = None
+
+
+class Metrics(_Written):
+    """``metrics.json``: what the network scores on the validation images, and what else is known.
+
+    ``packed``: which run of a search it is; ``selected_from``: of how many scores it is the
+    highest; ``val_acc_again``: what its weights scored where they were packed, if that differs.
+    """
+
+    data: Text | None = None
+    packed: Text | None = None
+    val_acc: Share
+    val_acc_interval: Interval | None = None
+    best_epoch: Epochs
+    epochs_run: Count | None = None
+    final: FinalScores | None = None
+    confirmed: Confirmed | None = None
+    selected_from: Count | None = None
+    note: Text | None = None
+    val_acc_again: Share | None = None
+    warning: Text | None = None
+    test: TestScore | None = None
+
+
+class Side(Record):
+    """A network before or after its compression. ``bytes``: of its ``model.onnx``; ``loss``: mean
+    cross-entropy in nats; ``flops``: of one image."""
+
+    accuracy: Share
+    loss: Real
+    bytes: Size
+    parameters: Size
+    flops: Size
+
+
+class Speed(Record):
+    """How many times as fast as before, at ``batch`` images at once: a ratio of medians, with the
+    quartiles of single rounds; ``over_torch``: as fast as torch is in fp32."""
+
+    batch: Annotated[int, whole(1, 10**6)]
+    ratio: Ratio
+    low: Ratio
+    high: Ratio
+    over_torch: Ratio
+
+
+class CompressedMetrics(Metrics):
+    """``metrics.json`` of a compressed network. ``trained_val_acc``: before its compression."""
+
+    trained_val_acc: Share
+    before: Side
+    after: Side
+    speed: list[Speed]
+    threads: Annotated[int, whole(1, 1024)]
+    onnxruntime: Text | None = None
+    epochs_after_pruning: Annotated[list[EpochMetrics], at_least(1)] | None = None
+
+
+class History(Record):
+    """``history.csv``: one row an epoch."""
+
+    rows: Annotated[list[EpochMetrics], at_least(1)]
+
+
+class Machine(_Written):
+    """A machine and its versions, without its name."""
+
+    os: Text | None = None
+    cpu: Text
+    cpus: Count | None = None
+    instructions: Text
+    gpus: list[Text]
+    versions: dict[str, Text]
+
+
+class Environment(Machine):
+    """``environment.json``: the arithmetic of the training, and the machine that packed.
+
+    ``versions_of_search``: those that the search began with, whose nodes may be other machines.
+    """
+
+    device: Text | None = None
+    precision: Text | None = None
+    threads: Count | None = None
+    versions_of_search: dict[str, Text] | None = None
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package as read back; ``stop_after`` is None for a run of full length.
+
+    ``compression``: how its network was made smaller after its training; None if it was not.
+    ``metrics`` are ``CompressedMetrics`` where it was.
+    """
+
+    config: TrialConfig
+    runtime: RuntimeFacts
+    data: CompleteFacts
+    stop_after: int | None
+    metrics: Metrics
+    history: list[EpochMetrics]
+    environment: Environment
+    compression: Compression | None = None
+
+    @property
+    def widths(self) -> Widths:
+        """Of its network, as ``vgg6.model.WIDTHS``."""
+        pruned = self.compression and self.compression.prune
+        return pruned.widths if pruned else WIDTHS
+
+    @property
+    def quantized(self) -> bool:
+        """Whether it holds its weights as integers, in ``model.onnx`` alone."""
+        return self.compression is not None and self.compression.int8 is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,25 +12,26 @@ from torch import Tensor
 from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.data import LabelledImages, TrialData
+from vgg6.data import DataFacts, LabelledImages, TrialData
 from vgg6.evaluation import Evaluation, evaluate
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import with_weights
+from vgg6.run_record import RuntimeFacts
 
 
-def recorded_runtime(facts: dict[str, Any]) -> Runtime:
+def recorded_runtime(facts: RuntimeFacts) -> Runtime:
     """A recorded runtime; this machine's CPU in its place where it wants a GPU and none is here."""
-    runtime = Runtime(**facts)
+    runtime = Runtime(**facts.to_dict())
     if runtime.device == "cuda" and not torch.cuda.is_available():
         return Runtime.resolve("cpu", runtime.precision)
     return runtime
 
 
-def located(facts: dict[str, Any], data: str | None) -> dict[str, Any]:
-    """The recorded data as it can be loaded here: from ``data`` (as ``data``), where given."""
+def located(facts: DataFacts, data: str | None) -> DataFacts:
+    """The recorded data as it can be loaded here: from ``data``, where given."""
     if data is not None:
-        return facts | {"argument": data}
-    argument = facts["argument"]
+        return facts.model_copy(update={"argument": data})
+    argument = facts.argument
     if argument not in ("cifar10", "digits") and not Path(argument).is_dir():
         raise InputError("data", argument, "is no folder here: say where the images are")
     return facts

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.packages.package import check_out, write_package
+from analysis.packages.package_schema import FinalScores, Interval, Metrics
 from vgg6.common.checks import Range, check_integer
 from vgg6.common.intervals import wilson
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
-from vgg6.run_record import EpochMetrics
+from vgg6.run_record import CompleteFacts, EpochMetrics, RuntimeFacts
 from vgg6.training import TrainState, fit
 
 
@@ -24,7 +24,7 @@ def train_and_save(
     data: TrialData,
     *,
     out: Path,
-    data_facts: dict[str, Any],
+    data_facts: CompleteFacts,
     device: str,
     precision: str,
     threads: int | None,
@@ -42,7 +42,7 @@ def train_and_save(
     runtime = Runtime.resolve(device, precision, threads)
     state = TrainState(config, runtime)
     length = stop_after or config.epochs
-    history: list[dict[str, Any]] = []
+    history: list[EpochMetrics] = []
     print(
         f"{config.label} on {data.name}: {len(data.train):,} training images,"
         f" {runtime.device}, {runtime.precision}, {runtime.threads} threads"
@@ -50,22 +50,25 @@ def train_and_save(
     with progress_bar() as bar:
         task = bar.add_task("training", total=length)
         for metrics in fit(state, data, stop_after=stop_after):
-            history.append(metrics.to_dict())
+            history.append(metrics)
             bar.update(task, completed=metrics.epoch)
             print(epoch_line(metrics, length), flush=True)
-    best = {
-        "val_acc": state.best.val_acc,
-        "val_acc_interval": wilson(state.best.val_acc, len(data.val)),
-        "best_epoch": state.best.epoch,
-    }
+    scores = Metrics(
+        data=data.name,
+        val_acc=state.best.val_acc,
+        val_acc_interval=Interval(**wilson(state.best.val_acc, len(data.val))),
+        best_epoch=state.best.epoch,
+        epochs_run=state.epoch,
+        final=FinalScores(**history[-1].to_dict()),
+    )
     write_package(
         out,
         config=config,
-        runtime=runtime.to_dict(),
+        runtime=RuntimeFacts(**runtime.to_dict()),
         data=data_facts,
         weights=state.best.weights,
         history=history,
-        metrics={"data": data.name, **best, "epochs_run": state.epoch, "final": history[-1]},
+        metrics=scores,
         stop_after=stop_after,
         title=f"{config.label} on {data.name}",
     )

@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.style import COLOURS, ERROR_BAR, figure
 from analysis.packages.package import PACKED, SUMS, read_package
+from analysis.packages.package_schema import CompressedMetrics, Interval
 from vgg6.tuning.run.folder import RunFolder
 
 BATCH = 256  # images at once, at which speeds are compared
@@ -63,20 +64,21 @@ def compressed_networks(run: RunFolder) -> list[CompressedNetwork]:
         if package.compression is None:
             continue
         metrics = package.metrics
-        before, after = metrics["before"], metrics["after"]
-        interval = metrics["val_acc_interval"]
-        speed = {row["batch"]: row["ratio"] for row in metrics["speed"]}
+        assert isinstance(metrics, CompressedMetrics)
+        before, after = metrics.before, metrics.after
+        interval = metrics.val_acc_interval or Interval()
+        speed = {row.batch: row.ratio for row in metrics.speed}
         if not networks:
             networks.append(
                 CompressedNetwork(
-                    WHOLE, before["accuracy"], None, None, before["bytes"], before["flops"],
+                    WHOLE, before.accuracy, None, None, before.bytes, before.flops,
                     dict.fromkeys(speed, 1.0),
                 )
             )  # fmt: skip
         networks.append(
             CompressedNetwork(
-                file.parent.name.removeprefix(f"{PACKED}-"), after["accuracy"], interval["low"],
-                interval["high"], after["bytes"], after["flops"], speed,
+                file.parent.name.removeprefix(f"{PACKED}-"), after.accuracy, interval.low,
+                interval.high, after.bytes, after.flops, speed,
             )
         )  # fmt: skip
     return networks

@@ -13,10 +13,12 @@ from PIL import Image
 from analysis.packages.scoring import recorded_runtime
 from analysis.packages.weights import run_weights
 from analysis.winner.export import choose
+from vgg6.common.schema import read_record
 from vgg6.data import load_recorded
 from vgg6.evaluation import EVAL_BATCH
 from vgg6.hardware.runtime import resident
 from vgg6.model import with_weights
+from vgg6.run_record import DataFacts, RuntimeFacts
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import History
 from vgg6.tuning.run.records import read_search
@@ -64,8 +66,8 @@ def find_mistakes(run: RunFolder, history: History) -> Mistakes:
     chosen = choose(run, history)
     config, weights = run_weights(run, chosen.weights)
     facts = read_search(run)
-    source, data = load_recorded(facts["data"])
-    runtime = recorded_runtime(facts["runtime"])
+    source, data = load_recorded(read_record(DataFacts, facts["data"]))
+    runtime = recorded_runtime(read_record(RuntimeFacts, facts["runtime"]))
     runtime.apply()
     model = with_weights(config, weights).eval()
     model = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

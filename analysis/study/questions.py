@@ -11,8 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.learning_curves import curves, steps
-from analysis.packages.package import ENVIRONMENT, PACKED, train_command
-from analysis.packages.verify import first_difference
+from analysis.packages.comparison import first_difference
+from analysis.packages.package import ENVIRONMENT, PACKED
+from analysis.packages.train_command import train_command
 from analysis.results.tables import Run
 from analysis.study.answer import Answer, Block, Command, Figure, Heading, Table, Text
 from analysis.study.merged_searches import Repeated, joined
@@ -25,7 +26,9 @@ from search_spaces.study import BASELINE
 from vgg6.augment import PAD
 from vgg6.common import old_schema as s
 from vgg6.common.intervals import wilson
+from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig
+from vgg6.run_record import DataFacts, EpochMetrics, RuntimeFacts
 from vgg6.tuning.run.folder import RunFolder, weights_file
 from vgg6.tuning.run.journal import History, TrialRecord
 from vgg6.tuning.run.records import confirmed_winner
@@ -85,7 +88,12 @@ def _baseline(run: RunFolder, found: AskedSearch) -> tuple[Answer, dict[str, go.
     trial = twin(found.history, BASELINE, any_length=True)
     if trial is None:
         config = replace(BASELINE, epochs=facts["settings"].get("epochs", BASELINE.epochs))
-        command = train_command(config, facts["data"], facts["runtime"], None)
+        command = train_command(
+            config,
+            read_record(DataFacts, facts["data"]),
+            read_record(RuntimeFacts, facts["runtime"]),
+            None,
+        )
         answer.blocks += [
             Text("No trial of this search is the baseline, so it has no curve here.", note=True),
             Command("Train it on the same images", command),
@@ -238,13 +246,12 @@ def _same_seed(run: RunFolder, found: AskedSearch, winner: TrialRecord) -> list[
     if package is None:
         words = "Run it again with its own seed, for the same numbers to the last bit"
         return [Command(words, again_command(run, winner, found.facts))]
-    recorded_rows = winner.curve
-    again = [{k: row[k] for k in ("epoch", *CURVES)} for row in package.history]
-    first = first_difference(recorded_rows, again)
+    again = package.history
+    first = first_difference([EpochMetrics(**row) for row in winner.results], again)
     if first is None:
         text = f"Run again with its own seed, all {len(again)} epochs have the same numbers."
     else:
-        best = max(row["val_acc"] for row in again)
+        best = max(row.val_acc for row in again)
         text = (
             "Run again with its own seed it differs: another machine, thread count or precision"
             f" rounds differently. Its best validation accuracy is {best:.4f} there, and"
@@ -283,7 +290,12 @@ def _again(run: RunFolder, found: AskedSearch) -> Answer:
         winner = found.history.trials[found.best["winner"]["trial"]]
         config = TrialConfig.from_mapping(winner.config)
         answer.blocks.append(
-            Command("Its best configuration", train_command(config, data, runtime, None))
+            Command(
+                "Its best configuration",
+                train_command(
+                    config, read_record(DataFacts, data), read_record(RuntimeFacts, runtime), None
+                ),
+            )
         )
     name = shlex.quote(facts["name"])
     answer.blocks += [

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.packages.package import check_out, train_command, write_package
+from analysis.packages.package import check_out, write_package
+from analysis.packages.package_schema import Metrics
 from analysis.packages.scoring import recorded_runtime, score
+from analysis.packages.train_command import train_command
 from analysis.packages.weights import run_weights
 from analysis.winner.ranking import shown, stop_after, winner_of
 from analysis.winner.retrained_trial import (
@@ -23,6 +25,7 @@ from vgg6.common.intervals import wilson
 from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig
 from vgg6.data import DataFacts, image_facts, load_recorded
+from vgg6.run_record import EpochMetrics, RuntimeFacts
 from vgg6.tuning.run.folder import RunFolder, confirmed_file, weights_file
 from vgg6.tuning.run.journal import History, TrialRecord, read_history
 from vgg6.tuning.run.records import confirmed_winner, read_confirmation, read_search
@@ -72,9 +75,8 @@ def export_best(
     chosen = choose(run, history) if trial is None else _named(run, history, trial, facts)
     weights = _weights_of(run, chosen, facts)
     source, data = load_recorded(read_record(DataFacts, facts["data"]))
-    again = score(
-        chosen.config, weights, data.val, data, recorded_runtime(facts["runtime"])
-    ).accuracy
+    runtime = read_record(RuntimeFacts, facts["runtime"])
+    again = score(chosen.config, weights, data.val, data, recorded_runtime(runtime)).accuracy
     last = chosen.rows[-1]
     val_acc = max(row["val_acc"] for row in chosen.rows)
     metrics = {
@@ -109,11 +111,11 @@ def export_best(
     write_package(
         out,
         config=chosen.config,
-        runtime=facts["runtime"],
-        data=facts["data"] | image_facts(source).to_dict(),
+        runtime=runtime,
+        data=read_record(DataFacts, facts["data"]).completed(image_facts(source)),
         weights=weights,
-        history=chosen.rows,
-        metrics=metrics,
+        history=[EpochMetrics(**row) for row in chosen.rows],
+        metrics=read_record(Metrics, metrics),
         stop_after=chosen.stop_after,
         title=f"{chosen.config.label}, {kind} of the search {facts['name']} on {shown(data.name)}",
         versions=facts["versions"],
@@ -157,7 +159,10 @@ def _named(run: RunFolder, history: History, number: int, facts: dict[str, Any])
         rule = f"has no weights left: the search kept its best ones'. This makes them: {command}"
         raise InputError("trial", number, rule)
     return replace(
-        chosen, what=again_name(number), weights=again_weights(number), rows=package.history
+        chosen,
+        what=again_name(number),
+        weights=again_weights(number),
+        rows=[row.to_dict() for row in package.history],
     )
 
 
@@ -187,7 +192,12 @@ def _confirmed(found: dict[str, Any]) -> Chosen:
 
 def _weights_of(run: RunFolder, chosen: Chosen, facts: dict[str, Any]) -> dict[str, Any]:
     if not run.exists(chosen.weights):
-        command = train_command(chosen.config, facts["data"], facts["runtime"], chosen.stop_after)
+        command = train_command(
+            chosen.config,
+            read_record(DataFacts, facts["data"]),
+            read_record(RuntimeFacts, facts["runtime"]),
+            chosen.stop_after,
+        )
         rule = f"is not there; this makes it again: {command}"
         raise InputError("run", run.file(chosen.weights), rule)
     config, weights = run_weights(run, chosen.weights)

@@ -10,11 +10,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from analysis.packages.package import train_command
+from analysis.packages.train_command import train_command
 from analysis.winner.pareto import KINDS, best_of_each, pareto_front
 from analysis.winner.test_looks import looks_in_words, recorded
 from vgg6.common.checks import InputError
+from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig
+from vgg6.run_record import DataFacts, RuntimeFacts
 from vgg6.tuning.run.folder import RunFolder, confirmed_file
 from vgg6.tuning.run.journal import (
     RUNNING,
@@ -82,7 +84,12 @@ def summary(run: RunFolder, top: int) -> dict[str, Any]:
         "winner": {
             **row_of(winner),
             "config": config.to_dict(),
-            "train_command": train_command(config, facts["data"], facts["runtime"], length),
+            "train_command": train_command(
+                config,
+                read_record(DataFacts, facts["data"]),
+                read_record(RuntimeFacts, facts["runtime"]),
+                length,
+            ),
             "curve": [{k: row[k] for k in CURVE} for row in curve],
         },
         "confirmation": confirmed,

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from analysis.packages.checksums import check_sums
-from analysis.packages.package import PACKAGE, WEIGHTS, Package, read_package, train_command
+from analysis.packages.package import PACKAGE, WEIGHTS, read_package
+from analysis.packages.package_schema import Package
+from analysis.packages.train_command import train_command
 from analysis.winner.ranking import stop_after
 from vgg6.common.checks import InputError
+from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig
+from vgg6.run_record import DataFacts, RuntimeFacts
 from vgg6.tuning.run.folder import RunFolder, trial_folder
 from vgg6.tuning.run.journal import History, TrialRecord
 
@@ -61,7 +65,13 @@ def again_command(run: RunFolder, trial: TrialRecord, facts: dict[str, Any]) -> 
     """
     config = TrialConfig.from_mapping(trial.config)
     out = f"{run.path}/{again_folder(trial.number)}"
-    return train_command(config, facts["data"], facts["runtime"], stop_after(trial), out=out)
+    return train_command(
+        config,
+        read_record(DataFacts, facts["data"]),
+        read_record(RuntimeFacts, facts["runtime"]),
+        stop_after(trial),
+        out=out,
+    )
 
 
 def read_again(run: RunFolder, trial: TrialRecord, facts: dict[str, Any]) -> Package | None:
@@ -78,7 +88,7 @@ def read_again(run: RunFolder, trial: TrialRecord, facts: dict[str, Any]) -> Pac
     asked = {
         "configuration": (package.config, TrialConfig.from_mapping(trial.config)),
         "length": (package.stop_after, stop_after(trial)),
-        "data": (package.data["fingerprint"], facts["data"]["fingerprint"]),
+        "data": (package.data.fingerprint, facts["data"]["fingerprint"]),
     }
     for what, (found, expected) in asked.items():
         if found != expected:

@@ -19,6 +19,7 @@ from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import read_record
 from vgg6.data import DataFacts, load_recorded
+from vgg6.run_record import RuntimeFacts
 from vgg6.tuning.run.folder import Appender, RunFolder
 from vgg6.tuning.run.records import SHARE, read_search
 
@@ -51,7 +52,13 @@ def look(run: RunFolder, weights: str, what: str) -> dict[str, Any]:
     config, tensors = run_weights(run, weights)
     facts = read_search(run)
     source, data = load_recorded(read_record(DataFacts, facts["data"]))
-    tested = score(config, tensors, source.test, data, recorded_runtime(facts["runtime"]))
+    tested = score(
+        config,
+        tensors,
+        source.test,
+        data,
+        recorded_runtime(read_record(RuntimeFacts, facts["runtime"])),
+    )
     line = {
         "time": time.time(), "what": what, "weights": _digest(run, weights),
         "accuracy": tested.accuracy, "loss": tested.loss, "images": len(source.test),

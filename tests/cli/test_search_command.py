@@ -13,10 +13,10 @@ from typing import Any
 
 import psutil
 import pytest
+from safetensors.torch import load_file
 from support.paths import ROOT
 from support.wandb_files import read_runs
 
-from vgg6.checkpoint import load_weights
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 
@@ -119,7 +119,7 @@ def test_the_exported_train_command_gives_the_exported_numbers(
     assert said(*arguments, "--out", "again")[0] == 0
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())
     assert again["val_acc"] == exported["val_acc"]
-    weights = [load_weights(tmp_path / f / "weights.safetensors") for f in ("packed", "again")]
+    weights = [load_file(tmp_path / f / "weights.safetensors") for f in ("packed", "again")]
     assert all((weights[0][k] == weights[1][k]).all() for k in weights[0])
     histories = [
         [

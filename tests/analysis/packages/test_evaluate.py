@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_s
 
 import tune_vgg6
 from analysis.figures.figure_files import find_browser
+from analysis.figures.score_figure import draw
 from analysis.packages.checksums import write_sums
-from analysis.packages.evaluate import draw, evaluate, render
+from analysis.packages.evaluate import evaluate, render
 from vgg6.common.intervals import wilson
 from vgg6.data import LabelledImages, load_digits, split
 from vgg6.evaluation import BINS, assess
@@ -70,11 +72,11 @@ def test_the_calibration_error_of_a_network_of_known_confidence_is_its_gap() -> 
     labels = np.array([0] * 60 + [1] * 40 + [0] * 50 + [1] * 50)
     found = assess(Given(np.log(share).astype(np.float32)), images(labels))
     assert found.ece == pytest.approx(0.5 * 0.19 + 0.5 * 0.0001, abs=1e-5)
-    held = {i: b for i, b in enumerate(found.bins) if b["images"]}
+    held = {i: b for i, b in enumerate(found.bins) if b.images}
     assert set(held) == {7, 11} and len(found.bins) == BINS
-    assert held[11]["confidence"] == pytest.approx(0.79, abs=1e-6) and held[11]["accuracy"] == 0.6
-    assert math.isnan(found.bins[0]["accuracy"])
-    assert held[7]["low"] < 0.5001 <= held[7]["high"]
+    assert held[11].confidence == pytest.approx(0.79, abs=1e-6) and held[11].accuracy == 0.6
+    assert math.isnan(found.bins[0].accuracy)
+    assert held[7].low < 0.5001 <= held[7].high
 
 
 def test_calibration_over_many_images_is_the_binned_mean_computed_otherwise() -> None:
@@ -91,7 +93,7 @@ def test_calibration_over_many_images_is_the_binned_mean_computed_otherwise() ->
         if (own := (sure > low) & (sure <= high)).any()
     ]
     assert found.ece == pytest.approx(sum(gaps) / 2000)
-    assert sum(b["images"] for b in found.bins) == 2000
+    assert sum(b.images for b in found.bins) == 2000
 
 
 def test_images_that_cannot_be_scored_are_refused() -> None:
@@ -141,19 +143,17 @@ def test_the_text_holds_what_the_json_does(packages: Path, said: Any) -> None:
     found = evaluate(packages / "whole")
     status, out, _ = said("evaluate", packages / "whole")
     assert status == 0 and out == render(found) + "\n"
-    for value in (f"{found['accuracy']:.4f}", f"{found['low']:.4f}", f"{found['ece']:.4f}", "15"):
+    for value in (f"{found.accuracy:.4f}", f"{found.low:.4f}", f"{found.ece:.4f}", "15"):
         assert value in out
-    assert "\n".join(out.splitlines()[-10:]).split()[1:11] == [
-        str(n) for n in found["confusion"][0]
-    ]
+    assert "\n".join(out.splitlines()[-10:]).split()[1:11] == [str(n) for n in found.confusion[0]]
 
 
 @pytest.mark.slow
 def test_parts_and_other_data_are_named_for_what_they_are(packages: Path, said: Any) -> None:
     found = evaluate(packages / "whole", part="test")
-    assert found["images"] == len(SOURCE.test) and "optimistic" in found["notes"][0]
+    assert found.images == len(SOURCE.test) and "optimistic" in found.scored.notes[0]
     found = evaluate(packages / "whole", part="train")
-    assert found["images"] == 200 and "trained on" in found["notes"][0]
+    assert found.images == 200 and "trained on" in found.scored.notes[0]
     sections = yaml.safe_load((packages / "whole" / "config.yaml").read_text())
     other = packages / "other"
     shutil.copytree(packages / "whole", other)
@@ -161,9 +161,10 @@ def test_parts_and_other_data_are_named_for_what_they_are(packages: Path, said: 
     (other / "config.yaml").write_text(yaml.safe_dump(sections))
     write_sums(other)
     found = evaluate(other)
-    assert (found["part"], found["images"]) == ("test", len(SOURCE.test))
-    assert "other images" in found["notes"][0] and "other classes: 0, 1" in found["notes"][1]
-    assert [row["class"] for row in found["per_class"]] == list("abcdefghij")
+    assert (found.scored.part, found.images) == ("test", len(SOURCE.test))
+    notes = found.scored.notes
+    assert "other images" in notes[0] and "other classes: 0, 1" in notes[1]
+    assert [row.name for row in found.per_class] == list("abcdefghij")
     shutil.rmtree(other)
 
 
@@ -202,12 +203,12 @@ def test_the_picture_is_a_page_or_an_image(
 @pytest.mark.slow
 def test_the_figure_shows_every_count_and_no_class_is_markup(packages: Path) -> None:
     found = evaluate(packages / "whole")
-    found["classes"] = [f"<b>{name}</b>" for name in found["classes"]]
+    found = replace(found, classes=tuple(f"<b>{name}</b>" for name in found.classes))
     figure = draw(found)
-    assert [list(row) for row in figure.data[0].text] == found["confusion"]
+    assert [list(row) for row in figure.data[0].text] == found.confusion
     assert figure.data[0].x[0] == "&lt;b&gt;0&lt;/b&gt;"
-    held = [b for b in found["bins"] if b["images"]]
-    assert list(figure.data[3].y) == [b["accuracy"] for b in held]
+    held = [b for b in found.bins if b.images]
+    assert list(figure.data[3].y) == [b.accuracy for b in held]
 
 
 WHITE = np.full((20, 32, 32, 3), 255, np.uint8)

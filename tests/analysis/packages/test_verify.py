@@ -23,18 +23,21 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from support.made_runs import search_facts
 from torch import Tensor
 
 import tune_vgg6
 from analysis.packages import verify as v
 from analysis.packages.checksums import SUMS, check_sums, write_sums
-from analysis.packages.loader_code import snippet
+from analysis.packages.comparison import FirstDifference, compare_val_acc
+from analysis.packages.loader_code import torch_loader
 from analysis.packages.package import PACKAGE, package_weights, read_package
+from analysis.packages.weights import read_weights
 from analysis.winner.export import export_best
 from analysis.winner.test_looks import LOOKS, look, looks
 from vgg6.augment import Normalizer
-from vgg6.checkpoint import load_weights, save_weights, weights_bytes
+from vgg6.checkpoint import save_weights, weights_bytes
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.config import ACTIVATIONS, NORMS, TrialConfig
@@ -165,7 +168,7 @@ def rewrite(package: Path, **changes: Any) -> None:
     config = changes.get("config", CONFIG)
     sections |= {k: changes[k] for k in ("data", "runtime", "stop_after") if k in changes}
     (package / "config.yaml").write_text(yaml.safe_dump(sections | {"config": config.to_dict()}))
-    weights = changes.get("weights") or load_weights(package / "weights.safetensors")
+    weights = changes.get("weights") or load_file(package / "weights.safetensors")
     save_weights(package / "weights.safetensors", weights, config)
     if "history" in changes:
         pd.DataFrame(changes["history"]).to_csv(package / "history.csv", index=False)
@@ -244,11 +247,11 @@ def test_sums_of_a_file_that_no_package_has_are_refused(
 
 def test_every_digit_of_the_history_is_read_back(package: Path) -> None:
     draw = random.Random(0)
-    rows = read_package(package).history
+    rows = [row.to_dict() for row in read_package(package).history]
     history = [row | {"train_loss": draw.random() * 10.0 ** draw.randint(-9, 3)} for row in rows]
     history = [row | {"val_loss": draw.random() / 3} for row in history * 300]
     rewrite(package, history=history)
-    assert read_package(package).history == history
+    assert [row.to_dict() for row in read_package(package).history] == history
 
 
 @pytest.mark.parametrize(
@@ -278,6 +281,20 @@ def test_weights_of_another_configuration_are_refused(package: Path) -> None:
     write_sums(package)
     with pytest.raises(InputError, match=f"weights.safetensors.*{OTHER.label}"):
         v.verify(package, quick=True)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut short", "no safetensors", "a folder"])
+def test_damaged_weights_are_named(package: Path, damage: str) -> None:
+    path = package / "weights.safetensors"
+    content = path.read_bytes()
+    path.unlink()
+    damaged = {"empty": b"", "cut short": content[:-100], "no safetensors": b"\x80\x05" * 99}
+    if damage == "a folder":
+        path.mkdir()
+    elif damage != "missing":
+        path.write_bytes(damaged[damage])
+    with pytest.raises(InputError, match="weights.safetensors.*is damaged"):
+        read_weights(path)
 
 
 class Owned:
@@ -320,7 +337,7 @@ def test_a_package_that_contradicts_itself_is_refused(
     package: Path, name: str, changes: dict[str, Any]
 ) -> None:
     if "metrics" in changes:
-        changes = {"metrics": read_package(package).metrics | changes["metrics"]}
+        changes = {"metrics": read_package(package).metrics.to_dict() | changes["metrics"]}
     rewrite(package, **changes)
     with pytest.raises(InputError, match=name):
         v.verify(package, quick=True)
@@ -346,18 +363,20 @@ def test_one_bit_of_one_weight_is_seen(package: Path) -> None:
     bias[3] ^= 1
     rewrite(package, weights=weights)
     found = v.verify(package)
-    assert (found["verdict"], found["tensors_differing"]) == ("within the seed spread", 1)
-    assert found["first_difference"] is None and found["val_acc"]["difference"] == 0
+    assert (found.verdict, found.tensors_differing) == ("within the seed spread", 1)
+    assert found.first_difference is None
+    assert found.val_acc and found.val_acc.difference == 0
 
 
 def test_the_last_bit_of_one_value_of_the_history_is_seen(package: Path) -> None:
-    history = read_package(package).history
+    history = [row.to_dict() for row in read_package(package).history]
     history[1]["train_loss"] = math.nextafter(history[1]["train_loss"], math.inf)
     rewrite(package, history=history)
     found = v.verify(package)
-    assert found["verdict"] == "within the seed spread" and found["tensors_differing"] == 0
-    assert found["first_difference"]["epoch"] == 2
-    assert found["first_difference"]["column"] == "train_loss"
+    assert found.verdict == "within the seed spread" and found.tensors_differing == 0
+    assert isinstance(found.first_difference, FirstDifference)
+    assert found.first_difference.epoch == 2
+    assert found.first_difference.column == "train_loss"
 
 
 @pytest.mark.slow
@@ -368,7 +387,7 @@ def test_the_last_bit_of_one_value_of_the_history_is_seen(package: Path) -> None
 def test_another_seed_is_measured_by_the_spread_of_the_confirmed_seeds(
     package: Path, said: Any, sd: float, verdict: str, exit_status: int
 ) -> None:
-    metrics = read_package(package).metrics
+    metrics = read_package(package).metrics.to_dict()
     metrics["confirmed"] = {
         "seeds": list(SEEDS), "sd": sd, "mean": 0.5, "low": 0.4, "high": 0.6,
         "search_score": 0.5, "optimism": 0.0, "why": "",
@@ -388,16 +407,17 @@ def test_another_seed_is_measured_by_the_spread_of_the_confirmed_seeds(
 def test_without_a_confirmation_the_spread_is_the_binomial_error_of_two_scores(
     package: Path,
 ) -> None:
-    found = v.compare_val_acc(read_package(package), 0.5, images=100)
-    p = read_package(package).metrics["val_acc"]
-    assert found["sd_of_difference"] == pytest.approx(((p * (1 - p) + 0.25) / 100) ** 0.5)
-    assert "binomial" in found["sd_from"]
+    metrics = read_package(package).metrics
+    found = compare_val_acc(metrics, 0.5, images=100)
+    p = metrics.val_acc
+    assert found.sd_of_difference == pytest.approx(((p * (1 - p) + 0.25) / 100) ** 0.5)
+    assert "binomial" in found.sd_from
 
 
 def test_a_retraining_that_diverges_is_not_a_reproduction(package: Path) -> None:
     rewrite(package, config=replace(CONFIG, optimizer="sgd", momentum=0.9, lr=10.0))
     found = v.verify(package)
-    assert found["verdict"] == "not reproduced" and "diverged" in found["why"]
+    assert found.verdict == "not reproduced" and "diverged" in found.why
 
 
 def test_the_packed_weights_score_what_is_recorded(package: Path, said: Any) -> None:
@@ -440,7 +460,7 @@ def test_a_machine_without_the_recorded_device_says_so_and_goes_on(
 def test_the_data_is_looked_for_where_it_was_and_refused_if_it_is_other_data(
     package: Path, said: Any
 ) -> None:
-    data = read_package(package).data
+    data = read_package(package).data.to_dict()
     rewrite(package, data=data | {"argument": "/nowhere/images"})
     status, _, err = said("verify", package, "--quick")
     assert status == 2 and "--data" in err and "/nowhere/images" in err
@@ -452,7 +472,7 @@ def test_the_data_is_looked_for_where_it_was_and_refused_if_it_is_other_data(
 
 @pytest.mark.slow
 def test_an_interrupted_verify_exits_130(package: Path, python_path: None) -> None:
-    row = read_package(package).history[0]
+    row = read_package(package).history[0].to_dict()
     config = replace(CONFIG, epochs=5000)
     history = [row | {"epoch": e} for e in range(1, 5001)]
     metrics = {"val_acc": row["val_acc"], "best_epoch": 1, "epochs_run": 5000,
@@ -566,7 +586,7 @@ def test_load_model_alone_gives_the_projects_logits_bit_for_bit(
         folder.mkdir()
         models[str(folder)] = network(config)
         save_weights(folder / "weights.safetensors", models[str(folder)].state_dict(), config)
-        (folder / "load_model.py").write_text(snippet(config, FACTS))
+        (folder / "load_model.py").write_text(torch_loader(config, FACTS))
     images = torch.from_numpy(DATA.val.images[:64]).permute(0, 3, 1, 2).contiguous()
     torch.save(images, tmp_path / "images.pt")
     (tmp_path / "empty").mkdir()
@@ -700,7 +720,8 @@ def test_the_confirmed_winner_is_packed_with_its_representative_seed_and_verifie
     assert package.config == replace(CONFIG, seed=seed) and package.stop_after is None
     assert (out / "weights.safetensors").read_bytes() == weights
     chosen = next(r for r in candidate["runs"] if r["seed"] == seed)
-    assert package.history == chosen["history"] and metrics["val_acc"] == chosen["val_acc"]
+    assert [row.to_dict() for row in package.history] == chosen["history"]
+    assert metrics["val_acc"] == chosen["val_acc"]
     assert metrics["confirmed"]["mean"] == candidate["mean"]
     assert metrics["confirmed"]["seeds"] == list(SEEDS)
     assert metrics["test"]["what"] == f"trial 0 seed {seed}"
@@ -735,9 +756,9 @@ def test_an_unconfirmed_winner_is_said_to_be_unconfirmed_and_optimistic(
 
 def test_the_environment_names_versions_arithmetic_and_machine(packed: Path) -> None:
     found = read_package(packed).environment
-    assert (found["device"], found["threads"]) == ("cpu", 1)
-    assert found["precision"] == RUNTIME.precision
-    assert found["versions"]["torch"] == torch.__version__.split("+")[0]
-    assert {"python", "ray", "optuna", "numpy"} <= set(found["versions"])
-    assert found["cpu"] and found["os"]
+    assert (found.device, found.threads) == ("cpu", 1)
+    assert found.precision == RUNTIME.precision
+    assert found.versions["torch"] == torch.__version__.split("+")[0]
+    assert {"python", "ray", "optuna", "numpy"} <= set(found.versions)
+    assert found.cpu and found.os
     assert yaml.safe_load((packed / "config.yaml").read_text())["runtime"] == RUNTIME.to_dict()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from safetensors.torch import load_file
 
 from analysis.winner import confirm as c
 from analysis.winner.elimination import preferred, standing, tied
@@ -20,7 +21,6 @@ from analysis.winner.pareto import best_of_each, cost_of, pareto_front
 from analysis.winner.ranking import render, summary
 from analysis.winner.seed_noise import t_interval
 from search_spaces import load_space
-from vgg6.checkpoint import load_weights
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_digits, split
@@ -283,7 +283,7 @@ def test_the_kept_weights_are_those_of_the_winners_median_run(
     RUNTIME.apply()
     model = VGG6(TrialConfig.from_mapping(row["config"]))
     file = confirmed_file(found["winner"], found["representative_seed"])
-    model.load_state_dict(load_weights(Path(search.file(file))))
+    model.load_state_dict(load_file(Path(search.file(file))))
     parts = resident(data, "cpu")
     scored = evaluate(model, parts.val_images, parts.val_labels, parts.normalize, RUNTIME)
     assert scored.accuracy == run["val_acc"]

@@ -15,19 +15,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from support.made_runs import search_facts
 from support.paths import ROOT
 
-from analysis.packages.package import check_out, read_package, train_command
+from analysis.packages.package import check_out, read_package
+from analysis.packages.train_command import train_command
 from analysis.results.search_tables import load_table, load_trials, write_table
 from analysis.winner.export import export_best
 from analysis.winner.ranking import CURVE_WIDTH, render, sparkline, summary
 from cli.main import build_parser
-from vgg6.checkpoint import load_weights, weights_bytes
+from vgg6.checkpoint import weights_bytes
 from vgg6.common.checks import InputError
 from vgg6.config import FIELD_NAMES, TrialConfig, parse_value
 from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.hardware.runtime import Runtime
+from vgg6.run_record import DataFacts, RuntimeFacts
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, weights_file
@@ -259,7 +262,9 @@ def test_the_train_command_reads_back_as_the_same_configuration(
     config: TrialConfig, made: Path
 ) -> None:
     facts = RunFolder(str(made)).read_json(SEARCH)
-    words = shlex.split(train_command(config, facts["data"], facts["runtime"], 2))
+    words = shlex.split(
+        train_command(config, DataFacts(**facts["data"]), RuntimeFacts(**facts["runtime"]), 2)
+    )
     assert words[:2] == ["python", "tune_vgg6.py"]
     args = build_parser().parse_args(words[2:])
     given = {k: v for k in FIELD_NAMES if (v := getattr(args, k)) is not None}
@@ -274,11 +279,14 @@ def test_the_train_command_keeps_every_digit_and_quotes_a_folder() -> None:
         optimizer="rmsprop", lr=0.1 + 0.2, momentum=1 / 3, weight_decay=1e-7, dropout=0.0,
         label_smoothing=0.1, schedule="onecycle", init="xavier", norm="group", seed=2**32 - 1,
     )  # fmt: skip
-    facts = {"argument": "/data/o'clock; $(rm) x", "split_seed": 7, "limit_train": None}
-    words = shlex.split(train_command(config, facts, RUNTIME.to_dict(), None))
+    facts = DataFacts(
+        name="cifar10", argument="/data/o'clock; $(rm) x", fingerprint="", train_images=1,
+        val_images=1, split_seed=7, limit_train=None,
+    )  # fmt: skip
+    words = shlex.split(train_command(config, facts, RuntimeFacts(**RUNTIME.to_dict()), None))
     args = build_parser().parse_args(words[2:])
     assert TrialConfig.from_strings({k: getattr(args, k) for k in FIELD_NAMES}) == config
-    assert (args.data, args.split_seed) == (facts["argument"], "7")
+    assert (args.data, args.split_seed) == (facts.argument, "7")
     assert args.limit_train is args.stop_after is None
 
 
@@ -295,7 +303,7 @@ def test_the_exported_weights_score_what_the_search_recorded(
     assert metrics["test"]["images"] == 359 and 0 < metrics["test"]["accuracy"] <= 1
     assert metrics["selected_from"] == 3
     package = read_package(tmp_path / "out")
-    assert package.metrics == metrics
+    assert package.metrics.to_dict() == metrics
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "README.md", "SHA256SUMS", "config.yaml", "environment.json", "history.csv",
         "load_model.py", "metrics.json", "model.onnx", "weights.safetensors",
@@ -313,7 +321,7 @@ def test_weights_that_are_not_those_of_the_score_are_called_out(
     metrics = export_best(run, tmp_path / "out")
     assert metrics["val_acc_again"] < metrics["val_acc"] == winner.best_val_acc
     assert str(metrics["val_acc_again"]) in metrics["warning"]
-    assert read_package(tmp_path / "out").metrics["warning"] == metrics["warning"]
+    assert read_package(tmp_path / "out").metrics.warning == metrics["warning"]
 
 
 @pytest.mark.slow
@@ -321,12 +329,12 @@ def test_a_package_trained_again_gives_its_history_and_weights_bit_for_bit(
     exported: Path, data: TrialData
 ) -> None:
     package = read_package(exported)
-    state = TrainState(package.config, Runtime(**package.runtime))
+    state = TrainState(package.config, Runtime(**package.runtime.to_dict()))
     again = [m.to_dict() for m in fit(state, data, stop_after=package.stop_after)]
     assert len(again) == len(package.history)
     for a, b in zip(again, package.history, strict=True):
-        assert {k: v for k, v in a.items() if k != "seconds"}.items() <= b.items()
-    weights = load_weights(exported / "weights.safetensors")
+        assert {k: v for k, v in a.items() if k != "seconds"}.items() <= b.to_dict().items()
+    weights = load_file(exported / "weights.safetensors")
     assert all(torch.equal(weights[k], v) for k, v in state.best.weights.items())
 
 

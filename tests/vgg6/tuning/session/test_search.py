@@ -17,12 +17,12 @@ import psutil
 import pytest
 import ray
 import torch
+from safetensors.torch import load_file
 from support.wandb_files import read_runs
 
 from analysis.report.wandb_summary import start_summary
 from cli.search import finish
 from search_spaces import Parameter, Space, load_space
-from vgg6.checkpoint import load_weights
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_digits, split
@@ -109,9 +109,7 @@ def test_a_search_journals_every_epoch_once_and_keeps_the_best_weights(
     runtime = Runtime(**run.read_json("search.json")["runtime"])
     config = TrialConfig.from_mapping(best.config)
     model = VGG6(config)
-    model.load_state_dict(
-        load_weights(Path(run.file(f"weights/trial_{best.number:05d}.safetensors")))
-    )
+    model.load_state_dict(load_file(Path(run.file(f"weights/trial_{best.number:05d}.safetensors"))))
     model.to(memory_format=torch.channels_last)
     runtime.apply()
     parts = resident(digits, "cpu")

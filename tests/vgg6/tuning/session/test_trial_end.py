@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 from support.paths import ROOT
 
-from vgg6.checkpoint import load_weights
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
@@ -66,7 +66,7 @@ def test_a_trial_that_ran_all_its_epochs_is_completed_without_training(
     assert record.state == j.COMPLETED and record.epoch == 2
     assert (tmp_path / JOURNAL).read_text().count('"end"') == 1
     assert not run.names(f"{CHECKPOINTS}/trial_00000")
-    assert load_weights(tmp_path / WEIGHTS / "trial_00000.safetensors")
+    assert load_file(tmp_path / WEIGHTS / "trial_00000.safetensors")
 
 
 def test_a_trial_that_may_go_on_is_left_alone(
