@@ -13,7 +13,8 @@ from vgg6.common.checks import InputError
 from vgg6.common.files import check_target, write_atomic
 
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "chrome")
-PAGE, *PICTURES = FORMATS = (".html", ".png", ".svg", ".pdf")
+PAGE = ".html"
+FORMATS = (PAGE, ".png", ".svg", ".pdf")
 WIDTH, SCALE = 1000, 1.6  # of a PNG file: its pixels are their product
 
 

@@ -33,8 +33,6 @@ from vgg6.tuning.run.folder import RunFolder, weights_file
 from vgg6.tuning.run.journal import History, TrialRecord
 from vgg6.tuning.run.records import confirmed_winner
 
-CURVES = ("train_loss", "train_acc", "val_loss", "val_acc")
-
 
 @dataclass(frozen=True)
 class AskedSearch:

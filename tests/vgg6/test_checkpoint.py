@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,12 +21,15 @@ from vgg6.checkpoint import (
     DamagedCheckpoint,
     best_weights,
     load_state,
+    read_facts,
     save_state,
+    save_weights,
 )
 from vgg6.common.files import write_atomic
 from vgg6.config import OPTIMIZERS, TrialConfig
 from vgg6.data import Source, TrialData, split
 from vgg6.hardware.runtime import Runtime
+from vgg6.model import VGG6
 from vgg6.training import TrainState, fit
 
 FP32 = Runtime(device="cpu", precision="fp32", threads=1)
@@ -139,6 +143,81 @@ def saved(state: TrainState, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", [TENSORS, STATE])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut short", "one byte longer", "zeros"])
+def test_a_damaged_file_is_named(saved: Path, name: str, damage: str) -> None:
+    file = saved / name
+    content = file.read_bytes()
+    file.unlink()
+    damaged = {
+        "empty": b"",
+        "cut short": content[: len(content) // 2],
+        "one byte longer": content + b"x",
+        "zeros": bytes(len(content)),
+    }
+    if damage != "missing":
+        file.write_bytes(damaged[damage])
+    with pytest.raises(DamagedCheckpoint, match=name):
+        load_state(saved, FP32)
+
+
+@pytest.mark.parametrize("place", [0.0, 0.001, 0.5, 0.999999])
+def test_one_flipped_bit_in_the_tensors_is_found(saved: Path, place: float) -> None:
+    content = bytearray((saved / TENSORS).read_bytes())
+    content[int(place * len(content))] ^= 4
+    (saved / TENSORS).write_bytes(content)
+    with pytest.raises(DamagedCheckpoint, match=f"{TENSORS}: .*checksum"):
+        load_state(saved, FP32)
+
+
+def test_one_flipped_bit_anywhere_in_the_facts_is_found_or_without_effect(saved: Path) -> None:
+    whole, content = read_facts(saved), (saved / STATE).read_bytes()
+    taken = []
+    for place in range(len(content)):
+        for bit in (1, 2):
+            flipped = bytearray(content)
+            flipped[place] ^= bit
+            (saved / STATE).write_bytes(flipped)
+            try:
+                if read_facts(saved) != whole:
+                    taken.append(bytes(flipped[max(0, place - 20) : place + 5]))
+            except DamagedCheckpoint as error:
+                assert STATE in str(error)
+    assert taken == []
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '"text"', "{}", '{"epoch": 1}'])
+def test_facts_of_another_shape_are_damage(saved: Path, content: str) -> None:
+    (saved / STATE).write_text(content)
+    with pytest.raises(DamagedCheckpoint, match=STATE):
+        read_facts(saved)
+    with pytest.raises(DamagedCheckpoint, match=STATE):
+        load_state(saved, FP32)
+
+
+def test_files_of_two_saves_are_not_mixed(tiny: TrialData, saved: Path, tmp_path: Path) -> None:
+    save_state(_trained(tiny, seed=1), tmp_path / "other")
+    os.replace(tmp_path / "other" / TENSORS, saved / TENSORS)
+    with pytest.raises(DamagedCheckpoint, match=TENSORS):
+        load_state(saved, FP32)
+
+
+# Weights alone
+
+
+def test_saved_weights_are_plain_safetensors_with_their_configuration(
+    state: TrainState, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, state.model.state_dict(), state.config)
+    with safe_open(path, "pt") as file:
+        config = TrialConfig.from_mapping(json.loads(file.metadata()["config"]))
+    assert config == state.config
+    model = VGG6(config)
+    model.load_state_dict(load_file(path))
+    assert _is_same(model.state_dict(), state.model.state_dict())
+    assert _is_same(load_file(path), state.model.state_dict())
+
+
 # Writing
 
 
