@@ -62,6 +62,12 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_name_that_a_page_places_in_a_file_is_defined_there(page: Path) -> None:
+    for name, path in re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", without_blocks(page)):
+        assert re.search(rf"^(def|class) {name}\b", (ROOT / path).read_text(), re.MULTILINE), name
+
+
 def test_every_folder_of_the_readmes_tree_is_there() -> None:
     tree = README.read_text().split("```text\n")[1].split("```")[0]
     above: list[str] = []
