@@ -37,7 +37,7 @@ import onnxruntime
 import torch
 
 from analysis.figures.figure_files import check_figure, write_figure
-from analysis.packages.latency import in_turns, speedup
+from analysis.packages.latency import speedup, time_in_turns
 from analysis.packages.package import check_package, load_network, read_package
 from analysis.packages.train import epoch_line
 from analysis.report.compression_front import CompressedNetwork, draw, on_front
@@ -137,7 +137,7 @@ def timed(
         pixels = channels_first(some)
         calls: dict[str, Callable[[], object]] = {TORCH: partial(plain, some)}
         calls |= {name: partial(network.run, pixels) for name, network in networks.items()}
-        found[batch] = in_turns(calls, rounds * times)
+        found[batch] = time_in_turns(calls, rounds * times)
         print(f"timed {len(calls)} networks at {batch} images", flush=True)
     return found
 
@@ -190,7 +190,7 @@ def by_activation(source: Source, rounds: int, threads: int) -> list[dict[str, A
         pixels = channels_first(source.test.images[:256])
         both = {"fp32": OnnxNetwork(fp32, threads), "int8": OnnxNetwork(int8, threads)}
         calls = {name: partial(network.run, pixels) for name, network in both.items()}
-        found = speedup(in_turns(calls, rounds), "fp32", "int8")
+        found = speedup(time_in_turns(calls, rounds), "fp32", "int8")
         rows.append({"activation": activation, "smaller": len(fp32) / len(int8), **asdict(found)})
         print(f"{activation:12}{found.ratio:.2f} ({found.low:.2f} to {found.high:.2f})")
     return rows

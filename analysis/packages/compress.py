@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from analysis.packages.compression_plan import INT8, PRUNE, Plan
-from analysis.packages.latency import in_turns, speedup
+from analysis.packages.latency import speedup, time_in_turns
 from analysis.packages.package import (
     ONNX,
     WEIGHTS,
@@ -36,7 +36,7 @@ from analysis.packages.package_schema import (
     Side,
     Speed,
 )
-from analysis.packages.scoring import located
+from analysis.packages.scoring import data_here
 from analysis.packages.train import epoch_line
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
@@ -96,10 +96,10 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> Co
         raise InputError("package", str(folder), rule)
     if plan.sparsity is not None:
         check_prunable(package.config, plan.sparsity)
-    _, images = load_recorded(located(package.data, data))
+    _, images = load_recorded(data_here(package.data, data))
     network = load_network(folder, package)
     assert isinstance(network, Network)
-    found = made_smaller(network, images, package.data, plan, _say_epoch(plan))
+    found = compress_network(network, images, package.data, plan, _say_epoch(plan))
     widths = found.network.widths
     compression = Compression(
         source=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
@@ -142,7 +142,7 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> Co
     return CompressedPackage(str(out), metrics)
 
 
-def made_smaller(
+def compress_network(
     network: Network,
     data: TrialData,
     facts: ImageFacts,
@@ -168,7 +168,7 @@ def made_smaller(
     return Compressed(network, content, epochs)
 
 
-def compressed_again(
+def compress_again(
     package: Package, weights: Mapping[str, Tensor], data: TrialData, runtime: Runtime
 ) -> Compressed:
     """What the compression that a package records makes of ``weights``, as training left them.
@@ -184,10 +184,10 @@ def compressed_again(
         epochs=pruned.epochs,
     )  # fmt: skip
     network = Network(package.config, weights, package.data.mean, package.data.std, runtime)
-    return made_smaller(network, data, package.data, plan)
+    return compress_network(network, data, package.data, plan)
 
 
-def learnt(content: bytes) -> dict[str, Tensor]:
+def onnx_tensors(content: bytes) -> dict[str, Tensor]:
     """All tensors that a network in ONNX holds, by name."""
     graph = onnx.load_from_string(content).graph
     arrays = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
@@ -206,7 +206,7 @@ def speeds(
     for batch, times in BATCHES.items():
         images = np.resize(data.val.images, (batch, *data.val.images.shape[1:]))
         pixels = channels_first(images)
-        seconds = in_turns(
+        seconds = time_in_turns(
             {
                 BEFORE: partial(old.run, pixels),
                 AFTER: partial(new.run, pixels),

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.packages.package import check_package, load_network, read_package
 from analysis.packages.package_schema import Compression, Package
-from analysis.packages.scoring import located
+from analysis.packages.scoring import data_here
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.data import LabelledImages, load_source, split
@@ -132,7 +132,7 @@ def _images(package: Package, data: str | None, part: str | None) -> tuple[Label
         if part is not None:
             raise InputError("part", part, f"has no meaning for a {FILE_SUFFIX} file: all is taken")
         return read_file(Path(data)), Scored(data, None, [])
-    recorded = located(package.data, data)
+    recorded = data_here(package.data, data)
     source = load_source(recorded.argument)
     parts = split(source, split_seed=recorded.split_seed, limit_train=recorded.limit_train)
     own = parts.fingerprint == recorded.fingerprint

@@ -27,8 +27,8 @@ def recorded_runtime(facts: RuntimeFacts) -> Runtime:
     return runtime
 
 
-def located(facts: DataFacts, data: str | None) -> DataFacts:
-    """The recorded data as it can be loaded here: from ``data``, where given."""
+def data_here(facts: DataFacts, data: str | None) -> DataFacts:
+    """The facts of the data with the place where it is found here: ``data``, where given."""
     if data is not None:
         return facts.model_copy(update={"argument": data})
     argument = facts.argument

@@ -18,7 +18,7 @@ from analysis.packages.comparison import (
     compare_val_acc,
     first_difference,
 )
-from analysis.packages.compress import compressed_again, learnt
+from analysis.packages.compress import compress_again, onnx_tensors
 from analysis.packages.environment import machine
 from analysis.packages.package import (
     CONFIG,
@@ -29,7 +29,7 @@ from analysis.packages.package import (
     read_package,
 )
 from analysis.packages.package_schema import CompressedMetrics, Package
-from analysis.packages.scoring import located, recorded_runtime, score
+from analysis.packages.scoring import data_here, recorded_runtime, score
 from analysis.packages.train import epoch_line, progress_bar
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
@@ -109,7 +109,7 @@ def verify(folder: Path, *, quick: bool = False, data: str | None = None) -> Ver
     network = load_network(folder, package)
     weights = {} if package.quantized else package_weights(folder, package.config, package.widths)
     _check_consistent(folder, package)
-    source, images = load_recorded(located(package.data, data))
+    source, images = load_recorded(data_here(package.data, data))
     runtime = recorded_runtime(package.runtime)
     started = time.perf_counter()
     differs = differences(package, runtime)
@@ -151,12 +151,12 @@ def compare_runs(
         again, val_acc, tensors = state.best.weights, state.best.val_acc, dict(weights)
         if isinstance(network, OnnxNetwork):
             assert isinstance(package.metrics, CompressedMetrics)
-            small = compressed_again(package, again, data, runtime)
+            small = compress_again(package, again, data, runtime)
             after_pruning = package.metrics.epochs_after_pruning or []
             first = first or first_difference(after_pruning, small.epochs)
             val_acc = assess(OnnxNetwork(small.onnx, runtime.threads), data.val).accuracy
-            again = learnt(small.onnx) | ({k: small.network.weights[k] for k in weights})
-            tensors |= learnt(network.content)
+            again = onnx_tensors(small.onnx) | ({k: small.network.weights[k] for k in weights})
+            tensors |= onnx_tensors(network.content)
     except NonFiniteLoss as error:
         return Verified(NOT_REPRODUCED, str(error))
     differing = [

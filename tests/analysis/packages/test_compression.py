@@ -24,7 +24,7 @@ from torch import Tensor
 
 import tune_vgg6
 from analysis.packages.checksums import SUMS, write_sums
-from analysis.packages.latency import Speedup, in_turns, speedup
+from analysis.packages.latency import Speedup, speedup, time_in_turns
 from analysis.packages.package import PACKAGE, QUANTIZED, load_network, read_package
 from analysis.report.compression_front import WHOLE, CompressedNetwork, on_front
 from analysis.report.gather import gather
@@ -492,7 +492,7 @@ def test_check_onnx_passes_what_the_project_writes(fp32: bytes) -> None:
 def test_speed_is_a_ratio_of_medians_of_times_taken_in_turns() -> None:
     order: list[str] = []
     calls = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
-    assert [len(x) for x in in_turns(calls, 3).values()] == [3, 3]
+    assert [len(x) for x in time_in_turns(calls, 3).values()] == [3, 3]
     assert order == ["a", "b"] * 4
     times = {"slow": [4.0, 8.0, 6.0, 60.0, 6.0], "fast": [2.0, 2.0, 3.0, 3.0, 2.0]}
     assert speedup(times, "slow", "fast") == Speedup(ratio=3.0, low=2.0, high=4.0)
