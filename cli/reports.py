@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from analysis.insights.evaluators import EVALUATORS, FANOVA
+from analysis.results.targets import CONVERSIONS, check_table_file, conversion_target
 from cli.console import DONE, add_json_flag, print_result
 from cli.flags import add_run_argument, read_whole
-from vgg6.common.checks import InputError, Range
+from vgg6.common.checks import InputError, Range, check_choice
 from vgg6.common.files import check_target
 from vgg6.common.say import say
 from vgg6.tuning.run.folder import RunFolder, open_run
@@ -41,9 +43,9 @@ def add_commands(add: Any) -> None:
     add_run_argument(p)
     p.add_argument(
         "--evaluator",
-        default="fanova",
+        default=FANOVA,
         metavar="NAME",
-        help="how importance is measured: fanova, ped-anova (default: fanova)",
+        help=f"how importance is measured: {', '.join(EVALUATORS)} (default: {FANOVA})",
     )
     add_json_flag(p)
     p = add("table", table, "write all trials and epochs as a CSV or parquet table")
@@ -54,7 +56,7 @@ def add_commands(add: Any) -> None:
     p.add_argument("--trials", action="store_true", help="one row a trial, not one an epoch")
     p = add("convert", convert, "write a search as TensorBoard or optuna-dashboard reads it")
     add_run_argument(p)
-    p.add_argument("--to", required=True, metavar="NAME", help="tensorboard or optuna")
+    p.add_argument("--to", required=True, metavar="NAME", help=" or ".join(CONVERSIONS))
     p.add_argument("--out", metavar="DIR", help="folder to write (default: below the run folder)")
 
 
@@ -109,6 +111,7 @@ def check_pictures(folder: Path) -> None:
 
 
 def insights(args: argparse.Namespace) -> int:
+    check_choice("evaluator", args.evaluator, EVALUATORS)
     from analysis.insights.insights import insights as gather
     from analysis.insights.insights import render
 
@@ -118,10 +121,10 @@ def insights(args: argparse.Namespace) -> int:
 
 
 def table(args: argparse.Namespace) -> int:
-    from analysis.results.tables import check_table_file, encoded, save
-
     if args.out:
         check_table_file(Path(args.out))
+    from analysis.results.tables import encoded, save
+
     run = load_with_notes(args)
     rows = run.trials if args.trials else run.table
     if not args.out:
@@ -144,6 +147,7 @@ def load_with_notes(args: argparse.Namespace) -> Any:
 
 def convert(args: argparse.Namespace) -> int:
     run = open_run(args.run, args.storage)
+    conversion_target(run, args.to, args.out)
     from analysis.results.convert import convert as write
 
     target, command = write(run, args.to, args.out)

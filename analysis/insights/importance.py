@@ -19,10 +19,10 @@ from optuna.importance import (
 from optuna.trial import TrialState, create_trial
 
 from analysis.insights.comparable import Value, hyperparameters, standings
+from analysis.insights.evaluators import EVALUATORS, FANOVA, PED_ANOVA
 from analysis.results.tables import Run
 from vgg6.common.checks import check_choice
 
-FANOVA, PED_ANOVA = EVALUATORS = ("fanova", "ped-anova")
 MIN_TRIALS, MOST_TRIALS = 20, 500  # of a search; of a part of it that is assessed at a time
 DRAWS = {FANOVA: 39, PED_ANOVA: 99}  # of a random part; a forest takes a tenth of a second
 TREES, DEPTH = 16, 6

@@ -16,9 +16,8 @@ from optuna.trial import TrialState
 from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
+from analysis.results.targets import CONVERSIONS, conversion_target
 from search_spaces import Space
-from vgg6.common.checks import InputError, check_choice
-from vgg6.common.files import check_target
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.searcher import TOLD_AS, told_trial
 from vgg6.tuning.run import journal as j
@@ -78,10 +77,9 @@ def to_optuna(run: RunFolder, out: Path) -> None:
         study.add_trial(frozen)
 
 
-# name: (how it is written, its name below the run folder, the command that shows it)
-FORMS: dict[str, tuple[Callable[[RunFolder, Path], None], str, str]] = {
-    "tensorboard": (to_tensorboard, "tensorboard", "tensorboard --logdir {}"),
-    "optuna": (to_optuna, "optuna/journal.log", "optuna-dashboard {}"),
+WRITERS: dict[str, Callable[[RunFolder, Path], None]] = {
+    "tensorboard": to_tensorboard,
+    "optuna": to_optuna,
 }
 
 
@@ -93,21 +91,16 @@ def convert(run: RunFolder, form: str, out: str | None) -> tuple[Path, str]:
     Raises:
         InputError: the form is not known, or a remote run folder is given no ``out``.
     """
-    check_choice("to", form, FORMS)
-    write, name, command = FORMS[form]
-    if out is None and not run.local:
-        raise InputError("out", "", f"is needed: {run.uri} is no folder of this machine")
-    target = Path(out) / Path(name).name if out else Path(run.path) / name
-    check_target("out", target)
+    target = conversion_target(run, form, out)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as scratch:
         fresh = Path(scratch) / target.name
-        write(run, fresh)
+        WRITERS[form](run, fresh)
         if target.is_dir():
             shutil.rmtree(target)
         if fresh.exists():  # a search without a trial has no events
             fresh.replace(target)
-    return target, command.format(quoted(target))
+    return target, CONVERSIONS[form][1].format(quoted(target))
 
 
 def quoted(path: Path) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.results.tables import FORMATS, Run, columns_of, encoded, typed
+from analysis.results.tables import Run, columns_of, encoded, typed
+from analysis.results.targets import TABLE_FORMATS
 from search_spaces import Space
 from vgg6.config import FIELD_NAMES, TrialConfig
 from vgg6.tuning.run.folder import TABLE, RunFolder
@@ -74,7 +75,7 @@ def write_table(run: RunFolder) -> None:
     """Write ``results`` and ``trials`` into the run folder, each as CSV and as parquet."""
     history, data = read_history(run), read_search(run)["data"]["name"]
     for name, frame in ((TABLE, _epochs(history, data)), (TRIALS_TABLE, _trials(history, data))):
-        for suffix in FORMATS:
+        for suffix in TABLE_FORMATS:
             run.write(name.removesuffix(".csv") + suffix, encoded(frame, suffix))
 
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.results.targets import check_table_file
 from search_spaces import Space
-from vgg6.common.checks import InputError
 from vgg6.common.files import write_atomic
 from vgg6.config import CHOICES, INT_RANGES
 
-FORMATS = (".csv", ".parquet")
 _TEXTS = {"state", "label", "data", "reason", "node", *CHOICES}
 _COUNTS = {"trial", "epoch", "best_epoch", "epochs_run", *INT_RANGES}
 
@@ -69,14 +68,6 @@ def encoded(frame: pd.DataFrame, suffix: str) -> bytes:
     content = BytesIO()
     frame.to_parquet(content, index=False)
     return content.getvalue()
-
-
-def check_table_file(out: Path) -> None:
-    """Raise InputError unless a table can be written as ``out``."""
-    if out.suffix not in FORMATS:
-        raise InputError("out", str(out), f"does not end with {' or '.join(FORMATS)}")
-    if not out.absolute().parent.is_dir():
-        raise InputError("out", str(out), "is in no folder that exists")
 
 
 def save(frame: pd.DataFrame, out: Path) -> None:

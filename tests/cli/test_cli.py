@@ -73,6 +73,20 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["status", "nothing", "--storage", "{tmp}/none"], ["RUN", "nothing"]),
     (["best", "taken", "--storage", "{tmp}", "--top", "x"], ["--top", "x", "whole number"]),
     (["export", "taken"], ["--out"]),
+    (["train", "--threads", "0"], ["--threads", "0", "[1, 1024]"]),
+    (["train", "--epochs", "2", "--stop-after", "3"], ["--stop-after", "3", "[1, 2]"]),
+    (["train", "--precision", "fp16"], ["--precision", "fp16", "bf16"]),
+    (["train", "--data", "digits", "--out", "{tmp}/bad.yaml/x"], ["--out", "is no folder"]),
+    (["table", "taken", "--storage", "{tmp}", "--out", "t.xlsx"], ["--out", "t.xlsx", ".parquet"]),
+    (["insights", "taken", "--storage", "{tmp}", "--evaluator", "anova"],
+     ["--evaluator", "anova", "did you mean 'fanova'"]),
+    (["convert", "taken", "--storage", "{tmp}", "--to", "tensorbord"],
+     ["--to", "tensorbord", "did you mean 'tensorboard'"]),
+    (["compress", "{tmp}", "--method", "prnue"], ["--method", "did you mean 'prune'"]),
+    (["compress", "{tmp}", "--method", "prune", "--sparsity", "1"], ["--sparsity", "1", "0.95"]),
+    (["compress", "{tmp}", "--method", "prune"], ["DIR", "{tmp}", "SHA256SUMS"]),
+    (["evaluate", "{tmp}", "--part", "val"], ["--part", "'val'", "validation"]),
+    (["report", "taken", "--storage", "{tmp}", "--port", "x"], ["--port", "x", "whole number"]),
 ]  # fmt: skip
 
 # Runs all the cases in one process, so that what was imported can be seen at the end.
@@ -85,8 +99,8 @@ for arguments in json.load(sys.stdin):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = tune_vgg6.main(arguments)
     results.append([status, out.getvalue(), err.getvalue()])
-heavy = [m for m in ("ray", "torch", "wandb") if m in sys.modules]
-print(json.dumps({"results": results, "heavy": heavy}))
+heavy = {"ray", "torch", "wandb", "pandas", "scipy", "plotly", "optuna"} & set(sys.modules)
+print(json.dumps({"results": results, "heavy": sorted(heavy)}))
 """
 
 
