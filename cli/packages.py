@@ -6,13 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from analysis.packages.checksums import SUMS
 from analysis.packages.compression_plan import Plan
+from analysis.packages.package_files import SUMS, check_out
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_devices
 from cli.flags import add_fields, fill_fields, heading_of, read_fields, read_whole
 from vgg6.common.checks import InputError, Range, check_choice
-from vgg6.common.files import check_target
 from vgg6.common.say import say
 from vgg6.config import TrialConfig
 from vgg6.data import data_facts, load_source, split
@@ -87,7 +86,7 @@ def train(args: argparse.Namespace) -> int:
     if stop_after is not None:
         stop_after = read_whole("stop_after", stop_after, Range(1, config.epochs))
     out = Path(args.out or f"runs/train-{config.label}-{config.fingerprint}")
-    check_target("out", out)
+    check_out(out)
     check_devices()
     cut = {k: given[k] for k in ("split_seed", "limit_train")}
     source = load_source(given["data"])
@@ -143,7 +142,7 @@ def compress(args: argparse.Namespace) -> int:
     plan = Plan(methods=args.method, **read_fields(args, Plan, PLAN_FIELDS))
     folder = package_folder(args.package)
     out = Path(args.out or f"{folder.resolve()}-{plan.name}")
-    check_target("out", out)
+    check_out(out)
     check_devices()
     from analysis.packages.compress import compress as make
     from analysis.packages.compress import render

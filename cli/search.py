@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from analysis.packages.package_files import PACKED
 from cli.console import FAILED, add_json_flag, print_result
 from cli.environment import check_environment
 from cli.flags import add_fields, add_run_argument, add_session_flags, heading_of, read_fields
@@ -142,7 +143,6 @@ def finish(run: RunFolder, outcome: Any, settings: Settings) -> int:
 
 def _finish_complete(run: RunFolder, outcome: Any, settings: Settings) -> None:
     """Show the winner of a complete search, pack it, and say what can be done next."""
-    from analysis.packages.package import PACKED
     from analysis.winner.export import export_best
     from analysis.winner.ranking import render as render_ranking
     from analysis.winner.ranking import summary

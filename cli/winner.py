@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from analysis.packages.package_files import PACKED, check_out
 from cli.console import DONE, add_json_flag, print_result
 from cli.environment import check_environment
 from cli.flags import add_run_argument, add_session_flags, read_whole
@@ -58,7 +59,6 @@ def confirm(run: RunFolder, args: argparse.Namespace, top: int, seeds: int) -> i
     check_environment(settings.address, settings.wandb)
     _, data = load_recorded(read_record(DataFacts, facts["data"]))
     with joined(settings.address, settings.verbose) as where:
-        from analysis.packages.package import PACKED
         from analysis.winner import confirm as c
         from analysis.winner.export import export_best, look_at_winner
         from analysis.winner.ranking import winner_of
@@ -83,6 +83,7 @@ def confirm(run: RunFolder, args: argparse.Namespace, top: int, seeds: int) -> i
 
 def export(args: argparse.Namespace) -> int:
     trial = None if args.trial is None else read_whole("trial", args.trial, Range(0, 10**7))
+    check_out(Path(args.out))
     run = open_run(args.run, args.storage)
     from analysis.winner.export import export_best
 

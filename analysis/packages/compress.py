@@ -17,15 +17,8 @@ from torch import Tensor
 
 from analysis.packages.compression_plan import INT8, PRUNE, Plan
 from analysis.packages.latency import speedup, time_in_turns
-from analysis.packages.package import (
-    ONNX,
-    WEIGHTS,
-    check_out,
-    check_package,
-    load_network,
-    read_package,
-    write_package,
-)
+from analysis.packages.package import check_package, load_network, read_package, write_package
+from analysis.packages.package_files import ONNX, WEIGHTS, check_out
 from analysis.packages.package_schema import (
     CompressedMetrics,
     Compression,

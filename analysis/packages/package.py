@@ -16,9 +16,24 @@ import yaml
 from torch import Tensor
 
 from analysis.packages.card import card
-from analysis.packages.checksums import SUMS, check_sums, listed, write_sums
 from analysis.packages.environment import environment
 from analysis.packages.loader_code import onnx_loader, torch_loader
+from analysis.packages.package_files import (
+    CONFIG,
+    ENVIRONMENT,
+    HISTORY,
+    LOADER,
+    METRICS,
+    ONNX,
+    PACKAGE,
+    QUANTIZED,
+    README,
+    WEIGHTS,
+    check_out,
+    check_sums,
+    listed,
+    write_sums,
+)
 from analysis.packages.package_schema import (
     CompressedMetrics,
     Compression,
@@ -32,35 +47,12 @@ from analysis.packages.scoring import recorded_runtime
 from analysis.packages.weights import read_weights
 from vgg6.checkpoint import save_weights
 from vgg6.common.checks import InputError
-from vgg6.common.files import check_target
 from vgg6.common.schema import R, Record, read_record
 from vgg6.config import TrialConfig
 from vgg6.model import WIDTHS, Widths, widths_of
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
 from vgg6.run_record import CompleteFacts, EpochMetrics, RuntimeFacts
-
-CONFIG, WEIGHTS, HISTORY, METRICS, ENVIRONMENT, ONNX, LOADER, README = PACKAGE = (
-    "config.yaml", "weights.safetensors", "history.csv", "metrics.json", "environment.json",
-    "model.onnx", "load_model.py", "README.md",
-)  # fmt: skip
-QUANTIZED = tuple(name for name in PACKAGE if name != WEIGHTS)  # model.onnx holds its weights
-PACKED = "best"  # where a finished search keeps its winner's package
-
-
-def check_out(out: Path) -> None:
-    """Raise InputError unless ``out`` is new, empty, or an earlier package to be replaced."""
-    check_target("out", out)
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError("out", str(out), "is a file: a package is a folder")
-    held = {p.name for p in out.iterdir()}
-    # Python leaves its cache beside a load_model.py that was imported.
-    others = held - {*PACKAGE, SUMS, "__pycache__"}
-    if others or (held and not {CONFIG, ONNX, METRICS} <= held):
-        named = min(others or held)
-        raise InputError("out", str(out), f"holds other things, which would be lost: {named}")
 
 
 def write_package(

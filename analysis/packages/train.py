@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analysis.packages.package import check_out, write_package
+from analysis.packages.package import write_package
+from analysis.packages.package_files import check_out
 from analysis.packages.package_schema import FinalScores, Interval, Metrics
 from vgg6.common.checks import Range, check_integer
 from vgg6.common.intervals import wilson

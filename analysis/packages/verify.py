@@ -20,14 +20,8 @@ from analysis.packages.comparison import (
 )
 from analysis.packages.compress import compress_again, onnx_tensors
 from analysis.packages.environment import machine
-from analysis.packages.package import (
-    CONFIG,
-    METRICS,
-    check_package,
-    load_network,
-    package_weights,
-    read_package,
-)
+from analysis.packages.package import check_package, load_network, package_weights, read_package
+from analysis.packages.package_files import CONFIG, METRICS
 from analysis.packages.package_schema import CompressedMetrics, Package
 from analysis.packages.scoring import data_here, recorded_runtime, score
 from analysis.packages.train import epoch_line, progress_bar

@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.style import COLOURS, ERROR_BAR, figure
-from analysis.packages.package import PACKED, SUMS, read_package
+from analysis.packages.package import read_package
+from analysis.packages.package_files import PACKED, SUMS
 from analysis.packages.package_schema import CompressedMetrics, Interval
 from vgg6.tuning.run.folder import RunFolder
 

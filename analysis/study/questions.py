@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.learning_curves import curves, steps
 from analysis.packages.comparison import first_difference
-from analysis.packages.package import ENVIRONMENT, PACKED
+from analysis.packages.package_files import ENVIRONMENT, PACKED
 from analysis.packages.train_command import train_command
 from analysis.results.tables import Run
 from analysis.study.answer import Answer, Block, Command, Figure, Heading, Table, Text

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.packages.package import check_out, write_package
+from analysis.packages.package import write_package
+from analysis.packages.package_files import check_out
 from analysis.packages.package_schema import Metrics
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.train_command import train_command

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from analysis.packages.checksums import check_sums
-from analysis.packages.package import PACKAGE, WEIGHTS, read_package
+from analysis.packages.package import read_package
+from analysis.packages.package_files import PACKAGE, WEIGHTS, check_sums
 from analysis.packages.package_schema import Package
 from analysis.packages.train_command import train_command
 from analysis.winner.ranking import stop_after

@@ -11,7 +11,7 @@ import json
 import time
 from typing import Any
 
-from analysis.packages.package import METRICS, PACKED, WEIGHTS
+from analysis.packages.package_files import METRICS, PACKED, WEIGHTS
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.weights import run_weights
 from vgg6.common import old_schema as s

@@ -28,7 +28,7 @@ from support.made_runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6
-from analysis.packages.checksums import write_sums
+from analysis.packages.package_files import write_sums
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import BEFORE
 

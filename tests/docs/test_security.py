@@ -22,7 +22,7 @@ from support.made_runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6
-from analysis.packages.checksums import write_sums
+from analysis.packages.package_files import write_sums
 from analysis.report.gather import gather
 from analysis.report.summary_md import render_summary
 from vgg6.common.markdown import fenced, plain

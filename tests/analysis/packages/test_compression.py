@@ -23,9 +23,9 @@ from support.paths import ROOT
 from torch import Tensor
 
 import tune_vgg6
-from analysis.packages.checksums import SUMS, write_sums
 from analysis.packages.latency import Speedup, speedup, time_in_turns
-from analysis.packages.package import PACKAGE, QUANTIZED, load_network, read_package
+from analysis.packages.package import load_network, read_package
+from analysis.packages.package_files import PACKAGE, QUANTIZED, SUMS, write_sums
 from analysis.report.compression_front import WHOLE, CompressedNetwork, on_front
 from analysis.report.gather import gather
 from analysis.report.page import render_page

@@ -19,8 +19,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_s
 import tune_vgg6
 from analysis.figures.figure_files import find_browser
 from analysis.figures.score_figure import draw
-from analysis.packages.checksums import write_sums
 from analysis.packages.evaluate import evaluate, render
+from analysis.packages.package_files import write_sums
 from vgg6.common.intervals import wilson
 from vgg6.data import LabelledImages, load_digits, split
 from vgg6.evaluation import BINS, assess

@@ -29,10 +29,10 @@ from torch import Tensor
 
 import tune_vgg6
 from analysis.packages import verify as v
-from analysis.packages.checksums import SUMS, check_sums, write_sums
 from analysis.packages.comparison import FirstDifference, compare_val_acc
 from analysis.packages.loader_code import torch_loader
-from analysis.packages.package import PACKAGE, package_weights, read_package
+from analysis.packages.package import package_weights, read_package
+from analysis.packages.package_files import PACKAGE, SUMS, check_sums, write_sums
 from analysis.packages.weights import read_weights
 from analysis.winner.export import export_best
 from analysis.winner.test_looks import LOOKS, look, looks

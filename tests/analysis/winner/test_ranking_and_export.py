@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from support.made_runs import search_facts
 from support.paths import ROOT
 
-from analysis.packages.package import check_out, read_package
+from analysis.packages.package import read_package
+from analysis.packages.package_files import check_out
 from analysis.packages.train_command import train_command
 from analysis.results.search_tables import load_table, load_trials, write_table
 from analysis.winner.export import export_best

@@ -1,4 +1,8 @@
-"""SHA256SUMS: what every file of a package was when it was written, as ``sha256sum`` writes it."""
+"""The files of a package: their names, where they may be written, and their checksums.
+
+``SHA256SUMS`` says what each file was when it was written, as ``sha256sum`` writes it. Nothing
+heavy is imported here.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,31 @@ from collections.abc import Collection
 from pathlib import Path
 
 from vgg6.common.checks import InputError
+from vgg6.common.files import check_target
 
+CONFIG, WEIGHTS, HISTORY, METRICS, ENVIRONMENT, ONNX, LOADER, README = PACKAGE = (
+    "config.yaml", "weights.safetensors", "history.csv", "metrics.json", "environment.json",
+    "model.onnx", "load_model.py", "README.md",
+)  # fmt: skip
+QUANTIZED = tuple(name for name in PACKAGE if name != WEIGHTS)  # model.onnx holds its weights
+PACKED = "best"  # where a finished search keeps its winner's package
 SUMS = "SHA256SUMS"
 HEX = set("0123456789abcdef")
+
+
+def check_out(out: Path) -> None:
+    """Raise InputError unless ``out`` is new, empty, or an earlier package to be replaced."""
+    check_target("out", out)
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError("out", str(out), "is a file: a package is a folder")
+    held = {p.name for p in out.iterdir()}
+    # Python leaves its cache beside a load_model.py that was imported.
+    others = held - {*PACKAGE, SUMS, "__pycache__"}
+    if others or (held and not {CONFIG, ONNX, METRICS} <= held):
+        named = min(others or held)
+        raise InputError("out", str(out), f"holds other things, which would be lost: {named}")
 
 
 def write_sums(folder: Path) -> None:
