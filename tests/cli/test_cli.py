@@ -77,6 +77,8 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["train", "--epochs", "2", "--stop-after", "3"], ["--stop-after", "3", "[1, 2]"]),
     (["train", "--precision", "fp16"], ["--precision", "fp16", "bf16"]),
     (["train", "--data", "digits", "--out", "{tmp}/bad.yaml/x"], ["--out", "is no folder"]),
+    (["train", "--out", "{tmp}/bad.yaml"], ["--out", "bad.yaml", "is a file"]),
+    (["export", "taken", "--out", "{tmp}"], ["--out", "holds other things"]),
     (["table", "taken", "--storage", "{tmp}", "--out", "t.xlsx"], ["--out", "t.xlsx", ".parquet"]),
     (["insights", "taken", "--storage", "{tmp}", "--evaluator", "anova"],
      ["--evaluator", "anova", "did you mean 'fanova'"]),
