@@ -8,6 +8,7 @@ from importlib.metadata import version
 import torch
 
 from analysis.packages.package_schema import Environment, Machine
+from vgg6.common.schema import read_record
 from vgg6.hardware.machine import cpu_model, usable_cpus
 from vgg6.run_record import RuntimeFacts
 
@@ -22,11 +23,14 @@ def environment(runtime: RuntimeFacts, at_search: dict[str, str] | None) -> Envi
         runtime: of the training.
         at_search: the versions that the search recorded when it began, where one did: its nodes may
             be other machines than this one, which packs.
+
+    Raises:
+        InputError: a version is no text: the search's file may be anybody's.
     """
     found = {**runtime.to_dict(), **machine().to_dict()}
     if at_search is not None:
         found["versions_of_search"] = at_search
-    return Environment(**found)
+    return read_record(Environment, found)
 
 
 def machine() -> Machine:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.packages.card import card
+from analysis.packages.environment import environment
 from analysis.packages.package_schema import (
     CompressedMetrics,
     Compression,
@@ -142,3 +143,8 @@ def test_what_was_not_recorded_is_not_written() -> None:
     assert read_record(Metrics, METRICS).to_dict() == METRICS
     assert read_record(CompressedMetrics, COMPRESSED).to_dict() == COMPRESSED
     assert read_record(Environment, MACHINE).to_dict() == MACHINE
+
+
+def test_a_version_of_the_search_that_is_no_text_is_refused_before_a_package_is_written() -> None:
+    with pytest.raises(InputError, match="versions_of_search.torch: 3 is not text"):
+        environment(package().runtime, {"torch": 3})  # type: ignore[dict-item]
