@@ -125,7 +125,10 @@ def read_record(kind: type[R], value: Any, where: str = "") -> R:
 
 def _explained(kind: type[Record], error: ValidationError, where: str) -> InputError:
     """The first problem that pydantic found, as field, value and rule."""
-    found = error.errors(include_url=False)[0]
+    found, *others = error.errors(include_url=False)
+    if found["type"] == "missing":  # a misspelt name says more than the one that it leaves missing
+        extra = [e for e in others if e["type"] == "extra_forbidden"]
+        found = next((e for e in extra if e["loc"][:-1] == found["loc"][:-1]), found)
     path, value, problem = found["loc"], found["input"], found["type"]
     cause = found.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
