@@ -41,7 +41,7 @@ from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.session import session as experiment
+from vgg6.tuning.session import session
 from vgg6.tuning.settings import Settings
 
 EPOCHS, AT_ONCE, READ_EPOCHS = 4, 2, 30
@@ -70,18 +70,18 @@ def stand_in(assignment: dict[str, Any], **shared: Any) -> None:
         tune.report(row(scores, epoch))
 
 
-def made_search(folder: str, trials: int, epochs: int) -> tuple[RunFolder, experiment.Plan]:
+def made_search(folder: str, trials: int, epochs: int) -> tuple[RunFolder, session.Plan]:
     """A new search of ``trials`` stand-ins in its folder."""
     source = load_source("digits")
     data = split(source)
-    plan = experiment.Plan(
+    plan = session.Plan(
         Settings(name="scale", trials=trials, epochs=epochs, wandb="disabled"),
         load_space("default"), trials, data, Runtime(device="cpu", precision="fp32", threads=1),
         Allotment(1.0, 0.0, 1, AT_ONCE, "stand-ins"), "disabled",
     )  # fmt: skip
     location = RunFolder(f"{folder}/scale")
     facts = data_facts("digits", source, data, split_seed=42, limit_train=None)
-    experiment.create_run(location, plan, data_facts=facts, command="")
+    session.create_run(location, plan, data_facts=facts, command="")
     return location, plan
 
 
@@ -97,15 +97,15 @@ def run(trials: int) -> dict[str, float]:
         return answer
 
     TruthfulSearcher.suggest = timed  # type: ignore[method-assign]
-    experiment.train_trial = stand_in  # type: ignore[assignment]
+    session.train_trial = stand_in  # type: ignore[assignment]
     cluster.quiet_environment()
     cluster.connect("local", verbose=False)
     with tempfile.TemporaryDirectory() as folder:
         location, plan = made_search(folder, trials, EPOCHS)
-        outcome = experiment.run_session(location, plan)
+        outcome = session.run_session(location, plan)
         memory = psutil.Process().memory_full_info()
         history = j.read_history(location)
-    assert outcome.outcome == experiment.COMPLETE, outcome
+    assert outcome.outcome == session.COMPLETE, outcome
     ends = [t.ended or 0.0 for t in history.trials.values()]
     last = sorted(suggestions[-max(20, trials // 10) :])
     return {
