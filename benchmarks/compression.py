@@ -40,7 +40,7 @@ from analysis.figures.figure_files import check_figure, write_figure
 from analysis.packages.latency import speedup, time_in_turns
 from analysis.packages.package import check_package, load_network, read_package
 from analysis.packages.train import epoch_line
-from analysis.report.compression_front import CompressedNetwork, draw, on_front
+from analysis.report import compression_front
 from benchmarks.machine import RESULTS, describe, write_result
 from vgg6.common.intervals import wilson
 from vgg6.config import ACTIVATIONS, TrialConfig
@@ -69,7 +69,6 @@ CONFIG = TrialConfig(
 )  # fmt: skip
 IMAGES = 10_000
 BASE, TORCH = "fp32", "torch"
-BATCHES = {1: 10, 256: 1}  # images at once: how many times as many rounds
 
 
 def train_one(data: str, images: int, threads: int) -> tuple[Source, TrialData, Network]:
@@ -132,7 +131,7 @@ def timed(
 ) -> dict[int, dict[str, list[float]]]:
     """Seconds by batch size and name, all in turns; ``torch`` is the plain network's in fp32."""
     found = {}
-    for batch, times in BATCHES.items():
+    for batch, times in ((1, 10), (compression_front.BATCH, 1)):
         some = np.resize(images, (batch, *images.shape[1:]))
         pixels = channels_first(some)
         calls: dict[str, Callable[[], object]] = {TORCH: partial(plain, some)}
@@ -187,7 +186,7 @@ def by_activation(source: Source, rounds: int, threads: int) -> list[dict[str, A
         config = TrialConfig(activation=activation, init="kaiming")
         fp32 = onnx_bytes(config, VGG6(config).state_dict(), image_facts(source))
         int8 = quantize(fp32, source.train.images[:64])
-        pixels = channels_first(source.test.images[:256])
+        pixels = channels_first(source.test.images[: compression_front.BATCH])
         both = {"fp32": OnnxNetwork(fp32, threads), "int8": OnnxNetwork(int8, threads)}
         calls = {name: partial(network.run, pixels) for name, network in both.items()}
         found = speedup(time_in_turns(calls, rounds), "fp32", "int8")
@@ -196,11 +195,11 @@ def by_activation(source: Source, rounds: int, threads: int) -> list[dict[str, A
     return rows
 
 
-def networks_of(rows: list[dict[str, Any]]) -> list[CompressedNetwork]:
+def networks_of(rows: list[dict[str, Any]]) -> list[compression_front.CompressedNetwork]:
     """The rows as what the report draws; their accuracy is of test images."""
     names = ("name", "accuracy", "low", "high", "bytes", "flops")
     return [
-        CompressedNetwork(
+        compression_front.CompressedNetwork(
             **{name: row[name] for name in names},
             speed={batch: speed["ratio"] for batch, speed in row["speed"].items()},
         )
@@ -209,11 +208,12 @@ def networks_of(rows: list[dict[str, Any]]) -> list[CompressedNetwork]:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    front = {network.name for network in on_front(networks_of(rows))}
+    front = {network.name for network in compression_front.on_front(networks_of(rows))}
     base = next(row for row in rows if row["name"] == BASE)
-    print(f"\n{'':20}accuracy  lost (se)      smaller  FLOPs  batch 256           batch 1  front")
+    heading = f"batch {compression_front.BATCH}"
+    print(f"\n{'':20}accuracy  lost (se)      smaller  FLOPs  {heading:22}batch 1  front")
     for row in rows:
-        speed = row["speed"][256]
+        speed = row["speed"][compression_front.BATCH]
         lost = f"{row['points_lost']:+.2f} ({row['points_lost_se']:.2f})"
         print(
             f"{row['name']:20}{row['accuracy']:.4f}    {lost}"
@@ -252,7 +252,7 @@ def main() -> None:
         "rows": rows, "by_activation": by_activation(source, args.rounds, args.threads),
     }  # fmt: skip
     write_result("compression", result)
-    write_figure(draw(networks_of(rows), "test accuracy"), args.figure)
+    write_figure(compression_front.draw(networks_of(rows), "test accuracy"), args.figure)
 
 
 if __name__ == "__main__":

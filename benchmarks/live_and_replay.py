@@ -47,18 +47,22 @@ DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 2000, 7
 SEARCHES = {"forest": ("forest", 1, 2), "random": ("random", 2, 1)}
 
 
+def search_arguments(name: str, storage: Path) -> list[str]:
+    """The command line of the search of this name."""
+    searcher, at_once, threads = SEARCHES[name]
+    return [
+        "search", "--space", SPACE, "--trials", str(TRIALS), "--epochs", str(EPOCHS),
+        "--data", DATA, "--limit-train", str(IMAGES), "--searcher", searcher, "--seed", str(SEED),
+        "--max-concurrent", str(at_once), "--cpus-per-trial", str(threads), "--address", "local",
+        "--wandb", "disabled", "--storage", str(storage), "--name", name,
+    ]  # fmt: skip
+
+
 def run_live(name: str, storage: Path) -> j.History:
     """What the search of this name found; runs it where that has not been done."""
-    searcher, at_once, threads = SEARCHES[name]
     run = RunFolder(str(storage / name))
     if not run.exists(JOURNAL):
-        command = [
-            sys.executable, SCRIPT, "search", "--space", SPACE, "--trials", str(TRIALS),
-            "--epochs", str(EPOCHS), "--data", DATA, "--limit-train", str(IMAGES),
-            "--searcher", searcher,
-            "--seed", str(SEED), "--max-concurrent", str(at_once), "--cpus-per-trial", str(threads),
-            "--address", "local", "--wandb", "disabled", "--storage", str(storage), "--name", name,
-        ]  # fmt: skip
+        command = [sys.executable, SCRIPT, *search_arguments(name, storage)]
         environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     return j.read_history(run)

@@ -99,8 +99,7 @@ def run(trials: int) -> dict[str, float]:
     TruthfulSearcher.suggest = timed  # type: ignore[method-assign]
     session.train_trial = stand_in  # type: ignore[assignment]
     cluster.quiet_environment()
-    cluster.connect("local", verbose=False)
-    with tempfile.TemporaryDirectory() as folder:
+    with cluster.joined("local", verbose=False), tempfile.TemporaryDirectory() as folder:
         location, plan = made_search(folder, trials, EPOCHS)
         outcome = session.run_session(location, plan)
         memory = psutil.Process().memory_full_info()
@@ -116,6 +115,13 @@ def run(trials: int) -> dict[str, float]:
         "suggest_p95_s": last[int(0.95 * len(last))],
         "memory_gb": memory.uss / 1e9,
     }
+
+
+def run_apart(trials: int) -> dict[str, Any]:
+    """``run`` in a process and a Ray of its own."""
+    command = [sys.executable, "-m", "benchmarks.scale", "--one", str(trials)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def read_time(trials: int) -> float:
@@ -152,9 +158,7 @@ def main() -> None:
     print("\ntrials  slot ms  suggest ms (p95)  driver MB", flush=True)
     rows = []
     for trials in sizes:
-        command = [sys.executable, "-m", "benchmarks.scale", "--one", str(trials)]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = run_apart(trials)
         rows.append(found)
         print(
             f"{trials:6d}{1000 * found['slot_s']:9.1f}{1000 * found['suggest_median_s']:11.1f}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,8 @@ import pytest
 from support.paths import ROOT
 
 import tune_vgg6
-from benchmarks import machine
+from analysis.report import compression_front
+from benchmarks import machine, scale
 
 SCRIPTS = sorted(
     file.stem
@@ -53,7 +56,12 @@ def test_the_gpu_benchmark_measures_epochs_and_sharing_on_any_device(run: Run) -
 
 
 @pytest.mark.slow
-def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(run: Run) -> None:
+def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(
+    run: Run, ray_here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scale, "run_apart", scale.run)
+    monkeypatch.setattr(scale.TruthfulSearcher, "suggest", scale.TruthfulSearcher.suggest)
+    monkeypatch.setattr(scale.session, "train_trial", scale.session.train_trial)
     out, found = run("scale", "--trials", "12")
     assert found["rows"][0]["trials"] == 12
     assert found["rows"][0]["epochs_run"] >= 12
@@ -75,8 +83,9 @@ def test_the_throughput_benchmark_compares_with_the_plain_loop(run: Run) -> None
 
 @pytest.mark.slow
 def test_the_compression_benchmark_makes_its_variants_and_their_front(
-    run: Run, tmp_path: Path
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(compression_front, "BATCH", 8)  # of 256 images: it proves no speed
     figure = tmp_path / "figure" / "front.html"
     arguments = "--data digits --limit-train 200 --epochs 2 --batch-size 32 --threads 1 --lr 0.001"
     package = str(tmp_path / "package")
@@ -85,15 +94,24 @@ def test_the_compression_benchmark_makes_its_variants_and_their_front(
     )
     out, found = run(
         "compression", "--package", package, "--epochs", "1", "--rounds", "1", "--threads", "1",
-        "--figure", str(figure),
+        "--sparsities", "0.5,0.85", "--figure", str(figure),
     )  # fmt: skip
     rows = {row["name"]: row for row in found["rows"]}
-    assert len(rows) >= 8 and rows["fp32"]["speed"]["256"]["ratio"] == 1
+    assert len(rows) >= 8 and rows["fp32"]["speed"]["8"]["ratio"] == 1
     assert rows["fp32"]["points_lost"] == 0
     assert rows["fp32"]["bytes"] > 3.5 * rows["int8"]["bytes"]
     assert rows["pruned 50%"]["flops"] <= 0.5 * rows["fp32"]["flops"]
     assert len(found["by_activation"]) == 8
     assert "*" in out and figure.read_text().count("pruned 50%") >= 2
+
+
+def test_a_script_runs_as_a_module_and_the_recorded_study_opens(tmp_path: Path) -> None:
+    record = ["--minutes", "0", "--storage", "benchmarks/results/study"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.study", *record], cwd=ROOT, capture_output=True,
+        text=True, env={**os.environ, "BENCHMARK_RESULTS": str(tmp_path)},
+    )  # fmt: skip
+    assert "study 35 runs, 666 epochs, 233 s, study_sigmoide 7 runs, 150 epochs" in done.stdout
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

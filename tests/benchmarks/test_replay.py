@@ -400,15 +400,16 @@ def test_misses_are_later_than_every_hit_in_a_median() -> None:
 
 @pytest.mark.slow
 def test_a_replay_makes_every_decision_of_the_live_search_whose_curves_it_plays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"DATA": "digits", "TRIALS": 8, "EPOCHS": 5, "IMAGES": 200}.items():
+    for name, value in {"DATA": "digits", "TRIALS": 8, "EPOCHS": 5, "IMAGES": 100}.items():
         monkeypatch.setattr(live_and_replay, name, value)
     # One thread: two wait for each other where something else runs.
     monkeypatch.setitem(live_and_replay.SEARCHES, "forest", ("forest", 1, 1))
+    assert said(*live_and_replay.search_arguments("forest", tmp_path))[0] == 0
     history = live_and_replay.run_live("forest", tmp_path)
     assert {t.state for t in history.trials.values()} >= {j.PRUNED, j.COMPLETED}
-    data = split(load_source("digits"), limit_train=200)
+    data = split(load_source("digits"), limit_train=100)
     trace = live_and_replay.replay_live("forest", history, data, live_and_replay.epoch_seconds)
     found = live_and_replay.compare(history, trace)
     assert found["same configuration"] == found["same last epoch"] == found["same end"] == 8
