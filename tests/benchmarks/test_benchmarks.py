@@ -105,6 +105,7 @@ def test_the_compression_benchmark_makes_its_variants_and_their_front(
     assert "*" in out and figure.read_text().count("pruned 50%") >= 2
 
 
+@pytest.mark.slow
 def test_a_script_runs_as_a_module_and_the_recorded_study_opens(tmp_path: Path) -> None:
     record = ["--minutes", "0", "--storage", "benchmarks/results/study"]
     done = subprocess.run(
