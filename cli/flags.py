@@ -117,5 +117,5 @@ def add_storage_flag(parser: argparse.ArgumentParser, text: str) -> None:
 
 def add_session_flags(parser: argparse.ArgumentParser) -> None:
     """Where a session that goes on with a search runs, and what it shows."""
-    title = "this session (default: as in the session before)"
+    title = "this session (default: as the search began)"
     add_fields(parser, Settings, SESSION_FIELDS, group=title, defaults=False)
