@@ -35,12 +35,11 @@ from benchmarks.replay.deciders import Ours
 from benchmarks.replay.recorded import key_of
 from benchmarks.replay.simulator import Conditions, Curve, Row, Trace, replay
 from search_spaces import load_space
-from vgg6.config import TrialConfig
 from vgg6.data import TrialData, load_source, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.journal import INFEASIBLE, History, TrialRecord, read_history
 
 DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 2000, 7
 # searcher, trials at once, CPUs and threads of a trial
@@ -58,14 +57,14 @@ def search_arguments(name: str, storage: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def run_live(name: str, storage: Path) -> j.History:
+def run_live(name: str, storage: Path) -> History:
     """What the search of this name found; runs it where that has not been done."""
     run = RunFolder(str(storage / name))
     if not run.exists(JOURNAL):
         command = [sys.executable, SCRIPT, *search_arguments(name, storage)]
         environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-    return j.read_history(run)
+    return read_history(run)
 
 
 class EpochRows(Sequence[Row]):
@@ -75,9 +74,9 @@ class EpochRows(Sequence[Row]):
         AssertionError: an epoch comes out otherwise than it did live.
     """
 
-    def __init__(self, trial: j.TrialRecord, data: TrialData, threads: int) -> None:
+    def __init__(self, trial: TrialRecord, data: TrialData, threads: int) -> None:
         self.trial, self.data, self.threads = trial, data, threads
-        self.rows = [{**row, "training_iteration": e} for e, row in sorted(trial.rows.items())]
+        self.rows = [{**row.to_dict(), "training_iteration": row.epoch} for row in trial.results]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -92,8 +91,7 @@ class EpochRows(Sequence[Row]):
         return self.rows[index]
 
     def _train_on(self) -> None:
-        config = TrialConfig.from_mapping(self.trial.config)
-        state = TrainState(config, Runtime.resolve("cpu", "auto", self.threads))
+        state = TrainState(self.trial.config, Runtime.resolve("cpu", "auto", self.threads))
         for metrics in fit(state, self.data):
             row = metrics.to_dict()
             if row["epoch"] > len(self.rows):
@@ -103,17 +101,17 @@ class EpochRows(Sequence[Row]):
                 assert lived["val_acc"] == row["val_acc"], (self.trial.number, lived, row)
 
 
-def epoch_seconds(trial: j.TrialRecord) -> list[float]:
+def epoch_seconds(trial: TrialRecord) -> list[float]:
     """How long each epoch of a live trial took, in seconds; the first with the trial's start."""
-    times = [trial.created, *(row["time"] for row in trial.curve)]
-    if trial.state == j.INFEASIBLE and trial.ended is not None:
+    times = [trial.created, *(row.time for row in trial.curve)]
+    if trial.state == INFEASIBLE and trial.ended is not None:
         times.append(trial.ended)
     seconds = list(np.diff(times))
     return seconds + [float(np.median(seconds))] * (EPOCHS - len(seconds))
 
 
 def replay_live(
-    name: str, history: j.History, data: TrialData, clock: Callable[[j.TrialRecord], list[float]]
+    name: str, history: History, data: TrialData, clock: Callable[[TrialRecord], list[float]]
 ) -> Trace:
     """The search replayed on its own curves.
 
@@ -121,11 +119,11 @@ def replay_live(
         KeyError: the replay suggests a configuration that the live search never had.
     """
     searcher, at_once, threads = SEARCHES[name]
-    known = {key_of(trial.config): trial for trial in history.trials.values()}
+    known = {key_of(trial.config.to_dict()): trial for trial in history.trials.values()}
 
     def curve_of(number: int, config: dict[str, Any]) -> Curve:
         trial = known[key_of(config)]
-        return Curve(EpochRows(trial, data, threads), trial.state == j.INFEASIBLE, clock(trial))
+        return Curve(EpochRows(trial, data, threads), trial.state == INFEASIBLE, clock(trial))
 
     decider = Ours(
         load_space(SPACE), searcher=searcher, scheduler="asha", seed=SEED, trials=TRIALS,
@@ -137,7 +135,7 @@ def replay_live(
     )  # fmt: skip
 
 
-def compare(history: j.History, trace: Trace) -> dict[str, Any]:
+def compare(history: History, trace: Trace) -> dict[str, Any]:
     """How far the replay is the search: trials with the same configuration, the same last epoch,
     the same end; epochs, the incumbent and its score."""
     reached: dict[int, int] = {}
@@ -150,7 +148,7 @@ def compare(history: j.History, trace: Trace) -> dict[str, Any]:
     assert incumbent is not None
 
     def same(number: int) -> bool:
-        return number in replayed and replayed[number] == key_of(trials[number].config)
+        return number in replayed and replayed[number] == key_of(trials[number].config.to_dict())
 
     return {
         "trials": len(trials),
@@ -159,7 +157,7 @@ def compare(history: j.History, trace: Trace) -> dict[str, Any]:
         "same end": sum(same(n) and trace.states[n] == t.state for n, t in trials.items()),
         "epochs live": sum(t.epoch for t in trials.values()),
         "epochs replayed": len(trace.moments),
-        "same incumbent": replayed[best.number] == key_of(incumbent.config),
+        "same incumbent": replayed[best.number] == key_of(incumbent.config.to_dict()),
         "score live": incumbent.best_val_acc,
         "score replayed": best.row["best_val_acc"],
     }

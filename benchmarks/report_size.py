@@ -22,6 +22,7 @@ from analysis.report.gather import gather
 from analysis.report.page import write_report
 from benchmarks.machine import describe, write_result
 from tests.support.made_runs import made_run
+from vgg6.tuning.run.search import read_search
 
 EPOCHS = 30
 MOST_MB, MOST_S = 10.0, 3.0
@@ -37,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "report.html"
         started = time.perf_counter()
-        write_report(gather(made_run(Path(folder), arguments.trials, EPOCHS)), file)
+        write_report(gather(read_search(made_run(Path(folder), arguments.trials, EPOCHS))), file)
         written = time.perf_counter() - started
         megabytes = file.stat().st_size / 1e6
         browser = playwright.chromium.launch(

@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 from ray import tune
 
-from analysis.results.search_tables import load_table
+from analysis.results.search_tables import epochs_table
 from benchmarks.machine import ROOT, describe, write_result
 from search_spaces import load_space
 from vgg6.augment import derive_seed
@@ -39,8 +39,9 @@ from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.resources import Allotment
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import COMPLETED, METRICS, Journal, read_history
+from vgg6.tuning.run.search import read_search
 from vgg6.tuning.session import session
 from vgg6.tuning.settings import Settings
 
@@ -57,7 +58,7 @@ def curve(config: dict[str, Any], epochs: int) -> list[float]:
 
 def row(scores: list[float], epoch: int) -> dict[str, Any]:
     """What an epoch reports."""
-    rest = dict.fromkeys(j.METRICS, 0.5)
+    rest = dict.fromkeys(METRICS, 0.5)
     score, best = scores[epoch - 1], max(scores[:epoch])
     where = {"epoch": epoch, "best_epoch": 1 + scores.index(best), "node": "n", "pid": 1}
     return rest | where | {"val_acc": score, "best_val_acc": best}
@@ -103,7 +104,7 @@ def run(trials: int) -> dict[str, float]:
         location, plan = made_search(folder, trials, EPOCHS)
         outcome = session.run_session(location, plan)
         memory = psutil.Process().memory_full_info()
-        history = j.read_history(location)
+        history = read_history(location)
     assert outcome.outcome == session.COMPLETE, outcome
     ends = [t.ended or 0.0 for t in history.trials.values()]
     last = sorted(suggestions[-max(20, trials // 10) :])
@@ -128,7 +129,7 @@ def read_time(trials: int) -> float:
     """Seconds to read a journal of ``trials`` trials of 30 epochs into the results table."""
     with tempfile.TemporaryDirectory() as folder:
         location, _ = made_search(folder, trials, READ_EPOCHS)
-        journal = j.Journal(location)
+        journal = Journal(location)
         journal.write("session", session="session_1")
         for number in range(trials):
             config = TrialConfig(lr=0.001 + number * 1e-6, epochs=READ_EPOCHS).to_dict()
@@ -136,10 +137,10 @@ def read_time(trials: int) -> float:
             scores = curve(config, READ_EPOCHS)
             for epoch in range(1, READ_EPOCHS + 1):
                 journal.write("epoch", trial=number, **row(scores, epoch))
-            journal.write("end", trial=number, state=j.COMPLETED, reason="")
+            journal.write("end", trial=number, state=COMPLETED, reason="")
         journal.close()
         started = time.perf_counter()
-        table = load_table(location)
+        table = epochs_table(read_search(location))
         seconds = time.perf_counter() - started
     assert len(table) == trials * READ_EPOCHS
     return seconds

@@ -32,8 +32,8 @@ import psutil
 from ray.cluster_utils import Cluster
 
 from benchmarks.machine import SCRIPT, describe, write_result
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import FAILED, JOURNAL, RUNNING, History, read_history
 
 # Kinds of fault and how often each is drawn.
 FAULTS = {"worker killed": 5, "worker frozen": 2, "driver SIGKILL": 2, "driver SIGTERM": 1,
@@ -101,14 +101,16 @@ class Soak:
         print(f"{len(self.faults):4} {kind}", flush=True)
 
     def _running(self) -> list[int]:
-        trials = j.read_history(self.run).trials.values()
-        return [t.number for t in trials if t.state == j.RUNNING]
+        trials = read_history(self.run).trials.values()
+        return [t.number for t in trials if t.state == RUNNING]
 
     def _trials_of(self, **where: Any) -> list[int]:
         """The trials of a process or node; one without an epoch has not told where it is yet."""
-        trials = j.read_history(self.run).trials.values()
-        running = [t for t in trials if t.state == j.RUNNING]
-        told = [t for t in running if t.rows and where.items() <= t.rows[t.epoch].items()]
+        trials = read_history(self.run).trials.values()
+        running = [t for t in trials if t.state == RUNNING]
+        told = [
+            t for t in running if t.rows and all(getattr(t.last, k) == v for k, v in where.items())
+        ]
         return [t.number for t in told] or [t.number for t in running if not t.rows][:1]
 
     def _workers(self) -> list[psutil.Process]:
@@ -125,7 +127,7 @@ class Soak:
         return found
 
     def started(self) -> bool:
-        return self.run.exists(j.JOURNAL) and bool(j.read_history(self.run).arrivals)
+        return self.run.exists(JOURNAL) and bool(read_history(self.run).arrivals)
 
     def end(self) -> None:
         """Leave the search alone until it ends, then end the cluster."""
@@ -136,19 +138,19 @@ class Soak:
         self.cluster.shutdown()
 
 
-def lost_seconds(fault: dict[str, Any], history: j.History, usual: float) -> list[float]:
+def lost_seconds(fault: dict[str, Any], history: History, usual: float) -> list[float]:
     """For each trial that a fault met: how long it got no further, less an epoch's usual time."""
     waits = []
     for number in fault["trials"]:
         trial = history.trials[number]
-        times = [row["time"] for row in trial.rows.values()] + [trial.ended or 0.0]
+        times = [row.time for row in trial.rows.values()] + [trial.ended or 0.0]
         later = [t for t in times if t > fault["time"]]
         if later:
             waits.append(max(0.0, min(later) - fault["time"] - usual))
     return waits
 
 
-def by_kind(faults: list[dict[str, Any]], history: j.History, usual: float) -> dict[str, Any]:
+def by_kind(faults: list[dict[str, Any]], history: History, usual: float) -> dict[str, Any]:
     """What each kind of fault cost. An epoch under way ends with its process: it is begun again."""
     table = {}
     for kind in FAULTS:
@@ -191,16 +193,16 @@ def main() -> None:
     soak.end()
     minutes = (time.monotonic() - began) / 60
 
-    history = j.read_history(soak.run)
+    history = read_history(soak.run)
     trials = history.trials.values()
     rows = [row for t in trials for row in t.rows.values()]
-    usual = statistics.median(row["seconds"] for row in rows)
+    usual = statistics.median(row.seconds for row in rows)
     table = by_kind(soak.faults, history, usual)
     again = sum(row["epochs_begun_again"] for row in table.values())
     lost = sum(row["lost_s"] for row in table.values())
     states = Counter(t.state for t in trials)
     gaps = [t.number for t in trials if sorted(t.rows) != list(range(1, t.epoch + 1))]
-    unended = states[j.RUNNING] + states[j.FAILED]
+    unended = states[RUNNING] + states[FAILED]
     whole = len(trials) == arguments.trials and not unended
     holds = whole and not gaps and history.repeated_rows == 0
     for kind, row in table.items():

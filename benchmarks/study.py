@@ -28,16 +28,16 @@ import pandas as pd
 import torch
 import yaml
 
-from analysis.results.search_tables import load_trials
+from analysis.results.search_tables import trials_table
 from benchmarks.machine import SCRIPT, describe, growing_result, write_file
 from search_spaces import load_space
 from search_spaces.study import RUNS
 from search_spaces.study_sigmoide import MEANT, SIGMOIDE_RUNS
 from vgg6.common.files import write_atomic
 from vgg6.config import FIELD_NAMES, TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import SEARCH, RunFolder
-from vgg6.tuning.run.records import read_search
+from vgg6.tuning.run.journal import FAILED, RUNNING, STOPPED, History, read_history
+from vgg6.tuning.run.search import read_search
 from vgg6.tuning.session.session import COMPLETE
 
 LOOK_EVERY_S = 10.0
@@ -67,8 +67,8 @@ class Piece:
     @property
     def outcome(self) -> str:
         """How its last session ended; empty where none has."""
-        sessions = j.read_history(self.run).sessions
-        return str(sessions[-1].get("outcome", "")) if sessions else ""
+        sessions = read_history(self.run).sessions
+        return sessions[-1].outcome if sessions else ""
 
 
 def pieces(arguments: argparse.Namespace) -> Iterator[Piece]:
@@ -98,11 +98,13 @@ def _run(arguments: argparse.Namespace, name: str) -> RunFolder:
 def write_best(file: Path, runs: Sequence[RunFolder], count: int) -> None:
     """A space whose points are the ``count`` best configurations of ``runs`` on validation."""
     ranked = sorted(
-        (trial for run in runs for trial in j.read_history(run).ranking()),
+        (trial for run in runs for trial in read_history(run).ranking()),
         key=lambda trial: -(trial.best_val_acc or 0.0),
     )
-    chosen = {TrialConfig.from_mapping(t.config).fingerprint: t.config for t in ranked}
-    points = [{name: config[name] for name in CONFIG} for config in list(chosen.values())[:count]]
+    chosen = {trial.config.fingerprint: trial.config for trial in ranked}
+    points = [
+        {name: getattr(config, name) for name in CONFIG} for config in list(chosen.values())[:count]
+    ]
     names = {p.name: list(p.choices or ()) for p in load_space("study").parameters}
     space = {
         "description": f"The study's best {count} of those on a part of the images.",
@@ -148,10 +150,11 @@ def write_table(storage: str, file: Path) -> None:
 
 
 def _rows(run: RunFolder) -> Iterator[dict[str, Any]]:
-    facts, trials = read_search(run), load_trials(run)
-    about = {"search": facts["name"], "space": facts["space"]["name"]}
-    about |= {key: facts["data"][key] for key in ("train_images", "val_images")}
-    ended = trials[~trials.state.isin((j.RUNNING, j.STOPPED, j.FAILED))]
+    search = read_search(run)
+    data, trials = search.facts.data, trials_table(search)
+    about: dict[str, Any] = {"search": search.name, "space": search.space.name}
+    about |= {"train_images": data.train_images, "val_images": data.val_images}
+    ended = trials[~trials.state.isin((RUNNING, STOPPED, FAILED))]
     for row in [{str(k): v for k, v in r.items()} for r in ended.to_dict("records")]:
         config = TrialConfig.from_mapping({k: _plain(row[k]) for k in FIELD_NAMES})
         figures = FIGURES.get(config.fingerprint, {})
@@ -189,7 +192,7 @@ def main() -> None:
 
 
 def _counts(runs: Sequence[RunFolder]) -> str:
-    histories = [(run.name, j.read_history(run)) for run in runs]
+    histories = [(run.name, read_history(run)) for run in runs]
     return ", ".join(
         f"{name} {sum(t.ended is not None for t in history.trials.values())} runs,"
         f" {len(history.arrivals)} epochs, {_seconds(history):.0f} s"
@@ -197,7 +200,7 @@ def _counts(runs: Sequence[RunFolder]) -> str:
     )
 
 
-def _seconds(history: j.History) -> float:
+def _seconds(history: History) -> float:
     """From the creation of the first trial to the end of the last one, pauses included."""
     trials = history.trials.values()
     began = min((t.created for t in trials), default=0.0)

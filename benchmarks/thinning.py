@@ -29,8 +29,8 @@ import numpy as np
 from benchmarks.machine import describe, write_result
 from search_spaces import load_space
 from vgg6.tuning.algorithms import searcher as searchers
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import COMPLETED, PRUNED, Journal
 
 EPOCHS, FIRST = 4, 1
 BEST_LR = {"sgd": 0.03, "nesterov": 0.04, "adam": 6e-4, "adamw": 8e-4, "nadam": 5e-4,
@@ -59,7 +59,7 @@ def play(seed: int, trials: int, *, most: int, kept: int, best: int) -> tuple[li
     firsts: list[float] = []
     track, times, incumbent = [], [], 0.0
     with tempfile.TemporaryDirectory() as folder:
-        journal = j.Journal(RunFolder(folder))
+        journal = Journal(RunFolder(folder))
         searcher = searchers.TruthfulSearcher(
             load_space("default"), searcher="optuna", seed=seed, base={"epochs": EPOCHS, "seed": 1},
             limit=trials, journal=journal,
@@ -79,7 +79,7 @@ def play(seed: int, trials: int, *, most: int, kept: int, best: int) -> tuple[li
             row = {"epoch": last, "val_acc": score, "best_val_acc": score}
             journal.write("epoch", trial=number, **row)
             searcher.on_trial_complete(str(number), row)
-            state = j.COMPLETED if stays else j.PRUNED
+            state = COMPLETED if stays else PRUNED
             journal.write("end", trial=number, state=state, reason="")
             incumbent = max(incumbent, true if stays else 0.0)
             track.append(incumbent)

@@ -46,8 +46,8 @@ from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.resources import Allotment
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import JOURNAL, Epoch, History, read_history
 from vgg6.tuning.session.session import Plan, create_run, run_session
 from vgg6.tuning.session.trial_checkpoints import keep_state
 from vgg6.tuning.settings import Settings
@@ -69,11 +69,11 @@ def search(folder: str, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, *fixed], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def history_of(folder: str) -> j.History:
-    return j.read_history(RunFolder(f"{folder}/s"))
+def history_of(folder: str) -> History:
+    return read_history(RunFolder(f"{folder}/s"))
 
 
-def rows_of(history: j.History) -> list[dict[str, Any]]:
+def rows_of(history: History) -> list[Epoch]:
     return [row for trial in history.trials.values() for row in trial.rows.values()]
 
 
@@ -133,7 +133,7 @@ def _searched(config: TrialConfig, data: TrialData, runtime: Runtime) -> list[fl
         )
         create_run(run, plan, data_facts=facts, command="")
         run_session(run, plan)
-        times = [row["time"] for row in rows_of(history_of(folder))]
+        times = [row.time for row in rows_of(history_of(folder))]
     return [later - earlier for earlier, later in pairwise(times)]
 
 
@@ -152,17 +152,17 @@ def overhead() -> dict[str, Any]:
         history = history_of(folder)
     session = history.sessions[-1]
     rows = rows_of(history)
-    wall = session["time"] - began
-    training = sum(row["seconds"] for row in rows) / usable_cpus()
-    first = min(row["time"] - row["seconds"] for row in rows) - began
-    last = session["time"] - max(row["time"] for row in rows)
+    wall = session.time - began
+    training = sum(row.seconds for row in rows) / usable_cpus()
+    first = min(row.time - row.seconds for row in rows) - began
+    last = session.time - max(row.time for row in rows)
     return {
         "claim": "share of a search's wall time that is not training",
         "value": 1 - training / wall,
         "bar": 0.10,
         "holds": 1 - training / wall <= 0.10,
         "wall_s": wall,
-        "epoch_s": statistics.median(row["seconds"] for row in rows),
+        "epoch_s": statistics.median(row.seconds for row in rows),
         "epochs": len(rows),
         "before_first_epoch_s": first,
         "after_last_epoch_s": last,
@@ -213,7 +213,7 @@ def start() -> dict[str, Any]:
                 time.sleep(0.1)
             process.send_signal(signal.SIGINT)
             process.communicate()
-        pairs.append((alone, min(row["time"] - row["seconds"] for row in rows) - begun))
+        pairs.append((alone, min(row.time - row.seconds for row in rows) - begun))
     ratios = [search_s / alone for alone, search_s in pairs]
     claim = "start to first epoch, in times of importing and reading alone"
     found = paired_finding(claim, pairs, ratios, 1.3, statistics.median(ratios) <= 1.3)
@@ -221,8 +221,8 @@ def start() -> dict[str, Any]:
     return found | {"in_times_of_stock_ray_tune": statistics.median(of_stock), "stock_s": stock}
 
 
-def _rows_so_far(folder: str) -> list[dict[str, Any]]:
-    return rows_of(history_of(folder)) if Path(folder, "s", j.JOURNAL).exists() else []
+def _rows_so_far(folder: str) -> list[Epoch]:
+    return rows_of(history_of(folder)) if Path(folder, "s", JOURNAL).exists() else []
 
 
 def wandb() -> dict[str, Any]:

@@ -133,10 +133,9 @@ def earlier_search(curves: Curves, space: Space, kind: str, seed: int, workers: 
     history = decider.journal.history
     if kind == "other length":
         for trial in history.trials.values():
-            trial.config = trial.config | {"epochs": 2 * EPOCHS}
+            trial.config = replace(trial.config, epochs=2 * EPOCHS)
     images = OTHER_IMAGES if kind == "misleading" else IMAGES
-    facts = {"data": {"name": kind, "fingerprint": images}, "space": space.to_dict()}
-    return Earlier(kind, facts, history)
+    return Earlier(kind, kind, images, space, history)
 
 
 def pair(
@@ -162,7 +161,7 @@ def pair(
         regrets = {f"regret at {n}": judged["regret"][BUDGETS.index(n)] for n in looks}
         found[name] = {"epochs": judged["epochs"], **regrets}
     source = warm.sources[0]
-    return found | {"points": source["points"], "told": source["told"]}
+    return found | {"points": source.points, "told": source.told}
 
 
 def compare(samples: list[dict[str, Any]]) -> dict[str, Any]:

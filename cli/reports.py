@@ -17,6 +17,7 @@ from vgg6.common.checks import InputError, Range, check_choice
 from vgg6.common.files import check_target
 from vgg6.common.say import say
 from vgg6.tuning.run.folder import RunFolder, open_run
+from vgg6.tuning.run.search import read_search
 
 
 def add_commands(add: Any) -> None:
@@ -80,9 +81,9 @@ def report(args: argparse.Namespace) -> int:
     from analysis.report.page import write_report
     from analysis.report.summary_md import write_summary
 
-    found = gather(run)
+    found = gather(read_search(run))
     if args.study:
-        answer_study(run, found, also)
+        answer_study(found, [read_search(other) for other in also])
     write_report(found, out)
     print(f"report: {out}")
     if args.png:
@@ -115,8 +116,8 @@ def insights(args: argparse.Namespace) -> int:
     from analysis.insights.insights import insights as gather
     from analysis.insights.insights import render
 
-    run = load_with_notes(args)
-    print_result(gather(run, args.evaluator), args.json, lambda found: render(run, found))
+    tables = load_with_notes(args)
+    print_result(gather(tables, args.evaluator), args.json, lambda found: render(tables, found))
     return DONE
 
 
@@ -125,8 +126,8 @@ def table(args: argparse.Namespace) -> int:
         check_table_file(Path(args.out))
     from analysis.results.tables import encoded, save
 
-    run = load_with_notes(args)
-    rows = run.trials if args.trials else run.table
+    tables = load_with_notes(args)
+    rows = tables.trials if args.trials else tables.epochs
     if not args.out:
         sys.stdout.write(encoded(rows, ".csv").decode())
         return DONE
@@ -137,19 +138,19 @@ def table(args: argparse.Namespace) -> int:
 
 def load_with_notes(args: argparse.Namespace) -> Any:
     """The tables of a search. What is to be known about them is said on standard error."""
-    from analysis.results.search_tables import load_search
+    from analysis.results.search_tables import tables_of
 
-    run = load_search(open_run(args.run, args.storage))
-    for note in run.notes:
+    tables = tables_of(read_search(open_run(args.run, args.storage)))
+    for note in tables.notes:
         say(note)
-    return run
+    return tables
 
 
 def convert(args: argparse.Namespace) -> int:
-    run = open_run(args.run, args.storage)
-    conversion_target(run, args.to, args.out)
+    folder = open_run(args.run, args.storage)
+    conversion_target(folder, args.to, args.out)
     from analysis.results.convert import convert as write
 
-    target, command = write(run, args.to, args.out)
+    target, command = write(read_search(folder), args.to, args.out)
     print(f"written to {target}; to look at it:\n  {command}")
     return DONE

@@ -21,16 +21,14 @@ from cli.session import (
     search_argument,
     typed_command,
 )
-from search_spaces import SPACE_NAMES, Space, load_space
-from vgg6.common.old_schema import located
+from search_spaces import SPACE_NAMES, load_space
 from vgg6.common.say import say
-from vgg6.common.schema import read_record
-from vgg6.data import DataFacts, data_facts, load_recorded, load_source, split
+from vgg6.common.schema import located
+from vgg6.data import data_facts, load_recorded, load_source, split
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
 from vgg6.tuning.cluster.connect import joined
 from vgg6.tuning.run.folder import BEST, SEARCH, RunFolder, new_run, open_run
-from vgg6.tuning.run.journal import read_history
-from vgg6.tuning.run.records import check_params, read_search
+from vgg6.tuning.run.search import Search, check_params, read_search
 from vgg6.tuning.run.status import render, status_of
 from vgg6.tuning.settings import RESULTS, SEARCHED, Settings
 
@@ -104,19 +102,18 @@ def read_settings(args: argparse.Namespace) -> Settings:
 
 
 def resume(args: argparse.Namespace) -> int:
-    run = open_run(args.run, args.storage)
-    facts = read_search(run)
-    settings = recorded_settings(facts, args)
+    found = read_search(open_run(args.run, args.storage))
+    run, settings = found.folder, recorded_settings(found.facts, args)
     check_environment(settings.address, settings.wandb)
-    check_params(run, read_history(run), space := Space.from_dict(facts["space"]))
+    check_params(found)
     with located(f"{run.file(SEARCH)}: "):
-        WarmStart.from_dict(facts.get("warm_start"), space)
+        WarmStart.from_facts(found.facts.warm_start, found.space)
     with resumable(run, settings):
-        _, data = load_recorded(read_record(DataFacts, facts["data"]))
+        _, data = load_recorded(found.facts.data)
         with joined(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.plan import relaunch
 
-            outcome = relaunch(where, run, settings, facts, data)
+            outcome = relaunch(where, found, settings, data)
         return finish(run, outcome, settings)
 
 
@@ -125,36 +122,37 @@ def finish(run: RunFolder, outcome: Any, settings: Settings) -> int:
 
     Returns the exit status.
     """
-    from analysis.results.search_tables import write_table
+    from analysis.results.search_tables import write_tables
     from vgg6.tuning.session.session import ALL_FAILED, COMPLETE
 
     if outcome.outcome not in (COMPLETE, ALL_FAILED):
         say(f"incomplete: {outcome.detail}. To go on: {resume_command(run, settings)}")
-    write_table(run)
+    found = read_search(run)
+    write_tables(found)
     if outcome.wandb_problem:
         say(outcome.wandb_problem)
     if outcome.outcome == ALL_FAILED:
         say(f"error: {outcome.detail}")
         return FAILED
     if outcome.outcome == COMPLETE:
-        _finish_complete(run, outcome, settings)
+        _finish_complete(found, outcome, settings)
     return exit_status(outcome)
 
 
-def _finish_complete(run: RunFolder, outcome: Any, settings: Settings) -> None:
+def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
     """Show the winner of a complete search, pack it, and say what can be done next."""
     from analysis.winner.export import export_best
-    from analysis.winner.ranking import render as render_ranking
     from analysis.winner.ranking import summary
+    from analysis.winner.render_ranking import render as render_ranking
 
-    found = summary(run, top=5)
-    run.write_json(BEST, found)
+    found, run = summary(search, top=5), search.folder
+    run.write_json(BEST, found.to_dict())
     print(render_ranking(found))
     print(f"{outcome.detail}. Results: {run.uri}")
     log_whole_search(run, settings, outcome.wandb_seconds)
     if run.local:
         packed = Path(run.path) / PACKED
-        export_best(run, packed, look_at_test=False)
+        export_best(search, packed, look_at_test=False)
         print(f"  packed in     {packed}")
     program, name = program_command(), search_argument(run, settings)
     print(f"  best again    {program} best {name}")
@@ -164,5 +162,6 @@ def _finish_complete(run: RunFolder, outcome: Any, settings: Settings) -> None:
 
 
 def status(args: argparse.Namespace) -> int:
-    print_result(status_of(open_run(args.run, args.storage)), args.json, render)
+    found = read_search(open_run(args.run, args.storage))
+    print_result(status_of(found), args.json, render)
     return 0

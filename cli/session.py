@@ -9,19 +9,21 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from cli.console import DONE, FAILED, INTERRUPTED
 from cli.flags import SESSION_FIELDS, read_fields
 from vgg6.common.say import say
 from vgg6.tuning.run.folder import SEARCH, RunFolder
+from vgg6.tuning.run.records import SearchFacts
 from vgg6.tuning.settings import Settings
 
 
-def recorded_settings(facts: dict[str, Any], args: argparse.Namespace) -> Settings:
+def recorded_settings(facts: SearchFacts, args: argparse.Namespace) -> Settings:
     """What the search was asked for, but for where this session runs and what it shows."""
-    asked = facts["settings"] | {"trials": facts["trials"], "data": facts["data"]["argument"]}
-    return Settings(**(asked | read_fields(args, Settings, SESSION_FIELDS)))
+    given = read_fields(args, Settings, SESSION_FIELDS)
+    return replace(facts.settings, trials=facts.trials, data=facts.data.argument, **given)
 
 
 def typed_command(args: argparse.Namespace) -> str:

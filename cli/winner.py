@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,10 @@ from cli.flags import add_run_argument, add_session_flags, read_whole
 from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
 from vgg6.common.checks import Range
 from vgg6.common.say import say
-from vgg6.common.schema import read_record
-from vgg6.data import DataFacts, load_recorded
+from vgg6.data import load_recorded
 from vgg6.tuning.cluster.connect import joined
-from vgg6.tuning.run.folder import RunFolder, open_run
-from vgg6.tuning.run.journal import read_history
-from vgg6.tuning.run.records import read_search
+from vgg6.tuning.run.folder import open_run
+from vgg6.tuning.run.search import Search, read_search
 
 
 def add_commands(add: Any) -> None:
@@ -43,51 +42,54 @@ def best(args: argparse.Namespace) -> int:
     top = read_whole("top", args.top, Range(1, 1_000_000))
     run = open_run(args.run, args.storage)
     if args.confirm is not None:
-        status = confirm(run, args, top, read_whole("confirm", args.confirm, Range(1, 100)))
+        status = confirm(
+            read_search(run), args, top, read_whole("confirm", args.confirm, Range(1, 100))
+        )
         if status != DONE:
             return status
-    from analysis.winner.ranking import render, summary
+    from analysis.winner.ranking import summary
+    from analysis.winner.render_ranking import render
 
-    print_result(summary(run, top=top), args.json, render)
+    print_result(summary(read_search(run), top=top), args.json, render)
     return 0
 
 
-def confirm(run: RunFolder, args: argparse.Namespace, top: int, seeds: int) -> int:
+def confirm(search: Search, args: argparse.Namespace, top: int, seeds: int) -> int:
     """Train the best ``top`` again over fresh seeds. Returns the exit status."""
-    facts = read_search(run)
+    run, facts = search.folder, search.facts
     settings = recorded_settings(facts, args)
     check_environment(settings.address, settings.wandb)
-    _, data = load_recorded(read_record(DataFacts, facts["data"]))
+    _, data = load_recorded(facts.data)
     with joined(settings.address, settings.verbose) as where:
         from analysis.winner import confirm as c
         from analysis.winner.export import export_best, look_at_winner
         from analysis.winner.ranking import winner_of
         from vgg6.tuning.session.plan import plan_confirmation
 
-        history = read_history(run)
-        winner_of(run, history)  # or a word on why there is none
-        candidates, fresh = c.choose(history, top, seeds)
+        winner_of(search)  # or a word on why there is none
+        candidates, fresh = c.choose(search.history, top, seeds)
         plan = plan_confirmation(where, settings, facts, data, len(candidates) * seeds)
-        outcome, found = c.confirm(run, plan, candidates, fresh, typed_command(args))
+        outcome, found = c.confirm(search, plan, candidates, fresh, typed_command(args))
     if outcome.wandb_problem:
         say(outcome.wandb_problem)
     if found is None:
         say(f"{outcome.outcome}: {outcome.detail}. To go on: the same command again")
         return exit_status(outcome)
-    look_at_winner(run)
+    search = replace(search, confirmation=found)
+    look_at_winner(search)
     log_whole_search(run, settings, outcome.wandb_seconds)
     if run.local:
-        export_best(run, Path(run.path) / PACKED)
+        export_best(search, Path(run.path) / PACKED)
     return DONE
 
 
 def export(args: argparse.Namespace) -> int:
     trial = None if args.trial is None else read_whole("trial", args.trial, Range(0, 10**7))
     check_out(Path(args.out))
-    run = open_run(args.run, args.storage)
+    search = read_search(open_run(args.run, args.storage))
     from analysis.winner.export import export_best
 
-    found = export_best(run, Path(args.out), trial=trial)
+    found = export_best(search, Path(args.out), trial=trial)
     print(json.dumps(found, indent=1))
     say(f"exported to {args.out}; this trains it again and compares: verify {args.out}")
     return 0

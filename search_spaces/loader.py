@@ -12,7 +12,7 @@ from search_spaces import default, study, study_grid, study_sigmoide, wide
 from search_spaces.parameter import PARAMETER_NAMES, Parameter, check_name
 from search_spaces.space import Space
 from vgg6.common.checks import InputError, check_key, nearest
-from vgg6.common.old_schema import located
+from vgg6.common.schema import located
 from vgg6.config import parse_value
 
 SPACES = {

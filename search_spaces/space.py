@@ -4,16 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from pydantic import Field
 
 from search_spaces.parameter import Parameter, check_name, check_value
 from vgg6.common.checks import InputError, check_key
-from vgg6.common.old_schema import each, located, mapping
+from vgg6.common.schema import ClosedRecord, Flag, located, read_record
 from vgg6.config import FIELD_NAMES, MOMENTUM_OPTIMIZERS, TrialConfig
 
 # Far beyond what any search can run; a larger number is a slip in the choices.
 GRID_LIMIT = 100_000
+
+
+class _ParameterForm(ClosedRecord):
+    """A parameter as ``to_dict`` writes it. ``Parameter`` checks the values."""
+
+    name: Any
+    choices: Any = None
+    low: Any = None
+    high: Any = None
+    log: Any = False
+    step: Any = None
+    when: dict[str, Any] = Field(default_factory=dict)
+    key: Any = ""
+
+
+class _SpaceForm(ClosedRecord):
+    """A space as ``to_dict`` writes it. ``Space`` checks the values."""
+
+    name: Any
+    description: Any = ""
+    parameters: list[_ParameterForm]
+    fixed: dict[str, Any] = Field(default_factory=dict)
+    points: list[dict[str, Any]] = Field(default_factory=list)
+    points_only: Flag = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,17 +254,19 @@ class Space:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Space:
         """Make the space that ``to_dict`` wrote, checked anew."""
-        _check_keys("space", values, cls, required=("name", "parameters"))
-        each(mapping({}))("parameters", values["parameters"])
-        each(mapping({}))("points", values.get("points", []))
-        mapping({})("fixed", values.get("fixed", {}))
-        for index, entry in enumerate(values["parameters"]):
-            mapping({})(f"parameters[{index}].when", entry.get("when", {}))
-            _check_keys(f"parameters[{index}]", entry, Parameter, required=("name",))
-        with located(f"space {values['name']!r}: ", drop=f"space {values['name']!r}: "):
-            parameters = tuple(Parameter(**entry) for entry in values["parameters"])
+        form = read_record(_SpaceForm, values)
+        where = f"space {form.name!r}: "
+        with located(where, drop=where):
+            parameters = tuple(
+                Parameter(**entry.model_dump(exclude_unset=True)) for entry in form.parameters
+            )
             return cls(
-                **{**values, "parameters": parameters, "points": tuple(values.get("points", []))}
+                name=form.name,
+                parameters=parameters,
+                fixed=form.fixed,
+                points=tuple(form.points),
+                description=form.description,
+                points_only=form.points_only,
             )
 
     def describe(self) -> str:
@@ -251,16 +279,6 @@ class Space:
         widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows]
         return "\n".join(lines)
-
-
-def _check_keys(
-    where: str, values: Mapping[str, Any], kind: type[Space | Parameter], required: tuple[str, ...]
-) -> None:
-    for key in values:
-        check_key(where, key, [f.name for f in fields(kind)])
-    for key in required:
-        if key not in values:
-            raise InputError(where, key, "is missing")
 
 
 def _short(when: Mapping[str, tuple[Any, ...]]) -> str:

@@ -12,9 +12,9 @@ from optuna.distributions import (
     CategoricalDistribution,
 )
 
-from analysis.results.tables import Run
+from analysis.results.tables import SearchTables
 from vgg6.tuning.algorithms.forest import distribution_of
-from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.journal import COMPLETED, INFEASIBLE, PRUNED
 
 REACHED = 0.9  # of the scored trials must have come to the epoch at which they are compared
 
@@ -39,25 +39,25 @@ class Value:
         return isinstance(self.drawn_from, CategoricalDistribution)
 
 
-def common_epoch(run: Run) -> int:
+def common_epoch(tables: SearchTables) -> int:
     """The last epoch that REACHED of the scored trials came to; 0 where none has a score.
 
     Later ones have only the trials that a scheduler let live: among these every effect looks
     smaller than it is, for a bad choice that survived has been lucky in all else. Under ASHA this
     is the first rung.
     """
-    reached = run.table.groupby("epoch").trial.nunique()
-    enough = reached[reached >= REACHED * run.table.trial.nunique()]
+    reached = tables.epochs.groupby("epoch").trial.nunique()
+    enough = reached[reached >= REACHED * tables.epochs.trial.nunique()]
     return int(max(enough.index, default=0))
 
 
-def scores_at(run: Run, epoch: int) -> pd.Series:
+def scores_at(tables: SearchTables, epoch: int) -> pd.Series:
     """The best score of each trial up to ``epoch``, of those that came so far, by trial."""
-    rows = run.table[run.table.epoch == epoch]
+    rows = tables.epochs[tables.epochs.epoch == epoch]
     return rows.set_index("trial")["best_val_acc"].dropna()
 
 
-def standings(run: Run) -> pd.Series:
+def standings(tables: SearchTables) -> pd.Series:
     """How each trial stands among all, from 0 (worst) to 1, by trial.
 
     Completed trials stand by their best score, behind them pruned ones by how far they came and
@@ -65,33 +65,33 @@ def standings(run: Run) -> pd.Series:
     score is never compared with one of full length. Trials that crashed or have not ended are not
     among them.
     """
-    rank = {j.COMPLETED: 2, j.PRUNED: 1, j.INFEASIBLE: 0}
-    able = run.trials[run.trials.state.isin(rank)]
-    able = able[able.best_val_acc.notna() | (able.state == j.INFEASIBLE)].set_index("trial")
+    rank = {COMPLETED: 2, PRUNED: 1, INFEASIBLE: 0}
+    able = tables.trials[tables.trials.state.isin(rank)]
+    able = able[able.best_val_acc.notna() | (able.state == INFEASIBLE)].set_index("trial")
     score = able.best_val_acc
     keys = pd.DataFrame(
         {
             "state": able.state.map(rank),
-            "epoch": able.epochs_run.where(able.state == j.PRUNED, 0),
-            "score": score.where(able.state != j.INFEASIBLE, 0.0),
+            "epoch": able.epochs_run.where(able.state == PRUNED, 0),
+            "score": score.where(able.state != INFEASIBLE, 0.0),
         }
     )
     order = keys.groupby(["state", "epoch", "score"]).ngroup().rank()
     return (order - 1) / max(1, len(order) - 1)
 
 
-def hyperparameters(run: Run) -> dict[int, dict[str, Value]]:
+def hyperparameters(tables: SearchTables) -> dict[int, dict[str, Value]]:
     """What was varied of each trial, by trial and name; what had no meaning for it is not there."""
-    space, found = run.space, {}
+    space, found = tables.space, {}
     columns = sorted({p.name for p in space.parameters})
-    rows = run.trials[columns].to_dict("records")
+    rows = tables.trials[columns].to_dict("records")
     values_of = [{str(k): v for k, v in row.items()} for row in rows]
     # What Optuna can keep under one name: of choices it wants the same ones in every trial.
     choices = {p.name for p in space.parameters if p.choices is not None}
     drawn = [
         (p, p.key if p.name in choices else p.name, distribution_of(p)) for p in space.parameters
     ]
-    for trial, values in zip(run.trials.trial, values_of, strict=True):
+    for trial, values in zip(tables.trials.trial, values_of, strict=True):
         found[int(trial)] = {
             label: Value(values[p.name], drawn_from)
             for p, label, drawn_from in drawn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
@@ -20,7 +20,7 @@ from optuna.trial import TrialState, create_trial
 
 from analysis.insights.comparable import Value, hyperparameters, standings
 from analysis.insights.evaluators import EVALUATORS, FANOVA, PED_ANOVA
-from analysis.results.tables import Run
+from analysis.results.tables import SearchTables
 from vgg6.common.checks import check_choice
 
 MIN_TRIALS, MOST_TRIALS = 20, 500  # of a search; of a part of it that is assessed at a time
@@ -31,7 +31,29 @@ SEED = 0
 _PLACE = FloatDistribution(0.0, 1.0)
 
 
-def importance(run: Run, evaluator: str = FANOVA) -> tuple[dict[str, Any] | None, str]:
+@dataclass(frozen=True)
+class ImportanceShare:
+    """How much one hyperparameter mattered: its share with the 95 % interval, and how often chance
+    gives as much."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Importance:
+    """``values``: by hyperparameter, the greatest first; ``trials``: behind them; ``left_out``:
+    hyperparameters that did not vary, or that the evaluator cannot take."""
+
+    evaluator: str
+    values: dict[str, ImportanceShare]
+    trials: int
+    left_out: list[str]
+
+
+def importance(tables: SearchTables, evaluator: str = FANOVA) -> tuple[Importance | None, str]:
     """The share of each hyperparameter in how trials stand (``standings``).
 
     ``fanova`` (Hutter et al., 2014) is the share of variance that a forest of trees puts down to
@@ -56,18 +78,18 @@ def importance(run: Run, evaluator: str = FANOVA) -> tuple[dict[str, Any] | None
         InputError: there is no such evaluator.
     """
     check_choice("evaluator", evaluator, EVALUATORS)
-    value = standings(run)
-    given = {t: p for t, p in hyperparameters(run).items() if t in value.index}
+    standing = standings(tables)
+    given = {t: p for t, p in hyperparameters(tables).items() if t in standing.index}
     if len(given) < MIN_TRIALS:
         return None, f"needs {MIN_TRIALS} trials that ended, has {len(given)}"
-    names = list(dict.fromkeys(name for values in given.values() for name in values))
+    names = list(dict.fromkeys(name for own in given.values() for name in own))
     able = [n for n in names if evaluator == PED_ANOVA or all(n in v for v in given.values())]
     varied = [n for n in able if len({v[n].value for v in given.values() if n in v}) > 1]
     if len(varied) < 2:
         return None, f"{evaluator} needs two hyperparameters that varied"
     rng = np.random.default_rng(SEED)
     trials = [{n: v for n, v in values.items() if n in varied} for values in given.values()]
-    order = value.loc[list(given)].to_numpy()
+    order = standing.loc[list(given)].to_numpy()
     size = min(len(trials) // 2, MOST_TRIALS)
     draws = pd.DataFrame(
         [
@@ -80,19 +102,18 @@ def importance(run: Run, evaluator: str = FANOVA) -> tuple[dict[str, Any] | None
     shares = (real - shadow.mean()).clip(lower=0)
     if evaluator == PED_ANOVA:  # divergences, of which only the proportions say something
         shares = shares.div(real.sum(axis=1), axis=0).fillna(0.0)
-    values = {}
+    values: dict[str, ImportanceShare] = {}
     for name, mean in shares.mean().sort_values(ascending=False).items():
         reach = 1.96 * shares[name].std() * math.sqrt(size / (len(given) - size))
         exceeded = (shadow[name] >= real[name].mean()).sum()
-        values[str(name)] = {
-            "mean": float(mean),
-            "low": float(max(0.0, mean - reach)),
-            "high": float(min(1.0, mean + reach)),
-            "p": float((1 + exceeded) / (1 + len(draws))),
-        }
+        values[str(name)] = ImportanceShare(
+            mean=float(mean),
+            low=float(max(0.0, mean - reach)),
+            high=float(min(1.0, mean + reach)),
+            p=float((1 + exceeded) / (1 + len(draws))),
+        )
     left_out = [n for n in names if n not in varied]
-    found = {"evaluator": evaluator, "values": values, "trials": len(given), "left_out": left_out}
-    return found, (
+    return Importance(evaluator, values, len(given), left_out), (
         "how trials stand: completed ones by their score, then pruned ones by how far they came,"
         " last the diverged"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict, dataclass
 from io import StringIO
 from itertools import pairwise
 from typing import Any
@@ -11,74 +12,112 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from analysis.insights.importance import FANOVA, importance
-from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, interaction, matched_effects
-from analysis.results.tables import Run
-from analysis.winner.ranking import shown
-from vgg6.tuning.run import journal as j
+from analysis.insights.importance import FANOVA, Importance, importance
+from analysis.insights.interaction import Interaction, interaction
+from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matched_effects
+from analysis.results.tables import SearchTables
+from analysis.winner.ranking import data_title
+from vgg6.tuning.run.journal import INFEASIBLE, PRUNED, RUNNING, STOPPED
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[+-]?\d+)?(?![\w.]*\w)", re.IGNORECASE)
 
 
-def insights(run: Run, evaluator: str = FANOVA) -> dict[str, Any]:
-    """What mattered, as plain JSON values; ``notes`` say how each part was made, or why it is not.
+@dataclass(frozen=True)
+class Saved:
+    """The epochs that were run, those had no trial been stopped early, the share that was spared
+    and the seconds of training that it would have taken."""
 
-    The parts: ``importance`` (see importance.py), ``interaction`` and ``effects`` (see
-    matched_pairs.py), ``saved`` and ``infeasible`` (here).
-    """
-    mattered, why = importance(run, evaluator)
-    layout, layout_note = interaction(run)
-    effects = {factor: matched_effects(run, factor) for factor in REFERENCE}
-    return {
-        "importance": mattered,
-        "interaction": layout,
-        "effects": {factor: rows for factor, (rows, _) in effects.items()},
-        "saved": saved(run),
-        "infeasible": infeasible(run),
-        "notes": {
+    epochs_run: int
+    epochs_full: int
+    share: float
+    seconds_saved: float
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why trials diverged, without the numbers; their count and their numbers."""
+
+    reason: str
+    count: int
+    trials: list[int]
+
+
+@dataclass(frozen=True)
+class Infeasible:
+    """How many trials diverged, as a share of those that ended, and why."""
+
+    count: int
+    share: float
+    reasons: list[Reason]
+
+
+@dataclass(frozen=True)
+class Insights:
+    """What mattered. ``effects``: of the values of an activation and of an optimizer; ``notes``:
+    how each part was made, or why it is not there."""
+
+    importance: Importance | None
+    interaction: Interaction | None
+    effects: dict[str, list[Effect]]
+    saved: Saved
+    infeasible: Infeasible
+    notes: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def insights(tables: SearchTables, evaluator: str = FANOVA) -> Insights:
+    """What mattered in a search, by the ``evaluator`` of importance."""
+    shares, why = importance(tables, evaluator)
+    layout, layout_note = interaction(tables)
+    effects = {name: matched_effects(tables, name) for name in REFERENCE}
+    return Insights(
+        importance=shares,
+        interaction=layout,
+        effects={name: found for name, (found, _) in effects.items()},
+        saved=saved(tables),
+        infeasible=infeasible(tables),
+        notes={
             "importance": why,
             "interaction": layout_note,
-            **{factor: note for factor, (_, note) in effects.items()},
+            **{name: note for name, (_, note) in effects.items()},
             "saved": "the epochs that pruned trials were spared, each at its own mean seconds;"
             " a trial that diverged, crashed or has not ended counts as it ran",
         },
-    }
+    )
 
 
-def saved(run: Run) -> dict[str, Any]:
+def saved(tables: SearchTables) -> Saved:
     """The epochs that were run, against those had no trial been stopped early.
 
     Only pruned trials could have gone on: a diverged one had no more epochs to run, and of one
     that crashed or has not ended nobody decided that it should stop.
     """
-    trials = run.trials
-    pruned = trials[(trials.state == j.PRUNED) & (trials.epochs_run > 0)]
+    trials = tables.trials
+    pruned = trials[(trials.state == PRUNED) & (trials.epochs_run > 0)]
     spared = (pruned.epochs - pruned.epochs_run).clip(lower=0)
     ran = int(trials.epochs_run.sum())
     full = ran + int(spared.sum())
     seconds = float((spared * pruned.train_seconds / pruned.epochs_run).sum())
-    return {
-        "epochs_run": ran,
-        "epochs_full": full,
-        "share": 1 - ran / full if full else 0.0,
-        "seconds_saved": seconds,
-    }
+    return Saved(ran, full, 1 - ran / full if full else 0.0, seconds)
 
 
-def infeasible(run: Run) -> dict[str, Any]:
+def infeasible(tables: SearchTables) -> Infeasible:
     """The share of the ended trials whose loss diverged, and their reasons without the numbers."""
-    ended = run.trials[~run.trials.state.isin((j.RUNNING, j.STOPPED))]
-    diverged = ended[ended.state == j.INFEASIBLE]
+    ended = tables.trials[~tables.trials.state.isin((RUNNING, STOPPED))]
+    diverged = ended[ended.state == INFEASIBLE]
     reasons = diverged.groupby(diverged.reason.map(without_numbers)).trial.agg(list)
     grouped = sorted(reasons.items(), key=lambda item: (-len(item[1]), str(item[0])))
-    return {
-        "count": len(diverged),
-        "share": len(diverged) / len(ended) if len(ended) else 0.0,
-        "reasons": [
-            {"reason": str(reason), "count": len(numbers), "trials": [int(n) for n in numbers]}
+    return Infeasible(
+        count=len(diverged),
+        share=len(diverged) / len(ended) if len(ended) else 0.0,
+        reasons=[
+            Reason(str(reason), len(numbers), [int(n) for n in numbers])
             for reason, numbers in grouped
         ],
-    }
+    )
 
 
 def without_numbers(reason: str) -> str:
@@ -86,81 +125,80 @@ def without_numbers(reason: str) -> str:
     return NUMBER.sub("N", reason)
 
 
-def render(run: Run, found: dict[str, Any]) -> str:
+def render(tables: SearchTables, found: Insights) -> str:
     """The insights for a person."""
     out = Console(file=StringIO(), width=100, highlight=False)
-    out.print(f"{run.name} on {shown(run.data)}: {len(run.trials)} trials by val_acc", markup=False)
+    out.print(
+        f"{tables.name} on {data_title(tables.data)}: {len(tables.trials)} trials by val_acc",
+        markup=False,
+    )
     _importance(out, found)
     _interaction(out, found)
-    for factor, rows in found["effects"].items():
-        _effects(out, factor, rows, found["notes"][factor])
+    for name, effects in found.effects.items():
+        _effects(out, name, effects, found.notes[name])
     _cost(out, found)
     return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
-def _importance(out: Console, found: dict[str, Any]) -> None:
-    mattered, note = found["importance"], found["notes"]["importance"]
-    if mattered is None:
+def _importance(out: Console, found: Insights) -> None:
+    shares, note = found.importance, found.notes["importance"]
+    if shares is None:
         out.print(f"\nImportance: none, {note}", markup=False)
         return
-    out.print(f"\nImportance ({mattered['evaluator']}, {mattered['trials']} trials): {note}")
+    out.print(f"\nImportance ({shares.evaluator}, {shares.trials} trials): {note}")
     table = Table("", "share", "95 %", "p by chance", box=None)
-    for name, value in mattered["values"].items():
+    for name, value in shares.values.items():
         table.add_row(
-            name.replace("[", r"\["), f"{value['mean']:.2f}",
-            f"{value['low']:.2f} to {value['high']:.2f}", f"{value['p']:.2f}",
+            name.replace("[", r"\["), f"{value.mean:.2f}",
+            f"{value.low:.2f} to {value.high:.2f}", f"{value.p:.2f}",
         )  # fmt: skip
     out.print(table)
-    chance = 1 - sum(value["mean"] for value in mattered["values"].values())
+    chance = 1 - sum(value.mean for value in shares.values.values())
     out.print(f"  the rest, {chance:.2f}, is what chance gives too, and interactions")
-    if mattered["left_out"]:
-        out.print(f"  left out: {', '.join(mattered['left_out'])}", markup=False)
+    if shares.left_out:
+        out.print(f"  left out: {', '.join(shares.left_out)}", markup=False)
 
 
-def _interaction(out: Console, found: dict[str, Any]) -> None:
-    layout, note = found["interaction"], found["notes"]["interaction"]
+def _interaction(out: Console, found: Insights) -> None:
+    layout, note = found.interaction, found.notes["interaction"]
     if layout is None:
         out.print(f"\nLearning rate and optimizer: {note}", markup=False)
         return
     out.print(f"\nLearning rate and optimizer: {note}", markup=False)
-    edges = layout["lr_bins"]
-    heads = [f"{np.sqrt(a * b):.2g}" for a, b in pairwise(edges)]
+    heads = [f"{np.sqrt(a * b):.2g}" for a, b in pairwise(layout.lr_bins)]
     table = Table("mean at lr about", *heads, box=None)
     for name, means, counts in zip(
-        layout["optimizers"], layout["mean_val_acc"], layout["count"], strict=True
+        layout.optimizers, layout.mean_val_acc, layout.count, strict=True
     ):
         cells = ["" if m is None else f"{m:.3f} ({n})" for m, n in zip(means, counts, strict=True)]
         table.add_row(name, *cells)
     out.print(table)
-    if layout["strength"] is not None:
-        low, high = layout["interval"].values()
-        out.print(
-            f"  their interaction explains {layout['strength']:.0%} of the variance"
-            f" (95 %: {low:.0%} to {high:.0%}; p {layout['p']:.3f})"
-        )
+    if layout.strength is not None:
+        share = f"{layout.strength:.0%} of the variance (p {layout.p:.3f})"
+        out.print(f"  their interaction explains {share}")
 
 
-def _effects(out: Console, factor: str, rows: list[dict[str, Any]], note: str) -> None:
-    if not rows:
-        out.print(f"\nEffect of {factor}: none, {note}", markup=False)
+def _effects(out: Console, name: str, effects: list[Effect], note: str) -> None:
+    if not effects:
+        out.print(f"\nEffect of {name}: none, {note}", markup=False)
         return
-    out.print(f"\nEffect of {factor} against {rows[0]['against']}: {note}", markup=False)
+    out.print(f"\nEffect of {name} against {effects[0].against}: {note}", markup=False)
     table = Table("", "difference", "95 %", "pairs", box=None)
-    for row in rows:
-        if row["difference"] is None:
+    for effect in effects:
+        if effect.difference is None:
             cells = ["", f"too few pairs (of {MIN_PAIRS})"]
         else:
-            cells = [f"{row['difference']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}"]
-        table.add_row(str(row["value"]), *cells, str(row["pairs"]))
+            cells = [f"{effect.difference:+.4f}", f"{effect.low:+.4f} to {effect.high:+.4f}"]
+        table.add_row(str(effect.value), *cells, str(effect.pairs))
     out.print(table)
 
 
-def _cost(out: Console, found: dict[str, Any]) -> None:
-    cost, bad = found["saved"], found["infeasible"]
+def _cost(out: Console, found: Insights) -> None:
+    cost, diverged = found.saved, found.infeasible
     out.print(
-        f"\nEarly stopping: {cost['epochs_run']} epochs run of {cost['epochs_full']},"
-        f" {cost['share']:.0%} spared, about {cost['seconds_saved'] / 60:.1f} minutes of trials"
+        f"\nEarly stopping: {cost.epochs_run} epochs run of {cost.epochs_full},"
+        f" {cost.share:.0%} spared, about {cost.seconds_saved / 60:.1f} minutes of trials"
     )
-    out.print(f"Diverged: {bad['count']} trials, {bad['share']:.0%} of those that ended")
-    for reason in bad["reasons"]:
-        out.print(f"  {reason['count']} x {reason['reason']}", markup=False)
+    out.print(f"Diverged: {diverged.count} trials, {diverged.share:.0%} of those that ended")
+    for reason in diverged.reasons:
+        out.print(f"  {reason.count} x {reason.reason}", markup=False)

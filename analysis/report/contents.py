@@ -12,12 +12,16 @@ import plotly.graph_objects as go
 
 from analysis.report.compression_front import CompressedNetwork
 from analysis.report.mistakes import Mistakes
+from analysis.results.tables import SearchTables
 from analysis.results.timeline import Rung
 from analysis.study.questions import Study
-from analysis.winner.ranking import shown
+from analysis.winner.confirmed_result import ConfirmedResult, confirmed_result
+from analysis.winner.ranking import data_title
+from analysis.winner.test_looks import Look
 from vgg6.tuning.algorithms.warm_start import in_words
 from vgg6.tuning.run.journal import History
-from vgg6.tuning.run.records import confirmed_winner
+from vgg6.tuning.run.records import SearchFacts
+from vgg6.tuning.run.search import Search
 
 
 @dataclass
@@ -25,7 +29,6 @@ class ReportContents:
     """All that a report shows.
 
     Args:
-        table: one row a finished epoch. trials: one row a trial.
         best: what ``summary`` found, None without a score.
         mistakes: the winner's, or why they are not known.
         test_looks: every look at the test images.
@@ -33,24 +36,40 @@ class ReportContents:
         study: the study's questions, where they were asked.
     """
 
-    facts: dict[str, Any]
-    history: History
-    table: pd.DataFrame
-    trials: pd.DataFrame
+    search: Search
+    tables: SearchTables
     best: dict[str, Any] | None
     insights: dict[str, Any]
     mistakes: Mistakes | str
-    test_looks: list[dict[str, Any]]
+    test_looks: list[Look]
     rungs: list[Rung]
     compressed: list[CompressedNetwork]
     figures: dict[str, go.Figure] = field(default_factory=dict)
     study: Study | None = None
 
     @property
+    def facts(self) -> SearchFacts:
+        return self.search.facts
+
+    @property
+    def history(self) -> History:
+        return self.search.history
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a finished epoch."""
+        return self.tables.epochs
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial."""
+        return self.tables.trials
+
+    @property
     def title(self) -> str:
-        data = self.facts["data"]
-        part = "" if data["limit_train"] is None else f", {data['train_images']:,} of its images"
-        return f"{self.facts['name']} on {shown(data['name'])}{part}"
+        data = self.facts.data
+        part = "" if data.limit_train is None else f", {data.train_images:,} of its images"
+        return f"{self.search.name} on {data_title(data.name)}{part}"
 
     @property
     def subtitle(self) -> str:
@@ -58,36 +77,28 @@ class ReportContents:
         states = sorted(self.trials.state.value_counts().to_dict().items())
         counts = ", ".join(f"{n} {state}" for state, n in states) or "no trial yet"
         written = time.strftime("%d %B %Y %H:%M")
-        return f"{self.facts['trials']} trials asked for: {counts}. Written {written}."
+        return f"{self.facts.trials} trials asked for: {counts}. Written {written}."
 
     @property
-    def confirmed(self) -> dict[str, Any] | None:
-        """The candidate that won over fresh seeds."""
-        confirmation = (self.best or {}).get("confirmation")
-        return confirmed_winner(confirmation) if confirmation else None
-
-    @property
-    def confirmed_score(self) -> str:
-        """What the mean of ``confirmed`` is of."""
-        assert self.confirmed is not None
-        count = sum(run["val_acc"] is not None for run in self.confirmed["runs"])
-        low, high = self.confirmed["low"], self.confirmed["high"]
-        interval = "" if low is None else f", 95 % {low:.4f} to {high:.4f}"
-        return f"validation accuracy: mean of {count} fresh seeds{interval}"
+    def confirmed(self) -> ConfirmedResult | None:
+        """What a confirmation says of the winner."""
+        confirmation = self.search.confirmation
+        return confirmed_result(confirmation.chosen) if confirmation else None
 
     @property
     def earlier_searches(self) -> list[str]:
         """Those that this one began from, a line each."""
-        return in_words(self.facts.get("warm_start", {}).get("sources", ()))
+        warm_start = self.facts.warm_start
+        return in_words(warm_start.sources) if warm_start else []
 
     @property
     def commands(self) -> list[tuple[str, str]]:
         """What was run, and what can be: what for, and the command."""
-        name, here = shlex.quote(self.facts["name"]), "python tune_vgg6.py"
-        best = self.best or {}
-        confirmed = (best.get("confirmation") or {}).get("command")
+        name, here = shlex.quote(self.search.name), "python tune_vgg6.py"
+        confirmation = self.search.confirmation
+        confirmed = confirmation.command if confirmation else ""
         commands = [
-            ("The search", self.facts.get("command", "")),
+            ("The search", self.facts.command),
             ("Go on with it, should it have been interrupted", f"{here} resume {name}"),
             (
                 "Confirm the best over fresh seeds",
@@ -96,8 +107,8 @@ class ReportContents:
             ("Pack the winner", f"{here} export {name} --out packed/"),
             ("Prove that the package re-runs", f"{here} verify packed/"),
         ]
-        if best:
-            commands.append(("Train the winner again", best["winner"]["train_command"]))
+        if self.best:
+            commands.append(("Train the winner again", self.best["winner"]["train_command"]))
         return commands
 
 

@@ -1,8 +1,9 @@
-"""Reads a run folder, and draws what its report shows."""
+"""Gathers and draws what the report of a search shows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import plotly.graph_objects as go
 
@@ -15,58 +16,53 @@ from analysis.insights.insights import insights
 from analysis.report import compression_front
 from analysis.report.contents import ReportContents
 from analysis.report.mistakes import Mistakes, find_mistakes
-from analysis.results.search_tables import load_search
+from analysis.results.search_tables import tables_of
 from analysis.results.timeline import rung_counts, worker_spans
-from analysis.study.questions import AskedSearch, study
-from analysis.winner.pareto import cost_of
+from analysis.study.questions import study
+from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import summary
 from analysis.winner.test_looks import looks
 from vgg6.common.checks import InputError
 from vgg6.config import FIELD_NAMES
-from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.run.journal import History, read_history
-from vgg6.tuning.run.records import read_search
+from vgg6.tuning.run.search import Search
 
 
-def gather(run: RunFolder) -> ReportContents:
-    """Read a run folder, running or ended, and draw its figures.
+def gather(search: Search) -> ReportContents:
+    """All that a report shows of a search, running or ended, with its figures drawn.
 
     Raises:
-        InputError: the journal is damaged in its middle.
+        InputError: the record of looks at the test images, or a compressed package, is damaged.
     """
-    facts, history, tables = read_search(run), read_history(run), load_search(run)
+    tables = tables_of(search)
     contents = ReportContents(
-        facts=facts,
-        history=history,
-        table=tables.table,
-        trials=tables.trials,
-        best=summary(run, top=10) if history.ranking() else None,
-        insights=insights(tables),
-        mistakes=_mistakes(run, history),
-        test_looks=looks(run),
-        rungs=rung_counts(history, facts),
-        compressed=compression_front.compressed_networks(run),
+        search=search,
+        tables=tables,
+        best=summary(search, top=10).to_dict() if search.winner else None,
+        insights=insights(tables).to_dict(),
+        mistakes=_mistakes(search),
+        test_looks=looks(search.folder),
+        rungs=rung_counts(search),
+        compressed=compression_front.compressed_networks(search.folder),
     )
     contents.figures = dict(_figures(contents))
     return contents
 
 
-def answer_study(run: RunFolder, contents: ReportContents, also: Sequence[RunFolder]) -> None:
+def answer_study(contents: ReportContents, also: Sequence[Search]) -> None:
     """Add the study's questions and their answers.
 
     Raises:
         InputError: as ``analysis.study.questions.study``.
     """
-    asked = AskedSearch(contents.facts, contents.history, contents.table, contents.best)
-    contents.study = study(run, asked, also)
+    contents.study = study(contents.search, contents.tables, also)
     contents.figures |= contents.study.figures
 
 
-def _mistakes(run: RunFolder, history: History) -> Mistakes | str:
-    if not history.ranking():
+def _mistakes(search: Search) -> Mistakes | str:
+    if not search.winner:
         return "no trial has a score yet"
     try:
-        return find_mistakes(run, history)
+        return find_mistakes(search)
     except InputError as error:
         return str(error)
 
@@ -92,7 +88,7 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
         yield "rungs", rungs(contents.rungs)
     yield "cluster", cluster(worker_spans(contents.history))
     if contents.best:
-        costs = [cost_of(t) for t in contents.history.ranking()]
+        costs = [asdict(TrialCost.of(trial)) for trial in contents.history.ranking()]
         yield "pareto", pareto(costs, contents.best["pareto"])
         if contents.best["confirmation"]:
             yield "confirmation", confirmation(contents.best["confirmation"])

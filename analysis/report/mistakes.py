@@ -13,15 +13,11 @@ from PIL import Image
 from analysis.packages.scoring import recorded_runtime
 from analysis.packages.weights import run_weights
 from analysis.winner.export import choose
-from vgg6.common.schema import read_record
 from vgg6.data import load_recorded
 from vgg6.evaluation import EVAL_BATCH
 from vgg6.hardware.runtime import resident
 from vgg6.model import with_weights
-from vgg6.run_record import DataFacts, RuntimeFacts
-from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.run.journal import History
-from vgg6.tuning.run.records import read_search
+from vgg6.tuning.run.search import Search
 
 SHOWN, SCALE = 24, 2
 
@@ -57,17 +53,16 @@ class Mistakes:
     images: int
 
 
-def find_mistakes(run: RunFolder, history: History) -> Mistakes:
+def find_mistakes(search: Search) -> Mistakes:
     """Score the winner on its validation images.
 
     Raises:
         InputError: its weights or the images are not here, or are not what was recorded.
     """
-    chosen = choose(run, history)
-    config, weights = run_weights(run, chosen.weights)
-    facts = read_search(run)
-    source, data = load_recorded(read_record(DataFacts, facts["data"]))
-    runtime = recorded_runtime(read_record(RuntimeFacts, facts["runtime"]))
+    chosen = choose(search)
+    config, weights = run_weights(search.folder, chosen.weights)
+    source, data = load_recorded(search.facts.data)
+    runtime = recorded_runtime(search.facts.runtime)
     runtime.apply()
     model = with_weights(config, weights).eval()
     model = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

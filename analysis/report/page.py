@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 from analysis.report.compression_front import BATCH, on_front
 from analysis.report.contents import FIGURE_TITLES, ReportContents
 from analysis.study.answer import Answer
+from analysis.winner.confirmed_result import verdict
 from analysis.winner.pareto import KINDS
 from analysis.winner.test_looks import looks_in_words
 from vgg6.common.files import write_atomic
@@ -60,8 +61,8 @@ def render_page(contents: ReportContents, live: str = "") -> str:
     return render(
         TEMPLATES, "page.html", contents=contents, live=live, sections=_sections(contents),
         figure_titles=FIGURE_TITLES, kinds=KINDS, looks_in_words=looks_in_words,
-        confirmed=contents.confirmed,
-        chance=wilson(best["winner"]["best_val_acc"], contents.facts["data"]["val_images"])
+        confirmed=contents.confirmed, confirmation=contents.search.confirmation, verdict=verdict,
+        chance=wilson(best["winner"]["best_val_acc"], contents.facts.data.val_images)
         if best else None,
         reasons=[t.reason for t in contents.history.trials.values() if t.reason],
         top=[(t, trials[trials.trial == t.number].iloc[0].label)

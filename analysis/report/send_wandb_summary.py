@@ -15,11 +15,13 @@ import wandb
 from analysis.report.contents import ReportContents
 from analysis.report.gather import gather
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.search import read_search
 from vgg6.tuning.trackers.wandb_mirror import INIT_TIMEOUT_S, run_id
 
 WHOLE_S = 180  # after which it ends itself, whatever W&B does
 SUMMARY_NUMBER = -1  # no trial's, so that its W&B run is found again
 JOB = "summary"
+CONFIRMED = ("mean", "sd", "low", "high", "optimism")
 
 
 def facts_of(contents: ReportContents) -> dict[str, Any]:
@@ -38,9 +40,9 @@ def facts_of(contents: ReportContents) -> dict[str, Any]:
         "winner/label": best["winner"]["label"],
         "winner/search_val_acc": best["winner"]["best_val_acc"],
     }
-    if confirmed := contents.confirmed:
-        known = ("mean", "sd", "low", "high", "optimism")
-        facts |= {f"winner/{key}": confirmed[key] for key in known if confirmed[key] is not None}
+    if confirmation := contents.search.confirmation:
+        known = {name: getattr(confirmation.chosen, name) for name in CONFIRMED}
+        facts |= {f"winner/{name}": value for name, value in known.items() if value is not None}
     if test := best["test"]:
         facts |= {"winner/test_accuracy": test["accuracy"], "test_looks": test["looks"]}
     return facts
@@ -48,7 +50,7 @@ def facts_of(contents: ReportContents) -> dict[str, Any]:
 
 def send(run: RunFolder, mode: str, folder: Path, project: str, group: str) -> None:
     """Write the W&B run."""
-    contents = gather(run)
+    contents = gather(read_search(run))
     created = min((t.created for t in contents.history.trials.values()), default=0.0)
     started = wandb.init(
         project=project,

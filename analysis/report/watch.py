@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from analysis.report.gather import gather
 from analysis.report.page import render_page
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.search import read_search
 
 LOOPBACK = "127.0.0.1"
 LEAST_S = 5.0  # between two renderings
@@ -32,7 +33,7 @@ class LivePage:
         with self._lock:
             now = self.version()
             if now != self._of and (not self._page or time.monotonic() - self._made > LEAST_S):
-                self._page = render_page(gather(self.run), live=now).encode()
+                self._page = render_page(gather(read_search(self.run)), live=now).encode()
                 self._of, self._made = now, time.monotonic()
             return self._page
 

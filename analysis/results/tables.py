@@ -1,4 +1,4 @@
-"""What every run folder is read into, and its columns' types in CSV and parquet."""
+"""A search as tables, and its columns' types in CSV and parquet."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _COUNTS = {"trial", "epoch", "best_epoch", "epochs_run", *INT_RANGES}
 
 
 @dataclass(frozen=True)
-class Run:
+class SearchTables:
     """A search as tables.
 
     Args:
         name: of the search.
         data: the data set's name.
-        table: one row a (trial, epoch), sorted by both.
+        epochs: one row a (trial, epoch), sorted by both.
         trials: one row a trial, sorted by its number.
         parameters: the columns of ``trials`` that the search varied.
         space: the search space.
@@ -36,7 +36,7 @@ class Run:
 
     name: str
     data: str
-    table: pd.DataFrame
+    epochs: pd.DataFrame
     trials: pd.DataFrame
     parameters: tuple[str, ...]
     space: Space

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
 
-from search_spaces import Space
 from vgg6.tuning.algorithms.early_stopping import AshaRule, replay, stopping_rule, trained_whole
 from vgg6.tuning.algorithms.warm_start import WarmStart
 from vgg6.tuning.run.journal import History
+from vgg6.tuning.run.search import Search
 
 GAP_S = 1.0  # two epochs of a trial further apart than this, over their length, are two spans
 
@@ -48,9 +47,9 @@ def worker_spans(history: History) -> list[WorkerSpan]:
     for trial in history.trials.values():
         last: WorkerSpan | None = None
         for row in trial.curve:
-            worker = f"{row.get('node', '?')} {row.get('pid', '')}"
-            start, end = (row["time"] - row["seconds"] - began) / 60, (row["time"] - began) / 60
-            gap = (GAP_S + row["seconds"]) / 60
+            worker = f"{row.node or '?'} {row.pid or ''}"
+            start, end = (row.time - row.seconds - began) / 60, (row.time - began) / 60
+            gap = (GAP_S + row.seconds) / 60
             if last and last.worker == worker and start - last.end < gap:
                 spans[-1] = last = replace(last, end=end)
             else:
@@ -66,24 +65,20 @@ def running_trials(spans: Sequence[WorkerSpan]) -> list[tuple[float, int]]:
     return [(minute, count) for (minute, _), count in zip(changes, counts, strict=True)]
 
 
-def rung_counts(history: History, facts: dict[str, Any]) -> list[Rung]:
+def rung_counts(search: Search) -> list[Rung]:
     """The rungs of each bracket of ASHA or Hyperband.
 
     The scheduler is replayed with the recorded results, as on a resume, so that trials which are
     trained whole are in no rung. Nothing where the search had no rungs.
-
-    Args:
-        facts: the search's ``search.json``.
     """
-    settings = facts["settings"]
-    if settings["scheduler"] not in ("asha", "hyperband"):
+    history, settings = search.history, search.facts.settings
+    if settings.scheduler not in ("asha", "hyperband"):
         return []
-    space = Space.from_dict(facts["space"])
-    warm = WarmStart.from_dict(facts.get("warm_start"), space)
+    warm = WarmStart.from_facts(search.facts.warm_start, search.space)
     rule = stopping_rule(
-        settings["scheduler"], epochs=settings["epochs"], grace=settings["grace"],
-        reduction=settings["reduction"], seed=settings["seed"],
-        whole=trained_whole(space, settings["searcher"], facts["trials"], warm.points),
+        settings.scheduler, epochs=settings.epochs, grace=settings.grace,
+        reduction=settings.reduction, seed=settings.seed,
+        whole=trained_whole(search.space, settings.searcher, search.facts.trials, warm.points),
     )  # fmt: skip
     assert isinstance(rule, AshaRule)
     replay(rule, history.arrivals)

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-
-from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, matched, mean_interval
-from analysis.results.tables import Run
-from analysis.study.outcomes import Outcome
+from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matched
+from analysis.results.tables import SearchTables
+from analysis.study.measures import Measure
+from vgg6.common.intervals import student
 
 WORDS = {"lr": "learning rate", "batch_size": "batch size"}
 SHORT = {"lr": "lr", "batch_size": "batch"}
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One value of a factor against another.
-
-    ``difference``: the mean over the pairs, None where there is none; ``low`` and ``high``: its
-    95 % interval (Student's t), None of fewer than MIN_PAIRS pairs.
-    """
-
-    value: str
-    against: str
-    pairs: int
-    difference: float | None
-    low: float | None
-    high: float | None
+class Comparison(Effect):
+    """One value of a factor against another; the difference is there from one pair on."""
 
     @property
     def sign(self) -> int:
@@ -50,7 +38,9 @@ class Comparison:
         return f"95 %: {self.low:+.4f} to {self.high:+.4f}; {self.pairs} pairs"
 
 
-def compare(run: Run, factors: tuple[str, ...], outcome: Outcome) -> tuple[list[Comparison], str]:
+def compare(
+    tables: SearchTables, factors: tuple[str, ...], measure: Measure
+) -> tuple[list[Comparison], str]:
     """Every two values of a factor that came, in pairs that differ in that factor only.
 
     Args:
@@ -61,9 +51,9 @@ def compare(run: Run, factors: tuple[str, ...], outcome: Outcome) -> tuple[list[
         and why the question cannot be asked of this search.
     """
     words = " and ".join(WORDS.get(name, name) for name in factors)
-    if absent := [name for name in factors if name not in run.parameters]:
+    if absent := [name for name in factors if name not in tables.parameters]:
         return [], f"the {WORDS.get(absent[0], absent[0])} did not vary in this search"
-    matching = matched(run, factors, outcome.values.index)
+    matching = matched(tables, factors, measure.values.index)
     drawn = [v[n] for v in matching.given.values() for n in factors if n in v]
     if not all(value.is_choice for value in drawn):
         return [], f"the {words} is drawn from a range, and hardly two trials have the same one"
@@ -76,16 +66,23 @@ def compare(run: Run, factors: tuple[str, ...], outcome: Outcome) -> tuple[list[
         if any(a == b for a, b in zip(against, level, strict=True)):
             continue  # one of the factors alone: its own comparison
         pairs = matching.pairs(level, against)
-        gaps = np.array([outcome.values[a] - outcome.values[b] for a, b in pairs])
-        known = mean_interval(gaps)
-        if len(gaps) and known["difference"] is None:
-            known["difference"] = float(gaps.mean())
-        found.append(Comparison(_named(factors, level), _named(factors, against), **known))
+        gaps = [measure.values[a] - measure.values[b] for a, b in pairs]
+        known = student(gaps, least=MIN_PAIRS)
+        found.append(
+            Comparison(
+                value=_named(factors, level),
+                against=_named(factors, against),
+                difference=known.mean if known.n else None,
+                low=known.low,
+                high=known.high,
+                pairs=known.n,
+            )
+        )
     found.sort(key=lambda c: -c.pairs)
     return found, matching.close
 
 
-def headline(found: Sequence[Comparison], outcome: Outcome) -> str:
+def headline(found: Sequence[Comparison], measure: Measure) -> str:
     """Which values stand above others, from the comparisons that are told apart."""
     told = [c for c in found if c.sign]
     if not any(c.low is not None for c in found):
@@ -94,22 +91,22 @@ def headline(found: Sequence[Comparison], outcome: Outcome) -> str:
         return "no difference is shown between any two values with enough pairs"
     above: dict[str, list[str]] = {}
     for c in told:
-        winner, loser = (c.value, c.against) if c.sign == outcome.best else (c.against, c.value)
+        winner, loser = (c.value, c.against) if c.sign == measure.best else (c.against, c.value)
         above.setdefault(winner, []).append(loser)
     losers = {name for beaten in above.values() for name in beaten}
     unbeaten = {name: beaten for name, beaten in above.items() if name not in losers}
     if not unbeaten:
         return "the comparisons go round in a circle: no value stands above the others"
-    parts = [f"{name} {outcome.better} than {listed(beaten)}" for name, beaten in unbeaten.items()]
+    parts = [f"{name} {measure.better} than {listed(beaten)}" for name, beaten in unbeaten.items()]
     return f"{'; '.join(parts)}; nothing is shown to beat {listed([*unbeaten], 'or')}"
 
 
-def sentences(found: Sequence[Comparison], outcome: Outcome) -> list[str]:
+def sentences(found: Sequence[Comparison], measure: Measure) -> list[str]:
     """What the comparisons say, in words: those told apart, those not, and how many lack pairs."""
     said = []
     for c in found:
         if c.sign and c.difference is not None:
-            form = outcome.more if c.sign > 0 else outcome.less
+            form = measure.more if c.sign > 0 else measure.less
             words = form.format(gap=f"{abs(c.difference):.4f}")
             said.append(f"{c.value} {words} {c.against} ({c.evidence}).")
     open_ = [f"{c.value} and {c.against} ({c.evidence})" for c in found
@@ -144,11 +141,7 @@ HEAD = ("value", "against", "pairs", "difference", "95 % interval", "verdict")
 
 def drawable(found: Sequence[Comparison]) -> list[dict[str, Any]]:
     """The comparisons that have an interval, as ``figures.effects.effect`` draws them."""
-    return [
-        {"value": c.value, "against": c.against, "pairs": c.pairs, "difference": c.difference,
-         "low": c.low, "high": c.high}
-        for c in found if c.low is not None
-    ]  # fmt: skip
+    return [asdict(comparison) for comparison in found if comparison.low is not None]
 
 
 def _named(factors: tuple[str, ...], level: tuple[Any, ...]) -> str:

@@ -8,13 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.results.search_tables import load_search
-from analysis.results.tables import Run
+from analysis.results.search_tables import tables_of
+from analysis.results.tables import SearchTables
 from vgg6.common.checks import InputError
 from vgg6.config import FIELD_NAMES
-from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import FAILED
-from vgg6.tuning.run.records import read_search
+from vgg6.tuning.run.search import Search
 
 
 @dataclass(frozen=True)
@@ -27,34 +26,36 @@ class Repeated:
     apart: float
 
 
-def joined(run: RunFolder, others: Sequence[RunFolder]) -> tuple[Run, list[Repeated]]:
-    """The trials of ``run``, then those that each of the ``others`` adds, under numbers of their
+def merged(
+    search: Search, tables: SearchTables, others: Sequence[Search]
+) -> tuple[SearchTables, list[Repeated]]:
+    """The trials of ``search``, then those that each of the ``others`` adds, under numbers of their
     own. A trial that crashed gives way to the same configuration in a later search.
 
     Raises:
         InputError: one of the others had other images or other parameters to vary.
     """
-    merged, repeated = load_search(run), []
-    facts = read_search(run)
+    repeated: list[Repeated] = []
     for other in others:
-        _check(facts, read_search(other), other.name)
-        merged, again = _merged(merged, load_search(other))
+        _check(search, other)
+        tables, again = _with(tables, tables_of(other))
         repeated += again
-    return merged, repeated
+    return tables, repeated
 
 
-def _check(facts: dict[str, Any], others: dict[str, Any], name: str) -> None:
-    if facts["data"]["fingerprint"] != others["data"]["fingerprint"]:
-        rule = f"had other images ({_data(others)}) than {facts['name']} ({_data(facts)})"
+def _check(search: Search, other: Search) -> None:
+    name = other.folder.name
+    if search.facts.data.fingerprint != other.facts.data.fingerprint:
+        rule = f"had other images ({_images(other)}) than {search.name} ({_images(search)})"
         raise InputError("also", name, rule)
-    if facts["space"]["parameters"] != others["space"]["parameters"]:
-        raise InputError("also", name, f"varied other parameters than {facts['name']}")
+    if search.space.parameters != other.space.parameters:
+        raise InputError("also", name, f"varied other parameters than {search.name}")
 
 
-def _merged(first: Run, second: Run) -> tuple[Run, list[Repeated]]:
+def _with(first: SearchTables, second: SearchTables) -> tuple[SearchTables, list[Repeated]]:
     offset = int(first.trials.trial.max()) + 1 if len(first.trials) else 0
     trials = second.trials.assign(trial=second.trials.trial + offset)
-    table = second.table.assign(trial=second.table.trial + offset)
+    epochs = second.epochs.assign(trial=second.epochs.trial + offset)
     coming = {_key(row) for row in _dicts(trials)}
     crashed = {
         int(row["trial"])
@@ -62,18 +63,18 @@ def _merged(first: Run, second: Run) -> tuple[Run, list[Repeated]]:
         if row["state"] == FAILED and _key(row) in coming
     }
     own_trials = first.trials[~first.trials.trial.isin(crashed)]
-    own_table = first.table[~first.table.trial.isin(crashed)]
+    own_epochs = first.epochs[~first.epochs.trial.isin(crashed)]
     known = {_key(row): int(row["trial"]) for row in _dicts(own_trials)}
     twice = {int(row["trial"]): known[_key(row)] for row in _dicts(trials) if _key(row) in known}
-    repeated = [_compared(own_table, table, own, again) for again, own in twice.items()]
-    merged = replace(
+    repeated = [_compared(own_epochs, epochs, own, again) for again, own in twice.items()]
+    both = replace(
         first,
         name=f"{first.name} and {second.name}",
         trials=pd.concat([own_trials, trials[~trials.trial.isin(twice)]], ignore_index=True),
-        table=pd.concat([own_table, table[~table.trial.isin(twice)]], ignore_index=True),
+        epochs=pd.concat([own_epochs, epochs[~epochs.trial.isin(twice)]], ignore_index=True),
         follows=first.follows or second.follows,
     )
-    return merged, [r for r in repeated if r is not None]
+    return both, [r for r in repeated if r is not None]
 
 
 def _compared(first: pd.DataFrame, second: pd.DataFrame, own: int, again: int) -> Repeated | None:
@@ -93,5 +94,6 @@ def _dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
-def _data(facts: dict[str, Any]) -> str:
-    return f"{facts['data']['train_images']:,} of {facts['data']['name']}"
+def _images(search: Search) -> str:
+    data = search.facts.data
+    return f"{data.train_images:,} of {data.name}"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
-from analysis.results.tables import Run
+from analysis.results.tables import SearchTables
 from analysis.study.answer import Block, Table, Text
 from analysis.study.comparisons import listed
 from search_spaces.study import RUNS
 from search_spaces.study_sigmoide import MEANT, SIGMOIDE_RUNS, TRAINED
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.journal import History, TrialRecord
+from vgg6.tuning.run.search import Search
 
 FULL = ("cifar10", 45_000)  # the data set and the training images that the study's figures are of
 NAMES = {"best_val_acc": "best validation accuracy", "val_acc": "last validation accuracy",
@@ -25,32 +25,36 @@ NEAR = 0.05  # of the study's training accuracy and losses: no interval is known
 def twin(history: History, config: TrialConfig, *, any_length: bool = False) -> TrialRecord | None:
     """The scored trial of that configuration; with ``any_length``, else one that differs in epochs
     and seed only, the longest."""
-    able = [(TrialConfig.from_mapping(t.config), t) for t in history.ranking()]
-    exact = next((t for c, t in able if c == config), None)
+    able = history.ranking()
+    exact = next((trial for trial in able if trial.config == config), None)
     if exact is not None or not any_length:
         return exact
-    alike = [t for c, t in able if replace(c, epochs=config.epochs, seed=config.seed) == config]
+    alike = [
+        trial
+        for trial in able
+        if replace(trial.config, epochs=config.epochs, seed=config.seed) == config
+    ]
     return max(alike, key=lambda t: t.epoch, default=None)
 
 
-def against_the_study(history: History, data: dict[str, Any], run: Run) -> list[Block]:
+def against_the_study(search: Search, tables: SearchTables) -> list[Block]:
     """The study's own figures and its best beside this search's, and what 'sigmoide' was.
 
     Args:
-        data: what ``data_facts`` recorded.
-        run: the search's trials, or those of two.
+        tables: of the search, or of it and others.
     """
-    if (data["name"], data["train_images"]) != FULL:
+    data, history = search.facts.data, search.history
+    if (data.name, data.train_images) != FULL:
         return [
             Text(
-                f"The study trained on all of CIFAR-10. This is {data['train_images']:,} images of"
-                f" {data['name']}: no score here confirms or contradicts one of the study's.",
+                f"The study trained on all of CIFAR-10. This is {data.train_images:,} images of"
+                f" {data.name}: no score here confirms or contradicts one of the study's.",
                 note=True,
             ),
-            *_sigmoide(run),
+            *_sigmoide(tables),
         ]
-    return [*_figures(history, data["val_images"]), *_best(history, data["val_images"]),
-            *_sigmoide(run)]  # fmt: skip
+    return [*_figures(history, data.val_images), *_best(history, data.val_images),
+            *_sigmoide(tables)]  # fmt: skip
 
 
 def chance_gap(first: float, second: float, images: int) -> float:
@@ -71,7 +75,7 @@ def _figures(history: History, images: int) -> list[Block]:
             continue
         last = trial.rows[trial.epoch]
         for name, wrote in study_run.figures.items():
-            here = last["best_val_acc"] if name == "best_val_acc" else last[name]
+            here = getattr(last, name)
             counted = name.endswith("val_acc")
             allowed = chance_gap(wrote, here, images) if counted else NEAR
             agrees = abs(here - wrote) <= allowed
@@ -117,7 +121,7 @@ def _best(history: History, images: int) -> list[Block]:
     assert trial.best_val_acc is not None and rival.best_val_acc is not None
     gap = trial.best_val_acc - rival.best_val_acc
     most = chance_gap(trial.best_val_acc, rival.best_val_acc, images)
-    other = TrialConfig.from_mapping(rival.config).label
+    other = rival.config.label
     beyond = abs(gap) > most
     if trial is first:
         start = f"The study's best, {label}, is the best of {len(ranked)} here too"
@@ -137,14 +141,14 @@ def _best(history: History, images: int) -> list[Block]:
     return [Text(text)]
 
 
-def _sigmoide(run: Run) -> list[Block]:
+def _sigmoide(tables: SearchTables) -> list[Block]:
     """The table's sigmoid rows beside the ReLU that the study trained in their place."""
-    pairs = []
+    pairs: list[tuple[str, str, float, float]] = []
     meant = [r for r in RUNS if r.config.activation == MEANT]
     for wrote, trained in zip(meant, SIGMOIDE_RUNS, strict=True):
-        scores = [_score(run, r.config) for r in (wrote, trained)]
-        if None not in scores:
-            pairs.append((wrote.config.label, trained.config.label, *scores))
+        a, b = (_score(tables, r.config) for r in (wrote, trained))
+        if a is not None and b is not None:
+            pairs.append((wrote.config.label, trained.config.label, a, b))
     head = (
         f"The study's table has {len(meant)} runs of '{MEANT}e'. Its program did not know that name"
         f" and trained {TRAINED} in silence, so the column says nothing about {MEANT}."
@@ -172,9 +176,9 @@ def _sigmoide(run: Run) -> list[Block]:
     ]
 
 
-def _score(run: Run, config: TrialConfig) -> Any:
+def _score(tables: SearchTables, config: TrialConfig) -> float | None:
     """The best validation accuracy of a configuration, or None."""
-    rows = run.trials
+    rows = tables.trials
     for name in ("activation", "optimizer", "lr", "batch_size", "epochs", "seed"):
         rows = rows[rows[name] == getattr(config, name)]
     scores = rows["best_val_acc"].dropna()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -16,8 +17,8 @@ import plotly.graph_objects as go
 
 from analysis.figures.effects import effect
 from analysis.insights.comparable import common_epoch, scores_at
-from analysis.insights.matched_pairs import MIN_PAIRS, mean_interval
-from analysis.results.tables import Run
+from analysis.insights.matched_pairs import MIN_PAIRS, Effect
+from analysis.results.tables import SearchTables
 from analysis.study.answer import Answer, Block, Figure, Heading, Table, Text
 from analysis.study.comparisons import (
     HEAD,
@@ -29,16 +30,17 @@ from analysis.study.comparisons import (
     rows_of,
     sentences,
 )
-from analysis.study.outcomes import (
+from analysis.study.measures import (
     LEAST_EPOCHS,
-    Outcome,
+    Measure,
     accuracy,
     at_chance,
     epochs_to,
     speed,
     unsteadiness,
 )
-from vgg6.tuning.run import journal as j
+from vgg6.common.intervals import MeanInterval, student
+from vgg6.tuning.run.journal import FAILED, INFEASIBLE, PRUNED
 
 MORE_PAIRS = (
     "A search with --space study_grid --searcher grid --scheduler none has the most matched pairs"
@@ -47,16 +49,16 @@ Figures = dict[str, go.Figure]
 
 
 class Effects:
-    """The answers about one search, or two joined ones. ``figures`` fills as they are given.
+    """The answers about one search, or several merged ones. ``figures`` fills as they are given.
 
     Args:
         train_images: that a trial was trained on. images: validation images behind a score.
     """
 
-    def __init__(self, run: Run, train_images: int, images: int) -> None:
-        self.run, self.train_images, self.images = run, train_images, images
-        self.epoch = common_epoch(run)
-        self.longest = int(run.table.epoch.max()) if len(run.table) else 0
+    def __init__(self, tables: SearchTables, train_images: int, images: int) -> None:
+        self.tables, self.train_images, self.images = tables, train_images, images
+        self.epoch = common_epoch(tables)
+        self.longest = int(tables.epochs.epoch.max()) if len(tables.epochs) else 0
         self.figures: Figures = {}
 
     def answers(self) -> list[Answer]:
@@ -84,13 +86,13 @@ class Effects:
             )
             answer.blocks.append(Text(why, note=True))
             return answer
-        stuck = at_chance(self.run, self.images)
-        for title, outcome, name in (
-            ("Convergence", speed(self.run, self.epoch), "study_speed"),
-            ("Stability", unsteadiness(self.run, self.epoch, stuck), "study_stability"),
+        stuck = at_chance(self.tables, self.images)
+        for title, measure, name in (
+            ("Convergence", speed(self.tables, self.epoch), "study_speed"),
+            ("Stability", unsteadiness(self.tables, self.epoch, stuck), "study_stability"),
         ):
-            found, close = compare(self.run, ("optimizer",), outcome)
-            answer.blocks += [Heading(title), *self._compared(found, close, outcome, name)]
+            found, close = compare(self.tables, ("optimizer",), measure)
+            answer.blocks += [Heading(title), *self._compared(found, close, measure, name)]
         if stuck:
             why = (
                 f"{len(stuck)} that stayed at chance are in no pair: standing still is not steady."
@@ -107,7 +109,7 @@ class Effects:
         for name in ("batch_size", "lr"):
             answer.blocks.append(Heading(WORDS[name].capitalize()))
             answer.blocks += self._accuracy((name,), f"study_{name}")
-            found, _ = compare(self.run, (name,), accuracy(self.run, self.epoch))
+            found, _ = compare(self.tables, (name,), accuracy(self.tables, self.epoch))
             if found and not any(c.low is not None for c in found):
                 short.append(name)
         if short:
@@ -116,28 +118,28 @@ class Effects:
         return answer
 
     def _about(self) -> list[Block]:
-        failed = self.run.trials[self.run.trials.state.isin((j.INFEASIBLE, j.FAILED))]
+        failed = self.tables.trials[self.tables.trials.state.isin((INFEASIBLE, FAILED))]
         text = (
             f"Compared at epoch {self.epoch}, the last that nearly all trials with a score came to:"
-            f" {len(scores_at(self.run, self.epoch))} of {len(self.run.trials)} trials, each on"
-            f" {self.train_images:,} training images."
+            f" {len(scores_at(self.tables, self.epoch))} of {len(self.tables.trials)} trials, each"
+            f" on {self.train_images:,} training images."
         )
         if len(failed):
             text += f" {len(failed)} diverged or crashed and are in no pair past that point."
-        if self.run.follows:
+        if self.tables.follows:
             text += " The searcher left what had done badly, so the intervals are rather too short."
         return [Text(text)]
 
     def _accuracy(self, factors: tuple[str, ...], name: str) -> list[Block]:
         """Comparisons at the common epoch; and at the last one, of the trials that were to go so
         far, if no scheduler chose them."""
-        outcome = accuracy(self.run, self.epoch)
-        found, close = compare(self.run, factors, outcome)
-        blocks = self._compared(found, close, outcome, name)
-        pruned = (self.run.trials.state == j.PRUNED).any()
+        measure = accuracy(self.tables, self.epoch)
+        found, close = compare(self.tables, factors, measure)
+        blocks = self._compared(found, close, measure, name)
+        pruned = (self.tables.trials.state == PRUNED).any()
         if found and self.longest > self.epoch and not pruned:
-            last = accuracy(self.run, self.longest)
-            later, _ = compare(self.run, factors, last)
+            last = accuracy(self.tables, self.longest)
+            later, _ = compare(self.tables, factors, last)
             if any(c.low is not None for c in later):
                 words = (
                     f"At epoch {self.longest}, among the trials that long: {headline(later, last)}."
@@ -146,18 +148,18 @@ class Effects:
         return blocks
 
     def _compared(
-        self, found: Sequence[Comparison], close: str, outcome: Outcome, name: str
+        self, found: Sequence[Comparison], close: str, measure: Measure, name: str
     ) -> list[Block]:
         if not found:
             return [Text(f"Cannot be asked of this search: {close}.", note=True)]
-        answer = f"{headline(found, outcome)}."
+        answer = f"{headline(found, measure)}."
         blocks: list[Block] = [Text(answer[0].upper() + answer[1:])]
         if rows := drawable(found):
-            self.figures[name] = effect(rows, outcome.axis)
+            self.figures[name] = effect(rows, measure.axis)
             blocks.append(Figure(name))
         else:
             blocks = [Text(f"{answer[0].upper()}{answer[1:]} {MORE_PAIRS}.", note=True)]
-        said = " ".join(sentences(found, outcome))
+        said = " ".join(sentences(found, measure))
         blocks.append(Text(f"Pairs of trials that {close}. {said}"))
         if table := rows_of(found):
             blocks.append(Table(HEAD, table, "2 3 4"))
@@ -167,14 +169,14 @@ class Effects:
         """How the trials of each optimizer did, unmatched."""
         if not self.epoch:
             return []
-        first, needed = epochs_to(self.run, self.epoch)
-        chance = at_chance(self.run, self.images)
-        scores = scores_at(self.run, self.epoch)
+        first, needed = epochs_to(self.tables, self.epoch)
+        chance = at_chance(self.tables, self.images)
+        scores = scores_at(self.tables, self.epoch)
         rows, dead = [], []
-        for optimizer, own in self.run.trials.groupby("optimizer"):
+        for optimizer, own in self.tables.trials.groupby("optimizer"):
             numbers = own.trial.astype(int)
             came = first.reindex(numbers).dropna()
-            lost, stuck = int((own.state == j.INFEASIBLE).sum()), len(chance & set(numbers))
+            lost, stuck = int((own.state == INFEASIBLE).sum()), len(chance & set(numbers))
             if lost or stuck:
                 dead.append(f"{optimizer} {lost + stuck} of {len(own)}")
             middle = scores.reindex(numbers).median()
@@ -194,8 +196,8 @@ class Effects:
 
     def _together(self, short: Sequence[str]) -> list[Block]:
         """Where neither of two settings can be compared alone: both at once."""
-        outcome = accuracy(self.run, self.epoch)
-        found, close = compare(self.run, ("lr", "batch_size"), outcome)
+        measure = accuracy(self.tables, self.epoch)
+        found, close = compare(self.tables, ("lr", "batch_size"), measure)
         words = " or the ".join(WORDS[name] for name in short)
         if not any(c.low is not None for c in found):
             return []
@@ -207,15 +209,15 @@ class Effects:
             Heading("Learning rate and batch size together"),
             Text(why, note=True),
         ]
-        return blocks + self._compared(found, close, outcome, "study_together")
+        return blocks + self._compared(found, close, measure, "study_together")
 
     def _lengths(self) -> list[Block]:
         """What more epochs bring. A run with a constant rate has every shorter one as its start, so
         each run is its own pair."""
-        stuck = at_chance(self.run, self.images)
-        able = self.run.trials[~self.run.trials.trial.isin(stuck)]
+        stuck = at_chance(self.tables, self.images)
+        able = self.tables.trials[~self.tables.trials.trial.isin(stuck)]
         trials = able[able.schedule == "constant"]
-        table = self.run.table[self.run.table.trial.isin(trials.trial)]
+        table = self.tables.epochs[self.tables.epochs.trial.isin(trials.trial)]
         lengths = _lengths_of(trials, table)
         if len(lengths) < 2:
             why = "it needs trials above chance, with a constant learning rate and 3 epochs or more"
@@ -232,19 +234,23 @@ class Effects:
             gained = _change(table, "best_val_acc", short, long)
             # By a factor: the loss of a run that goes astray is thousands of another's.
             loss = _change(table.assign(val_loss=np.log(table.val_loss)), "val_loss", short, long)
-            known, lost = mean_interval(gained), mean_interval(loss)
-            if known["difference"] is None:
+            known, lost = (student(list(x), least=MIN_PAIRS) for x in (gained, loss))
+            if known.low is None:
                 words = f"only {len(gained)} trials ran {long} epochs, fewer than {MIN_PAIRS}"
                 blocks.append(Text(f"From epoch {short} to {long}: {words}.", note=True))
                 continue
             blocks.append(Text(_gain_in_words(short, long, known, lost)))
             name = f"{long} epochs"
-            drawn.append({"value": name, "against": f"{short} epochs", **known})
-            rows.append((f"{short} to {long}", known["pairs"], f"{known['difference']:+.4f}",
-                         f"{known['low']:+.4f} to {known['high']:+.4f}",
+            drawn.append(
+                Effect(name, f"{short} epochs", known.mean, known.low, known.high, known.n)
+            )
+            rows.append((f"{short} to {long}", known.n, f"{known.mean:+.4f}",
+                         f"{known.low:+.4f} to {known.high:+.4f}",
                          *_factor(lost)))  # fmt: skip
         if drawn:
-            self.figures["study_epochs"] = effect(drawn, "gain of accuracy")
+            self.figures["study_epochs"] = effect(
+                [asdict(gain) for gain in drawn], "gain of accuracy"
+            )
             head = ("epochs", "runs", "best accuracy", "95 % interval", "validation loss, times",
                     "95 % interval")  # fmt: skip
             blocks += [Figure("study_epochs"), Table(head, rows, "1 2 3 4 5")]
@@ -266,22 +272,23 @@ def _change(table: pd.DataFrame, column: str, short: int, long: int) -> np.ndarr
     return (by_epoch[long] - by_epoch[short]).dropna().to_numpy(dtype=float)
 
 
-def _gain_in_words(short: int, long: int, gain: dict[str, float], loss: dict[str, float]) -> str:
+def _gain_in_words(short: int, long: int, gain: MeanInterval, loss: MeanInterval) -> str:
     text = (
-        f"From epoch {short} to {long} the best validation accuracy gains {gain['difference']:.4f}"
-        f" (95 %: {gain['low']:+.4f} to {gain['high']:+.4f}; {gain['pairs']} runs), "
+        f"From epoch {short} to {long} the best validation accuracy gains {gain.mean:.4f}"
+        f" (95 %: {gain.low:+.4f} to {gain.high:+.4f}; {gain.n} runs), "
     )
-    per_epoch = gain["difference"] / (long - short)
+    per_epoch = gain.mean / (long - short)
     text += f"{per_epoch:.4f} an epoch. "
     span = "by a factor of {} ({})".format(*_factor(loss))
-    if loss["low"] > 0:
+    if loss.low is not None and loss.low > 0:
         return f"{text}The validation loss rises meanwhile, {span}: the runs overfit."
-    if loss["high"] < 0:
+    if loss.high is not None and loss.high < 0:
         return f"{text}The validation loss falls, {span}: they have not yet overfitted."
     return f"{text}The validation loss is not shown to change, {span}."
 
 
-def _factor(logarithm: dict[str, float]) -> tuple[str, str]:
+def _factor(logarithm: MeanInterval) -> tuple[str, str]:
     """A mean difference of logarithms as a factor, and its interval."""
-    mean, low, high = (f"{math.exp(logarithm[key]):.3f}" for key in ("difference", "low", "high"))
+    bounds = (logarithm.low or 0.0, logarithm.high or 0.0)
+    mean, low, high = (f"{math.exp(x):.3f}" for x in (logarithm.mean, *bounds))
     return mean, f"{low} to {high}"

@@ -15,11 +15,10 @@ from typing import Any
 import ray.tune.search
 
 from analysis.winner.elimination import Standing, preferred, standing, tied
-from analysis.winner.seed_noise import LEVEL, t_interval
 from vgg6.common.checks import InputError
+from vgg6.common.intervals import LEVEL, student
 from vgg6.config import TrialConfig
 from vgg6.model import count_parameters
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import (
     CONFIRMATION,
     CONFIRMED,
@@ -27,6 +26,17 @@ from vgg6.tuning.run.folder import (
     confirmed_file,
     weights_file,
 )
+from vgg6.tuning.run.journal import (
+    COMPLETED,
+    RUNNING,
+    STOPPED,
+    History,
+    Journal,
+    TrialRecord,
+    read_history,
+)
+from vgg6.tuning.run.records import FORMAT, Candidate, Confirmation, ConfirmationRun
+from vgg6.tuning.run.search import Search
 from vgg6.tuning.session.session import Outcome, Plan, run_session
 
 
@@ -43,20 +53,20 @@ class Rounds(ray.tune.search.Searcher):
     """
 
     def __init__(
-        self, candidates: dict[int, TrialConfig], seeds: list[int], journal: j.Journal, images: int
+        self, candidates: dict[int, TrialConfig], seeds: list[int], journal: Journal, images: int
     ) -> None:
         super().__init__(metric="best_val_acc", mode="max")
         self.candidates, self.seeds, self.journal, self.images = candidates, seeds, journal, images
         self.exhausted = False
         self._unfinished = []
         for run in journal.history.trials.values():
-            if run.state not in (j.RUNNING, j.STOPPED):
+            if run.state not in (RUNNING, STOPPED):
                 continue
             if (run.params["candidate"], run.params["seed"]) in self._asked():
                 self._unfinished.append(run.number)
             else:
                 reason = "no longer one of those to confirm"
-                journal.write("end", trial=run.number, state=j.STOPPED, reason=reason)
+                journal.write("end", trial=run.number, state=STOPPED, reason=reason)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next run; None while a round's last ones are under way."""
@@ -107,12 +117,12 @@ class Rounds(ray.tune.search.Searcher):
 
 
 def confirm(
-    run: RunFolder, plan: Plan, candidates: list[j.TrialRecord], seeds: list[int], command: str
-) -> tuple[Outcome, dict[str, Any] | None]:
+    search: Search, plan: Plan, candidates: list[TrialRecord], seeds: list[int], command: str
+) -> tuple[Outcome, Confirmation | None]:
     """Run what is left of a confirmation on the Ray that this process is connected to.
 
     Args:
-        run: the search. plan: of the confirmation, in the search's arithmetic.
+        plan: of the confirmation, in the search's arithmetic.
         candidates: the best trials of the search, in its order.
         seeds: fresh ones.
 
@@ -122,43 +132,46 @@ def confirm(
     Raises:
         InputError: another driver runs this confirmation.
     """
+    run = search.folder
     inner = RunFolder(f"{run.uri.rstrip('/')}/{CONFIRMED}")
     inner.create()
-    configs = {t.number: TrialConfig.from_mapping(t.config) for t in candidates}
+    configs = {trial.number: trial.config for trial in candidates}
     images = len(plan.data.val)
 
-    def rounds(plan: Plan, journal: j.Journal) -> Rounds:
+    def rounds(plan: Plan, journal: Journal) -> Rounds:
         return Rounds(configs, seeds, journal, images)
 
     outcome = run_session(inner, plan, rounds)
     if outcome.outcome != "complete":
         return outcome, None
-    found = conclude(j.read_history(inner), candidates, seeds, images)
-    found |= {"created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": command}
-    keep_representative(run, inner, found)
-    run.write_json(CONFIRMATION, found)
+    runs = read_history(inner)
+    found = conclude(runs, candidates, seeds, images, command)
+    key = (found.winner, found.representative_seed)
+    number = next(r.number for r in runs.trials.values() if run_key(r) == key)
+    run.write(confirmed_file(*key), inner.read(weights_file(number)))
+    run.write_json(CONFIRMATION, found.to_dict())
     return outcome, found
 
 
-def choose(history: j.History, top: int, count: int) -> tuple[list[j.TrialRecord], list[int]]:
+def choose(history: History, top: int, count: int) -> tuple[list[TrialRecord], list[int]]:
     """The ``top`` of the ranking, configurations that differ only by their seed once, and
     ``count`` seeds that no trial of the search had."""
-    chosen: dict[str, j.TrialRecord] = {}
+    chosen: dict[str, TrialRecord] = {}
     for trial in history.ranking():
-        plain = replace(TrialConfig.from_mapping(trial.config), seed=0).fingerprint
+        plain = replace(trial.config, seed=0).fingerprint
         if len(chosen) < top:
             chosen.setdefault(plain, trial)
-    above = max((t.config["seed"] for t in history.trials.values()), default=0)
+    above = max((t.config.seed for t in history.trials.values()), default=0)
     return list(chosen.values()), [above + i for i in range(1, count + 1)]
 
 
-def run_key(run: j.TrialRecord) -> tuple[int, int]:
+def run_key(run: TrialRecord) -> tuple[int, int]:
     """Which candidate and which seed a run of the confirmation is."""
     return run.params["candidate"], run.params["seed"]
 
 
 def scores_of(
-    history: j.History, candidates: list[int], seeds: list[int]
+    history: History, candidates: list[int], seeds: list[int]
 ) -> dict[int, list[float | None]]:
     """Each candidate's scores by seed, up to the first that has not ended; None: it diverged or
     crashed."""
@@ -168,21 +181,25 @@ def scores_of(
         found[candidate] = []
         for seed in seeds:
             run = runs.get((candidate, seed))
-            if run is None or run.state in (j.RUNNING, j.STOPPED):
+            if run is None or run.state in (RUNNING, STOPPED):
                 break
-            found[candidate].append(run.best_val_acc if run.state == j.COMPLETED else None)
+            found[candidate].append(run.best_val_acc if run.state == COMPLETED else None)
     return found
 
 
-def stand(history: j.History, candidates: list[int], seeds: list[int], images: int) -> Standing:
+def stand(history: History, candidates: list[int], seeds: list[int], images: int) -> Standing:
     """Who is still in, from the confirmation's journal."""
     return standing(scores_of(history, candidates, seeds), len(seeds), images)
 
 
 def conclude(
-    history: j.History, candidates: list[j.TrialRecord], seeds: list[int], images: int
-) -> dict[str, Any]:
-    """The winner of a confirmation whose runs have all ended, as plain JSON values.
+    history: History,
+    candidates: list[TrialRecord],
+    seeds: list[int],
+    images: int,
+    command: str = "",
+) -> Confirmation:
+    """The winner of a confirmation whose runs have all ended.
 
     Raises:
         InputError: every candidate diverged or crashed under a fresh seed.
@@ -198,67 +215,66 @@ def conclude(
     runs = {c: [r for r in history.trials.values() if run_key(r)[0] == c] for c in numbers}
     runs = {c: sorted((r for r in own if run_key(r)[1] in seeds), key=run_key)
             for c, own in runs.items()}  # fmt: skip
-    seconds = {c: fmean(_seconds(run) for run in runs[c]) for c in ties}
+    seconds = {c: fmean(run.seconds for run in runs[c]) for c in ties}
     winner = preferred(ties, seconds)
     rows = [
         _candidate(t, runs[t.number], now.eliminated.get(t.number), t.number in ties)
         for t in candidates
     ]
-    rows.sort(key=lambda row: (row["eliminated_after"] is not None, -(row["mean"] or 0.0)))
-    return {
-        "format": 1,
-        "level": LEVEL,
-        "top": len(numbers),
-        "seeds": seeds,
-        "epochs": max(t.config["epochs"] for t in candidates),
-        "candidates": rows,
-        "winner": winner,
-        "ties": ties,
-        "why": _why(winner, ties, len(seeds), len(numbers)),
-        "representative_seed": _median_seed(runs[winner]),
-    }
-
-
-def keep_representative(run: RunFolder, inner: RunFolder, found: dict[str, Any]) -> None:
-    """Keep the weights of the winner's median run under the name that exports look for."""
-    key = (found["winner"], found["representative_seed"])
-    number = next(r.number for r in j.read_history(inner).trials.values() if run_key(r) == key)
-    run.write(confirmed_file(*key), inner.read(weights_file(number)))
+    rows.sort(key=lambda row: (row.eliminated_after is not None, -(row.mean or 0.0)))
+    return Confirmation(
+        format=FORMAT,
+        level=LEVEL,
+        top=len(numbers),
+        seeds=seeds,
+        epochs=max(trial.config.epochs for trial in candidates),
+        candidates=rows,
+        winner=winner,
+        ties=ties,
+        why=_why(winner, ties, len(seeds), len(numbers)),
+        representative_seed=_median_seed(runs[winner]),
+        created=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        command=command,
+    )
 
 
 def _candidate(
-    trial: j.TrialRecord, runs: list[j.TrialRecord], dropped: int | None, is_tied: bool
-) -> dict[str, Any]:
-    config = TrialConfig.from_mapping(trial.config)
-    done = [r.best_val_acc for r in runs if r.state == j.COMPLETED and r.best_val_acc is not None]
-    known = t_interval(done) if done else None
-    rows = [row for run in runs for row in run.rows.values()]
-    return {
-        "trial": trial.number,
-        "label": config.label,
-        "config": config.to_dict(),
-        "fingerprint": config.fingerprint,
-        "search_score": trial.best_val_acc,
-        **{key: getattr(known, key, None) for key in ("mean", "sd", "low", "high")},
-        "optimism": known and (trial.best_val_acc or 0.0) - known.mean,
-        "eliminated_after": dropped,
-        "tied": is_tied,
-        "parameters": count_parameters(config),
-        "epoch_seconds": fmean(row["seconds"] for row in rows) if rows else None,
-        "runs": [
-            {
-                "seed": run_key(run)[1],
-                "val_acc": run.best_val_acc,
-                "best_epoch": run.rows[run.epoch]["best_epoch"] if run.rows else None,
-                "epochs_run": run.epoch,
-                "seconds": _seconds(run),
-                "state": run.state,
-                "reason": run.reason,
-                "history": run.results,
-            }
+    trial: TrialRecord, runs: list[TrialRecord], dropped: int | None, is_tied: bool
+) -> Candidate:
+    done = [r.best_val_acc for r in runs if r.state == COMPLETED and r.best_val_acc is not None]
+    known = student(done) if done else None
+    seconds = [row.seconds for run in runs for row in run.rows.values()]
+    score = trial.best_val_acc or 0.0
+    return Candidate(
+        trial=trial.number,
+        label=trial.config.label,
+        config=trial.config,
+        fingerprint=trial.config.fingerprint,
+        search_score=score,
+        mean=None if known is None else known.mean,
+        sd=None if known is None else known.sd,
+        # Of accuracies: no bound is below 0 or above 1.
+        low=None if known is None or known.low is None else max(0.0, known.low),
+        high=None if known is None or known.high is None else min(1.0, known.high),
+        optimism=None if known is None else score - known.mean,
+        eliminated_after=dropped,
+        tied=is_tied,
+        parameters=count_parameters(trial.config),
+        epoch_seconds=fmean(seconds) if seconds else None,
+        runs=[
+            ConfirmationRun(
+                seed=run_key(run)[1],
+                val_acc=run.best_val_acc,
+                best_epoch=run.best_epoch if run.rows else None,
+                epochs_run=run.epoch,
+                seconds=run.seconds,
+                state=run.state,
+                reason=run.reason,
+                history=run.results,
+            )
             for run in runs
         ],
-    }
+    )
 
 
 def _why(winner: int, ties: list[int], seeds: int, candidates: int) -> str:
@@ -276,11 +292,7 @@ def _why(winner: int, ties: list[int], seeds: int, candidates: int) -> str:
     )
 
 
-def _median_seed(runs: list[j.TrialRecord]) -> int:
+def _median_seed(runs: list[TrialRecord]) -> int:
     """The seed of the run in the middle: its weights are what a re-run is likely to give."""
-    done = sorted((r for r in runs if r.state == j.COMPLETED), key=lambda r: r.best_val_acc or 0.0)
+    done = sorted((r for r in runs if r.state == COMPLETED), key=lambda r: r.best_val_acc or 0.0)
     return run_key(done[(len(done) - 1) // 2])[1]
-
-
-def _seconds(run: j.TrialRecord) -> float:
-    return float(sum(row["seconds"] for row in run.rows.values()))

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.winner.seed_noise import LEVEL, noise, pooled_spread
+from analysis.winner.seed_noise import noise, pooled_spread
+from vgg6.common.intervals import LEVEL
 
 Scores = Mapping[int, Sequence[float | None]]  # candidate -> one a round, None where it diverged
 CHEAPER = 0.9  # a time below this share of another's is not the machine's noise

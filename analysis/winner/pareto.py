@@ -3,51 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from vgg6.config import TrialConfig
 from vgg6.model import count_parameters
 from vgg6.tuning.run.journal import TrialRecord
 
 KINDS = ("activation", "optimizer")
 
 
-def cost_of(trial: TrialRecord) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TrialCost:
     """A trial's score and what it took: seconds of training up to its best epoch, parameters."""
-    config = TrialConfig.from_mapping(trial.config)
-    best = trial.rows[trial.epoch]["best_epoch"]
-    return {
-        "trial": trial.number,
-        "label": config.label,
-        "best_val_acc": trial.best_val_acc,
-        "seconds": sum(row["seconds"] for epoch, row in trial.rows.items() if epoch <= best),
-        "parameters": count_parameters(config),
-    }
+
+    trial: int
+    label: str
+    best_val_acc: float
+    seconds: float
+    parameters: int
+
+    @classmethod
+    def of(cls, trial: TrialRecord) -> TrialCost:
+        """Of a trial with a score."""
+        best = trial.best_epoch
+        return cls(
+            trial=trial.number,
+            label=trial.config.label,
+            best_val_acc=trial.best_val_acc or 0.0,
+            seconds=sum(row.seconds for row in trial.rows.values() if row.epoch <= best),
+            parameters=count_parameters(trial.config),
+        )
 
 
-def pareto_front(ranked: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class BestOfValue:
+    """The best trial of those with one value of a hyperparameter; ``trials``: how many had it."""
+
+    value: str
+    best: TrialCost
+    trials: int
+
+    def to_dict(self, kind: str) -> dict[str, Any]:
+        return {kind: self.value, **asdict(self.best), "trials": self.trials}
+
+
+def pareto_front(ranked: Sequence[TrialRecord]) -> list[TrialCost]:
     """The trials that no other one beats: none is as accurate, as quick to train and as small, and
     better in one of the three. The most accurate first.
 
     Args:
         ranked: trials with a score, as ``History.ranking`` gives them.
     """
-    front: list[dict[str, Any]] = []
-    for row in map(cost_of, ranked):  # the best first: a later one cannot be more accurate
+    front: list[TrialCost] = []
+    for cost in map(TrialCost.of, ranked):  # the best first: a later one cannot be more accurate
         beaten = any(
-            other["seconds"] <= row["seconds"] and other["parameters"] <= row["parameters"]
-            for other in front
+            other.seconds <= cost.seconds and other.parameters <= cost.parameters for other in front
         )
         if not beaten:
-            front.append(row)
+            front.append(cost)
     return front
 
 
-def best_of_each(ranked: Sequence[TrialRecord], kind: str) -> list[dict[str, Any]]:
-    """The best trial of each value of ``kind`` (a field such as ``optimizer``) and how many trials
-    had that value, the best value first."""
-    found: dict[str, dict[str, Any]] = {}
+def best_of_each(ranked: Sequence[TrialRecord], kind: str) -> list[BestOfValue]:
+    """The best trial of each value of ``kind``, a field such as ``optimizer``; the best first."""
+    trials: dict[str, list[TrialRecord]] = {}
     for trial in ranked:
-        value = trial.config[kind]
-        found.setdefault(value, {kind: value, **cost_of(trial), "trials": 0})["trials"] += 1
-    return list(found.values())
+        trials.setdefault(getattr(trial.config, kind), []).append(trial)
+    return [BestOfValue(value, TrialCost.of(own[0]), len(own)) for value, own in trials.items()]

@@ -8,32 +8,33 @@ looked for here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKAGE, WEIGHTS, check_sums
 from analysis.packages.package_schema import Package
 from analysis.packages.train_command import train_command
-from analysis.winner.ranking import stop_after
 from vgg6.common.checks import InputError
-from vgg6.common.schema import read_record
-from vgg6.config import TrialConfig
-from vgg6.run_record import DataFacts, RuntimeFacts
-from vgg6.tuning.run.folder import RunFolder, trial_folder
-from vgg6.tuning.run.journal import History, TrialRecord
+from vgg6.tuning.run.folder import trial_folder
+from vgg6.tuning.run.journal import TrialRecord
+from vgg6.tuning.run.search import Search
 
 AGAIN = "again"  # of a run folder: packages of trials that were trained again
 
 
-def scored_trial(run: RunFolder, history: History, number: int) -> TrialRecord:
+def scored_trial(search: Search, number: int) -> TrialRecord:
     """The trial of that number.
 
     Raises:
         InputError: there is none, it has no finished epoch, or it diverged or crashed.
     """
+    history = search.history
     if number not in history.trials:
         last = max(history.trials, default=-1)
-        rule = f"is no trial of {run.name}, which has 0 to {last}" if last >= 0 else "has not begun"
+        rule = (
+            f"is no trial of {search.folder.name}, which has 0 to {last}"
+            if last >= 0
+            else "has not begun"
+        )
         raise InputError("trial", number, rule)
     if history.trials[number] not in history.ranking():
         trial = history.trials[number]
@@ -57,38 +58,27 @@ def again_name(number: int) -> str:
     return f"trial {number}, trained again"
 
 
-def again_command(run: RunFolder, trial: TrialRecord, facts: dict[str, Any]) -> str:
-    """The command that trains a trial again to where it can be found.
-
-    Args:
-        facts: the search's ``search.json``.
-    """
-    config = TrialConfig.from_mapping(trial.config)
-    out = f"{run.path}/{again_folder(trial.number)}"
-    return train_command(
-        config,
-        read_record(DataFacts, facts["data"]),
-        read_record(RuntimeFacts, facts["runtime"]),
-        stop_after(trial),
-        out=out,
-    )
+def again_command(search: Search, trial: TrialRecord) -> str:
+    """The command that trains a trial again to where it can be found."""
+    facts, out = search.facts, f"{search.folder.path}/{again_folder(trial.number)}"
+    return train_command(trial.config, facts.data, facts.runtime, trial.stop_after, out=out)
 
 
-def read_again(run: RunFolder, trial: TrialRecord, facts: dict[str, Any]) -> Package | None:
+def read_again(search: Search, trial: TrialRecord) -> Package | None:
     """The package of a trial that was trained again, or None where there is none.
 
     Raises:
         InputError: it is altered or damaged, or of another configuration, length or data.
     """
-    folder = Path(run.file(again_folder(trial.number)))
-    if not (run.local and folder.is_dir()):
+    folder = Path(search.folder.file(again_folder(trial.number)))
+    if not (search.folder.local and folder.is_dir()):
         return None
     check_sums(folder, PACKAGE)
     package = read_package(folder)
     asked = {
-        "configuration": (package.config, TrialConfig.from_mapping(trial.config)),
-        "length": (package.stop_after, stop_after(trial)),
-        "data": (package.data.fingerprint, facts["data"]["fingerprint"]),
+        "configuration": (package.config, trial.config),
+        "length": (package.stop_after, trial.stop_after),
+        "data": (package.data.fingerprint, search.facts.data.fingerprint),
     }
     for what, (found, expected) in asked.items():
         if found != expected:

@@ -9,25 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 from scipy import stats
 
-LEVEL = 0.95
 # One seed has no spread. Until there are two, the spread that so many validation images would give
 # on their own stands in, and only a gap of so many of those counts.
 CLEAR_GAP = 4.0
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its interval at ``LEVEL``; the bounds and ``sd`` are None where n is 1."""
-
-    n: int
-    mean: float
-    sd: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -36,17 +24,6 @@ class Spread:
 
     sd: float
     df: float
-
-
-def t_interval(scores: Sequence[float]) -> Interval:
-    """Student's t interval of the mean of ``scores``, from their own spread; accuracies, so that
-    no bound is below 0 or above 1."""
-    n, mean = len(scores), fmean(scores)
-    if n < 2:
-        return Interval(n, mean, None, None, None)
-    sd = stdev(scores)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
-    return Interval(n, mean, sd, max(0.0, mean - half), min(1.0, mean + half))
 
 
 def pooled_spread(scores: Mapping[int, Sequence[float]], images: int) -> Spread:

@@ -9,28 +9,65 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from analysis.packages.package_files import METRICS, PACKED, WEIGHTS
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.weights import run_weights
-from vgg6.common import old_schema as s
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.common.schema import read_record
-from vgg6.data import DataFacts, load_recorded
-from vgg6.run_record import RuntimeFacts
+from vgg6.common.schema import Real, Record, Share, Text, read_record
+from vgg6.data import load_recorded
+from vgg6.run_record import Images
 from vgg6.tuning.run.folder import Appender, RunFolder
-from vgg6.tuning.run.records import SHARE, read_search
+from vgg6.tuning.run.search import Search
 
 LOOKS = "test_looks.jsonl"
 PACKED_METRICS, PACKED_WEIGHTS = f"{PACKED}/{METRICS}", f"{PACKED}/{WEIGHTS}"
-SCORES = ("accuracy", "loss", "images")
-_SCORES = {"accuracy": SHARE, "loss": s.number(), "images": s.integer(1, 10**9)}
-_LOOK = s.mapping({"time": s.number(), "what": s.text, "weights": s.text, **_SCORES})
 
 
-def look(run: RunFolder, weights: str, what: str) -> dict[str, Any]:
+class TestScores(Record):
+    """What weights score on the test images: accuracy in 0 to 1, mean cross-entropy in nats."""
+
+    __test__ = False  # pytest: no class of tests
+    accuracy: Share
+    loss: Real
+    images: Images
+
+
+class Look(TestScores):
+    """A line of ``test_looks.jsonl``. ``what`` was scored; ``weights``: the digest of its file."""
+
+    time: Real
+    what: Text
+    weights: Text
+
+    def to_dict(self) -> dict[str, Any]:
+        keys = ("time", "what", "weights", "accuracy", "loss", "images")
+        return {key: getattr(self, key) for key in keys}
+
+
+class _PackedMetrics(Record):
+    test: TestScores | None = None
+
+
+@dataclass(frozen=True)
+class LookResult:
+    """A score on the test images with its Wilson interval at ``level``; ``looks``: how many
+    different weights of the search have been scored by now."""
+
+    accuracy: float
+    loss: float
+    images: int
+    low: float
+    high: float
+    level: float
+    what: str
+    looks: int
+
+
+def look(search: Search, weights: str, what: str) -> LookResult:
     """What weights of a search score on its test images, from the record where it is there.
 
     Only weights that have not been scored before are scored, and then recorded in
@@ -40,38 +77,28 @@ def look(run: RunFolder, weights: str, what: str) -> dict[str, Any]:
         weights: their file below the run folder; its metadata names the configuration.
         what: they are, such as ``trial 12 seed 102``.
 
-    Returns:
-        accuracy in 0 to 1 with its Wilson interval (low, high, level), loss, images, what, and
-        looks: how many different weights of this search have been scored by now.
-
     Raises:
         InputError: the weights, the data or the record are missing or damaged.
     """
+    run, facts = search.folder, search.facts
     if found := recorded(run, weights):
         return found
     config, tensors = run_weights(run, weights)
-    facts = read_search(run)
-    source, data = load_recorded(read_record(DataFacts, facts["data"]))
-    tested = score(
-        config,
-        tensors,
-        source.test,
-        data,
-        recorded_runtime(read_record(RuntimeFacts, facts["runtime"])),
-    )
-    line = {
-        "time": time.time(), "what": what, "weights": _digest(run, weights),
-        "accuracy": tested.accuracy, "loss": tested.loss, "images": len(source.test),
-    }  # fmt: skip
+    source, data = load_recorded(facts.data)
+    tested = score(config, tensors, source.test, data, recorded_runtime(facts.runtime))
+    line = Look(
+        time=time.time(), what=what, weights=_digest(run, weights), accuracy=tested.accuracy,
+        loss=tested.loss, images=len(source.test),
+    )  # fmt: skip
     lines = [line] if run.exists(LOOKS) else [*_earlier_look(run), line]
     appender = Appender(run, LOOKS)
     for entry in lines:
-        appender.append(json.dumps(entry))
+        appender.append(json.dumps(entry.to_dict()))
     appender.close()
     return _result(line, len(looks(run)))
 
 
-def recorded(run: RunFolder, weights: str, what: str = "") -> dict[str, Any] | None:
+def recorded(run: RunFolder, weights: str, what: str = "") -> LookResult | None:
     """What ``look`` returns if these weights were scored before, else None. Scores nothing.
 
     ``what`` they are finds them in a run folder that was kept without its weights.
@@ -79,12 +106,12 @@ def recorded(run: RunFolder, weights: str, what: str = "") -> dict[str, Any] | N
     before = looks(run)
     count = len(before)
     if not run.exists(weights):
-        return next((_result(line, count) for line in before if line["what"] == what), None)
+        return next((_result(line, count) for line in before if line.what == what), None)
     digest = _digest(run, weights)
-    return next((_result(line, count) for line in before if line["weights"] == digest), None)
+    return next((_result(line, count) for line in before if line.weights == digest), None)
 
 
-def looks(run: RunFolder) -> list[dict[str, Any]]:
+def looks(run: RunFolder) -> list[Look]:
     """All looks at the test images of a search, in their order.
 
     Raises:
@@ -99,9 +126,7 @@ def looks(run: RunFolder) -> list[dict[str, Any]]:
             entry = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise InputError("run", where, f"is damaged: {error!r}") from None
-        with s.located(f"{where}: "):
-            _LOOK(s.TOP, entry)
-        found.append({k: entry[k] for k in ("time", "what", "weights", *SCORES)})
+        found.append(read_record(Look, entry, f"{where}: "))
     return found
 
 
@@ -115,24 +140,23 @@ def looks_in_words(count: int) -> str:
     )
 
 
-def _earlier_look(run: RunFolder) -> list[dict[str, Any]]:
+def _earlier_look(run: RunFolder) -> list[Look]:
     """The look of a version that scored the winner when its search ended, and kept no record."""
     if not (run.exists(PACKED_METRICS) and run.exists(PACKED_WEIGHTS)):
         return []
     packed = run.read_json(PACKED_METRICS)
-    with s.located(f"{run.file(PACKED_METRICS)}: "):
-        s.mapping({}, {"test": s.optional(s.mapping(_SCORES))})(s.TOP, packed)
-    test = packed.get("test")
-    if test is None or "looks" in test:
+    test = read_record(_PackedMetrics, packed, f"{run.file(PACKED_METRICS)}: ").test
+    if test is None or "looks" in packed["test"]:
         return []
-    facts = {"time": 0.0, "what": "the winner, at the end of the search"}
-    return [facts | {"weights": _digest(run, PACKED_WEIGHTS)} | {k: test[k] for k in SCORES}]
+    what, weights = "the winner, at the end of the search", _digest(run, PACKED_WEIGHTS)
+    return [Look(time=0.0, what=what, weights=weights, **test.to_dict())]
 
 
-def _result(line: dict[str, Any], count: int) -> dict[str, Any]:
-    scores = {name: line[name] for name in SCORES}
-    interval = wilson(line["accuracy"], line["images"])
-    return scores | interval | {"what": line["what"], "looks": count}
+def _result(line: Look, count: int) -> LookResult:
+    interval = wilson(line.accuracy, line.images)
+    return LookResult(
+        line.accuracy, line.loss, line.images, **interval, what=line.what, looks=count
+    )
 
 
 def _digest(run: RunFolder, weights: str) -> str:

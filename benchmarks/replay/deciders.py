@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -20,14 +21,23 @@ from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.early_stopping import stopping_rule, trained_whole
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
-from vgg6.tuning.reported_keys import INFEASIBLE
-from vgg6.tuning.run import journal as j
+from vgg6.tuning.reported_keys import WHY_INFEASIBLE
+from vgg6.tuning.run.journal import (
+    COMPLETED,
+    FAILED,
+    INFEASIBLE,
+    METRICS,
+    PRUNED,
+    History,
+    Journal,
+    TrialRecord,
+)
 from vgg6.tuning.settings import Settings
 
 NO_CONTROLLER: Any = None
 LIVE = Settings(name="replay")  # what a search does unless it is told otherwise
 STATES = {
-    "completed": j.COMPLETED, "pruned": j.PRUNED, "infeasible": j.INFEASIBLE, "failed": j.FAILED,
+    "completed": COMPLETED, "pruned": PRUNED, "infeasible": INFEASIBLE, "failed": FAILED,
 }  # fmt: skip
 
 
@@ -39,11 +49,14 @@ class StandIn:
         self.status, self.last_result = Trial.RUNNING, {}  # type: ignore[var-annotated]
 
 
-class UnwrittenJournal(j.Journal):
+UNKNOWN = dict.fromkeys(METRICS, math.nan)  # what a recorded curve does not say of an epoch
+
+
+class UnwrittenJournal(Journal):
     """A journal whose lines go nowhere: replays are many, and nobody resumes one."""
 
     def __init__(self) -> None:
-        self.history, self._order = j.History(), 0
+        self.history, self._order = History(), 0
 
     def write(self, event: str, **facts: Any) -> None:
         self._order += 1
@@ -98,7 +111,7 @@ class OnRay:
             self.searcher.on_trial_complete(trial.trial_id, error=True)
             return
         if state == "infeasible":
-            result = {"epoch": 0, "best_val_acc": 0.0, **result, INFEASIBLE: "diverged"}
+            result = {"epoch": 0, "best_val_acc": 0.0, **result, WHY_INFEASIBLE: "diverged"}
         trial.status = Trial.TERMINATED
         self.scheduler.on_trial_complete(NO_CONTROLLER, trial, result)  # type: ignore[arg-type]
         self.searcher.on_trial_complete(trial.trial_id, result)
@@ -126,7 +139,7 @@ class Ours(OnRay):
         trials: int,
         epochs: int,
         allowed: Allowed = lambda config: True,
-        earlier: Sequence[j.TrialRecord] = (),
+        earlier: Sequence[TrialRecord] = (),
         added: int = 0,
     ) -> None:
         self.journal = UnwrittenJournal()
@@ -147,7 +160,7 @@ class Ours(OnRay):
         return dict(suggested["config"])
 
     def reported(self, number: int, row: Row) -> None:
-        self.journal.write("epoch", trial=number, **row)
+        self.journal.write("epoch", **UNKNOWN | {"trial": number, **row})
 
     def end(self, number: int, row: Row | None, state: str) -> None:
         super().end(number, row, state)

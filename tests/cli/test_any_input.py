@@ -17,7 +17,7 @@ from vgg6.common.checks import InputError
 from vgg6.config import CHOICES, FIELD_NAMES, TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
-from vgg6.tuning.run.records import read_search
+from vgg6.tuning.run.search import read_search
 
 MODEST = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

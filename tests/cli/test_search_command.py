@@ -69,8 +69,8 @@ def test_an_interrupted_search_is_resumed_to_its_whole(
     before = j.read_history(run)
     assert len(before.arrivals) >= 5
     if how != signal.SIGKILL:
-        assert before.sessions[-1]["outcome"] == "interrupted"
-        assert before.sessions[-1]["time"] - sent < 10, "the state is saved within 10 s"
+        assert before.sessions[-1].outcome == "interrupted"
+        assert before.sessions[-1].time - sent < 10, "the state is saved within 10 s"
     psutil.wait_procs(children, timeout=30)
     left = [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
     assert not left, "a process of the search outlived it"

@@ -14,6 +14,7 @@ import tune_vgg6
 from analysis.winner.ranking import summary
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import read_history
+from vgg6.tuning.run.search import read_search
 
 SHOWN = ROOT / "docs" / "cifar10-48"
 
@@ -28,7 +29,7 @@ def test_the_committed_tables_are_those_of_the_committed_journal(
 
 def test_the_docs_say_of_their_search_what_the_journal_says() -> None:
     page = " ".join((ROOT / "docs" / "reports.md").read_text().split())
-    found = summary(RunFolder(str(SHOWN)), top=3)
+    found = summary(read_search(RunFolder(str(SHOWN))), top=3).to_dict()
     best, winner = found["confirmation"]["candidates"][0], found["winner"]
     rows = pd.read_csv(SHOWN / "results.csv")
     facts = json.loads((SHOWN / "search.json").read_text())

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from analysis.report.gather import gather
 from analysis.report.summary_md import render_summary
 from vgg6.common.markdown import fenced, plain
 from vgg6.tuning.run.folder import weights_file
+from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.status import render, status_of
 
 PARTS = ("cli", "vgg6", "analysis", "search_spaces", "benchmarks", ".ci")
@@ -186,7 +188,7 @@ def test_texts_of_a_run_are_no_markup_on_a_terminal_nor_in_markdown(
     for command in ("best", "status", "insights"):
         assert tune_vgg6.main([command, run.path]) == 0
         assert "<script>alert(1)</script>" in capsys.readouterr().out
-    text = render_summary(gather(run), [])
+    text = render_summary(gather(read_search(run)), [])
     outside, *_ = text.split("\n````\n")
     assert "<script" not in outside.replace("\\<script", "") and "\n# not a title" not in outside
     assert plain(MARKUP).count("\n") == 0
@@ -196,10 +198,10 @@ def test_texts_of_a_run_are_no_markup_on_a_terminal_nor_in_markdown(
 def test_printed_commands_hold_a_name_as_one_word(tmp_path: Path) -> None:
     run = made_run(tmp_path, trials=4, epochs=2, name="made")
     run.write_json("search.json", run.read_json("search.json") | {"name": EVIL})
-    for words, command in gather(run).commands:
+    for words, command in gather(read_search(run)).commands:
         if "resume" in command or " best " in command or "export" in command:
             assert EVIL in shlex.split(command), words
-    stopped = render(status_of(run) | {"state": "interrupted"})
+    stopped = render(replace(status_of(read_search(run)), state="interrupted"))
     assert EVIL in shlex.split(stopped.split("to go on")[1])
     done = subprocess.run(  # and a shell makes the same of it
         ["/bin/sh", "-c", f"printf '%s\\n' {shlex.quote(EVIL)}"], capture_output=True, text=True,

@@ -93,7 +93,7 @@ def test_a_search_runs_on_three_hosts_and_its_data_reaches_each_of_them_once(hos
     assert "3 at once" in said and "on 3 nodes" in said
     found = j.read_history(RunFolder(str(hosts.shared / "s")))
     assert {t.state for t in found.trials.values()} <= {j.COMPLETED, j.INFEASIBLE}
-    where = [t.rows[1]["node"] for t in found.trials.values() if t.rows]
+    where = [t.rows[1].node for t in found.trials.values() if t.rows]
     assert set(where) == {host.address for host in hosts.hosts}
     assert len(where) > 2 * len(set(where)), "most of them had several trials"
     data = split(load_digits(), limit_train=300)

@@ -157,7 +157,7 @@ def field_of(path: Sequence[str | int], below: str = "") -> str:
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    if below:
+    if below not in ("", TOP):
         text += below if below.startswith("[") or not text else f".{below}"
     return text or TOP
 

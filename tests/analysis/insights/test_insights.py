@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ import tune_vgg6
 from analysis.insights.comparable import common_epoch, scores_at, standings
 from analysis.insights.importance import EVALUATORS, FANOVA, PED_ANOVA, importance
 from analysis.insights.insights import infeasible, insights, render, saved, without_numbers
-from analysis.insights.matched_pairs import MIN_PAIRS, interaction, matched_effects
-from analysis.results.search_tables import load_search
-from analysis.results.tables import Run
+from analysis.insights.interaction import interaction
+from analysis.insights.matched_pairs import MIN_PAIRS, matched_effects
+from analysis.results.search_tables import tables_of
+from analysis.results.tables import SearchTables
 from search_spaces import Parameter, Space, load_space
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
+from vgg6.tuning.run.search import read_search
 
 ACTIVATIONS, OPTIMIZERS = ("relu", "gelu", "tanh"), ("sgd", "adam", "rmsprop")
 LOW, HIGH = 1e-4, 1e-1
@@ -64,7 +67,7 @@ def make(
     epochs: int = 1,
     rungs: tuple[int, ...] = (),
     configs: list[dict[str, Any]] | None = None,
-) -> Run:
+) -> SearchTables:
     """A search whose trials score what ``score`` says; of each rung's best quarter goes on.
 
     A trial whose score is nan diverges in its first epoch.
@@ -105,7 +108,7 @@ def make(
     )
     text = "".join(json.dumps({**line, "time": float(n)}) + "\n" for n, line in enumerate(lines))
     run.write(JOURNAL, text.encode())
-    return load_search(run)
+    return tables_of(read_search(run))
 
 
 def noise(seed: int, size: float = 0.005) -> Callable[[], float]:
@@ -133,14 +136,14 @@ def test_where_only_the_learning_rate_matters_it_alone_is_important(
         trials=150, epochs=8 if rungs else 1, rungs=rungs,
     )  # fmt: skip
     found, _ = importance(run, evaluator)
-    assert found is not None and found["evaluator"] == evaluator and found["trials"] == 150
-    values = found["values"]
+    assert found is not None and found.evaluator == evaluator and found.trials == 150
+    values = found.values
     assert next(iter(values)) == "lr", "sorted"
-    assert values["lr"]["mean"] > 0.6 and values["lr"]["p"] <= 0.025
+    assert values["lr"].mean > 0.6 and values["lr"].p <= 0.025
     for value in values.values():
-        assert 0 <= value["low"] <= value["mean"] <= value["high"] <= 1
-    assert all(values[n]["mean"] < 0.1 for n in ("activation", "optimizer", "dropout"))
-    assert sum(v["mean"] for v in values.values()) <= 1
+        assert 0 <= value.low <= value.mean <= value.high <= 1
+    assert all(values[n].mean < 0.1 for n in ("activation", "optimizer", "dropout"))
+    assert sum(v.mean for v in values.values()) <= 1
 
 
 @pytest.mark.slow
@@ -152,8 +155,8 @@ def test_a_small_effect_is_not_hidden_by_a_large_one(tmp_path: Path) -> None:
         trials=200,
     )  # fmt: skip
     found, _ = importance(run)
-    assert found is not None and list(found["values"])[:2] == ["activation", "lr"]
-    assert found["values"]["lr"]["p"] <= 0.025 < found["values"]["dropout"]["p"]
+    assert found is not None and list(found.values)[:2] == ["activation", "lr"]
+    assert found.values["lr"].p <= 0.025 < found.values["dropout"].p
 
 
 @pytest.mark.slow
@@ -167,8 +170,8 @@ def test_where_nothing_matters_nothing_is_important(tmp_path: Path) -> None:
         )  # fmt: skip
         found, _ = importance(run)
         assert found is not None
-        chances += [v["p"] for v in found["values"].values()]
-        assert sum(v["mean"] for v in found["values"].values()) < 0.2
+        chances += [v.p for v in found.values.values()]
+        assert sum(v.mean for v in found.values.values()) < 0.2
     # 16 p-values of pure chance: 0.8 up to 0.05 are expected, and 4 or more are not (p = 0.007).
     assert sum(p <= 0.05 for p in chances) < 4
     assert np.median(chances) > 0.2
@@ -185,12 +188,12 @@ def test_what_only_some_trials_have_is_assessed_by_one_evaluator_and_named_by_th
     )  # fmt: skip
     every = {"activation", "optimizer", "lr", "batch_size", "weight_decay", "schedule"}
     found, _ = importance(run, FANOVA)
-    assert found is not None and found["left_out"] == ["momentum"]
-    assert set(found["values"]) == every, "one learning rate, though each optimizer has a range"
-    assert next(iter(found["values"])) == "optimizer"
+    assert found is not None and found.left_out == ["momentum"]
+    assert set(found.values) == every, "one learning rate, though each optimizer has a range"
+    assert next(iter(found.values)) == "optimizer"
     found, _ = importance(run, PED_ANOVA)
-    assert found is not None and found["left_out"] == []
-    assert set(found["values"]) == every | {"momentum"}
+    assert found is not None and found.left_out == []
+    assert set(found.values) == every | {"momentum"}
     with pytest.raises(InputError, match="evaluator"):
         importance(run, "shap")
 
@@ -202,7 +205,7 @@ def test_diverged_trials_count_as_the_worst(tmp_path: Path) -> None:
         tmp_path, FLAT, lambda c: math.nan if c.lr > 0.01 else 0.6 + hidden(), trials=120
     )  # fmt: skip
     found, _ = importance(run)
-    assert found is not None and found["values"]["lr"]["p"] <= 0.025
+    assert found is not None and found.values["lr"].p <= 0.025
     stand = standings(run)
     bad = run.trials.set_index("trial").state == j.INFEASIBLE
     assert bad.sum() > 20 and stand[bad].max() < stand[~bad].min()
@@ -239,7 +242,7 @@ def test_a_pure_interaction_is_found_with_about_its_true_share(tmp_path: Path) -
     signal = np.var([0.1 * sign[c["optimizer"]] * decades(TrialConfig(**c)) for c in configs])
     # A bin holds a sixth of the range, and so does not tell a 36th of a slope's variance.
     share = signal * 35 / 36 / (signal + 0.02**2)
-    strengths, held = [], 0
+    strengths = []
     for seed in range(20):
         hidden = noise(seed, 0.02)
         run = make(
@@ -249,22 +252,19 @@ def test_a_pure_interaction_is_found_with_about_its_true_share(tmp_path: Path) -
         )  # fmt: skip
         found, _ = interaction(run)
         assert found is not None
-        strengths.append(found["strength"])
-        held += found["interval"]["low"] <= share <= found["interval"]["high"]
-        assert found["interval"]["low"] < found["strength"] < found["interval"]["high"]
+        strengths.append(found.strength)
     assert np.mean(strengths) == pytest.approx(share, abs=0.01)
-    assert held >= 16  # of 20; 19 are expected
-    assert found["p"] <= 0.005
-    means = np.array(found["mean_val_acc"], dtype=float)
-    assert found["optimizers"] == ["adam", "rmsprop", "sgd"]
+    assert found.p <= 0.005
+    means = np.array(found.mean_val_acc, dtype=float)
+    assert found.optimizers == ["adam", "rmsprop", "sgd"]
     assert means[0, 0] > means[0, -1] + 0.1 and means[2, 0] < means[2, -1] - 0.1
-    assert sum(map(sum, found["count"])) == 288
-    assert len(found["lr_bins"]) == len(found["count"][0]) + 1
+    assert sum(map(sum, found.count)) == 288
+    assert len(found.lr_bins) == len(found.count[0]) + 1
 
 
 def test_two_main_effects_are_no_interaction(tmp_path: Path) -> None:
     gain = {"sgd": 0.0, "adam": 0.05, "rmsprop": -0.05}
-    likely, sure, strengths = 0, 0, []
+    likely, strengths = 0, []
     for seed in range(20):
         hidden = noise(seed, 0.05)
         run = make(
@@ -274,10 +274,9 @@ def test_two_main_effects_are_no_interaction(tmp_path: Path) -> None:
         )  # fmt: skip
         found, _ = interaction(run)
         assert found is not None
-        likely += found["p"] <= 0.05
-        sure += found["interval"]["low"] > 0
-        strengths.append(found["strength"])
-    assert likely <= 4 and sure <= 4  # of 20, where 1 and 0.5 are expected
+        likely += found.p <= 0.05
+        strengths.append(found.strength)
+    assert likely <= 4  # of 20, where 1 is expected
     # Uncorrected, as many cells explain 4 % of so much noise.
     assert np.mean(strengths) < 0.02
 
@@ -289,13 +288,11 @@ def test_few_learning_rates_have_a_bin_each_and_empty_cells_are_empty(tmp_path: 
     run = make(tmp_path, space, lambda c: 0.5 + hidden(), configs=configs)
     found, _ = interaction(run)
     assert found is not None
-    sgd = found["optimizers"].index("sgd")
-    assert found["count"][sgd] == [10, 10, 0] and found["mean_val_acc"][sgd][2] is None
-    assert found["strength"] is not None
+    sgd = found.optimizers.index("sgd")
+    assert found.count[sgd] == [10, 10, 0] and found.mean_val_acc[sgd][2] is None
+    assert found.strength is not None
     for rate in (0.001, 0.01, 0.1):
-        inside = [
-            a < rate < b for a, b in zip(*[found["lr_bins"][i:] for i in (0, 1)], strict=False)
-        ]
+        inside = [a < rate < b for a, b in zip(*[found.lr_bins[i:] for i in (0, 1)], strict=False)]
         assert sum(inside) == 1
 
 
@@ -309,8 +306,8 @@ def test_one_trial_a_cell_has_a_picture_and_no_strength(tmp_path: Path) -> None:
     )
     run = make(tmp_path, space, lambda c: c.lr, configs=space.grid())
     found, why = interaction(run)
-    assert found is not None and found["count"] == [[1, 1], [1, 1]]
-    assert found["strength"] is None and "too few trials a cell" in why
+    assert found is not None and found.count == [[1, 1], [1, 1]]
+    assert found.strength is None and "too few trials a cell" in why
     assert "strength" not in render(run, insights(run))
 
 
@@ -327,11 +324,11 @@ def test_in_a_grid_pairs_agree_in_everything_else(tmp_path: Path) -> None:
         configs=space.grid(),
     )  # fmt: skip
     rows, note = matched_effects(run, "activation")
-    assert {row["value"]: row["pairs"] for row in rows} == dict.fromkeys(set(gain) - {"relu"}, 36)
+    assert {row.value: row.pairs for row in rows} == dict.fromkeys(set(gain) - {"relu"}, 36)
     for row in rows:
-        assert row["against"] == "relu"
-        assert row["difference"] == pytest.approx(gain[row["value"]])
-        assert row["low"] == pytest.approx(row["high"])
+        assert row.against == "relu"
+        assert row.difference == pytest.approx(gain[row.value])
+        assert row.low == pytest.approx(row.high)
     assert "agree in all else" in note
 
 
@@ -351,9 +348,9 @@ def test_the_interval_holds_the_true_difference_in_about_95_of_100_searches(
             trials=60, seed=seed,
         )  # fmt: skip
         for row in matched_effects(run, factor)[0]:
-            if row["difference"] is not None:
-                truth = gain[row["value"]] - gain[row["against"]]
-                held.append(row["low"] <= truth <= row["high"])
+            if row.difference is not None:
+                truth = gain[row.value] - gain[row.against]
+                held.append(row.low <= truth <= row.high)
     assert len(held) > 380
     assert 0.90 <= np.mean(held) <= 0.99
 
@@ -376,11 +373,11 @@ def test_the_two_of_a_pair_are_near_each_other_and_no_trial_is_in_two(tmp_path: 
     other = [{"activation": "gelu", "optimizer": "adam", "lr": 1e-4, "dropout": 0.3}] * 3
     run = make(tmp_path, FLAT, lambda c: c.lr, configs=[*near, *far, *extra, *other])
     rows, _ = matched_effects(run, "activation")
-    pairs = {row["value"]: row["pairs"] for row in rows}
+    pairs = {row.value: row.pairs for row in rows}
     assert pairs == {"gelu": 6, "tanh": 0}, "three more gelus are Adam's"
-    gelu, tanh = sorted(rows, key=lambda row: str(row["value"]))
-    assert gelu["difference"] == pytest.approx(0, abs=1e-5), "each with its own twin"
-    assert tanh["difference"] is tanh["low"] is tanh["high"] is None
+    gelu, tanh = sorted(rows, key=lambda row: str(row.value))
+    assert gelu.difference == pytest.approx(0, abs=1e-5), "each with its own twin"
+    assert tanh.difference is tanh.low is tanh.high is None
     assert f"too few pairs (of {MIN_PAIRS})" in render(run, insights(run))
 
 
@@ -392,9 +389,9 @@ def test_an_optimizers_learning_rate_is_matched_within_its_own_range(tmp_path: P
         lambda c: 0.5 + 0.05 * (c.optimizer == "adam") + hidden(), trials=500,
     )  # fmt: skip
     rows, _ = matched_effects(run, "optimizer")
-    adam = next(row for row in rows if row["value"] == "adam")
-    assert adam["against"] == "sgd" and adam["pairs"] >= MIN_PAIRS
-    assert adam["low"] < 0.05 < adam["high"] and adam["high"] - adam["low"] < 0.01
+    adam = next(row for row in rows if row.value == "adam")
+    assert adam.against == "sgd" and adam.pairs >= MIN_PAIRS
+    assert adam.low < 0.05 < adam.high and adam.high - adam.low < 0.01
 
 
 def test_a_search_without_the_reference_takes_the_most_tried_value(tmp_path: Path) -> None:
@@ -403,8 +400,8 @@ def test_a_search_without_the_reference_takes_the_most_tried_value(tmp_path: Pat
     )
     configs = [{"activation": a} for a in ("silu", "silu", "gelu")]
     rows, _ = matched_effects(make(tmp_path, space, lambda c: 0.5, configs=configs), "activation")
-    assert [(row["value"], row["against"]) for row in rows] == [("gelu", "silu")]
-    rows, why = matched_effects(load_search(RunFolder(str(tmp_path))), "optimizer")
+    assert [(row.value, row.against) for row in rows] == [("gelu", "silu")]
+    rows, why = matched_effects(tables_of(read_search(RunFolder(str(tmp_path)))), "optimizer")
     assert rows == [] and why == "optimizer did not vary"
 
 
@@ -421,12 +418,12 @@ def test_saved_epochs_are_those_that_pruned_trials_did_not_run(tmp_path: Path) -
     lines[index] = lines[index].replace("pruned", "infeasible")
     assert '"end", "trial": 5' in last
     journal.write_text("\n".join(lines) + "\n")
-    run = load_search(RunFolder(str(tmp_path)))
+    run = tables_of(read_search(RunFolder(str(tmp_path))))
     assert run.trials.state.tolist() == [
         "completed", "pruned", "infeasible", "completed", "infeasible", "running",
     ]  # fmt: skip
     assert run.trials.epochs_run.tolist() == [10, 2, 0, 10, 2, 2]
-    assert saved(run) == {
+    assert asdict(saved(run)) == {
         "epochs_run": 26, "epochs_full": 34, "share": pytest.approx(8 / 34), "seconds_saved": 16.0,
     }  # fmt: skip
 
@@ -435,9 +432,9 @@ def test_diverged_trials_are_grouped_by_reason_without_its_numbers(tmp_path: Pat
     run = make(tmp_path, FLAT, lambda c: math.nan if c.lr > 0.01 else 0.5, trials=40)
     found = infeasible(run)
     diverged = run.trials[run.trials.state == j.INFEASIBLE].trial.tolist()
-    assert found["count"] == len(diverged) > 5
-    assert found["share"] == pytest.approx(len(diverged) / 40)
-    assert found["reasons"] == [
+    assert found.count == len(diverged) > 5
+    assert found.share == pytest.approx(len(diverged) / 40)
+    assert [asdict(reason) for reason in found.reasons] == [
         {"reason": "the training loss is nan in epoch N, step N", "count": len(diverged),
          "trials": diverged}
     ]  # fmt: skip
@@ -474,9 +471,9 @@ def test_the_command_prints_one_json_document_or_a_page(
 
 def test_a_search_that_has_only_begun_has_insights_of_nothing(tmp_path: Path) -> None:
     run = make(tmp_path, FLAT, lambda c: 0.5, trials=0)
-    found = insights(load_search(RunFolder(str(tmp_path))))
-    assert found["importance"] is None and found["interaction"] is None
-    assert found["effects"] == {"activation": [], "optimizer": []}
-    assert found["saved"]["share"] == 0 and found["infeasible"]["share"] == 0
-    json.dumps(found, allow_nan=False)
+    found = insights(tables_of(read_search(RunFolder(str(tmp_path)))))
+    assert found.importance is None and found.interaction is None
+    assert found.effects == {"activation": [], "optimizer": []}
+    assert found.saved.share == 0 and found.infeasible.share == 0
+    json.dumps(found.to_dict(), allow_nan=False)
     assert "0 trials" in render(run, found)

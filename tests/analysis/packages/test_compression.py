@@ -39,6 +39,7 @@ from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
 from vgg6.pruning import cut, importances
 from vgg6.quantization import quantize
+from vgg6.tuning.run.search import read_search
 
 SOURCE = load_digits()
 DATA = split(SOURCE, limit_train=300)
@@ -346,11 +347,11 @@ def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
     packages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = made_run(tmp_path, trials=4, epochs=2)
-    page = render_page(gather(run))
+    page = render_page(gather(read_search(run)))
     assert "has not been compressed" in page and "&lt;code&gt;" not in page
     for name in ("whole", *COMPRESSED):
         shutil.copytree(packages / name, Path(run.path) / name.replace("whole", "best"))
-    found = gather(run)
+    found = gather(read_search(run))
     names = [network.name for network in found.compressed]
     assert names == [WHOLE, "int8", "prune-0.5-int8", "prune-0.6"]
     int8, both, pruned = found.compressed[1:]

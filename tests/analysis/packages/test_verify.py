@@ -49,6 +49,7 @@ from vgg6.onnx_file import onnx_bytes
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import CONFIRMATION, SEARCH, RunFolder, confirmed_file, weights_file
+from vgg6.tuning.run.search import read_search
 
 LIMIT = 100
 RUNTIME = Runtime.resolve("cpu", threads=1)
@@ -626,7 +627,7 @@ def test_load_model_runs_as_a_script_and_refuses_what_is_no_pixel(
 def test_the_same_weights_are_scored_once_and_then_read_from_the_record(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = look(run, weights_file(0), "trial 0")
+    first = look(read_search(run), weights_file(0), "trial 0")
     (line,) = [json.loads(x) for x in run.read(LOOKS).splitlines()]
     assert line["weights"] == hashlib.sha256(run.read(weights_file(0))).hexdigest()
     assert {k: line[k] for k in ("what", "images")} == {"what": "trial 0", "images": 359}
@@ -638,14 +639,14 @@ def test_the_same_weights_are_scored_once_and_then_read_from_the_record(
         model, torch.from_numpy(source.test.images), torch.from_numpy(source.test.labels),
         Normalizer(DATA.mean, DATA.std, torch.device("cpu")), RUNTIME,
     )  # fmt: skip
-    assert (first["accuracy"], first["loss"]) == (expected.accuracy, expected.loss)
-    assert first["low"] < first["accuracy"] < first["high"] and first["looks"] == 1
+    assert (first.accuracy, first.loss) == (expected.accuracy, expected.loss)
+    assert first.low < first.accuracy < first.high and first.looks == 1
 
     def scores(*_: Any) -> None:
         raise AssertionError("a second look at the test images")
 
     monkeypatch.setattr("analysis.winner.test_looks.score", scores)
-    assert look(run, weights_file(0), "called otherwise") == first
+    assert look(read_search(run), weights_file(0), "called otherwise") == first
     assert len(looks(run)) == 1
 
 
@@ -657,7 +658,7 @@ def test_a_second_look_is_counted_in_every_output(
     assert status == 0 and json.loads(out)["test"]["looks"] == 1
     assert "the only look" in (tmp_path / "first" / "README.md").read_text()
     winner = j.read_history(run).ranking()[0].number
-    assert look(run, weights_file(1 - winner), "the other")["looks"] == 2
+    assert look(read_search(run), weights_file(1 - winner), "the other").looks == 2
     status, out, _ = said("export", run.path, "--out", tmp_path / "second")
     found = json.loads(out)["test"]
     assert found["looks"] == 2 and "looked at 2 times" in found["note"]
@@ -667,21 +668,21 @@ def test_a_second_look_is_counted_in_every_output(
 
 
 def test_a_damaged_record_of_looks_is_refused_by_its_line(run: RunFolder) -> None:
-    look(run, weights_file(0), "trial 0")
+    look(read_search(run), weights_file(0), "trial 0")
     run.write(LOOKS, run.read(LOOKS) + b'{"time": 1\n')
     with pytest.raises(InputError, match="test_looks.jsonl line 2"):
-        look(run, weights_file(1), "trial 1")
+        look(read_search(run), weights_file(1), "trial 1")
 
 
 @pytest.mark.slow
 def test_what_is_packed_without_looking_holds_no_test_score_unless_there_is_one(
     run: RunFolder, tmp_path: Path
 ) -> None:
-    assert "test" not in export_best(run, tmp_path / "a", look_at_test=False)
+    assert "test" not in export_best(read_search(run), tmp_path / "a", look_at_test=False)
     assert not run.exists(LOOKS)
     assert "have not been scored" in (tmp_path / "a" / "README.md").read_text()
-    seen = export_best(run, tmp_path / "b")["test"]
-    assert export_best(run, tmp_path / "c", look_at_test=False)["test"] == seen
+    seen = export_best(read_search(run), tmp_path / "b")["test"]
+    assert export_best(read_search(run), tmp_path / "c", look_at_test=False)["test"] == seen
 
 
 def test_the_look_of_a_version_that_kept_no_record_is_counted(
@@ -691,9 +692,9 @@ def test_the_look_of_a_version_that_kept_no_record_is_counted(
     metrics = {"test": {"accuracy": 0.5, "loss": 1.0, "images": 359}}
     run.write_json("best/metrics.json", metrics)
     run.write("best/weights.safetensors", run.read(weights_file(winner)))
-    again = look(run, weights_file(winner), "the same weights")
+    again = look(read_search(run), weights_file(winner), "the same weights")
     assert (again["accuracy"], again["looks"]) == (0.5, 1)
-    assert look(run, weights_file(1 - winner), "others")["looks"] == 2
+    assert look(read_search(run), weights_file(1 - winner), "others").looks == 2
     assert looks(run)[0]["accuracy"] == 0.5
 
 
@@ -715,7 +716,7 @@ def test_the_confirmed_winner_is_packed_with_its_representative_seed_and_verifie
     asked, weights = confirmation
     seed, candidate = asked["representative_seed"], asked["candidates"][0]
     out = tmp_path / "out"
-    metrics = export_best(confirmed, out)
+    metrics = export_best(read_search(confirmed), out)
     package = read_package(out)
     assert package.config == replace(CONFIG, seed=seed) and package.stop_after is None
     assert (out / "weights.safetensors").read_bytes() == weights
@@ -742,13 +743,13 @@ def test_confirmed_weights_that_are_not_there_are_answered_with_the_command(
 ) -> None:
     shutil.rmtree(confirmed.file("confirmed"))
     with pytest.raises(InputError, match="confirmed/trial_00000_seed_10.*train.*--seed 10"):
-        export_best(confirmed, tmp_path / "out")
+        export_best(read_search(confirmed), tmp_path / "out")
 
 
 def test_an_unconfirmed_winner_is_said_to_be_unconfirmed_and_optimistic(
     run: RunFolder, tmp_path: Path
 ) -> None:
-    metrics = export_best(run, tmp_path / "out", look_at_test=False)
+    metrics = export_best(read_search(run), tmp_path / "out", look_at_test=False)
     assert metrics["confirmed"] is None and "optimistic" in metrics["note"]
     card = (tmp_path / "out" / "README.md").read_text()
     assert "unconfirmed" in card.splitlines()[0] and "**optimistic**" in card

@@ -8,6 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from analysis.results.timeline import rung_counts, running_trials, worker_spans
 from search_spaces import load_space
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
+from vgg6.tuning.run.search import read_search
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -48,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture(scope="module")
 def found(run: RunFolder, few_draws: None) -> ReportContents:
     """That search's report, for tests that only look at it."""
-    return gather(run)
+    return gather(read_search(run))
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +247,7 @@ def test_texts_of_the_run_are_shown_as_text(browser: Any, tmp_path: Path) -> Non
     evil = json.dumps(f"loss {EVIL} </script><script>window.broken=3</script>")[1:-1]
     lines = journal.read_text().replace("the run diverged", evil).replace("node0", evil)
     journal.write_text(lines)
-    write_report(gather(run), tmp_path / "r.html")
+    write_report(gather(read_search(run)), tmp_path / "r.html")
     opened = Opened(browser, (tmp_path / "r.html").as_uri())
     opened.draw_all()
     assert opened.page.evaluate("window.broken === undefined")
@@ -257,7 +259,7 @@ def test_texts_of_the_run_are_shown_as_text(browser: Any, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_the_page_stays_under_10_mb_at_a_thousand_trials_of_30_epochs(tmp_path: Path) -> None:
     run = made_run(tmp_path, trials=1000, epochs=30)
-    page = render_page(gather(run))
+    page = render_page(gather(read_search(run)))
     assert len(page.encode()) < 10e6
 
 
@@ -296,7 +298,7 @@ def test_a_search_without_results_has_a_report_that_says_so(tmp_path: Path, what
     else:
         lines = [x.replace('"completed"', '"infeasible"') for x in lines if '"epoch"' not in x[:20]]
     journal.write_text("".join(lines))
-    page = render_page(gather(run))
+    page = render_page(gather(read_search(run)))
     assert "no trial has a validation score yet" in page
     assert 'id="fig-curves"' not in page
 
@@ -315,17 +317,17 @@ def test_one_loss_that_went_astray_does_not_flatten_the_curves_of_the_others(
 
 
 def test_the_rungs_count_who_arrived_and_who_went_on(run: RunFolder) -> None:
-    history = j.read_history(run)
-    facts = run.read_json(SEARCH)
-    rungs = rung_counts(history, facts)
-    first = rungs[0]
+    search = read_search(run)
+    history = search.history
+    first = rung_counts(search)[0]
     assert first.name == "epoch 1" and first.arrived == len(
         [t for t in history.trials.values() if t.epoch >= 1]
     )
     assert first.went_on == len([t for t in history.trials.values() if t.epoch > 1])
     assert 0.2 < first.cutoff < 0.6
-    pointed = facts | {"space": load_space("default").to_dict(), "trials": 64}
-    assert rung_counts(history, pointed)[0].arrived == first.arrived - 2, "trained whole"
+    facts = search.facts.model_copy(update={"space": load_space("default"), "trials": 64})
+    pointed = rung_counts(replace(search, facts=facts))
+    assert pointed[0].arrived == first.arrived - 2, "trained whole"
 
 
 def test_spans_are_unbroken_stretches_of_one_trial_on_one_worker(run: RunFolder) -> None:

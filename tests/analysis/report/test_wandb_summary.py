@@ -12,6 +12,7 @@ from analysis.report.gather import gather
 from analysis.report.send_wandb_summary import facts_of
 from analysis.report.wandb_summary import start_summary
 from vgg6.tuning.run.folder import CONFIRMATION, RunFolder
+from vgg6.tuning.run.search import read_search
 from vgg6.tuning.trackers import wandb_mirror
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -44,7 +45,7 @@ def test_one_offline_run_holds_the_winner_the_table_and_the_figures(
     assert start_summary(run, "offline", folder=folder, project="p", group="made") == ""
     (found,) = read_runs(folder)
     assert (found.name, found.group, found.project) == ("made summary", "made", "p")
-    best = gather(run).best
+    best = gather(read_search(run)).best
     assert best is not None
     assert found.summary["winner/trial"] == best["winner"]["trial"]
     assert found.summary["winner/search_val_acc"] == best["winner"]["best_val_acc"]
@@ -55,10 +56,12 @@ def test_one_offline_run_holds_the_winner_the_table_and_the_figures(
 
 
 def test_a_confirmed_winner_is_summed_up_with_its_interval(run: RunFolder) -> None:
-    config = gather(run).history.trials[0].config
-    confirmed = CONFIRMED | {"candidates": [CONFIRMED["candidates"][0] | {"config": config}]}
+    config = gather(read_search(run)).history.trials[0].config
+    confirmed = CONFIRMED | {
+        "candidates": [CONFIRMED["candidates"][0] | {"config": config.to_dict()}]
+    }
     run.write_json(CONFIRMATION, confirmed)
-    facts = facts_of(gather(run))
+    facts = facts_of(gather(read_search(run)))
     assert facts["winner/trial"] == 0 and facts["winner/mean"] == 0.81
     assert (facts["winner/low"], facts["winner/high"]) == (0.79, 0.83)
     assert facts["winner/optimism"] == 0.03

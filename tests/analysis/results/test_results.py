@@ -13,15 +13,16 @@ from support.made_runs import DATA, search_facts
 
 import tune_vgg6
 from analysis.results.search_tables import (
-    load_search,
-    load_table,
-    load_trials,
-    write_table,
+    epochs_table,
+    tables_of,
+    trials_table,
+    write_tables,
 )
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, open_run
+from vgg6.tuning.run.search import read_search
 
 CONFIGS = [
     TrialConfig(activation="relu", optimizer="adam", lr=1e-3, epochs=3),
@@ -65,20 +66,25 @@ def row(number: int, epoch: int) -> dict[str, Any]:
 def test_parquet_and_csv_are_written_beside_each_other_and_read_back_equal(
     search: RunFolder,
 ) -> None:
-    write_table(search)
-    for name, frame in (("results", load_table(search)), ("trials", load_trials(search))):
+    write_tables(read_search(search))
+    for name, frame in (
+        ("results", epochs_table(read_search(search))),
+        ("trials", trials_table(read_search(search))),
+    ):
         again = pd.read_parquet(search.file(f"{name}.parquet"))
         pd.testing.assert_frame_equal(again, frame)
         plain = pd.read_csv(search.file(f"{name}.csv"), keep_default_na=True)
         assert list(plain.columns) == list(frame.columns) and len(plain) == len(frame)
         assert plain.lr.tolist() == frame.lr.tolist()
-    assert len(load_table(search)) == 5 and len(load_trials(search)) == 3
+    assert (
+        len(epochs_table(read_search(search))) == 5 and len(trials_table(read_search(search))) == 3
+    )
 
 
 def test_a_search_without_a_trial_has_the_same_column_types_in_parquet(search: RunFolder) -> None:
-    full, whole = load_table(search), load_trials(search)
+    full, whole = epochs_table(read_search(search)), trials_table(read_search(search))
     search.delete(JOURNAL)
-    write_table(search)
+    write_tables(read_search(search))
     empty = pd.read_parquet(search.file("results.parquet"))
     assert len(empty) == 0 and (empty.dtypes == full.dtypes).all()
     trials = pd.read_parquet(search.file("trials.parquet"))
@@ -87,7 +93,7 @@ def test_a_search_without_a_trial_has_the_same_column_types_in_parquet(search: R
 
 
 def test_a_missing_value_is_missing_and_not_a_word_or_a_zero(search: RunFolder) -> None:
-    trials = load_trials(search)
+    trials = trials_table(read_search(search))
     assert trials.momentum.isna().tolist() == [True, False, False]
     assert trials.best_epoch.isna().tolist() == [False, False, True]
     assert trials.best_epoch[0] == 3 and trials.best_epoch.dtype == "Int64"
@@ -99,16 +105,17 @@ def test_an_unfinished_search_is_read_by_name_by_folder_and_by_uri(search: RunFo
     Path(search.file(JOURNAL)).write_text("".join(lines[:4]) + lines[4][:30])
     storage = str(Path(search.path).parent)
     for location in ("mine", search.path, Path(search.path).as_uri()):
-        run = load_search(open_run(location, storage))
+        run = tables_of(read_search(open_run(location, storage)))
         assert run.name == "mine"
-        assert run.table.epoch.tolist() == [1, 2] and run.trials.state.tolist() == ["running"]
+        assert run.epochs.epoch.tolist() == [1, 2] and run.trials.state.tolist() == ["running"]
         assert {"lr", "optimizer", "momentum"} <= set(run.parameters)
         assert run.notes == ("1 unfinished lines of the journal were left out",)
 
 
 def test_a_search_is_read_from_storage_that_is_no_disk(search: RunFolder) -> None:
-    here, there = load_search(search), load_search(store(Path(search.path)))
-    pd.testing.assert_frame_equal(here.table, there.table)
+    here = tables_of(read_search(search))
+    there = tables_of(read_search(store(Path(search.path))))
+    pd.testing.assert_frame_equal(here.epochs, there.epochs)
     pd.testing.assert_frame_equal(here.trials, there.trials)
 
 
@@ -133,11 +140,11 @@ def test_the_table_command_writes_a_search_in_either_format(
     out = tmp_path / "out.parquet"
     assert tune_vgg6.main(["table", search.path, "--out", str(out)]) == 0
     assert capsys.readouterr().out == ""
-    pd.testing.assert_frame_equal(pd.read_parquet(out), load_table(search))
+    pd.testing.assert_frame_equal(pd.read_parquet(out), epochs_table(read_search(search)))
     assert len(pd.read_parquet(out)) == 5
     assert tune_vgg6.main(["table", search.path, "--trials"]) == 0
     text = capsys.readouterr().out
-    assert len(text.splitlines()) == len(load_trials(search)) + 1
+    assert len(text.splitlines()) == len(trials_table(read_search(search))) + 1
 
 
 def test_the_table_command_refuses_other_formats_and_absent_folders(

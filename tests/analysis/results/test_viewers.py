@@ -22,6 +22,7 @@ from analysis.results.convert import convert
 from vgg6.common.checks import InputError
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.search import read_search
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def get(address: str, body: dict[str, Any] | None = None, **query: str) -> Any:
 
 @pytest.mark.slow
 def test_tensorboard_serves_every_epoch_and_every_configuration(run: RunFolder) -> None:
-    folder, command = convert(run, "tensorboard", None)
+    folder, command = convert(read_search(run), "tensorboard", None)
     assert command.startswith("tensorboard --logdir ")
     history = j.read_history(run)
     with served("tensorboard.main", "--logdir", str(folder)) as address:
@@ -83,7 +84,7 @@ def test_tensorboard_serves_every_epoch_and_every_configuration(run: RunFolder) 
         for name in tags:
             trial = history.trials[int(name.split("_")[1])]
             points = get(f"{address}/data/plugin/scalars/scalars", tag="val_acc", run=name)
-            expected = [(e, row["val_acc"], row["time"]) for e, row in sorted(trial.rows.items())]
+            expected = [(e, row.val_acc, row.time) for e, row in sorted(trial.rows.items())]
             assert [(s, pytest.approx(v, abs=1e-6), w) for w, s, v in points] == [
                 (e, v, pytest.approx(t)) for e, v, t in expected
             ]
@@ -94,8 +95,8 @@ def test_tensorboard_serves_every_epoch_and_every_configuration(run: RunFolder) 
         shown = {int(g["hparams"]["trial"]): g["hparams"] for g in groups}
         assert sorted(shown) == sorted(history.trials)
         for number, trial in history.trials.items():
-            assert shown[number]["activation"] == trial.config["activation"]
-            assert shown[number]["lr"] == pytest.approx(trial.config["lr"])
+            assert shown[number]["activation"] == trial.config.activation
+            assert shown[number]["lr"] == pytest.approx(trial.config.lr)
             assert shown[number]["state"] == trial.state
 
 
@@ -107,9 +108,9 @@ def test_optuna_dashboard_serves_every_trial_as_it_truly_ended(run: RunFolder) -
     number = json.loads(lines[last])["trial"]
     kept = [line for i, line in enumerate(lines) if i != last and "session_end" not in line]
     Path(run.file(JOURNAL)).write_text("".join(kept))
-    file, command = convert(run, "optuna", None)
+    file, command = convert(read_search(run), "optuna", None)
     assert command.startswith("optuna-dashboard ")
-    convert(run, "optuna", None)  # again, in its place
+    convert(read_search(run), "optuna", None)  # again, in its place
     history = j.read_history(run)
     with served("optuna_dashboard._cli", str(file)) as address:
         studies = get(f"{address}/api/studies")["study_summaries"]
@@ -125,23 +126,23 @@ def test_optuna_dashboard_serves_every_trial_as_it_truly_ended(run: RunFolder) -
         shown = trials[at]
         assert shown["state"] == named[trial.state]
         curve = {p["step"]: p["value"] for p in shown.get("intermediate_values", [])}
-        assert curve == {e: row["best_val_acc"] for e, row in trial.rows.items()}
+        assert curve == {e: row.best_val_acc for e, row in trial.rows.items()}
         attributes = {a["key"]: a["value"] for a in shown["user_attrs"]}
         assert attributes["state"].strip('"') == trial.state
         params = {p["name"]: p["param_external_value"] for p in shown["params"]}
-        assert params["optimizer"] == trial.config["optimizer"]
+        assert params["optimizer"] == trial.config.optimizer
         if trial.state == j.COMPLETED:
             assert shown["values"] == [trial.best_val_acc]
 
 
 def test_a_second_conversion_takes_the_place_of_the_first(run: RunFolder) -> None:
-    folder, _ = convert(run, "tensorboard", None)
+    folder, _ = convert(read_search(run), "tensorboard", None)
     before = sorted(p.name for p in folder.rglob("*"))
     (folder / "left").mkdir()
-    convert(run, "tensorboard", None)
+    convert(read_search(run), "tensorboard", None)
     assert len(list(folder.iterdir())) == 15 and len(before) == 30
 
 
 def test_an_unknown_form_is_answered_with_the_nearest(run: RunFolder) -> None:
     with pytest.raises(InputError, match="tensorboard"):
-        convert(run, "tensorbord", None)
+        convert(read_search(run), "tensorbord", None)

@@ -26,6 +26,7 @@ from search_spaces.study_sigmoide import SIGMOIDE_RUNS
 from vgg6.config import TrialConfig
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import SEARCH, RunFolder
+from vgg6.tuning.run.search import read_search
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 
@@ -114,7 +115,7 @@ def test_the_best_on_a_part_become_a_space_that_a_search_evaluates(tmp_path: Pat
     file = tmp_path / "best.yaml"
     driver.write_best(file, [run], 3)
     chosen = [TrialConfig.from_mapping(p) for p in load_space(str(file)).points]
-    ranked = [TrialConfig.from_mapping(t.config) for t in j.read_history(run).ranking(3)]
+    ranked = [t.config for t in j.read_history(run).ranking(3)]
     assert chosen == ranked and {c.activation for c in chosen} == {"gelu"}
     other = made_study(tmp_path, points, name="other", effects=silu)
     driver.write_best(file, [other], 3)
@@ -131,8 +132,8 @@ def answers(run: RunFolder, *also: RunFolder) -> dict[str, str]:
     """The words of each answer and its tables' cells, by its id."""
     with pytest.MonkeyPatch.context() as patch:  # slow, and no part of an answer
         patch.setattr("analysis.insights.insights.importance", lambda *_: (None, "left out"))
-        found = gather(run)
-    answer_study(run, found, also)
+        found = gather(read_search(run))
+    answer_study(found, [read_search(other) for other in also])
     assert found.study is not None
     return {a.id: " ".join(render_answer(a).splitlines()) for a in found.study.answers}
 
@@ -284,8 +285,8 @@ def test_a_search_without_the_studys_pairs_says_what_cannot_be_asked(tmp_path: P
 def test_the_page_and_the_summary_show_a_runs_texts_as_text(tmp_path: Path, evil: str) -> None:
     run = made_study(tmp_path, STUDY[:9], command=evil, versions={"torch": evil}, gpus=[evil])
     run.write_json(SEARCH, run.read_json(SEARCH) | {"name": evil})
-    found = gather(run)
-    answer_study(run, found, [])
+    found = gather(read_search(run))
+    answer_study(found, [])
     page = render_page(found)
     assert 'id="study-2b"' in page and "<script>window.broken" not in page
     table = render_summary(found, []).partition("5 To do it again")[2].partition("The search:")[0]

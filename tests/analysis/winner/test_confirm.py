@@ -17,11 +17,12 @@ from safetensors.torch import load_file
 
 from analysis.winner import confirm as c
 from analysis.winner.elimination import preferred, standing, tied
-from analysis.winner.pareto import best_of_each, cost_of, pareto_front
-from analysis.winner.ranking import render, summary
-from analysis.winner.seed_noise import t_interval
+from analysis.winner.pareto import TrialCost, best_of_each, pareto_front
+from analysis.winner.ranking import summary
+from analysis.winner.render_ranking import render
 from search_spaces import load_space
 from vgg6.common.checks import InputError
+from vgg6.common.intervals import student
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.evaluation import evaluate
@@ -30,6 +31,8 @@ from vgg6.model import VGG6, count_parameters
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import CONFIRMED, JOURNAL, SEARCH, RunFolder, confirmed_file
+from vgg6.tuning.run.records import Confirmation
+from vgg6.tuning.run.search import read_search
 from vgg6.tuning.session.plan import plan_confirmation
 from vgg6.tuning.settings import Settings
 
@@ -74,19 +77,24 @@ def test_the_interval_holds_the_true_mean_in_95_of_100() -> None:
     draw = np.random.default_rng(2)
     held = 0
     for _ in range(2000):
-        found = t_interval(list(draw.normal(0.86, 0.003, 3)))
+        found = student(list(draw.normal(0.86, 0.003, 3)))
         assert found.low is not None and found.high is not None
         held += found.low <= 0.86 <= found.high
     assert 0.935 < held / 2000 < 0.965
 
 
 def test_an_interval_of_accuracies_stays_between_0_and_1() -> None:
-    known = t_interval([0.99, 0.9, 1.0])
+    history = j.History()
+    for number, score in enumerate([0.99, 0.9, 1.0]):
+        run = replace(record(number, score, 1.0), params={"candidate": 0, "seed": number})
+        history.trials[number] = run
+    known = c.conclude(history, [record(0, 0.99, 1.0)], [0, 1, 2], IMAGES).chosen
+    assert known.mean is not None
     assert known.high == 1.0 and known.low is not None and 0 < known.low < known.mean
 
 
 def test_one_seed_has_no_interval() -> None:
-    found = t_interval([0.86])
+    found = student([0.86])
     assert (found.mean, found.sd, found.low, found.high) == (0.86, None, None, None)
 
 
@@ -102,9 +110,9 @@ def test_of_tied_ones_the_clearly_cheaper_wins_and_else_the_better_mean() -> Non
 
 
 def record(number: int, score: float, seconds: float, **changes: Any) -> j.TrialRecord:
-    config = TrialConfig(epochs=2, **changes).to_dict()
+    config = TrialConfig(epochs=2, **changes)
     rows = {
-        epoch: {"val_acc": acc, "best_epoch": 1, "seconds": seconds}
+        epoch: replace(j.scored(epoch, acc, score), best_epoch=1, seconds=seconds)
         for epoch, acc in ((1, score), (2, score - 0.1))
     }
     return j.TrialRecord(number, config, {}, 0.0, rows, j.COMPLETED)
@@ -115,15 +123,15 @@ def test_the_front_leaves_out_whom_another_beats_in_all() -> None:
         record(0, 0.80, 10.0), record(1, 0.79, 20.0), record(2, 0.78, 5.0), record(3, 0.7, 5.0),
     ]  # fmt: skip
     front = pareto_front(trials)
-    assert [row["trial"] for row in front] == [0, 2]
-    assert front[0]["seconds"] == 10.0, "what came after the best epoch is not its cost"
+    assert [row.trial for row in front] == [0, 2]
+    assert front[0].seconds == 10.0, "what came after the best epoch is not its cost"
 
 
 def test_a_larger_network_is_on_the_front_only_if_it_is_better() -> None:
     plain, normed = record(0, 0.8, 10.0), record(1, 0.8, 10.0, norm="batch")
-    assert cost_of(normed)["parameters"] > cost_of(plain)["parameters"]
-    assert [row["trial"] for row in pareto_front([plain, normed])] == [0]
-    assert [row["trial"] for row in pareto_front([record(1, 0.9, 10.0, norm="batch"), plain])] == [
+    assert TrialCost.of(normed).parameters > TrialCost.of(plain).parameters
+    assert [row.trial for row in pareto_front([plain, normed])] == [0]
+    assert [row.trial for row in pareto_front([record(1, 0.9, 10.0, norm="batch"), plain])] == [
         1,
         0,
     ]
@@ -138,7 +146,7 @@ def test_parameters_are_those_of_the_network_that_is_trained() -> None:
 def test_the_best_of_each_optimizer_comes_with_how_many_there_were() -> None:
     trials = [record(0, 0.8, 1.0), record(1, 0.7, 1.0, optimizer="adam"), record(2, 0.6, 1.0)]
     found = best_of_each(trials, "optimizer")
-    assert [(r["optimizer"], r["trial"], r["trials"]) for r in found] == [
+    assert [(r.value, r.best.trial, r.trials) for r in found] == [
         (TrialConfig().optimizer, 0, 2),
         ("adam", 1, 1),
     ]
@@ -185,19 +193,19 @@ def search(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> RunFold
     return run
 
 
-def confirmed(run: RunFolder, data: TrialData, top: int, seeds: int) -> dict[str, Any]:
-    facts = run.read_json(SEARCH)
-    settings = Settings(**(facts["settings"] | {"wandb": "disabled"}))
-    candidates, fresh = c.choose(j.read_history(run), top, seeds)
+def confirmed(run: RunFolder, data: TrialData, top: int, seeds: int) -> Confirmation:
+    search = read_search(run)
+    settings = replace(search.facts.settings, wandb="disabled")
+    candidates, fresh = c.choose(search.history, top, seeds)
     runs = len(candidates) * seeds
-    plan = plan_confirmation("this machine", settings, facts, data, runs)
-    outcome, found = c.confirm(run, plan, candidates, fresh, "test")
+    plan = plan_confirmation("this machine", settings, search.facts, data, runs)
+    outcome, found = c.confirm(search, plan, candidates, fresh, "test")
     assert outcome.outcome == "complete" and found is not None
     return found
 
 
 @pytest.fixture(scope="module")
-def found(ray_here: None, search: RunFolder, data: TrialData) -> dict[str, Any]:
+def found(ray_here: None, search: RunFolder, data: TrialData) -> Confirmation:
     """Two candidates over two seeds."""
     return confirmed(search, data, top=2, seeds=2)
 
@@ -210,89 +218,90 @@ def journal_of(run: RunFolder) -> j.History:
 def test_seeds_are_fresh_and_a_configuration_is_taken_once(search: RunFolder) -> None:
     candidates, seeds = c.choose(j.read_history(search), top=4, count=3)
     assert seeds == [44, 45, 46], "43 is the seed of one of the trials"
-    plain = {replace(TrialConfig.from_mapping(t.config), seed=0) for t in candidates}
+    plain = {replace(t.config, seed=0) for t in candidates}
     assert len(plain) == len(candidates) == 3
 
 
 @pytest.mark.slow
 def test_a_sole_candidate_is_not_said_to_be_above_others_by_more_than_noise(
-    found: dict[str, Any], search: RunFolder
+    found: Confirmation, search: RunFolder
 ) -> None:
     candidates, seeds = c.choose(j.read_history(search), top=1, count=2)
     alone = c.conclude(journal_of(search), candidates, seeds, IMAGES)
-    assert alone["why"] == f"trial {alone['winner']} was the only candidate, over 2 fresh seeds"
+    assert alone.why == f"trial {alone['winner']} was the only candidate, over 2 fresh seeds"
 
 
 @pytest.mark.slow
 def test_a_confirming_run_asks_for_as_many_cpus_as_it_has_threads(
     ray_here: None, search: RunFolder, data: TrialData
 ) -> None:
-    facts = search.read_json(SEARCH)
+    facts = read_search(search).facts
     most = ray.cluster_resources()["CPU"]
     for threads in (1, 2, 512):  # of a search on a larger machine: not refused on this one
-        runtime = {**facts["runtime"], "threads": threads}
-        settings = Settings(**(facts["settings"] | {"wandb": "disabled"}))
-        plan = plan_confirmation("here", settings, {**facts, "runtime": runtime}, data, 1)
+        runtime = facts.runtime.model_copy(update={"threads": threads})
+        settings = replace(facts.settings, wandb="disabled")
+        asked = facts.model_copy(update={"runtime": runtime})
+        plan = plan_confirmation("here", settings, asked, data, 1)
         assert (plan.allotment.cpus, plan.runtime.threads) == (min(threads, most), threads)
 
 
 @pytest.mark.slow
 def test_a_confirming_run_equals_the_same_run_outside_ray_bit_for_bit(
-    found: dict[str, Any], data: TrialData
+    found: Confirmation, data: TrialData
 ) -> None:
-    row = found["candidates"][0]
-    run = row["runs"][0]
-    config = replace(TrialConfig.from_mapping(row["config"]), seed=run["seed"])
+    row = found.candidates[0]
+    run = row.runs[0]
+    config = replace(row.config, seed=run.seed)
     outside = [m.to_dict() for m in fit(TrainState(config, RUNTIME), data)]
     assert len(outside) == config.epochs, "at full length"
-    for ours, theirs in zip(run["history"], outside, strict=True):
-        assert {**ours, "seconds": 0, "epoch": 0} == {**theirs, "seconds": 0, "epoch": 0}
+    for ours, theirs in zip(run.history, outside, strict=True):
+        assert {**ours.to_dict(), "seconds": 0, "epoch": 0} == {**theirs, "seconds": 0, "epoch": 0}
 
 
 @pytest.mark.slow
 def test_the_winner_is_judged_by_its_mean_and_shown_beside_its_search_score(
-    found: dict[str, Any], search: RunFolder
+    found: Confirmation, search: RunFolder
 ) -> None:
-    for row in found["candidates"]:
-        scores = [run["val_acc"] for run in row["runs"]]
+    for row in found.candidates:
+        scores = [run.val_acc for run in row.runs]
         # How far apart the two are differs by machine: the second may be dropped after a seed.
-        seeds = [44, 45][: row["eliminated_after"]]
-        assert sorted(run["seed"] for run in row["runs"]) == seeds
-        assert row["mean"] == fmean(scores)
+        seeds = [44, 45][: row.eliminated_after]
+        assert sorted(run.seed for run in row.runs) == seeds
+        assert row.mean == fmean(scores)
         if len(scores) == 2:
-            assert row["sd"] == stdev(scores) and row["low"] <= row["mean"] <= row["high"]
-        assert row["optimism"] == row["search_score"] - row["mean"]
-    means = [row["mean"] for row in found["candidates"]]
+            assert row.sd == stdev(scores) and row.low <= row.mean <= row.high
+        assert row.optimism == row.search_score - row.mean
+    means = [row.mean for row in found.candidates]
     assert means == sorted(means, reverse=True)
-    assert found["winner"] in found["ties"] and found["ties"][0] == found["candidates"][0]["trial"]
-    text = render(summary(search, top=3))
-    winner = next(r for r in found["candidates"] if r["trial"] == found["winner"])
+    assert found.winner in found.ties and found.ties[0] == found.candidates[0].trial
+    text = render(summary(read_search(search), top=3))
+    winner = next(r for r in found.candidates if r.trial == found.winner)
     assert f"{winner['mean']:.4f} (95 % {winner['low']:.4f} to {winner['high']:.4f})" in text
     assert f"{winner['search_score']:.4f}: an optimism of {winner['optimism']:+.4f}" in text
-    assert found["why"] in " ".join(text.split())
-    again = summary(search, top=3)["winner"]["train_command"]
+    assert found.why in " ".join(text.split())
+    again = summary(read_search(search), top=3).winner.train_command
     assert f"--seed {found['representative_seed']}" in again
 
 
 @pytest.mark.slow
 def test_the_kept_weights_are_those_of_the_winners_median_run(
-    found: dict[str, Any], search: RunFolder, data: TrialData
+    found: Confirmation, search: RunFolder, data: TrialData
 ) -> None:
-    row = next(r for r in found["candidates"] if r["trial"] == found["winner"])
-    run = next(r for r in row["runs"] if r["seed"] == found["representative_seed"])
+    row = next(r for r in found.candidates if r.trial == found.winner)
+    run = next(r for r in row.runs if r.seed == found.representative_seed)
     RUNTIME.apply()
-    model = VGG6(TrialConfig.from_mapping(row["config"]))
-    file = confirmed_file(found["winner"], found["representative_seed"])
+    model = VGG6(row.config)
+    file = confirmed_file(found.winner, found.representative_seed)
     model.load_state_dict(load_file(Path(search.file(file))))
     parts = resident(data, "cpu")
     scored = evaluate(model, parts.val_images, parts.val_labels, parts.normalize, RUNTIME)
-    assert scored.accuracy == run["val_acc"]
-    assert run["val_acc"] == sorted(r["val_acc"] for r in row["runs"])[0], "of two the lower"
+    assert scored.accuracy == run.val_acc
+    assert run.val_acc == sorted(r.val_acc for r in row.runs)[0], "of two the lower"
 
 
 @pytest.mark.slow
 def test_a_larger_confirmation_goes_on_from_a_smaller_one(
-    found: dict[str, Any], search: RunFolder, data: TrialData, tmp_path: Path
+    found: Confirmation, search: RunFolder, data: TrialData, tmp_path: Path
 ) -> None:
     shutil.copytree(search.path, tmp_path / "first")
     run = RunFolder(str(tmp_path / "first"))
@@ -302,14 +311,14 @@ def test_a_larger_confirmation_goes_on_from_a_smaller_one(
     assert after.arrivals[: len(before.arrivals)] == before.arrivals
     keys = [c.run_key(t) for t in after.trials.values()]
     assert len(set(keys)) == len(keys), "no run is repeated"
-    loser = next(r for r in more["candidates"] if r["label"].startswith("Sigmoid"))
-    assert loser["eliminated_after"] == 1 and len(loser["runs"]) == 1, "and a clear loser runs once"
-    assert more["candidates"][-1] is loser
+    loser = next(r for r in more.candidates if r.label.startswith("Sigmoid"))
+    assert loser.eliminated_after == 1 and len(loser.runs) == 1, "and a clear loser runs once"
+    assert more.candidates[-1] is loser
 
 
 @pytest.mark.slow
 def test_an_interrupted_confirmation_ends_with_the_same_winner_and_numbers(
-    found: dict[str, Any], search: RunFolder, data: TrialData, tmp_path: Path
+    found: Confirmation, search: RunFolder, data: TrialData, tmp_path: Path
 ) -> None:
     shutil.copytree(search.path, tmp_path / "first")
     run = RunFolder(str(tmp_path / "first"))
@@ -322,14 +331,14 @@ def test_an_interrupted_confirmation_ends_with_the_same_winner_and_numbers(
     )
     again = confirmed(run, data, top=2, seeds=2)
 
-    def timeless(rows: dict[str, Any]) -> str:
+    def timeless(rows: Confirmation) -> str:
         def clean(value: Any) -> Any:
             if isinstance(value, dict):
                 times = ("seconds", "epoch_seconds", "created")
                 return {k: clean(v) for k, v in value.items() if k not in times}
             return [clean(v) for v in value] if isinstance(value, list) else value
 
-        return json.dumps(clean(rows["candidates"]))
+        return json.dumps(clean(rows.to_dict()["candidates"]))
 
     assert timeless(again) == timeless(found)
 
@@ -344,33 +353,32 @@ def test_when_every_candidate_diverges_the_confirmation_says_why(
     changed = journal.read_text().replace('"lr": 0.001', '"lr": 10.0')
     journal.write_text(changed.replace('"optimizer": "adam"', '"optimizer": "sgd"'))
     run = RunFolder(str(tmp_path / "first"))
-    history = j.read_history(run)
-    candidates, fresh = c.choose(history, top=1, count=1)
-    facts = run.read_json(SEARCH)
-    settings = Settings(**(facts["settings"] | {"wandb": "disabled"}))
-    plan = plan_confirmation("this machine", settings, facts, data, 1)
-    outcome, found = c.confirm(run, plan, candidates, fresh, "test")
+    changed_search = read_search(run)
+    candidates, fresh = c.choose(changed_search.history, top=1, count=1)
+    settings = replace(changed_search.facts.settings, wandb="disabled")
+    plan = plan_confirmation("this machine", settings, changed_search.facts, data, 1)
+    outcome, found = c.confirm(changed_search, plan, candidates, fresh, "test")
     assert found is None and "diverged" in outcome.detail
 
 
 @pytest.mark.slow
 def test_a_better_trial_that_came_after_the_confirmation_is_named(
-    found: dict[str, Any], search: RunFolder, tmp_path: Path
+    found: Confirmation, search: RunFolder, tmp_path: Path
 ) -> None:
-    assert summary(search, top=3)["unconfirmed"] == []
+    assert summary(read_search(search), top=3).unconfirmed == []
     shutil.copytree(search.path, tmp_path / "first")
     run = RunFolder(str(tmp_path / "first"))
     journal = j.Journal(run)
     config = TrialConfig(activation="silu", epochs=3)
     journal.write("trial", trial=4, config=config.to_dict(), params={})
     last = journal.history.trials[0].rows[3]
-    row = {k: v for k, v in last.items() if k != "time"}
+    row = {**last.metrics.to_dict(), "node": last.node, "pid": last.pid}
     top = {"epoch": 1, "best_epoch": 1, "val_acc": 0.999, "best_val_acc": 0.999}
     journal.write("epoch", trial=4, **(row | top))
     journal.write("end", trial=4, state=j.COMPLETED, reason="")
     journal.close()
-    assert summary(run, top=3)["unconfirmed"] == [4]
-    assert "trial 4 came among the best: confirm again" in render(summary(run, top=3))
+    assert summary(read_search(run), top=3).unconfirmed == [4]
+    assert "trial 4 came among the best: confirm again" in render(summary(read_search(run), top=3))
 
 
 def test_a_search_without_a_score_has_nothing_to_confirm() -> None:

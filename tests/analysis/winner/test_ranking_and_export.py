@@ -22,9 +22,10 @@ from support.paths import ROOT
 from analysis.packages.package import read_package
 from analysis.packages.package_files import check_out
 from analysis.packages.train_command import train_command
-from analysis.results.search_tables import load_table, load_trials, write_table
+from analysis.results.search_tables import epochs_table, trials_table, write_tables
 from analysis.winner.export import export_best
-from analysis.winner.ranking import CURVE_WIDTH, render, sparkline, summary
+from analysis.winner.ranking import summary
+from analysis.winner.render_ranking import CURVE_WIDTH, render, sparkline
 from cli.main import build_parser
 from vgg6.checkpoint import weights_bytes
 from vgg6.common.checks import InputError
@@ -35,6 +36,7 @@ from vgg6.run_record import DataFacts, RuntimeFacts
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, weights_file
+from vgg6.tuning.run.search import read_search
 
 LIMIT = 200
 RUNTIME = Runtime.resolve("cpu", threads=1)
@@ -86,7 +88,7 @@ def run(made: Path, tmp_path: Path) -> RunFolder:
 @pytest.fixture(scope="module")
 def packed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("packed") / "out"
-    export_best(RunFolder(str(made)), out, look_at_test=False)
+    export_best(read_search(RunFolder(str(made))), out, look_at_test=False)
     return out
 
 
@@ -105,7 +107,7 @@ def append(run: RunFolder, *lines: str) -> None:
 def test_the_table_has_every_epoch_once_even_where_the_journal_repeats_it(run: RunFolder) -> None:
     epoch = next(x for x in Path(run.file(JOURNAL)).read_text().splitlines() if '"epoch"' in x)
     append(run, epoch + "\n", epoch + "\n", '{"event": "epo')
-    table = load_table(run)
+    table = epochs_table(read_search(run))
     assert list(zip(table.trial, table.epoch, strict=True)) == [
         (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3),
     ]  # fmt: skip
@@ -121,7 +123,7 @@ def test_a_torn_line_in_the_middle_is_an_error_that_names_it(run: RunFolder) -> 
     lines[3] = lines[3][:25] + "\n"
     Path(run.file(JOURNAL)).write_text("".join(lines))
     with pytest.raises(InputError, match="line 4.*damaged"):
-        load_table(run)
+        epochs_table(read_search(run))
 
 
 def test_written_tables_read_back_with_trials_that_never_finished_an_epoch(run: RunFolder) -> None:
@@ -132,32 +134,33 @@ def test_written_tables_read_back_with_trials_that_never_finished_an_epoch(run: 
         f'{{"event": "trial", "time": 9, "trial": 3, "config": {config}, "params": {{}}}}\n'
         f'{{"event": "end", "time": 10, "trial": 3, "state": "infeasible", "reason": "nan"}}\n',
     )
-    write_table(run)
+    write_tables(read_search(run))
     epochs = pd.read_csv(run.file("results.csv"))
     trials = pd.read_csv(run.file("trials.csv"))
     assert len(epochs) == 8
     assert list(trials.state) == ["completed", "pruned", "completed", "infeasible"]
     assert list(trials.epochs_run) == [3, 2, 3, 0]
     assert np.isnan(trials.best_val_acc[3])
-    assert load_trials(run).lr[1] == trials.lr[1] == 0.0123456789
+    assert trials_table(read_search(run)).lr[1] == trials.lr[1] == 0.0123456789
 
 
 def test_a_search_without_a_trial_has_tables_that_read_back(run: RunFolder) -> None:
     run.delete(JOURNAL)
-    write_table(run)
+    write_tables(read_search(run))
     for name in ("results.csv", "trials.csv"):
         table = pd.read_csv(run.file(name))
         assert len(table) == 0 and set(FIELD_NAMES) < set(table.columns)
     with pytest.raises(InputError, match="none has begun"):
-        summary(run, top=1)
+        summary(read_search(run), top=1)
 
 
 # Says how much memory the table took, so that the test can bound it.
 READ = """
 import resource, sys
-from analysis.results.search_tables import load_table
+from analysis.results.search_tables import epochs_table
 from vgg6.tuning.run.folder import RunFolder
-table = load_table(RunFolder(sys.argv[1]))
+from vgg6.tuning.run.search import read_search
+table = epochs_table(read_search(RunFolder(sys.argv[1])))
 unit = 1 if sys.platform == "darwin" else 1024
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 print(len(table), table.groupby(["trial", "epoch"]).ngroups, peak)
@@ -192,8 +195,8 @@ def test_a_journal_of_300_000_rows_is_read_in_bounded_memory(run: RunFolder) -> 
 
 
 def row(number: int, scores: list[float], state: str = j.COMPLETED) -> j.TrialRecord:
-    rows = {e: {"val_acc": s, "best_epoch": 1} for e, s in enumerate(scores, start=1)}
-    return j.TrialRecord(number, CONFIGS[0].to_dict(), {}, 0.0, rows, state)
+    rows = {e: j.scored(e, s, s) for e, s in enumerate(scores, start=1)}
+    return j.TrialRecord(number, CONFIGS[0], {}, 0.0, rows, state)
 
 
 def test_the_best_epoch_counts_even_when_it_is_not_the_last() -> None:
@@ -223,16 +226,16 @@ def test_where_nothing_scored_the_first_reason_is_shown(run: RunFolder) -> None:
     journal.write("end", trial=0, state=j.INFEASIBLE, reason="training loss is nan")
     journal.close()
     with pytest.raises(InputError, match="score: 1 infeasible; .*trial 0: training loss is nan"):
-        summary(run, top=3)
+        summary(read_search(run), top=3)
 
 
 def test_the_summary_says_what_the_score_is_and_of_which_data(run: RunFolder) -> None:
-    found = summary(run, top=2)
-    assert found["complete"] and len(found["ranking"]) == 2
+    found = summary(read_search(run), top=2)
+    assert found.complete and len(found.ranking) == 2
     text = render(found)
     assert "digits (not CIFAR-10)" in text and "optimistic" in text
-    assert found["winner"]["train_command"] in text
-    assert found["winner"]["best_val_acc"] == load_table(run).val_acc.max()
+    assert found.winner.train_command in text
+    assert found.winner.in_search.best_val_acc == epochs_table(read_search(run)).val_acc.max()
     assert all(len(line) <= 100 for line in text.splitlines()[:-1])
 
 
@@ -249,13 +252,13 @@ def test_a_search_is_complete_when_all_trials_ended_though_the_driver_did_not_sa
     lines = Path(run.file(JOURNAL)).read_text().splitlines(keepends=True)
     assert '"session_end"' in lines[-1] and '"end"' in lines[-2]
     Path(run.file(JOURNAL)).write_text("".join(lines[:-1]))
-    assert summary(run, top=1)["complete"]
+    assert summary(read_search(run), top=1).complete
     Path(run.file(JOURNAL)).write_text("".join(lines[:-2]))
-    found = summary(run, top=1)
-    assert not found["complete"] and "not complete" in render(found)
+    found = summary(read_search(run), top=1)
+    assert not found.complete and "not complete" in render(found)
     stopped = lines[-2].replace("completed", "stopped")
     Path(run.file(JOURNAL)).write_text("".join([*lines[:-2], stopped]))
-    assert not summary(run, top=1)["complete"]
+    assert not summary(read_search(run), top=1).complete
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -296,11 +299,11 @@ def test_the_exported_weights_score_what_the_search_recorded(
     run: RunFolder, tmp_path: Path
 ) -> None:
     torch.set_num_threads(RUNTIME.threads + 1)
-    metrics = export_best(run, tmp_path / "out")
+    metrics = export_best(read_search(run), tmp_path / "out")
     assert torch.get_num_threads() == RUNTIME.threads, "scored on the runtime of the search"
     assert metrics.pop("out") == str(tmp_path / "out")
     assert "warning" not in metrics
-    assert metrics["val_acc"] == load_table(run).val_acc.max()
+    assert metrics["val_acc"] == epochs_table(read_search(run)).val_acc.max()
     assert metrics["test"]["images"] == 359 and 0 < metrics["test"]["accuracy"] <= 1
     assert metrics["selected_from"] == 3
     package = read_package(tmp_path / "out")
@@ -316,10 +319,10 @@ def test_weights_that_are_not_those_of_the_score_are_called_out(
     run: RunFolder, tmp_path: Path
 ) -> None:
     winner = j.read_history(run).ranking()[0]
-    other = TrainState(TrialConfig.from_mapping(winner.config), RUNTIME).model.state_dict()
-    content = weights_bytes(other, TrialConfig.from_mapping(winner.config))
+    other = TrainState(winner.config, RUNTIME).model.state_dict()
+    content = weights_bytes(other, winner.config)
     run.write(weights_file(winner.number), content)
-    metrics = export_best(run, tmp_path / "out")
+    metrics = export_best(read_search(run), tmp_path / "out")
     assert metrics["val_acc_again"] < metrics["val_acc"] == winner.best_val_acc
     assert str(metrics["val_acc_again"]) in metrics["warning"]
     assert read_package(tmp_path / "out").metrics.warning == metrics["warning"]
@@ -347,11 +350,11 @@ def test_an_export_is_whole_or_not_at_all(
     full.mkdir()
     (full / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="out.*holds other things"):
-        export_best(run, full)
+        export_best(read_search(run), full)
     assert [p.name for p in full.iterdir()] == ["thesis.txt"]
 
     out = tmp_path / "out"
-    export_best(run, out)
+    export_best(read_search(run), out)
     before = {p.name: p.read_bytes() for p in out.iterdir()}
 
     def fails(*_: Any, **__: Any) -> None:
@@ -359,11 +362,11 @@ def test_an_export_is_whole_or_not_at_all(
 
     monkeypatch.setattr("analysis.packages.package.save_weights", fails)
     with pytest.raises(OSError, match="No space"):
-        export_best(run, out)
+        export_best(read_search(run), out)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made", "mine", "out"]
     monkeypatch.undo()
-    export_best(run, out)  # an earlier package is replaced
+    export_best(read_search(run), out)  # an earlier package is replaced
 
 
 def test_an_earlier_package_with_something_of_mine_in_it_is_not_replaced(
@@ -373,7 +376,7 @@ def test_an_earlier_package_with_something_of_mine_in_it_is_not_replaced(
     check_out(exported)  # what importing load_model.py leaves is nobody's
     (exported / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="out.*notes.txt"):
-        export_best(run, exported)
+        export_best(read_search(run), exported)
     assert (exported / "notes.txt").read_text() == "mine"
 
 
@@ -388,7 +391,7 @@ def test_an_empty_folder_may_be_named_by_a_dot(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    export_best(run, Path("."))
+    export_best(read_search(run), Path("."))
     assert read_package(tmp_path / "here").config in CONFIGS
 
 
@@ -397,7 +400,7 @@ def test_other_data_than_the_search_had_is_refused(run: RunFolder, tmp_path: Pat
     facts["data"]["fingerprint"] = "0123456789ab"
     run.write_json(SEARCH, facts)
     with pytest.raises(InputError, match="not the data of this search.*0123456789ab"):
-        export_best(run, tmp_path / "out")
+        export_best(read_search(run), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -406,7 +409,7 @@ def test_missing_weights_are_answered_with_the_command_that_makes_them(
 ) -> None:
     shutil.rmtree(run.file("weights"))
     with pytest.raises(InputError, match="trial_0000.*python tune_vgg6.py train"):
-        export_best(run, tmp_path / "out")
+        export_best(read_search(run), tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_named_trial_is_packed_and_its_look_at_the_test_images_is_recorded(
     assert status == 0 and metrics["packed"] == "trial 1"
     assert "selected_from" not in metrics and "asked for by its number" in metrics["note"]
     (look,) = looks(run)
-    assert (look["what"], look["accuracy"]) == ("trial 1", metrics["test"]["accuracy"])
+    assert (look.what, look.accuracy) == ("trial 1", metrics["test"]["accuracy"])
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_a_trial_without_weights_is_refused_with_the_command_that_makes_them(
     assert status == 0 and metrics["packed"] == "trial 0, trained again"
     journal = j.read_history(run).trials[0]
     assert metrics["val_acc"] == journal.best_val_acc, "the same run to the last bit"
-    assert [look["what"] for look in looks(run)] == ["trial 0, trained again"]
+    assert [look.what for look in looks(run)] == ["trial 0, trained again"]
 
 
 @pytest.mark.slow

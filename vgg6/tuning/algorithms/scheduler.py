@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from vgg6.tuning.algorithms.early_stopping import StoppingRule
-from vgg6.tuning.reported_keys import INFEASIBLE
+from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 
 METRIC, TIME = "best_val_acc", "epoch"
 
@@ -32,7 +32,7 @@ class RuleScheduler(FIFOScheduler):
         return True
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        if INFEASIBLE in result:
+        if WHY_INFEASIBLE in result:
             return TrialScheduler.STOP
         stopped = self.rule.stops(trial.config["number"], result[TIME], result[METRIC])
         return TrialScheduler.STOP if stopped else TrialScheduler.CONTINUE

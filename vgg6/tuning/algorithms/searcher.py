@@ -15,16 +15,25 @@ from ray.tune.search import Searcher
 from search_spaces import Space
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.forest import ForestSampler
-from vgg6.tuning.reported_keys import INFEASIBLE
-from vgg6.tuning.run import journal as j
+from vgg6.tuning.reported_keys import WHY_INFEASIBLE
+from vgg6.tuning.run.journal import (
+    COMPLETED,
+    FAILED,
+    INFEASIBLE,
+    PRUNED,
+    RUNNING,
+    STOPPED,
+    Journal,
+    TrialRecord,
+)
 
 # Positive in Optuna's terms means that a constraint is violated.
 _DIVERGED = ("diverged", 1.0)
 TOLD_AS = {
-    j.COMPLETED: TrialState.COMPLETE,
-    j.PRUNED: TrialState.PRUNED,
-    j.INFEASIBLE: TrialState.PRUNED,
-    j.FAILED: TrialState.FAIL,
+    COMPLETED: TrialState.COMPLETE,
+    PRUNED: TrialState.PRUNED,
+    INFEASIBLE: TrialState.PRUNED,
+    FAILED: TrialState.FAIL,
 }
 _RETRIES = 32
 # A suggestion of TPE costs time in proportion to the trials that it looks at. When they are
@@ -55,8 +64,8 @@ class TruthfulSearcher(Searcher):
         seed: int,
         base: dict[str, Any],
         limit: int,
-        journal: j.Journal,
-        earlier: Sequence[j.TrialRecord] = (),
+        journal: Journal,
+        earlier: Sequence[TrialRecord] = (),
     ) -> None:
         super().__init__(metric="best_val_acc", mode="max")
         self.earlier = earlier
@@ -65,8 +74,8 @@ class TruthfulSearcher(Searcher):
         done = journal.history.trials
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._numbers: dict[str, int] = {}
-        self._seen = {TrialConfig.from_mapping(r.config).fingerprint for r in done.values()}
-        unfinished = (n for n in sorted(done) if done[n].state in (j.RUNNING, j.STOPPED))
+        self._seen = {record.config.fingerprint for record in done.values()}
+        unfinished = (n for n in sorted(done) if done[n].state in (RUNNING, STOPPED))
         self._unfinished = deque(unfinished)
         self._make_study(open_trials=set(self._unfinished))
         points = space.grid() if searcher == "grid" else list(space.points)
@@ -86,7 +95,7 @@ class TruthfulSearcher(Searcher):
         return self.journal.history.trials[number].assignment
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if INFEASIBLE not in result:
+        if WHY_INFEASIBLE not in result:
             self._report(self._numbers[trial_id], result["epoch"], result["best_val_acc"])
 
     def on_trial_complete(
@@ -97,13 +106,13 @@ class TruthfulSearcher(Searcher):
         trial = self._asked[number]
         if error or not result or "epoch" not in result:
             self.study.tell(trial, state=TrialState.FAIL)
-        elif INFEASIBLE in result:
+        elif WHY_INFEASIBLE in result:
             trial.set_constraint(*_DIVERGED)
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             # Ray does not pass on the result at which it decides to stop.
             self._report(number, result["epoch"], result["best_val_acc"])
-            if result["epoch"] >= self.journal.history.trials[number].config["epochs"]:
+            if result["epoch"] >= self.journal.history.trials[number].config.epochs:
                 self.study.tell(trial, result["best_val_acc"])
             else:
                 self.study.tell(trial, state=TrialState.PRUNED)
@@ -182,7 +191,7 @@ class TruthfulSearcher(Searcher):
             outside["epochs"] = min(outside["epochs"], self.base["epochs"])
         return self.study.ask(), outside
 
-    def _take_in(self, record: j.TrialRecord, is_open: bool) -> None:
+    def _take_in(self, record: TrialRecord, is_open: bool) -> None:
         """Put a journaled trial into the study as it ended, or as one that goes on."""
         if is_open:
             self.study.enqueue_trial(record.params)
@@ -190,7 +199,7 @@ class TruthfulSearcher(Searcher):
             self.space.suggest(trial)
             self._asked[record.number] = trial
             for epoch, row in sorted(record.rows.items()):
-                self._report(record.number, epoch, row["best_val_acc"])
+                self._report(record.number, epoch, row.best_val_acc)
             return
         self.study.add_trial(told_trial(record, self.space, TOLD_AS[record.state]))
 
@@ -199,9 +208,9 @@ class TruthfulSearcher(Searcher):
         return {}
 
 
-def told_trial(record: j.TrialRecord, space: Space, state: TrialState) -> FrozenTrial:
+def told_trial(record: TrialRecord, space: Space, state: TrialState) -> FrozenTrial:
     """A journaled trial as Optuna knows it when it has been told ``state``, with its curve."""
-    curve = {epoch: row["best_val_acc"] for epoch, row in sorted(record.rows.items())}
+    curve = {row.epoch: row.best_val_acc for row in record.curve}
     fixed = FixedTrial(record.params)
     space.suggest(fixed)
     has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
@@ -213,12 +222,12 @@ def told_trial(record: j.TrialRecord, space: Space, state: TrialState) -> Frozen
         # As study.tell does: a pruned trial's value is its last intermediate one.
         value=next(reversed(curve.values()), None) if has_value else None,
     )
-    if record.state == j.INFEASIBLE:
+    if record.state == INFEASIBLE:
         frozen.set_constraint(*_DIVERGED)
     return frozen
 
 
-def worth_telling(ended: list[j.TrialRecord], rng: np.random.Generator) -> list[j.TrialRecord]:
+def worth_telling(ended: list[TrialRecord], rng: np.random.Generator) -> list[TrialRecord]:
     """What a study needs to know of many ended trials: all of up to TOLD_KEPT, else the best and a
     sample of the others.
 
@@ -227,13 +236,13 @@ def worth_telling(ended: list[j.TrialRecord], rng: np.random.Generator) -> list[
     density. "Best" is Optuna's order for that split: completed trials by score, then pruned ones by
     how far they came, then diverged ones.
     """
-    told = [r for r in ended if r.state != j.FAILED]
+    told = [r for r in ended if r.state != FAILED]
     if len(told) <= TOLD_KEPT:
         return ended if len(ended) <= TOLD_KEPT else told
-    rank = {j.COMPLETED: 0, j.PRUNED: 1, j.INFEASIBLE: 2}
+    rank = {COMPLETED: 0, PRUNED: 1, INFEASIBLE: 2}
 
-    def order(record: j.TrialRecord) -> tuple[float, ...]:
-        steps = 0 if record.state == j.COMPLETED else -record.epoch
+    def order(record: TrialRecord) -> tuple[float, ...]:
+        steps = 0 if record.state == COMPLETED else -record.epoch
         return rank[record.state], steps, -(record.best_val_acc or 0.0), record.number
 
     told.sort(key=order)

@@ -28,36 +28,47 @@ from search_spaces import Space
 from search_spaces.coverage import covers
 from search_spaces.parameter import Parameter
 from vgg6.common.checks import InputError
-from vgg6.common.old_schema import located
+from vgg6.common.schema import located
 from vgg6.config import TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import open_run
-from vgg6.tuning.run.records import confirmed_winner, read_confirmation, read_search
+from vgg6.tuning.run.journal import (
+    COMPLETED,
+    INFEASIBLE,
+    PRUNED,
+    History,
+    TrialRecord,
+    scored,
+)
+from vgg6.tuning.run.records import EarlierSearch, ToldTrial, WarmStartFacts
+from vgg6.tuning.run.search import read_search
 from vgg6.tuning.settings import Settings
 
 FLAG = "warm_start"
 POINTS, POINTS_SHARE = 5, 8  # first points at most, and no more than one trial in so many
 TOLD, TOLD_BEST = 200, 50  # trials told at most; the best of them, and an even sample of the others
 NEAR = 0.1  # of a range: points that differ by less in every parameter are the same
-_ORDER = {j.COMPLETED: 0, j.PRUNED: 1, j.INFEASIBLE: 2}  # Optuna's, from good to bad
+_ORDER = {COMPLETED: 0, PRUNED: 1, INFEASIBLE: 2}  # Optuna's, from good to bad
 Point = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """An earlier search, checked. ``facts``: its ``search.json``; ``winner``: its confirmed one."""
+    """An earlier search, checked. ``data``: its name; ``images``: their fingerprint; ``winner``:
+    the configuration that was confirmed."""
 
     where: str
-    facts: dict[str, Any]
-    history: j.History
-    winner: dict[str, Any] | None = None
+    data: str
+    images: str
+    space: Space
+    history: History
+    winner: TrialConfig | None = None
 
-    def configs(self) -> Iterator[dict[str, Any]]:
+    def configs(self) -> Iterator[TrialConfig]:
         """Its configurations that have a score, the best first."""
         if self.winner is not None:
             yield self.winner
-        for record in self.history.ranking():
-            yield record.config
+        for trial in self.history.ranking():
+            yield trial.config
 
 
 @dataclass(frozen=True)
@@ -65,45 +76,50 @@ class WarmStart:
     """What a search began from. ``sources``: what was taken from where; ``told``: trials that the
     sampler is told of, by their numbers there."""
 
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    told: list[j.TrialRecord] = field(default_factory=list)
+    sources: list[EarlierSearch] = field(default_factory=list)
+    told: list[TrialRecord] = field(default_factory=list)
 
     @property
     def points(self) -> int:
         """How many points it added to the space's own."""
-        return sum(source["points"] for source in self.sources)
+        return sum(source.points for source in self.sources)
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain JSON values: a resumed search needs no earlier run folder."""
+    @property
+    def facts(self) -> WarmStartFacts | None:
+        """What ``search.json`` has of it: a resumed search needs no earlier run folder."""
+        if not self.sources:
+            return None
         told = [
-            {"trial": t.number, "config": t.config, "state": t.state, "scores": _scores(t)}
+            ToldTrial(trial=t.number, config=t.config, state=t.state, scores=_scores(t))
             for t in self.told
         ]
-        return {"sources": self.sources, "told": told}
+        return WarmStartFacts(sources=self.sources, told=told)
 
     @classmethod
-    def from_dict(cls, facts: dict[str, Any] | None, space: Space) -> WarmStart:
-        """What ``search.json`` has under ``warm_start``, its form checked, or nothing.
+    def from_facts(cls, facts: WarmStartFacts | None, space: Space) -> WarmStart:
+        """What ``search.json`` has under ``warm_start``, or nothing.
 
         Raises:
             InputError: a told trial lies outside ``space``, or has not the score of its state.
         """
+        if facts is None:
+            return cls()
         told = []
-        for index, entry in enumerate(facts["told"] if facts else ()):
+        for index, trial in enumerate(facts.told):
             where = f"warm_start.told[{index}]"
-            config = TrialConfig.from_mapping(entry["config"]).to_dict()
-            if not is_whole(config, space):
-                raise InputError(f"{where}.config", config, "is outside the search's space")
-            if not entry["scores"] and entry["state"] != j.INFEASIBLE:
-                raise InputError(f"{where}.scores", [], f"is empty for a {entry['state']} trial")
-            told.append(_record(entry["trial"], config, entry["state"], entry["scores"], space))
-        return cls(facts["sources"] if facts else [], told)
+            if not is_whole(trial.config, space):
+                rule = "is outside the search's space"
+                raise InputError(f"{where}.config", trial.config.to_dict(), rule)
+            if not trial.scores and trial.state != INFEASIBLE:
+                raise InputError(f"{where}.scores", [], f"is empty for a {trial.state} trial")
+            told.append(_record(trial.trial, trial.config, trial.state, trial.scores, space))
+        return cls(facts.sources, told)
 
 
-def in_words(sources: Sequence[dict[str, Any]]) -> list[str]:
+def in_words(sources: Sequence[EarlierSearch]) -> list[str]:
     """What was taken from where, a line for each earlier search."""
     return [
-        f"{s['run']} ({s['data']}): {s['points']} points first, {s['told']} trials told, {s['why']}"
+        f"{s.run} ({s.data}): {s.points} points first, {s.told} trials told, {s.why}"
         for s in sources
     ]
 
@@ -122,16 +138,16 @@ def read_earlier(runs: Sequence[str], settings: Settings, space: Space) -> list[
     for name in runs:
         with located(f"{FLAG} "):
             run = open_run(name, settings.storage)
-            facts, history = read_search(run), j.read_history(run)
-            confirmed = read_confirmation(run)
+            search = read_search(run)
         if run.uri in found:
             raise InputError(FLAG, name, "is named twice")
-        if not history.ranking(first=1):
+        if not search.history.ranking(first=1):
             raise InputError(FLAG, name, "has no trial with a score")
-        winner = None
-        if confirmed is not None:
-            winner = TrialConfig.from_mapping(confirmed_winner(confirmed)["config"]).to_dict()
-        found[run.uri] = Earlier(run.uri, facts, history, winner)
+        winner = search.confirmation.chosen.config if search.confirmation else None
+        data = search.facts.data
+        found[run.uri] = Earlier(
+            run.uri, data.name, data.fingerprint, search.space, search.history, winner
+        )
     return list(found.values())
 
 
@@ -145,32 +161,32 @@ def begin_from(
     """
     points = _first_points(earlier, space, settings.trials)
     first = [*space.points, *(point for point, _ in points)]
-    told: list[j.TrialRecord] = []
+    told: list[TrialRecord] = []
     sources = []
     for search in earlier:
         why = "the same images, space and length"
-        taken: list[j.TrialRecord] = []
-        if search.facts["data"]["fingerprint"] != images:
+        taken: list[TrialRecord] = []
+        if search.images != images:
             why = "other images"
-        elif not covers(Space.from_dict(search.facts["space"]), space):
+        elif not covers(search.space, space):
             why = "another space"
         elif not (taken := _tellable(search, space, settings.epochs, first)):
             why = "no other of this length"
         taken = _thinned(taken, TOLD // len(earlier))
         told += taken
         sources.append(
-            {
-                "run": search.where,
-                "data": search.facts["data"]["name"],
-                "points": sum(source is search for _, source in points),
-                "told": len(taken),
-                "why": why,
-            }
+            EarlierSearch(
+                run=search.where,
+                data=search.data,
+                points=sum(source is search for _, source in points),
+                told=len(taken),
+                why=why,
+            )
         )
     return replace(space, points=tuple(first)), WarmStart(sources, told)
 
 
-def held(config: dict[str, Any], space: Space) -> Point | None:
+def held(config: TrialConfig, space: Space) -> Point | None:
     """What ``space`` varies, as ``config`` has it; None where a value lies outside.
 
     What the space does not vary takes its value there, whatever it was.
@@ -178,19 +194,20 @@ def held(config: dict[str, Any], space: Space) -> Point | None:
     values = dict(space.fixed)
     for p in space.parameters:
         if p.active(values):
-            if config[p.name] is None or not p.contains(config[p.name]):
+            value = getattr(config, p.name)
+            if value is None or not p.contains(value):
                 return None
-            values[p.name] = config[p.name]
+            values[p.name] = value
     return {name: value for name, value in values.items() if name not in space.fixed}
 
 
-def is_whole(config: dict[str, Any], space: Space) -> bool:
+def is_whole(config: TrialConfig, space: Space) -> bool:
     """Whether a trial of ``space`` can be ``config``, but for its length and seed."""
     point = held(config, space)
     if point is None:
         return False
-    run = {name: config[name] for name in ("epochs", "seed")}
-    return TrialConfig.from_mapping({**space.fixed, **point, **run}).to_dict() == config
+    run = {"epochs": config.epochs, "seed": config.seed}
+    return TrialConfig.from_mapping({**space.fixed, **point, **run}) == config
 
 
 def near(a: Point, b: Point, space: Space) -> bool:
@@ -217,7 +234,7 @@ def _first_points(
     most = POINTS if trials is None else max(1, min(POINTS, trials // POINTS_SHARE))
     chosen: list[tuple[Point, Earlier]] = []
 
-    def next_of(configs: Iterator[dict[str, Any]]) -> Point | None:
+    def next_of(configs: Iterator[TrialConfig]) -> Point | None:
         for config in configs:
             point, known = held(config, space), [*space.points, *(p for p, _ in chosen)]
             if point is not None and not any(near(point, p, space) for p in known):
@@ -235,21 +252,21 @@ def _first_points(
 
 def _tellable(
     search: Earlier, space: Space, epochs: int, first: Sequence[Point]
-) -> list[j.TrialRecord]:
+) -> list[TrialRecord]:
     """Ended trials of the same objective, the best first, but for those that are run again. Of the
     infeasible ones only those whose loss diverged: memory is a matter of the machine."""
     told = [
         _record(t.number, t.config, t.state, _scores(t), space)
         for t in search.history.trials.values()
-        if t.state in _ORDER and (t.rows or t.state == j.INFEASIBLE)
-        and (t.state != j.INFEASIBLE or "diverged" in t.reason)
-        and t.config["epochs"] == epochs
+        if t.state in _ORDER and (t.rows or t.state == INFEASIBLE)
+        and (t.state != INFEASIBLE or "diverged" in t.reason)
+        and t.config.epochs == epochs
         and is_whole(t.config, space) and held(t.config, space) not in first
     ]  # fmt: skip
     return sorted(told, key=lambda t: (_ORDER[t.state], -t.epoch, -(t.best_val_acc or 0)))
 
 
-def _thinned(told: list[j.TrialRecord], most: int) -> list[j.TrialRecord]:
+def _thinned(told: list[TrialRecord], most: int) -> list[TrialRecord]:
     """The best, and of the others as many, evenly, as make ``most`` with them."""
     if len(told) <= most:
         return told
@@ -258,13 +275,13 @@ def _thinned(told: list[j.TrialRecord], most: int) -> list[j.TrialRecord]:
     return told[:best] + [others[i * len(others) // (most - best)] for i in range(most - best)]
 
 
-def _scores(trial: j.TrialRecord) -> list[float]:
-    return [row["best_val_acc"] for row in trial.curve]
+def _scores(trial: TrialRecord) -> list[float]:
+    return [row.best_val_acc for row in trial.curve]
 
 
 def _record(
-    number: int, config: dict[str, Any], state: str, scores: Sequence[float], space: Space
-) -> j.TrialRecord:
-    rows = {e: {"val_acc": x, "best_val_acc": x} for e, x in enumerate(scores, start=1)}
+    number: int, config: TrialConfig, state: str, scores: Sequence[float], space: Space
+) -> TrialRecord:
+    rows = {e: scored(e, x, x) for e, x in enumerate(scores, start=1)}
     params = space.params_of(space.fixed | (held(config, space) or {}))
-    return j.TrialRecord(number, config, params, 0.0, rows=rows, state=state)
+    return TrialRecord(number, config, params, 0.0, rows=rows, state=state)

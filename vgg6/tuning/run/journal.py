@@ -8,15 +8,29 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import re
 import time
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from vgg6.common import old_schema as s
 from vgg6.common.checks import InputError, Range, check_choice, check_integer, check_number
+from vgg6.common.schema import (
+    FINITE,
+    TOP,
+    Record,
+    Text,
+    leaf,
+    located,
+    one_of,
+    read_record,
+    real,
+    whole,
+)
 from vgg6.config import TrialConfig
+from vgg6.run_record import LONGEST, Config, EpochMetrics
 from vgg6.tuning.run.folder import JOURNAL, Appender, RunFolder
 
 # How a trial can stand. "pruned": the scheduler stopped it early; "infeasible": its loss diverged
@@ -25,10 +39,7 @@ from vgg6.tuning.run.folder import JOURNAL, Appender, RunFolder
 RUNNING, COMPLETED, PRUNED, INFEASIBLE, FAILED, STOPPED = STATES = (
     "running", "completed", "pruned", "infeasible", "failed", "stopped",
 )  # fmt: skip
-WHERE = ("time", "node", "pid")  # of a row: when and where it was made
-METRICS = (
-    "train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "best_epoch", "lr", "seconds",
-)  # fmt: skip
+METRICS = tuple(f.name for f in fields(EpochMetrics) if f.name != "epoch")
 
 
 class StorageLost(BaseException):
@@ -38,15 +49,38 @@ class StorageLost(BaseException):
     """
 
 
+@dataclass(kw_only=True, slots=True)
+class Epoch(EpochMetrics):
+    """A finished epoch of a trial, and when, on which node and in which process it was made."""
+
+    time: float
+    node: str | None = None
+    pid: int | None = None
+
+    @property
+    def metrics(self) -> EpochMetrics:
+        """The epoch without when and where, which are no part of a result."""
+        return EpochMetrics(**{f.name: getattr(self, f.name) for f in fields(EpochMetrics)})
+
+
+def scored(epoch: int, val_acc: float, best_val_acc: float) -> Epoch:
+    """An epoch of which only the validation accuracy is known."""
+    return Epoch(
+        epoch=epoch, train_loss=math.nan, train_acc=math.nan, val_loss=math.nan, val_acc=val_acc,
+        best_val_acc=best_val_acc, best_epoch=epoch, lr=math.nan, seconds=0.0, time=0.0,
+    )  # fmt: skip
+
+
 @dataclass
 class TrialRecord:
-    """What the journal knows of one trial. ``rows``: metrics by epoch, each epoch once."""
+    """What the journal knows of one trial. ``params``: what Optuna suggested, by its names;
+    ``rows``: the finished epochs, by number."""
 
     number: int
-    config: dict[str, Any]
+    config: TrialConfig
     params: dict[str, Any]
     created: float
-    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    rows: dict[int, Epoch] = field(default_factory=dict)
     state: str = RUNNING
     reason: str = ""
     ended: float | None = None
@@ -56,31 +90,61 @@ class TrialRecord:
 
     def __post_init__(self) -> None:
         given, self.rows = self.rows, {}
-        for epoch, row in given.items():
-            self.add_row(epoch, row)
+        for row in given.values():
+            self.add_row(row)
 
-    def add_row(self, epoch: int, row: dict[str, Any]) -> None:
+    def add_row(self, row: Epoch) -> None:
         """Take in a finished epoch. What is asked of every trial at every event is kept ready."""
-        self.rows[epoch] = row
-        self.epoch = max(self.epoch, epoch)
-        self.best_val_acc = max(row["val_acc"], self.best_val_acc or 0.0)
+        self.rows[row.epoch] = row
+        self.epoch = max(self.epoch, row.epoch)
+        self.best_val_acc = max(row.val_acc, self.best_val_acc or 0.0)
 
     @property
-    def curve(self) -> list[dict[str, Any]]:
+    def curve(self) -> list[Epoch]:
         """Its rows in the order of their epochs."""
         return [row for _, row in sorted(self.rows.items())]
 
     @property
-    def results(self) -> list[dict[str, Any]]:
-        """``curve`` without where and when each row was made, which is no part of a result."""
-        return [{k: v for k, v in row.items() if k not in WHERE} for row in self.curve]
+    def results(self) -> list[EpochMetrics]:
+        """``curve`` without where and when each row was made."""
+        return [row.metrics for row in self.curve]
+
+    @property
+    def last(self) -> Epoch | None:
+        """Its last finished epoch."""
+        return self.rows.get(self.epoch)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of its best score; 0 before its first."""
+        return self.last.best_epoch if self.last else 0
+
+    @property
+    def seconds(self) -> float:
+        """How long its epochs took, together."""
+        return float(sum(row.seconds for row in self.rows.values()))
+
+    @property
+    def stop_after(self) -> int | None:
+        """How many epochs a re-run must stop after, if it was not run to its full length."""
+        return self.epoch if self.epoch < self.config.epochs else None
 
     @property
     def assignment(self) -> dict[str, Any]:
         """What the shared trainable is given: ``number``, ``config`` and, if it has one of its own,
         the share of a GPU as ``gpus``."""
         own = {} if self.gpus is None else {"gpus": self.gpus}
-        return {"number": self.number, "config": self.config, **own}
+        return {"number": self.number, "config": self.config.to_dict(), **own}
+
+
+@dataclass
+class Session:
+    """One driver's run of a search. ``time``: when it began, or ended; ``outcome``: how it ended,
+    empty before it has."""
+
+    name: str
+    time: float
+    outcome: str = ""
 
 
 @dataclass
@@ -89,10 +153,15 @@ class History:
 
     trials: dict[int, TrialRecord] = field(default_factory=dict)
     arrivals: list[tuple[int, int, float]] = field(default_factory=list)  # trial, epoch, score
-    sessions: list[dict[str, Any]] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
     repeated_rows: int = 0
     torn_lines: int = 0
     enlarged: int = 0  # trials that ran out of device memory and got a larger share
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many trials stand how."""
+        return dict(Counter(trial.state for trial in self.trials.values()))
 
     @property
     def incumbent(self) -> TrialRecord | None:
@@ -120,22 +189,24 @@ class History:
         """Take in one event, as it is written or as it is read back."""
         kind = event["event"]
         if kind == "session":
-            self.sessions.append(event)
+            self.sessions.append(Session(event["session"], event["time"]))
             return
         if kind == "session_end":
-            self.sessions[-1] = self.sessions[-1] | event
+            session = self.sessions[-1]
+            session.time, session.outcome = event["time"], event["outcome"]
             return
         number = event["trial"]
         if kind == "trial":
-            self.trials[number] = TrialRecord(
-                number, event["config"], event["params"], event["time"]
-            )
+            config = event["config"]
+            if not isinstance(config, TrialConfig):
+                config = TrialConfig.from_mapping(config)
+            self.trials[number] = TrialRecord(number, config, event["params"], event["time"])
         elif kind == "epoch":
             trial, epoch = self.trials[number], event["epoch"]
             if epoch in trial.rows:  # a worker died between its report and its checkpoint
                 self.repeated_rows += 1
                 return
-            trial.add_row(epoch, {k: v for k, v in event.items() if k not in ("event", "trial")})
+            trial.add_row(_epoch(event))
             self.arrivals.append((number, epoch, event["best_val_acc"]))
         elif kind == "enlarged":
             self.trials[number].gpus = event["gpus"]
@@ -148,65 +219,123 @@ class History:
             raise KeyError(kind)
 
     def checked(self, event: Any) -> dict[str, Any]:
-        """An event of a file, its configuration filled in; what is read, anybody may have written.
+        """An event of a file, its configuration typed; what is read, anybody may have written.
 
         Raises:
-            InputError: it cannot follow on those before, or breaks a rule; names the key.
+            InputError: it cannot follow on those before, or breaks a rule; names the field.
         """
-        _EVENT(s.TOP, event)
-        kind = event["event"]
-        check_choice("event", kind, EVENTS)
-        EVENTS[kind](s.TOP, event)
+        if not isinstance(event, dict):
+            raise InputError(TOP, event, "is not a mapping of names to values (event, time)")
+        kind = event.get("event")
+        if kind == "epoch":
+            _check_epoch(event)
+        else:
+            read_record(_Event, event)
+            check_choice("event", kind, EVENTS)
+            found = read_record(EVENTS[str(kind)], event)
+            if isinstance(found, _TrialEvent):
+                event = event | {"config": found.config}
         if kind == "session_end" and not self.sessions:
             raise InputError("event", kind, "comes before any session")
-        if "trial" not in event:
-            return dict(event)
-        number, known = event["trial"], self.trials.get(event["trial"])
+        if kind in ("session", "session_end"):
+            return event
+        number = event["trial"]
+        known = self.trials.get(number)
         if (known is None) != (kind == "trial"):
             rule = "has not begun" if known is None else "begins twice"
             raise InputError("trial", number, rule)
-        if kind == "trial":
-            return event | {"config": TrialConfig.from_mapping(event["config"]).to_dict()}
-        if known and kind == "epoch":
-            check_integer("epoch", event["epoch"], Range(1, known.config["epochs"]))
-            for key, allowed in _METRIC_RANGES.items():
-                if key not in event:
-                    raise InputError(kind, key, "is missing")
-                value = event[key]
-                # The common case without a call: a search has ten thousands of these.
-                if not (type(value) is float and allowed.low <= value <= allowed.high):
-                    check_number(key, value, allowed)
-            check_integer("best_epoch", event["best_epoch"], Range(1, event["epoch"]))
+        if known and kind == "epoch" and event["epoch"] > known.config.epochs:
+            check_integer("epoch", event["epoch"], Range(1, known.config.epochs))
         if known and event.get("state") == COMPLETED and not known.rows:
             raise InputError("state", COMPLETED, "is that of a trial without a finished epoch")
-        return dict(event)
+        return event
 
 
-LONGEST = 10_000  # epochs
-_METRIC_RANGES = {
-    key: Range(0, 1) if key.endswith("_acc") else Range(0, 1e9) if key == "seconds" else s.FINITE
-    for key in METRICS
-}
-_NUMBER = s.integer(0, 10**7)
-_EVENT = s.mapping({"event": s.text, "time": s.number(0, 1e11)})
+def _epoch(event: dict[str, Any]) -> Epoch:
+    return Epoch(
+        epoch=event["epoch"], train_loss=event["train_loss"], train_acc=event["train_acc"],
+        val_loss=event["val_loss"], val_acc=event["val_acc"], best_val_acc=event["best_val_acc"],
+        best_epoch=event["best_epoch"], lr=event["lr"], seconds=event["seconds"],
+        time=event["time"], node=event.get("node"), pid=event.get("pid"),
+    )  # fmt: skip
 
 
-def _session(key: str, value: Any) -> None:
-    s.text(key, value)
-    if not SESSION.fullmatch(value):
-        raise InputError(key, value, "is no name of a session, such as session_1")
+def _check_epoch(event: dict[str, Any]) -> None:
+    """By hand and not by a record: a search has ten thousands of these."""
+    for key, allowed in _EPOCH_RANGES.items():
+        if key not in event:
+            raise InputError("epoch", key, "is missing")
+        value = event[key]
+        if not (type(value) is float and allowed.low <= value <= allowed.high):
+            check_number(key, value, allowed)
+    for key, most in (("trial", 10**7), ("epoch", LONGEST), ("best_epoch", None)):
+        if key not in event:
+            raise InputError("epoch", key, "is missing")
+        low, high = int(key != "trial"), most or event["epoch"]
+        value = event[key]
+        if not (type(value) is int and low <= value <= high):
+            check_integer(key, value, Range(low, high))
+    if type(event.get("node", "")) is not str or "\0" in event.get("node", ""):
+        raise InputError("node", event["node"], "is not text")
+
+
+def _session_name(field: str, value: Any) -> None:
+    if not (isinstance(value, str) and SESSION.fullmatch(value)):
+        raise InputError(field, value, "is no name of a session, such as session_1")
 
 
 # A session's name becomes that of a folder which is removed.
 SESSION = re.compile(r"session_\d{1,9}")
-_PARAMS = s.mapping({})
-EVENTS: dict[str, s.Check] = {
-    "session": s.mapping({"session": _session}),
-    "session_end": s.mapping({"session": _session, "outcome": s.text}),
-    "trial": s.mapping({"trial": _NUMBER, "config": s.config, "params": _PARAMS}),
-    "epoch": s.mapping({"trial": _NUMBER, "epoch": s.integer(1, LONGEST)}, {"node": s.text}),
-    "enlarged": s.mapping({"trial": _NUMBER, "gpus": s.number(1e-4, 1), "reason": s.text}),
-    "end": s.mapping({"trial": _NUMBER, "state": s.one_of(STATES), "reason": s.text}),
+_EPOCH_RANGES = {
+    "time": Range(0, 1e11),
+    **{
+        key: Range(0, 1) if key.endswith("_acc") else Range(0, 1e9) if key == "seconds" else FINITE
+        for key in METRICS if key != "best_epoch"
+    },
+}  # fmt: skip
+_Number = Annotated[int, whole(0, 10**7)]
+_Name = Annotated[str, leaf(_session_name)]
+
+
+class _Event(Record):
+    event: Text
+    time: Annotated[float, real(0, 1e11)]
+
+
+class _SessionEvent(_Event):
+    session: _Name
+
+
+class _SessionEndEvent(_Event):
+    session: _Name
+    outcome: Text
+
+
+class _TrialEvent(_Event):
+    trial: _Number
+    config: Config
+    params: dict[str, Any]
+
+
+class _EnlargedEvent(_Event):
+    trial: _Number
+    gpus: Annotated[float, real(1e-4, 1)]
+    reason: Text
+
+
+class _EndEvent(_Event):
+    trial: _Number
+    state: Annotated[str, one_of(*STATES)]
+    reason: Text
+
+
+EVENTS: dict[str, type[_Event]] = {
+    "session": _SessionEvent,
+    "session_end": _SessionEndEvent,
+    "trial": _TrialEvent,
+    "epoch": _Event,
+    "enlarged": _EnlargedEvent,
+    "end": _EndEvent,
 }
 
 
@@ -265,7 +394,7 @@ def read_history(run: RunFolder) -> History:
                 raise InputError("run", where, f"is damaged: {error!r}") from None
             history.torn_lines += 1
             continue
-        with s.located(f"{where}: "):
+        with located(f"{where}: "):
             event = history.checked(event)
         history.add(event)
     return history

@@ -11,8 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vgg6.config import TrialConfig
-from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.journal import RUNNING, History
 
 REFRESH_S = 0.5
 SHOWN_TRIALS = 8
@@ -27,7 +26,7 @@ class Progress:
         history: read at every refresh; the journal keeps it up to date.
     """
 
-    def __init__(self, title: str, total: int, history: j.History) -> None:
+    def __init__(self, title: str, total: int, history: History) -> None:
         self.title, self.total, self.history = title, total, history
         self.console = Console(stderr=True)
         self.live: Live | None = None
@@ -62,18 +61,17 @@ class Progress:
         rate = 60 * epochs / elapsed if elapsed else 0.0
         left = remaining_epochs(history, self.total)
         eta = f"about {clock(60 * left / rate)} left" if rate and left is not None else "measuring"
-        ended = {k: v for k, v in counts.items() if k != j.RUNNING}
+        ended = {k: v for k, v in counts.items() if k != RUNNING}
         states = ", ".join(f"{n} {state}" for state, n in sorted(ended.items())) or "none yet"
         head = Text.assemble(
             (self.title, "bold"),
             f"\n{sum(ended.values())} of {self.total} trials ended: {states};"
-            f" {counts[j.RUNNING]} running\n"
+            f" {counts[RUNNING]} running\n"
             f"{rate:.1f} epochs a minute, {clock(elapsed)} so far, {eta}\n",
         )
         best = history.incumbent
         if best:
-            label = TrialConfig.from_mapping(best.config).label
-            head.append(f"incumbent: trial {best.number} {label} ")
+            head.append(f"incumbent: trial {best.number} {best.config.label} ")
             head.append(f"val_acc {best.best_val_acc:.4f}", "bold green")
         return Group(head, self._table())
 
@@ -81,24 +79,24 @@ class Progress:
         table = Table(box=None, pad_edge=False)
         for column in ("trial", "configuration", "epoch", "val_acc", "best"):
             table.add_column(column, justify="left" if column == "configuration" else "right")
-        running = [t for t in self.history.trials.values() if t.state == j.RUNNING]
+        running = [t for t in self.history.trials.values() if t.state == RUNNING]
         for record in running[-SHOWN_TRIALS:]:
-            last = record.rows.get(record.epoch)
+            last = record.last
             table.add_row(
                 str(record.number),
-                TrialConfig.from_mapping(record.config).label,
-                f"{record.epoch}/{record.config['epochs']}",
-                f"{last['val_acc']:.4f}" if last else "-",
-                f"{last['best_val_acc']:.4f}" if last else "-",
+                record.config.label,
+                f"{record.epoch}/{record.config.epochs}",
+                f"{last.val_acc:.4f}" if last else "-",
+                f"{last.best_val_acc:.4f}" if last else "-",
             )
         return table
 
 
-def epochs_run(history: j.History) -> int:
+def epochs_run(history: History) -> int:
     return len(history.arrivals)
 
 
-def remaining_epochs(history: j.History, total: int) -> float | None:
+def remaining_epochs(history: History, total: int) -> float | None:
     """Epochs still to run, if those to come are like those that ended; None before the first."""
     ended = [t for t in history.trials.values() if t.ended is not None]
     if not ended:

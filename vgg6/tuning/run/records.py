@@ -1,202 +1,228 @@
-"""What the files of a run folder must hold, checked as they are read: anybody may have made them.
+"""What the files of a run folder hold, typed and checked as they are read: anybody may have made
+them.
 
-``search.json`` says what was asked, ``confirmation.json`` what ``best --confirm`` found.
+``search.json`` says what was asked, ``confirmation.json`` what ``best --confirm`` found. Both are
+written through the same types.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, PlainSerializer, model_validator
 
 from search_spaces import Space
-from search_spaces.parameter import check_value
-from vgg6.common import old_schema as s
-from vgg6.common.checks import InputError, check_key
-from vgg6.tuning.run.folder import CONFIRMATION, JOURNAL, SEARCH, RunFolder
-from vgg6.tuning.run.journal import COMPLETED, INFEASIBLE, PRUNED, History
+from vgg6.common.checks import InputError, Range, check_integer, check_key
+from vgg6.common.schema import (
+    Count,
+    Real,
+    Record,
+    Seed,
+    Share,
+    Text,
+    at_least,
+    leaf,
+    located,
+    one_of,
+    read_record,
+    whole,
+)
+from vgg6.run_record import Config, DataFacts, EpochMetrics, RuntimeFacts
+from vgg6.tuning.run.folder import CONFIRMATION, SEARCH, RunFolder
+from vgg6.tuning.run.journal import COMPLETED, INFEASIBLE, PRUNED
 from vgg6.tuning.settings import Settings
 
 FORMAT = 1
 RETIRED = ("stop_margin",)  # settings that older searches have
-COUNT = s.integer(0, 10**9)
-SEED = s.integer(0, 2**32 - 1)
-SHARE = s.number(0, 1)
-TEXTS = s.optional(s.each(s.text))
-IMAGES = s.mapping(
-    {
-        "name": s.text,
-        "argument": s.text,
-        "fingerprint": s.text,
-        "train_images": s.integer(1, 10**9),
-        "val_images": s.integer(1, 10**9),
-        "split_seed": SEED,
-        "limit_train": s.optional(s.integer(1, 10**9)),
-    },
-    {"origin": s.text, "mean": s.each(s.number()), "std": s.each(s.number()), "classes": TEXTS},
-)
-RUNTIME = s.mapping(
-    {
-        "device": s.one_of(("cpu", "cuda")),
-        "precision": s.one_of(("bf16", "fp32")),
-        "threads": s.integer(1, 1024),
-    },
-    closed=True,
-)
 
 
-def _settings(key: str, value: Any) -> None:
-    """The mapping of a Settings, as ``search.json`` has it. MLflow need not be here to read it."""
-    s.mapping({"name": s.text}, {"mlflow": s.optional(s.text)})(key, value)
-    for name in value:
-        check_key(key, name, (*Settings.__dataclass_fields__, *RETIRED))
-    try:
-        Settings(**{k: v for k, v in value.items() if k not in RETIRED} | {"mlflow": None})
-    except InputError as error:
-        raise InputError(f"{key}.{error.field}", error.value, error.rule) from None
-
-
-def _space(key: str, value: Any) -> None:
-    s.mapping({})(key, value)
-    with s.located(f"{key}: "):
-        Space.from_dict(value)
-
-
-def _format(key: str, value: Any) -> None:
-    s.integer(1, 10**6)(key, value)
+def _format(field: str, value: Any) -> None:
+    check_integer(field, value, Range(1, 10**6))
     if value != FORMAT:
         rule = f"is of a later version of this tool, which must read it: this one reads {FORMAT}"
-        raise InputError(key, value, rule)
+        raise InputError(field, value, rule)
 
 
-_SEARCH = s.mapping(
-    {
-        "format": _format,
-        "name": s.text,
-        "trials": s.integer(0, 10**6),
-        "settings": _settings,
-        "space": _space,
-        "data": IMAGES,
-        "runtime": RUNTIME,
-    },
-    {
-        "versions": s.mapping({}),
-        "command": s.text,
-        "created": s.text,
-        "gpus": s.each(s.text),
-        "warm_start": s.mapping(
-            {
-                "sources": s.each(
-                    s.mapping(
-                        {"run": s.text, "data": s.text, "points": COUNT, "told": COUNT,
-                         "why": s.text}
-                    )
-                ),
-                "told": s.each(
-                    s.mapping(
-                        {"trial": COUNT, "config": s.config, "scores": s.each(SHARE),
-                         "state": s.one_of((COMPLETED, PRUNED, INFEASIBLE))}
-                    )
-                ),
-            }
-        ),
-    },
-)  # fmt: skip
-_ROW = {
-    **{f"{part}_loss": s.number() for part in ("train", "val")},
-    **{f"{part}_acc": SHARE for part in ("train", "val")},
-    "epoch": s.integer(1, 10_000), "best_val_acc": SHARE, "best_epoch": s.integer(1, 10_000),
-    "lr": s.number(), "seconds": s.number(0, 1e9),
-}  # fmt: skip
-HISTORY = s.each(s.mapping(_ROW), least=1)
-_ANY_NUMBER = s.optional(s.number())
-_CANDIDATE = s.mapping(
-    {
-        "trial": COUNT, "label": s.text, "config": s.config, "search_score": SHARE,
-        **dict.fromkeys(("mean", "sd", "low", "high", "optimism"), _ANY_NUMBER),
-        "eliminated_after": s.optional(COUNT), "tied": s.flag,
-        "runs": s.each(
-            s.mapping(
-                {"seed": SEED, "val_acc": s.optional(SHARE), "state": s.text,
-                 "history": s.each(s.mapping(_ROW))}
-            )
-        ),
-    }
-)  # fmt: skip
-_CONFIRMATION = s.mapping(
-    {
-        "format": _format, "top": s.integer(1, 10**6), "level": SHARE, "seeds": s.each(SEED),
-        "candidates": s.each(_CANDIDATE, least=1), "winner": COUNT, "ties": s.each(COUNT),
-        "why": s.text, "representative_seed": SEED,
-    },
-    {"command": s.text},
-)  # fmt: skip
+def _mapping(value: Any) -> None:
+    if not isinstance(value, dict):
+        raise InputError("", value, "is not a mapping of names to values")
 
 
-def read_search(run: RunFolder) -> dict[str, Any]:
+def _settings(field: str, value: Any) -> Settings:
+    if isinstance(value, Settings):
+        return value
+    _mapping(value)
+    for name in value:
+        check_key(field, name, (*Settings.__dataclass_fields__, *RETIRED))
+    if "name" not in value:
+        raise InputError(field, "name", "is missing")
+    asked = {k: v for k, v in value.items() if k not in RETIRED}
+    uri = asked.pop("mlflow", None)
+    if uri is not None and not isinstance(uri, str):
+        raise InputError("mlflow", uri, "is not text")
+    settings = Settings(**asked)
+    object.__setattr__(settings, "mlflow", uri)  # MLflow need not be installed to read of it
+    return settings
+
+
+def _space(field: str, value: Any) -> Space:
+    if isinstance(value, Space):
+        return value
+    _mapping(value)
+    with located("", drop=f"space {value.get('name')!r}: "):
+        return Space.from_dict(value)
+
+
+Format = Annotated[int, leaf(_format)]
+
+
+class EarlierSearch(Record):
+    """What a search took from an earlier one: so many first ``points``, and trials ``told`` to its
+    sampler; ``why`` says what kept it from more."""
+
+    run: Text
+    data: Text
+    points: Count
+    told: Count
+    why: Text
+
+
+class ToldTrial(Record):
+    """A trial of an earlier search, by its number there. ``scores``: its best so far by epoch."""
+
+    trial: Count
+    config: Config
+    state: Annotated[str, one_of(COMPLETED, PRUNED, INFEASIBLE)]
+    scores: list[Share]
+
+
+class WarmStartFacts(Record):
+    sources: list[EarlierSearch]
+    told: list[ToldTrial]
+
+
+class SearchFacts(Record):
+    """``search.json``: what was asked, of which data, on what.
+
+    ``trials``: how many there were to be; ``gpus``: the kinds that trials compute on, as Ray names
+    them; ``versions``: of Python and the packages.
+    """
+
+    format: Format
+    name: Text
+    created: Text = ""
+    command: Text = ""
+    trials: Annotated[int, whole(0, 10**6)]
+    settings: Annotated[Settings, leaf(_settings), PlainSerializer(Settings.to_dict)]
+    space: Annotated[Space, leaf(_space), PlainSerializer(Space.to_dict)]
+    data: DataFacts
+    runtime: RuntimeFacts
+    versions: dict[str, Any] = Field(default_factory=dict)
+    gpus: list[Text] = Field(default_factory=list)
+    warm_start: WarmStartFacts | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values; ``gpus`` and ``warm_start`` only where there are any."""
+        facts = super().to_dict()
+        return {k: v for k, v in facts.items() if v or k not in ("gpus", "warm_start")}
+
+
+class ConfirmationRun(Record):
+    """One seed of a candidate. ``val_acc``: its best epoch's; ``seconds``: of all its epochs."""
+
+    seed: Seed
+    val_acc: Share | None
+    best_epoch: Count | None = None
+    epochs_run: Count = 0
+    seconds: Real = 0.0
+    state: Text
+    reason: Text = ""
+    history: list[EpochMetrics]
+
+
+class Candidate(Record):
+    """A configuration that was run over fresh seeds.
+
+    ``mean``, ``sd`` and the interval ``low`` to ``high`` are of its validation accuracies, None
+    where there are too few; ``optimism``: by how much its score in the search is above the mean;
+    ``eliminated_after``: so many seeds; ``tied``: with the best mean.
+    """
+
+    trial: Count
+    label: Text
+    config: Config
+    fingerprint: Text = ""
+    search_score: Share
+    mean: Real | None
+    sd: Real | None
+    low: Real | None
+    high: Real | None
+    optimism: Real | None
+    eliminated_after: Count | None
+    tied: bool
+    parameters: Count | None = None
+    epoch_seconds: Real | None = None
+    runs: list[ConfirmationRun]
+
+    @property
+    def finished(self) -> list[ConfirmationRun]:
+        return [run for run in self.runs if run.state == COMPLETED]
+
+
+class Confirmation(Record):
+    """``confirmation.json``: the best of a search over fresh seeds, and the winner among them."""
+
+    format: Format
+    level: Share
+    top: Annotated[int, whole(1, 10**6)]
+    seeds: list[Seed]
+    epochs: Count = 0
+    candidates: Annotated[list[Candidate], at_least(1)]
+    winner: Count
+    ties: list[Count]
+    why: Text
+    representative_seed: Seed
+    created: Text = ""
+    command: Text = ""
+
+    @model_validator(mode="after")
+    def _winner_is_whole(self) -> Confirmation:
+        if self.winner not in [c.trial for c in self.candidates]:
+            raise InputError("winner", self.winner, "is none of the candidates")
+        if self.chosen.mean is None:
+            raise InputError("winner", self.winner, "is a candidate without a mean")
+        seed = self.representative_seed
+        if seed not in [run.seed for run in self.chosen.finished if run.history]:
+            raise InputError("representative_seed", seed, "is of no completed run of the winner")
+        return self
+
+    @property
+    def chosen(self) -> Candidate:
+        """The candidate that won."""
+        return next(c for c in self.candidates if c.trial == self.winner)
+
+    @property
+    def representative(self) -> ConfirmationRun:
+        """The winner's run in the middle, whose weights are kept."""
+        runs = self.chosen.finished
+        return next(run for run in runs if run.seed == self.representative_seed)
+
+
+def read_facts(run: RunFolder) -> SearchFacts:
     """``search.json``.
 
     Raises:
         InputError: it is no JSON, of a later version, or breaks a rule; names the file and the key.
     """
-    found = run.read_json(SEARCH)
-    with s.located(f"{run.file(SEARCH)}: "):
-        _SEARCH(s.TOP, found)
-    asked = {k: v for k, v in found["settings"].items() if k not in RETIRED}
-    return found | {"settings": asked}
+    return read_record(SearchFacts, run.read_json(SEARCH), f"{run.file(SEARCH)}: ")
 
 
-def read_confirmation(run: RunFolder) -> dict[str, Any] | None:
+def read_confirmation(run: RunFolder) -> Confirmation | None:
     """``confirmation.json``, or None where nothing is confirmed yet.
 
     Raises:
-        InputError: as ``read_search``; or its winner is none of its candidates, or has no run.
+        InputError: as ``read_facts``; or its winner is none of its candidates, or has no run.
     """
     if not run.exists(CONFIRMATION):
         return None
-    found = run.read_json(CONFIRMATION)
-    with s.located(f"{run.file(CONFIRMATION)}: "):
-        _CONFIRMATION(s.TOP, found)
-        if found["winner"] not in [c["trial"] for c in found["candidates"]]:
-            raise InputError("winner", found["winner"], "is none of the candidates")
-        winner = confirmed_winner(found)
-        if winner["mean"] is None:
-            raise InputError("winner", found["winner"], "is a candidate without a mean")
-        seed = found["representative_seed"]
-        done = [r for r in winner["runs"] if r["state"] == "completed" and r["history"]]
-        if seed not in [r["seed"] for r in done]:
-            raise InputError("representative_seed", seed, "is of no completed run of the winner")
-    return dict(found)
-
-
-def confirmed_winner(confirmation: dict[str, Any]) -> dict[str, Any]:
-    """The candidate that won."""
-    trial = confirmation["winner"]
-    return dict(next(c for c in confirmation["candidates"] if c["trial"] == trial))
-
-
-class _Suggested:
-    """Answers as an Optuna trial whose values are already known."""
-
-    def __init__(self, params: dict[str, Any]) -> None:
-        self.params = params
-
-    def suggest(self, key: str, *_: Any, **__: Any) -> Any:
-        if key not in self.params:
-            raise InputError("params", key, "is missing")
-        return self.params[key]
-
-    suggest_categorical = suggest_int = suggest_float = suggest
-
-
-def check_params(run: RunFolder, history: History, space: Space) -> None:
-    """Raise InputError unless the journal's trials were suggested by ``space``."""
-    for record in history.trials.values():
-        with s.located(f"{run.file(JOURNAL)}: trial {record.number}: "):
-            for name in record.params:
-                check_key("params", name, [p.key for p in space.parameters])
-            chosen = space.suggest(_Suggested(record.params))
-            for p in space.parameters:
-                if p.key in record.params and p.active(chosen):
-                    value = check_value(f"params.{p.key}", p.name, record.params[p.key])
-                    if not p.contains(value):
-                        rule = f"is outside the search's space ({p.values_text})"
-                        raise InputError(f"params.{p.key}", value, rule)
+    return read_record(Confirmation, run.read_json(CONFIRMATION), f"{run.file(CONFIRMATION)}: ")

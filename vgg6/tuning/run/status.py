@@ -4,71 +4,101 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections import Counter
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from vgg6.config import TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import History
 from vgg6.tuning.run.progress import clock, remaining_epochs
-from vgg6.tuning.run.records import read_search
+from vgg6.tuning.run.search import Search
 
 
-def status_of(run: RunFolder) -> dict[str, Any]:
-    """The state of a search as plain values; ``minutes_left`` is None before the first end."""
-    facts, history = read_search(run), j.read_history(run)
-    states = Counter(t.state for t in history.trials.values())
-    session = history.sessions[-1] if history.sessions else {}
-    running = is_running(run)
-    outcome = "running" if running else session.get("outcome", "killed" if session else "not begun")
-    best = history.incumbent
-    started = session.get("time", 0.0)
-    rows = [row for t in history.trials.values() for row in t.rows.values()]
-    recent = [row for row in rows if row["time"] >= started]
-    last = max((row["time"] for row in recent), default=started)
+@dataclass(frozen=True)
+class Incumbent:
+    """The best trial so far."""
+
+    trial: int
+    label: str
+    best_val_acc: float
+    config: TrialConfig
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a search stands. ``minutes_left`` is None before the first trial's end."""
+
+    search: str
+    data: str
+    state: str
+    trials: int
+    by_state: dict[str, int]
+    epochs_run: int
+    epochs_a_minute: float
+    minutes_left: float | None
+    last_news_s: float | None
+    incumbent: Incumbent | None
+    repeated_rows: int
+    torn_lines: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status_of(search: Search) -> Status:
+    """How a search stands."""
+    facts, history = search.facts, search.history
+    session = history.sessions[-1] if history.sessions else None
+    running = is_running(search.folder)
+    ended = (session.outcome or "killed") if session else "not begun"
+    started = session.time if session else 0.0
+    rows = [row for trial in history.trials.values() for row in trial.rows.values()]
+    recent = [row.time for row in rows if row.time >= started]
+    last = max(recent, default=started)
     rate = len(recent) / (last - started) * 60 if last > started else 0.0
-    left = remaining_epochs(history, facts["trials"])
-    return {
-        "search": facts["name"],
-        "data": facts["data"]["name"],
-        "state": outcome,
-        "trials": facts["trials"],
-        "by_state": dict(states),
-        "epochs_run": len(rows),
-        "epochs_a_minute": round(rate, 2),
-        "minutes_left": round(left / rate, 1) if running and rate and left is not None else None,
-        "last_news_s": round(time.time() - last) if last else None,
-        "incumbent": best
-        and {
-            "trial": best.number,
-            "label": TrialConfig.from_mapping(best.config).label,
-            "best_val_acc": best.best_val_acc,
-            "config": best.config,
-        },
-        "repeated_rows": history.repeated_rows,
-        "torn_lines": history.torn_lines,
-    }
+    left = remaining_epochs(history, facts.trials)
+    return Status(
+        search=search.name,
+        data=facts.data.name,
+        state="running" if running else ended,
+        trials=facts.trials,
+        by_state=history.states,
+        epochs_run=len(rows),
+        epochs_a_minute=round(rate, 2),
+        minutes_left=round(left / rate, 1) if running and rate and left is not None else None,
+        last_news_s=round(time.time() - last) if last else None,
+        incumbent=_incumbent(history),
+        repeated_rows=history.repeated_rows,
+        torn_lines=history.torn_lines,
+    )
 
 
-def render(status: dict[str, Any]) -> str:
+def _incumbent(history: History) -> Incumbent | None:
+    best = history.incumbent
+    if best is None or best.best_val_acc is None:
+        return None
+    return Incumbent(best.number, best.config.label, best.best_val_acc, best.config)
+
+
+def render(status: Status) -> str:
     """The status as a few lines of text."""
-    states = ", ".join(f"{n} {state}" for state, n in sorted(status["by_state"].items()))
+    states = ", ".join(f"{n} {state}" for state, n in sorted(status.by_state.items()))
     lines = [
-        f"{status['search']} on {status['data']}: {status['state']}",
-        f"  trials    {status['trials']} asked for: {states or 'none begun'}",
-        f"  epochs    {status['epochs_run']} run, {status['epochs_a_minute']} a minute",
+        f"{status.search} on {status.data}: {status.state}",
+        f"  trials    {status.trials} asked for: {states or 'none begun'}",
+        f"  epochs    {status.epochs_run} run, {status.epochs_a_minute} a minute",
     ]
-    if status["minutes_left"] is not None:
-        lines.append(f"  left      about {clock(60 * status['minutes_left'])}")
-    if best := status["incumbent"]:
-        score = f"val_acc {best['best_val_acc']:.4f}"
-        lines.append(f"  incumbent trial {best['trial']} {best['label']}: {score}")
-    if torn := status["torn_lines"]:
+    if status.minutes_left is not None:
+        lines.append(f"  left      about {clock(60 * status.minutes_left)}")
+    if best := status.incumbent:
+        score = f"val_acc {best.best_val_acc:.4f}"
+        lines.append(f"  incumbent trial {best.trial} {best.label}: {score}")
+    if torn := status.torn_lines:
         lines.append(f"  journal   {torn} line{'s' * (torn > 1)} torn by a crash, left out")
-    if status["state"] in ("interrupted", "incomplete", "killed", "failed"):
-        lines.append(f"  to go on  tune_vgg6.py resume {shlex.quote(status['search'])}")
+    if status.state in ("interrupted", "incomplete", "killed", "failed"):
+        lines.append(f"  to go on  tune_vgg6.py resume {shlex.quote(status.search)}")
     return "\n".join(lines)
 
 

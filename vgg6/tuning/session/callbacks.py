@@ -13,9 +13,21 @@ from ray.tune.experiment import Trial
 from vgg6.common.say import say
 from vgg6.tuning.cluster.ray_internals import set_failures
 from vgg6.tuning.cluster.retries import LOSSES, NODE_LOST, last_error
-from vgg6.tuning.reported_keys import DAMAGED, INFEASIBLE
-from vgg6.tuning.run import journal as j
+from vgg6.tuning.reported_keys import DAMAGED, WHY_INFEASIBLE
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import (
+    COMPLETED,
+    FAILED,
+    INFEASIBLE,
+    METRICS,
+    PRUNED,
+    RUNNING,
+    STOPPED,
+    History,
+    Journal,
+    StorageLost,
+    TrialRecord,
+)
 from vgg6.tuning.run.progress import Progress
 from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, behind, end_trial
 
@@ -40,7 +52,7 @@ class StopRule(tune.Stopper):
 
     def __init__(
         self,
-        history: j.History,
+        history: History,
         time_budget: float | None,
         patience: int | None,
     ) -> None:
@@ -49,13 +61,13 @@ class StopRule(tune.Stopper):
         self.reason = ""
         self._best, self._idle = -1.0, 0
         for record in sorted(history.trials.values(), key=lambda r: r.ended or 0):
-            if record.state not in (j.RUNNING, j.STOPPED):  # those that were stopped will go on
+            if record.state not in (RUNNING, STOPPED):  # those that were stopped will go on
                 self.trial_ended(record)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
-    def trial_ended(self, record: j.TrialRecord) -> None:
+    def trial_ended(self, record: TrialRecord) -> None:
         score = record.best_val_acc
         improved = score is not None and score > self._best
         self._best = score if improved and score is not None else self._best
@@ -78,7 +90,7 @@ class JournalCallback(tune.Callback):
     def __init__(
         self,
         run: RunFolder,
-        journal: j.Journal,
+        journal: Journal,
         stop: StopRule,
         progress: Progress,
         keep: int = KEEP_WEIGHTS,
@@ -99,9 +111,9 @@ class JournalCallback(tune.Callback):
         record = self.journal.history.trials[trial.config["number"]]
         for damage in result.get(DAMAGED, ()):
             say(f"trial {record.number}: {damage}")
-        if INFEASIBLE in result or result["epoch"] in record.rows:
+        if WHY_INFEASIBLE in result or result["epoch"] in record.rows:
             return
-        row = {key: result[key] for key in (*j.METRICS, "node", "pid")}
+        row = {key: result[key] for key in (*METRICS, "node", "pid")}
         self.journal.write("epoch", trial=trial.config["number"], epoch=result["epoch"], **row)
         # Attempts are counted from the last epoch that was gained: a trial is given up where it
         # cannot get on, not because its machines were lost often.
@@ -113,14 +125,14 @@ class JournalCallback(tune.Callback):
     ) -> None:
         record = self.journal.history.trials[trial.config["number"]]
         result = trial.last_result or {}
-        if INFEASIBLE in result:
-            self._end(record, j.INFEASIBLE, result[INFEASIBLE])
-        elif record.epoch >= record.config["epochs"]:
-            self._end(record, j.COMPLETED, "")
+        if WHY_INFEASIBLE in result:
+            self._end(record, INFEASIBLE, result[WHY_INFEASIBLE])
+        elif record.epoch >= record.config.epochs:
+            self._end(record, COMPLETED, "")
         elif self.stop.reason:
-            self._end(record, j.STOPPED, self.stop.reason)
+            self._end(record, STOPPED, self.stop.reason)
         else:
-            self._end(record, j.PRUNED, behind(record))
+            self._end(record, PRUNED, behind(record))
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -143,18 +155,18 @@ class JournalCallback(tune.Callback):
         record = self.journal.history.trials[trial.config["number"]]
         reason = last_error(trial)
         if STORAGE_FAULT.search(reason):  # no fault of the trial: it can be resumed
-            raise j.StorageLost(f"{self.run.path} cannot be written by a worker: {reason}")
-        self._end(record, j.FAILED, reason)
+            raise StorageLost(f"{self.run.path} cannot be written by a worker: {reason}")
+        self._end(record, FAILED, reason)
 
     def end_running(self) -> None:
         """End the trials that the search was stopped under, keeping what they had reached."""
         for record in self.journal.history.trials.values():
-            if record.state == j.RUNNING:
-                self._end(record, j.STOPPED, self.stop.reason)
+            if record.state == RUNNING:
+                self._end(record, STOPPED, self.stop.reason)
 
-    def _end(self, record: j.TrialRecord, state: str, reason: str) -> None:
+    def _end(self, record: TrialRecord, state: str, reason: str) -> None:
         end_trial(self.run, self.journal, record, state, reason, self.keep)
-        if state != j.STOPPED:
+        if state != STOPPED:
             self.stop.trial_ended(record)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import ray
 import torch
@@ -26,6 +25,8 @@ from vgg6.tuning.cluster.ray_internals import local_gpu_kind
 from vgg6.tuning.cluster.resources import KIND, allot, kinds, live_nodes, of_kind
 from vgg6.tuning.cluster.shared_storage import check_shared
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.records import SearchFacts
+from vgg6.tuning.run.search import Search
 from vgg6.tuning.session.cost import auto_trials, estimate
 from vgg6.tuning.session.session import Outcome, Plan, create_run, run_session
 from vgg6.tuning.settings import Settings
@@ -65,26 +66,22 @@ def launch(
     return run_session(run, plan)
 
 
-def relaunch(
-    where: str, run: RunFolder, settings: Settings, facts: dict[str, Any], data: TrialData
-) -> Outcome:
+def relaunch(where: str, search: Search, settings: Settings, data: TrialData) -> Outcome:
     """Go on with a search where it stopped.
-
-    Args:
-        facts: the search's ``search.json``.
 
     Raises:
         InputError: no node can run a trial; another process runs this search.
     """
-    space = Space.from_dict(facts["space"])
-    plan = make_plan(settings, space, data, where)
-    warm = WarmStart.from_dict(facts.get("warm_start"), space)
+    facts = search.facts
+    plan = make_plan(settings, search.space, data, where)
+    warm = WarmStart.from_facts(facts.warm_start, search.space)
     # Unfinished trials go on in the arithmetic that they began in.
-    return run_session(run, replace(plan, runtime=Runtime(**facts["runtime"]), warm=warm))
+    runtime = Runtime(**facts.runtime.to_dict())
+    return run_session(search.folder, replace(plan, runtime=runtime, warm=warm))
 
 
 def plan_confirmation(
-    where: str, settings: Settings, facts: dict[str, Any], data: TrialData, runs: int
+    where: str, settings: Settings, facts: SearchFacts, data: TrialData, runs: int
 ) -> Plan:
     """Plan ``runs`` full-length runs in the arithmetic of the search that ``facts`` tells of.
 
@@ -93,13 +90,13 @@ def plan_confirmation(
     """
     # A run holds as many CPUs as it has threads, which are the search's, or all of a smaller node.
     most = max((node.get("CPU", 1.0) for node in live_nodes(ray.nodes())), default=1.0)
-    cpus = settings.cpus_per_trial or max(1.0, min(float(facts["runtime"]["threads"]), most))
+    cpus = settings.cpus_per_trial or max(1.0, min(float(facts.runtime.threads), most))
     wanted = replace(
-        settings, name=f"{facts['name'][:90]}-confirm", trials=runs, searcher="random",
+        settings, name=f"{facts.name[:90]}-confirm", trials=runs, searcher="random",
         scheduler="none", time_budget=None, patience=None, cpus_per_trial=cpus,
     )  # fmt: skip
-    plan = make_plan(wanted, Space.from_dict(facts["space"]), data, where)
-    return replace(plan, runtime=Runtime(**facts["runtime"]), keep_weights=runs)
+    plan = make_plan(wanted, facts.space, data, where)
+    return replace(plan, runtime=Runtime(**facts.runtime.to_dict()), keep_weights=runs)
 
 
 def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> Plan:

@@ -25,6 +25,7 @@ from vgg6.common.interrupts import answered_by
 from vgg6.common.say import say
 from vgg6.data import DataFacts, TrialData
 from vgg6.hardware.runtime import Runtime
+from vgg6.run_record import RuntimeFacts
 from vgg6.tuning.algorithms.early_stopping import replay, stopping_rule, trained_whole
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
@@ -35,9 +36,10 @@ from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.cluster.retries import enlarge
 from vgg6.tuning.cluster.shared_storage import mark
 from vgg6.tuning.cluster.stall_guard import StallGuard
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, trial_folder
+from vgg6.tuning.run.journal import FAILED, RUNNING, History, Journal, StorageLost
 from vgg6.tuning.run.progress import Progress
+from vgg6.tuning.run.records import FORMAT, SearchFacts
 from vgg6.tuning.session.callbacks import JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS
@@ -98,26 +100,24 @@ def create_run(
     """
     run.create()
     settings = plan.settings
-    facts = {
-        "format": 1,
-        "name": settings.name,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": command,
-        "trials": plan.trials,
-        "settings": settings.to_dict(),
-        "space": plan.space.to_dict(),
-        "data": data_facts.to_dict(),
-        "runtime": plan.runtime.to_dict(),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
-    }
-    if gpus:
-        facts["gpus"] = list(gpus)
-    if plan.warm.sources:
-        facts["warm_start"] = plan.warm.to_dict()
-    run.write_json(SEARCH, facts)
+    facts = SearchFacts(
+        format=FORMAT,
+        name=settings.name,
+        created=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        command=command,
+        trials=plan.trials,
+        settings=settings,
+        space=plan.space,
+        data=data_facts,
+        runtime=RuntimeFacts(**plan.runtime.to_dict()),
+        versions={"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        gpus=list(gpus),
+        warm_start=plan.warm.facts,
+    )
+    run.write_json(SEARCH, facts.to_dict())
 
 
-def build_searcher(plan: Plan, journal: j.Journal) -> TruthfulSearcher:
+def build_searcher(plan: Plan, journal: Journal) -> TruthfulSearcher:
     """The plan's searcher, which knows all that the journal does."""
     settings = plan.settings
     return TruthfulSearcher(
@@ -134,7 +134,7 @@ def build_searcher(plan: Plan, journal: j.Journal) -> TruthfulSearcher:
 def run_session(
     run: RunFolder,
     plan: Plan,
-    make_searcher: Callable[[Plan, j.Journal], Any] = build_searcher,
+    make_searcher: Callable[[Plan, Journal], Any] = build_searcher,
 ) -> Outcome:
     """Run the search, or what is left of it, on the Ray that this process is connected to.
 
@@ -146,7 +146,7 @@ def run_session(
         InputError: another driver runs this search.
     """
     with _only_driver(run):
-        journal = j.Journal(run)
+        journal = Journal(run)
         session = f"session_{len(journal.history.sessions) + 1}"
         run.delete_scraps()
         mark(run)
@@ -163,14 +163,14 @@ def run_session(
         outcome = "failed"
         try:
             outcome, detail = _fit(run, plan, journal, session, make_searcher)
-        except j.StorageLost as lost:
-            ended = sum(t.state != j.RUNNING for t in journal.history.trials.values())
+        except StorageLost as lost:
+            ended = sum(t.state != RUNNING for t in journal.history.trials.values())
             outcome, detail = INCOMPLETE, f"{lost}; {ended} of {plan.trials} trials ended"
         except KeyboardInterrupt:
             outcome = INTERRUPTED
             raise
         finally:
-            with suppress(j.StorageLost, OSError):  # it has been said already
+            with suppress(StorageLost, OSError):  # it has been said already
                 journal.write("session_end", session=session, outcome=outcome)
                 journal.close()
             began = time.monotonic()
@@ -178,7 +178,7 @@ def run_session(
             waited = time.monotonic() - began
         with suppress(OSError):  # a storage that was lost: that is in the detail
             for entry in journal.history.sessions:
-                run.delete_folder(entry["session"])  # what Ray kept there is never read
+                run.delete_folder(entry.name)  # what Ray kept there is never read
             if not run.names(CHECKPOINTS):
                 run.delete_folder(CHECKPOINTS)
         return Outcome(outcome, detail, problem, waited)
@@ -187,9 +187,9 @@ def run_session(
 def _fit(
     run: RunFolder,
     plan: Plan,
-    journal: j.Journal,
+    journal: Journal,
     session: str,
-    make_searcher: Callable[[Plan, j.Journal], Any],
+    make_searcher: Callable[[Plan, Journal], Any],
 ) -> tuple[str, str]:
     settings, history = plan.settings, journal.history
     rule = stopping_rule(
@@ -249,7 +249,7 @@ def _fit(
     return _judge(history, plan.trials, stop.reason, searcher.exhausted)
 
 
-def _mirrors(settings: Settings, history: j.History) -> list[tune.Callback]:
+def _mirrors(settings: Settings, history: History) -> list[tune.Callback]:
     if settings.mlflow is None:
         return []
     from vgg6.tuning.trackers.mlflow_mirror import (
@@ -259,21 +259,21 @@ def _mirrors(settings: Settings, history: j.History) -> list[tune.Callback]:
     return [MlflowMirror(settings.mlflow, settings.name, history)]
 
 
-def _judge(history: j.History, trials: int, reason: str, exhausted: bool) -> tuple[str, str]:
+def _judge(history: History, trials: int, reason: str, exhausted: bool) -> tuple[str, str]:
     """Whether the search did all that it was asked for, from the trials' states alone."""
     counts = Counter(t.state for t in history.trials.values())
-    ended = len(history.trials) - counts[j.RUNNING]
-    scored = any(t.state != j.RUNNING for t in history.ranking())
+    ended = len(history.trials) - counts[RUNNING]
+    scored = any(t.state != RUNNING for t in history.ranking())
     if ended and not scored:
         first = next(t for t in history.trials.values() if t.reason)
         return ALL_FAILED, f"every trial failed; the first, trial {first.number}: {first.reason}"
     if reason:
         return COMPLETE, reason
-    if exhausted and not counts[j.RUNNING]:
+    if exhausted and not counts[RUNNING]:
         return COMPLETE, f"the space has no more than {ended} configurations"
     if ended < trials:
         return INCOMPLETE, f"{ended} of {trials} trials ended"
-    failed = f", {counts[j.FAILED]} of them failed" if counts[j.FAILED] else ""
+    failed = f", {counts[FAILED]} of them failed" if counts[FAILED] else ""
     return COMPLETE, f"all {trials} trials ended{failed}"
 
 

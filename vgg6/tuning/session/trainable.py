@@ -15,7 +15,7 @@ from vgg6.training import NonFiniteLoss, fit
 from vgg6.tuning.cluster.retries import OutOfDeviceMemory, larger_share
 from vgg6.tuning.cluster.shared_storage import check_here
 from vgg6.tuning.cluster.stall_guard import beating
-from vgg6.tuning.reported_keys import DAMAGED, INFEASIBLE
+from vgg6.tuning.reported_keys import DAMAGED, WHY_INFEASIBLE
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.session.trial_checkpoints import keep_state, resume_or_start
 
@@ -51,7 +51,7 @@ def train_trial(
             reason = f"out of device memory with {gpus:g} GPU: {str(error).splitlines()[0]}"
             if "gpus" not in assignment and larger_share(gpus):
                 raise OutOfDeviceMemory(reason) from error
-            tune.report({"epoch": 0, "best_val_acc": 0.0, INFEASIBLE: reason})
+            tune.report({"epoch": 0, "best_val_acc": 0.0, WHY_INFEASIBLE: reason})
 
 
 def _train(
@@ -80,4 +80,6 @@ def _train(
             notes = {}
     except NonFiniteLoss as error:
         best = state.best.val_acc
-        tune.report({"epoch": error.epoch, "best_val_acc": best, INFEASIBLE: str(error), **notes})
+        tune.report(
+            {"epoch": error.epoch, "best_val_acc": best, WHY_INFEASIBLE: str(error), **notes}
+        )

@@ -7,16 +7,24 @@ what the last one did not come to, before a worker starts.
 from __future__ import annotations
 
 from vgg6.checkpoint import weights_bytes
-from vgg6.config import TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import WEIGHTS, RunFolder, trial_folder, weights_file
+from vgg6.tuning.run.journal import (
+    COMPLETED,
+    PRUNED,
+    RUNNING,
+    STOPPED,
+    History,
+    Journal,
+    StorageLost,
+    TrialRecord,
+)
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS, drop_states, kept_weights
 
 KEEP_WEIGHTS = 5
 
 
 def end_trial(
-    run: RunFolder, journal: j.Journal, record: j.TrialRecord, state: str, reason: str, keep: int
+    run: RunFolder, journal: Journal, record: TrialRecord, state: str, reason: str, keep: int
 ) -> None:
     """Journal a trial's end, then do what follows from it.
 
@@ -30,7 +38,7 @@ def end_trial(
     _clear(run, journal.history, record, keep)
 
 
-def settle(run: RunFolder, journal: j.Journal, decided: set[int], keep: int) -> None:
+def settle(run: RunFolder, journal: Journal, decided: set[int], keep: int) -> None:
     """End the trials whose end was decided and not journaled, and finish ends that were cut short.
 
     Args:
@@ -41,31 +49,31 @@ def settle(run: RunFolder, journal: j.Journal, decided: set[int], keep: int) -> 
     """
     left_over = set(run.names(CHECKPOINTS))
     for record in journal.history.trials.values():
-        if record.state not in (j.RUNNING, j.STOPPED):
+        if record.state not in (RUNNING, STOPPED):
             if trial_folder(record.number) in left_over:
                 _clear(run, journal.history, record, keep)
-        elif record.epoch >= record.config["epochs"]:
-            end_trial(run, journal, record, j.COMPLETED, "", keep)
+        elif record.epoch >= record.config.epochs:
+            end_trial(run, journal, record, COMPLETED, "", keep)
         elif record.number in decided:
-            end_trial(run, journal, record, j.PRUNED, behind(record), keep)
+            end_trial(run, journal, record, PRUNED, behind(record), keep)
 
 
-def behind(record: j.TrialRecord) -> str:
+def behind(record: TrialRecord) -> str:
     """Why the scheduler ended a trial."""
     return f"behind the others at epoch {record.epoch}"
 
 
-def _clear(run: RunFolder, history: j.History, record: j.TrialRecord, keep: int) -> None:
+def _clear(run: RunFolder, history: History, record: TrialRecord, keep: int) -> None:
     try:
         keep_best(run, history, record, keep)
     except OSError as error:
-        raise j.StorageLost(f"{run.path} cannot be written: {error}") from error
-    if record.state != j.STOPPED:  # a stopped trial can be resumed from its checkpoints
+        raise StorageLost(f"{run.path} cannot be written: {error}") from error
+    if record.state != STOPPED:  # a stopped trial can be resumed from its checkpoints
         drop_states(run, record.number)
 
 
 def keep_best(
-    run: RunFolder, history: j.History, ended: j.TrialRecord, keep: int = KEEP_WEIGHTS
+    run: RunFolder, history: History, ended: TrialRecord, keep: int = KEEP_WEIGHTS
 ) -> None:
     """Keep the best weights of an ended trial if it is among the best few, and forget the rest."""
     running = sum(t.ended is None for t in history.trials.values())
@@ -76,7 +84,6 @@ def keep_best(
     for name in run.names(WEIGHTS):
         if f"{WEIGHTS}/{name}" not in map(weights_file, best):
             run.delete(f"{WEIGHTS}/{name}")
-    weights = kept_weights(run, ended.number, ended.rows[ended.epoch]["best_epoch"])
+    weights = kept_weights(run, ended.number, ended.best_epoch)
     if weights is not None:
-        config = TrialConfig.from_mapping(ended.config)
-        run.write(weights_file(ended.number), weights_bytes(weights, config))
+        run.write(weights_file(ended.number), weights_bytes(weights, ended.config))

@@ -11,8 +11,8 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.experiment import Trial
 
 from vgg6.config import TrialConfig
-from vgg6.tuning.reported_keys import INFEASIBLE
-from vgg6.tuning.run import journal as j
+from vgg6.tuning.reported_keys import WHY_INFEASIBLE
+from vgg6.tuning.run.journal import METRICS, History
 
 NUMBER = "trial"  # the tag by which a resumed search finds a trial's run again
 
@@ -28,7 +28,7 @@ class MlflowMirror(MLflowLoggerCallback):
         name: of the experiment. history: of the search.
     """
 
-    def __init__(self, uri: str, name: str, history: j.History) -> None:
+    def __init__(self, uri: str, name: str, history: History) -> None:
         super().__init__(tracking_uri=uri, experiment_name=name)
         self.name, self.history, self.broken = name, history, ""
         self._last: dict[str, int] = {}  # the last epoch that an MLflow run has
@@ -68,10 +68,10 @@ class MlflowMirror(MLflowLoggerCallback):
 
     def _result(self, trial: Trial, result: dict[str, Any]) -> None:
         run_id = self._trial_runs[trial]
-        if INFEASIBLE in result or result["epoch"] <= self._last.get(run_id, 0):
+        if WHY_INFEASIBLE in result or result["epoch"] <= self._last.get(run_id, 0):
             return
         self._last[run_id] = result["epoch"]
-        metrics = {name: result[name] for name in j.METRICS}
+        metrics = {name: result[name] for name in METRICS}
         self.mlflow_util.log_metrics(run_id=run_id, metrics_to_log=metrics, step=result["epoch"])
 
     def _end(self, trial: Trial, failed: bool) -> None:

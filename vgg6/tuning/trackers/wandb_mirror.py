@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from vgg6.config import TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder, staging
+from vgg6.tuning.run.journal import FAILED, METRICS, History, TrialRecord
 from vgg6.tuning.settings import WANDB_MODES
 
 FINISH_S = 10.0  # how long the end of a search waits for W&B, all in all
@@ -101,7 +100,7 @@ class _Mirror:
         self.wandb, self.mode, self.folder = wandb, mode, folder
         self.project, self.group = project, group
         self.runs: dict[int, Any] = {}
-        self.history = j.History()
+        self.history = History()
 
     def take(self, event: dict[str, Any], live: bool) -> None:
         """Follow one event; those of earlier sessions (not ``live``) only fill the history."""
@@ -112,35 +111,35 @@ class _Mirror:
         number = event["trial"]
         record = self.history.trials[number]
         if event["event"] == "epoch":
-            metrics = {k: event[k] for k in j.METRICS}
+            metrics = {k: event[k] for k in METRICS}
             self._run(record).log({"epoch": event["epoch"], **metrics}, step=event["epoch"])
         elif event["event"] == "end":
             run = self._run(record)
             run.summary["state"] = record.state
             if record.best_val_acc is not None:
                 run.summary["best_val_acc"] = record.best_val_acc
-            run.finish(exit_code=1 if record.state == j.FAILED else 0)
+            run.finish(exit_code=1 if record.state == FAILED else 0)
             self.runs.pop(number)
 
     def close(self) -> None:
         for number in list(self.runs):
             self.runs.pop(number).finish()
 
-    def _run(self, record: j.TrialRecord) -> Any:
+    def _run(self, record: TrialRecord) -> Any:
         if record.number not in self.runs:
             self.runs[record.number] = self._start(record, self.mode)
         return self.runs[record.number]
 
-    def _start(self, record: j.TrialRecord, mode: str) -> Any:
+    def _start(self, record: TrialRecord, mode: str) -> Any:
         wandb = self.wandb
         created = self.history.trials[0].created
         try:
             return wandb.init(
                 project=self.project,
                 group=self.group,
-                name=TrialConfig.from_mapping(record.config).label,
+                name=record.config.label,
                 id=run_id(self.group, created, record.number),
-                config={**record.config, "trial": record.number},
+                config={**record.config.to_dict(), "trial": record.number},
                 dir=str(self.folder),
                 mode=mode,
                 resume="allow",

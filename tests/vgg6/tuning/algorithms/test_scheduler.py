@@ -20,7 +20,7 @@ from vgg6.tuning.algorithms.early_stopping import (
     trained_whole,
 )
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
-from vgg6.tuning.reported_keys import INFEASIBLE
+from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 
 EPOCHS = 27
 
@@ -111,7 +111,7 @@ def test_a_first_point_that_starts_late_is_trained_whole(name: str) -> None:
     assert last[0] == last[1] == EPOCHS
     assert all(d == TrialScheduler.CONTINUE for n, e, d in decisions if n < 2 and e < EPOCHS)
     assert sum(e < EPOCHS for n, e in last.items()) > 8, "the others are stopped as before"
-    row = {"epoch": 1, "best_val_acc": 0.1, INFEASIBLE: "diverged"}
+    row = {"epoch": 1, "best_val_acc": 0.1, WHY_INFEASIBLE: "diverged"}
     assert build(name, whole=2).on_trial_result(None, trial(0), row) == TrialScheduler.STOP  # type: ignore[arg-type]
 
 
@@ -253,7 +253,7 @@ def test_asha_compares_with_the_latest_arrivals_when_a_searcher_has_become_bette
 def test_a_diverged_trial_is_stopped_and_enters_no_rung(name: str) -> None:
     scheduler = build(name)
     scheduler.on_trial_add(None, trial(0))  # type: ignore[arg-type]
-    diverged = {"epoch": 1, "best_val_acc": 0.0, INFEASIBLE: "loss is nan"}
+    diverged = {"epoch": 1, "best_val_acc": 0.0, WHY_INFEASIBLE: "loss is nan"}
     assert scheduler.on_trial_result(None, trial(0), diverged) == TrialScheduler.STOP  # type: ignore[arg-type]
     fresh = build(name)
     rows = [(n, e, s) for n, e, s in arrivals() if n > 0]

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 from search_spaces import Parameter, Space, load_space
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.searcher import TOLD_KEPT, TruthfulSearcher
-from vgg6.tuning.reported_keys import INFEASIBLE
+from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 
@@ -53,7 +53,7 @@ def play(searcher: TruthfulSearcher, ray_id: str, scores: list[float], state: st
             searcher.on_trial_result(ray_id, row(number, epoch, score))
     last: dict[str, Any] | None = row(number, len(scores), scores[-1]) if scores else None
     if state == j.INFEASIBLE:
-        last = {"epoch": len(scores) + 1, "best_val_acc": 0.0, INFEASIBLE: "loss is nan"}
+        last = {"epoch": len(scores) + 1, "best_val_acc": 0.0, WHY_INFEASIBLE: "loss is nan"}
         searcher.on_trial_result(ray_id, last)
     searcher.on_trial_complete(ray_id, last, error=state == j.FAILED)
     searcher.journal.write("end", trial=number, state=state, reason="")
@@ -113,13 +113,13 @@ def test_points_come_first_and_are_not_repeated_after_a_resume(tmp_path: Path) -
     play(second, "c", [0.1], j.PRUNED)
     configs = [t.config for t in second.journal.history.trials.values()]
     for point, config in zip(space.points, configs, strict=False):
-        assert config.items() >= point.items()
-    assert len({TrialConfig(**c).fingerprint for c in configs}) == 3
+        assert config.to_dict().items() >= point.items()
+    assert len({c.fingerprint for c in configs}) == 3
 
 
 @pytest.mark.parametrize("kind", ["forest", "optuna"])
 def test_the_same_seed_suggests_the_same_and_another_seed_others(tmp_path: Path, kind: str) -> None:
-    def configs(folder: str, seed: int) -> list[dict[str, Any]]:
+    def configs(folder: str, seed: int) -> list[TrialConfig]:
         journal = j.Journal(RunFolder(str(tmp_path / folder)))
         searcher = TruthfulSearcher(
             load_space("wide"), searcher=kind, seed=seed, base=BASE, limit=14, journal=journal
@@ -143,7 +143,7 @@ def test_a_finite_space_is_walked_once_and_then_said_to_be_exhausted(
         play(searcher, str(i), [0.5] * 4, j.COMPLETED)
     assert searcher.suggest("fifth") == Searcher.FINISHED
     assert searcher.exhausted
-    seen = {(t.config["activation"], t.config["batch_size"])
+    seen = {(t.config.activation, t.config.batch_size)
             for t in searcher.journal.history.trials.values()}  # fmt: skip
     assert len(seen) == 4
 
@@ -157,8 +157,8 @@ def test_grid_takes_the_studys_35_rows_each_with_its_own_length(tmp_path: Path) 
     for i in range(35):
         assert isinstance(searcher.suggest(str(i)), dict)
     configs = [t.config for t in journal.history.trials.values()]
-    assert sum(c["epochs"] for c in configs) == 800
-    assert {c["epochs"] for c in configs} == {10, 20, 30}
+    assert sum(c.epochs for c in configs) == 800
+    assert {c.epochs for c in configs} == {10, 20, 30}
     assert searcher.suggest("36") == Searcher.FINISHED
 
 
@@ -181,7 +181,7 @@ def test_a_model_learns_from_pruned_and_infeasible_trials(tmp_path: Path, kind: 
         activation = assignment["config"]["activation"]
         chosen.append(activation)
         if activation == "relu":
-            last = {"epoch": 1, "best_val_acc": 0.0, INFEASIBLE: "nan"}
+            last = {"epoch": 1, "best_val_acc": 0.0, WHY_INFEASIBLE: "nan"}
         elif activation == "gelu":
             last = row(number, 1, 0.1)
         else:
@@ -255,5 +255,5 @@ def test_running_trials_outlive_a_thinning_and_are_told_once(
     assert (best.value, best.intermediate_values) == (0.9, {1: 0.3, 2: 0.4, 4: 0.9})
     assert best.params == searcher.journal.history.trials[long["number"]].params
     assert TrialState.RUNNING not in [t.state for t in searcher.study.trials]
-    configs = [TrialConfig(**t.config) for t in searcher.journal.history.trials.values()]
+    configs = [t.config for t in searcher.journal.history.trials.values()]
     assert len({c.fingerprint for c in configs}) == 81, "a forgotten trial is not run again"

@@ -25,6 +25,7 @@ from benchmarks.replay.surrogate import Surrogate
 from search_spaces import Parameter, Space, load_space
 from search_spaces.coverage import covers
 from vgg6.common.checks import InputError
+from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig
 from vgg6.data import load_digits, split
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
@@ -42,6 +43,8 @@ from vgg6.tuning.algorithms.warm_start import (
 )
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import SEARCH, RunFolder
+from vgg6.tuning.run.records import ToldTrial, WarmStartFacts
+from vgg6.tuning.run.search import read_search
 from vgg6.tuning.settings import Settings
 
 EPOCHS = 4
@@ -51,12 +54,12 @@ OWN = len(DEFAULT.points)
 SETTINGS = Settings(name="new", epochs=EPOCHS)
 
 
-def config(epochs: int = EPOCHS, **fields: Any) -> dict[str, Any]:
-    return TrialConfig(epochs=epochs, **{**ADAM, "lr": 1e-3, **fields}).to_dict()
+def config(epochs: int = EPOCHS, **fields: Any) -> TrialConfig:
+    return TrialConfig(epochs=epochs, **{**ADAM, "lr": 1e-3, **fields})
 
 
-def record(number: int, values: dict[str, Any], state: str, *scores: float) -> j.TrialRecord:
-    rows = {e: {"val_acc": s, "best_val_acc": s} for e, s in enumerate(scores, start=1)}
+def record(number: int, values: TrialConfig, state: str, *scores: float) -> j.TrialRecord:
+    rows = {e: j.scored(e, s, s) for e, s in enumerate(scores, start=1)}
     found = j.TrialRecord(number, values, {}, 0.0, rows=rows, state=state)
     found.reason = "training loss is nan: the run diverged" if state == j.INFEASIBLE else ""
     return found
@@ -65,11 +68,11 @@ def record(number: int, values: dict[str, Any], state: str, *scores: float) -> j
 def earlier(
     *trials: j.TrialRecord,
     images: str = "these",
-    winner: dict[str, Any] | None = None,
+    winner: TrialConfig | None = None,
     space: Space = DEFAULT,
 ) -> Earlier:
-    facts = {"data": {"name": "made up", "fingerprint": images}, "space": space.to_dict()}
-    return Earlier("before", facts, j.History({t.number: t for t in trials}), winner)
+    history = j.History({t.number: t for t in trials})
+    return Earlier("before", "made up", images, space, history, winner)
 
 
 def full(number: int, score: float, **fields: Any) -> j.TrialRecord:
@@ -94,12 +97,12 @@ def test_the_best_come_first_those_that_are_alike_once_and_the_confirmed_winner_
 
 def test_several_searches_take_turns_and_a_short_search_takes_fewer() -> None:
     some = earlier(*rates(1e-4, 3e-4, 1e-3, 3e-3))
-    other = earlier(*[full(t.number, 0.9, lr=t.config["lr"], activation="relu")
+    other = earlier(*[full(t.number, 0.9, lr=t.config.lr, activation="relu")
                       for t in rates(2e-4, 2e-3)])  # fmt: skip
     space, warm = begin_from([some, other], DEFAULT, SETTINGS, "these")
     taken = [(p["activation"], p["lr"]) for p in space.points[OWN:]]
     assert taken == [("gelu", 3e-3), ("relu", 2e-4), ("gelu", 1e-3), ("relu", 2e-3), ("gelu", 3e-4)]
-    assert len(taken) == POINTS and [s["points"] for s in warm.sources] == [3, 2]
+    assert len(taken) == POINTS and [s.points for s in warm.sources] == [3, 2]
     short = Settings(name="new", epochs=EPOCHS, trials=16)
     space, _ = begin_from([some, other], DEFAULT, short, "these")
     assert len(space.points) == 2 + OWN
@@ -113,15 +116,13 @@ def test_a_point_that_the_new_space_cannot_hold_is_left_out() -> None:
         full(3, 0.9, batch_size=96),
     ]
     space, warm = begin_from([earlier(*trials)], DEFAULT, SETTINGS, "these")
-    assert warm.sources[0]["points"] == 1 and space.points[OWN]["lr"] == 1e-3
+    assert warm.sources[0].points == 1 and space.points[OWN]["lr"] == 1e-3
     assert not warm.told, "the one that it holds is run again"
 
 
 def test_the_spaces_own_points_are_not_run_twice() -> None:
     study_best = {**DEFAULT.points[0], "epochs": EPOCHS}
-    near_it, other = (
-        TrialConfig.from_mapping({**study_best, "lr": lr}).to_dict() for lr in (0.0102, 0.02)
-    )
+    near_it, other = (TrialConfig.from_mapping({**study_best, "lr": lr}) for lr in (0.0102, 0.02))
     trials = [
         record(0, near_it, j.COMPLETED, 0.2, 0.3, 0.4, 0.9),
         record(1, other, j.COMPLETED, 0.2, 0.3, 0.4, 0.8),
@@ -159,8 +160,8 @@ def test_scores_of_other_images_or_of_another_length_are_never_told(
     trials = rates(*np.geomspace(1e-4, 3e-3, 30))
     settings = Settings(name="new", epochs=epochs)
     _, warm = begin_from([earlier(*trials, images=images)], DEFAULT, settings, "these")
-    assert warm.told == [] and warm.sources[0]["told"] == 0
-    assert warm.sources[0]["points"] == POINTS, "its best are tried all the same"
+    assert warm.told == [] and warm.sources[0].told == 0
+    assert warm.sources[0].points == POINTS, "its best are tried all the same"
     _, warm = begin_from([earlier(*trials)], DEFAULT, SETTINGS, "these")
     assert len(warm.told) == 30 - POINTS, "and these are told, but for those that run again"
 
@@ -185,8 +186,8 @@ def test_only_a_search_that_could_try_all_that_the_new_one_can_is_told(
     space = Space(name="changed", parameters=parameters)
     trials = rates(*np.geomspace(1e-4, 3e-3, 30))
     _, warm = begin_from([earlier(*trials)], space, SETTINGS, "these")
-    assert warm.sources[0]["points"] == POINTS
-    assert (len(warm.told), warm.sources[0]["why"]) == (
+    assert warm.sources[0].points == POINTS
+    assert (len(warm.told), warm.sources[0].why) == (
         (30 - POINTS, "the same images, space and length") if covered else (0, "another space")
     )
     assert covers(DEFAULT, space) == covered
@@ -244,7 +245,7 @@ def test_of_a_long_search_the_best_are_told_and_an_even_sample_of_the_others() -
     scores = [t.best_val_acc or 0 for t in warm.told]
     assert len(scores) == TOLD and scores == sorted(scores, reverse=True)
     first = [p["lr"] for p in space.points[OWN:]]
-    others = [t.best_val_acc or 0 for t in trials if t.config["lr"] not in first]
+    others = [t.best_val_acc or 0 for t in trials if t.config.lr not in first]
     assert scores[:TOLD_BEST] == sorted(others, reverse=True)[:TOLD_BEST]
     sample = np.mean(scores[TOLD_BEST:])
     assert sample == pytest.approx(np.mean(sorted(others)[:-TOLD_BEST]), abs=0.01)
@@ -267,9 +268,10 @@ def build(warm: WarmStart, space: Space, history: j.Journal | None = None) -> Tr
 def test_a_resumed_search_suggests_the_same_from_what_it_wrote_down(tmp_path: Path) -> None:
     trials = rates(*np.geomspace(1e-4, 3e-3, 30))
     space, warm = begin_from([earlier(*trials)], DEFAULT, SETTINGS, "these")
-    facts = json.loads(json.dumps({"space": space.to_dict(), "warm_start": warm.to_dict()}))
+    assert warm.facts is not None
+    facts = json.loads(json.dumps({"space": space.to_dict(), "warm_start": warm.facts.to_dict()}))
     same_space = Space.from_dict(facts["space"])
-    again = WarmStart.from_dict(facts["warm_start"], same_space)
+    again = WarmStart.from_facts(read_record(WarmStartFacts, facts["warm_start"]), same_space)
     assert (again, same_space) == (warm, space)
 
     def suggested(start: WarmStart, of: Space) -> list[dict[str, Any]]:
@@ -327,10 +329,11 @@ def test_what_was_told_guides_the_first_suggestion_that_is_sampled() -> None:
 def test_a_told_trial_that_cannot_be_one_is_refused(
     change: dict[str, Any], key: str, rule: str
 ) -> None:
-    told = {"trial": 0, "config": config(), "state": j.PRUNED, "scores": [0.5]}
-    assert WarmStart.from_dict({"sources": [], "told": [told]}, DEFAULT).told
+    told = ToldTrial(trial=0, config=config(), state=j.PRUNED, scores=[0.5])
+    assert WarmStart.from_facts(WarmStartFacts(sources=[], told=[told]), DEFAULT).told
+    changed = WarmStartFacts(sources=[], told=[told.model_copy(update=change)])
     with pytest.raises(InputError, match=rule) as refusal:
-        WarmStart.from_dict({"sources": [], "told": [told | change]}, DEFAULT)
+        WarmStart.from_facts(changed, DEFAULT)
     assert key in refusal.value.field
 
 
@@ -363,7 +366,7 @@ def test_a_dry_run_says_what_it_would_begin_from_and_the_same_data_is_told(
     assert "3 points first" in mine and "the same images, space and length" in mine
     told = int(mine.split(" trials told")[0].rsplit(" ", 1)[1])
     able = [t for t in j.read_history(run).trials.values() if t.state != j.FAILED]
-    held_too = [t for t in able if t.config["optimizer"] in ("sgd", "adam")]
+    held_too = [t for t in able if t.config.optimizer in ("sgd", "adam")]
     assert told == len(held_too) - 5, "all but those that are run again"
     assert "other (digits): 2 points first, 0 trials told, other images" in out
     assert sorted(p.name for p in tmp_path.iterdir()) == ["grid.yaml", "made", "other"]
@@ -372,10 +375,10 @@ def test_a_dry_run_says_what_it_would_begin_from_and_the_same_data_is_told(
 def test_a_report_says_what_its_search_began_from_and_shows_it_as_text(tmp_path: Path) -> None:
     source = {"run": "<b>runs/a</b>", "data": "digits", "points": 3, "told": 7, "why": "alike"}
     run = made_run(tmp_path, trials=6, epochs=2, warm_start={"sources": [source], "told": []})
-    write_report(gather(run), tmp_path / "r.html")
+    write_report(gather(read_search(run)), tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert "Begun from &lt;b&gt;runs/a&lt;/b&gt; (digits): 3 points first, 7 trials told" in page
-    text = render_summary(gather(run), [])
+    text = render_summary(gather(read_search(run)), [])
     assert "3 points first, 7 trials told" in text and "<b>" not in text
 
 
@@ -391,7 +394,7 @@ def test_a_confirmed_winner_is_read_from_the_run_folder(tmp_path: Path) -> None:
     facts = RunFolder(str(shown)).read_json(SEARCH)
     settings = Settings(name="x", epochs=facts["settings"]["epochs"])
     _, warm = begin_from([found], DEFAULT, settings, facts["data"]["fingerprint"])
-    assert warm.sources[0]["points"] == POINTS and len(warm.told) > 30
+    assert warm.sources[0].points == POINTS and len(warm.told) > 30
 
 
 @pytest.fixture(scope="module")
@@ -405,10 +408,11 @@ def test_on_mirrored_curves_what_was_best_is_bad(curves: Surrogate) -> None:
     mirrored = benchmark.Mirrored(curves)
     both = []
     for run in runs_of(made_runs(60)):
-        if held(run.config, DEFAULT) is None:
+        if held(TrialConfig.from_mapping(run.config), DEFAULT) is None:
             continue
-        opposite = TrialConfig.from_mapping(mirrored.opposite(run.config)).to_dict()
-        assert is_whole(opposite, DEFAULT)
+        found = TrialConfig.from_mapping(mirrored.opposite(run.config))
+        assert is_whole(found, DEFAULT)
+        opposite = found.to_dict()
         names = DEFAULT.parameters[0].choices or ()
         assert names.index(opposite["activation"]) == 4 - names.index(run.config["activation"])
         assert opposite["weight_decay"] * run.config["weight_decay"] == pytest.approx(1e-6 * 3e-3)

@@ -50,7 +50,7 @@ from vgg6.tuning.cluster.resources import allot
 from vgg6.tuning.cluster.retries import fewer, larger_share
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.run.records import read_search
+from vgg6.tuning.run.records import read_facts
 from vgg6.tuning.session import plan as launch
 from vgg6.tuning.session import session as experiment
 from vgg6.tuning.session.session import Outcome, build_searcher, create_run, run_session
@@ -308,7 +308,7 @@ def test_a_search_records_the_kinds_of_gpu_that_it_ran_on(
     facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=200)
     run, settings = RunFolder(str(tmp_path / "run")), settings_of(tmp_path, **changes)
     launch.launch(HERE, run, settings, rows(4), digits, facts, "test", WarmStart())
-    assert read_search(run).get("gpus") == recorded
+    assert (read_facts(run).gpus or None) == recorded
 
 
 @pytest.mark.usefixtures("two_kinds")

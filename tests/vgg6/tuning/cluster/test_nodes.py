@@ -47,7 +47,7 @@ def test_a_search_goes_on_without_a_lost_node_and_grows_into_a_new_one(tmp_path:
         assert trial.state == j.COMPLETED or trial.state == j.INFEASIBLE
         assert sorted(trial.rows) == list(range(1, trial.epoch + 1))
     assert "on 3 nodes" in messages(tmp_path) and len(grown) >= 2
-    assert len({row["pid"] for t in found.trials.values() for row in t.rows.values()}) >= 4
+    assert len({row.pid for t in found.trials.values() for row in t.rows.values()}) >= 4
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ def freeze_a_worker(run: Path) -> list[int]:
             time.sleep(0.02)
             for trial in j.read_history(RunFolder(str(run))).trials.values():
                 if len(trial.rows) == 2 and not frozen:
-                    frozen.append(int(trial.rows[2]["pid"]))
+                    frozen.append(int(trial.rows[2].pid))
                     psutil.Process(frozen[0]).send_signal(signal.SIGSTOP)
 
     threading.Thread(target=watch, daemon=True).start()

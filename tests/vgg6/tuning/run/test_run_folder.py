@@ -54,7 +54,7 @@ def test_a_journal_goes_on_after_a_line_torn_by_a_crash(tmp_path: Path) -> None:
     history = j.read_history(run)
     assert sorted(history.trials[0].rows) == [1, 2]
     assert history.torn_lines == 1
-    assert [s["session"] for s in history.sessions] == ["session_1", "session_2"]
+    assert [s.name for s in history.sessions] == ["session_1", "session_2"]
 
 
 def test_a_killed_writer_loses_no_line_that_it_wrote(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from analysis.report.wandb_summary import start_summary
 from cli.search import finish
 from search_spaces import Parameter, Space, load_space
 from vgg6.common.checks import InputError
-from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime, resident
@@ -35,6 +34,7 @@ from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.resources import allot
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.search import read_search
 from vgg6.tuning.session import plan as launch
 from vgg6.tuning.session.session import (
     MAX_FAILURES,
@@ -89,7 +89,7 @@ def test_a_search_journals_every_epoch_once_and_keeps_the_best_weights(
     history = j.read_history(run)
     assert sorted(history.trials) == list(range(7))
     assert history.repeated_rows == history.torn_lines == 0
-    workers = {row["pid"] for t in history.trials.values() for row in t.rows.values()}
+    workers = {row.pid for t in history.trials.values() for row in t.rows.values()}
     assert len(workers) <= 2, "actors are reused: two trials at once need two processes"
     states = Counter(t.state for t in history.trials.values())
     assert not set(states) - {j.COMPLETED, j.PRUNED, j.INFEASIBLE}
@@ -107,7 +107,7 @@ def test_a_search_journals_every_epoch_once_and_keeps_the_best_weights(
 
     # The kept weights are those of the best epoch: they score what was recorded of it.
     runtime = Runtime(**run.read_json("search.json")["runtime"])
-    config = TrialConfig.from_mapping(best.config)
+    config = best.config
     model = VGG6(config)
     model.load_state_dict(load_file(Path(run.file(f"weights/trial_{best.number:05d}.safetensors"))))
     model.to(memory_format=torch.channels_last)
@@ -125,10 +125,10 @@ def test_a_trial_in_a_search_equals_the_same_run_outside_ray_bit_for_bit(
     run, _ = start(tmp_path, points(row), digits, searcher="grid", epochs=3)
     record = j.read_history(run).trials[0]
     runtime = Runtime(**run.read_json("search.json")["runtime"])
-    state = TrainState(TrialConfig.from_mapping(record.config), runtime)
+    state = TrainState(record.config, runtime)
     for metrics in fit(state, digits):
         expected = {k: v for k, v in metrics.to_dict().items() if k != "seconds"}
-        assert record.rows[metrics.epoch].items() >= expected.items()
+        assert record.rows[metrics.epoch].metrics.to_dict().items() >= expected.items()
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -216,7 +216,7 @@ def kill_workers(run: Path, *, after_epochs: int, times: int) -> list[int]:
             time.sleep(0.02)
             rows = j.read_history(RunFolder(str(run))).trials
             epochs = [row for trial in rows.values() for row in trial.rows.values()]
-            pids = {int(row["pid"]) for row in epochs} - set(killed)
+            pids = {int(row.pid) for row in epochs} - set(killed)
             if len(epochs) >= after_epochs * (len(killed) + 1) and pids:
                 killed.append(pids.pop())
                 psutil.Process(killed[-1]).send_signal(signal.SIGKILL)
@@ -237,11 +237,11 @@ def test_a_killed_worker_resumes_without_repeating_an_epoch(
     assert outcome.outcome == "complete"
     assert sorted(history.trials[0].rows) == list(range(1, 9))
     state = TrainState(
-        TrialConfig.from_mapping(history.trials[0].config),
+        history.trials[0].config,
         Runtime(**run.read_json("search.json")["runtime"]),
     )
     for metrics in fit(state, digits):
-        assert history.trials[0].rows[metrics.epoch]["train_loss"] == metrics.train_loss
+        assert history.trials[0].rows[metrics.epoch].train_loss == metrics.train_loss
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -308,7 +308,8 @@ def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_ear
     facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=200)
     launch.launch(cluster.HERE, run, settings, warmed, digits, facts, "test", warm)
     shutil.rmtree(before.path)
-    found = run.read_json("search.json") | {"trials": 5}
+    found = read_search(run)
+    found = replace(found, facts=found.facts.model_copy(update={"trials": 5}))
     asked = []
 
     def listening(*given: Any) -> Any:
@@ -318,15 +319,15 @@ def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_ear
     longer = Settings(**(settings.to_dict() | {"trials": 5}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vgg6.tuning.session.session.run_session.__defaults__", (listening,))
-        outcome = launch.relaunch(cluster.HERE, run, longer, found, digits)
+        outcome = launch.relaunch(cluster.HERE, found, longer, digits)
     history = j.read_history(run)
     assert outcome.outcome == "complete" and sorted(history.trials) == list(range(5))
     # The same run as before: it has the same score to the last bit.
     assert history.trials[0].config == best.config
     assert history.trials[0].best_val_acc == best.best_val_acc
     told = [t.params["lr"] for t in asked[0].study.trials[: len(warm.told)]]
-    assert warm.told and told == [t.config["lr"] for t in warm.told]
-    assert found["warm_start"]["sources"][0]["run"] == before.uri
+    assert warm.told and told == [t.config.lr for t in warm.told]
+    assert found.facts.warm_start.sources[0].run == before.uri
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -344,14 +345,14 @@ def test_wandb_gets_one_run_a_trial_with_every_epoch_in_it(
     assert len({r.id for r in runs}) == 2
     for wandb_run in runs:
         record = history.trials[wandb_run.config["trial"]]
-        assert wandb_run.config == {**record.config, "trial": record.number}
+        assert wandb_run.config == {**record.config.to_dict(), "trial": record.number}
         assert wandb_run.summary["best_val_acc"] == record.best_val_acc
         assert wandb_run.exit_code == 0
         logged = {row["epoch"]: row for row in wandb_run.history}
         assert sorted(logged) == sorted(record.rows) == [1, 2]
         for epoch, row in logged.items():
             for key in ("train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc"):
-                assert row[key] == record.rows[epoch][key]
+                assert row[key] == getattr(record.rows[epoch], key)
 
 
 @pytest.mark.usefixtures("ray_here")

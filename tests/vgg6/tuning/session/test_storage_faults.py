@@ -15,9 +15,10 @@ import pytest
 from support.made_runs import made_run
 from support.paths import ROOT
 
-from analysis.results.search_tables import write_table
+from analysis.results.search_tables import write_tables
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.search import read_search
 
 pytestmark = pytest.mark.xdist_group("drivers")
 SEARCH = (
@@ -47,7 +48,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def earlier_results(disk: Path) -> dict[str, bytes]:
     """An earlier search with its table on the same disk. Returns its files as they are."""
     run = made_run(disk, trials=4, epochs=2, name="earlier")
-    write_table(run)
+    write_tables(read_search(run))
     return contents(Path(run.path))
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def test_a_trial_that_may_go_on_is_left_alone(
 ) -> None:
     run = RunFolder(str(tmp_path))
     journal = trained(run, digits_small, runtime, 0)
-    journal.history.trials[0].config["epochs"] = 3
+    trial = journal.history.trials[0]
+    trial.config = replace(trial.config, epochs=3)
     settle(run, journal, decided={5}, keep=5)
     assert journal.history.trials[0].state == j.RUNNING
     assert run.names(f"{CHECKPOINTS}/trial_00000")

@@ -71,11 +71,11 @@ def test_mlflow_has_every_trial_epoch_once_and_a_resumed_one_in_its_own_run(
     for one in found:
         record = history.trials[int(one.data.tags["trial"])]
         assert one.info.status == "FINISHED" and one.data.tags["state"] == record.state
-        assert float(one.data.params["lr"]) == record.config["lr"]
-        assert one.data.params["activation"] == record.config["activation"]
+        assert float(one.data.params["lr"]) == record.config.lr
+        assert one.data.params["activation"] == record.config.activation
         logged = client.get_metric_history(one.info.run_id, "val_acc")
         assert [m.step for m in logged] == sorted(record.rows)
-        assert [m.value for m in logged] == [record.rows[e]["val_acc"] for e in sorted(record.rows)]
+        assert [m.value for m in logged] == [record.rows[e].val_acc for e in sorted(record.rows)]
 
 
 @pytest.mark.slow

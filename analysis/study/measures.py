@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.insights.comparable import scores_at
-from analysis.results.tables import Run
+from analysis.results.tables import SearchTables
 from analysis.winner.seed_noise import CLEAR_GAP
 from vgg6.data import NUM_CLASSES
 
@@ -19,7 +19,7 @@ THRESHOLD = 0.9  # of the best score at an epoch: a trial that has come so far h
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Measure:
     """A number of each trial, and the words for it.
 
     Args:
@@ -37,21 +37,21 @@ class Outcome:
     best: int = 1
 
 
-def accuracy(run: Run, epoch: int) -> Outcome:
+def accuracy(tables: SearchTables, epoch: int) -> Measure:
     """The best validation accuracy (0 to 1) up to ``epoch``, of the trials that came so far."""
     at = f"by epoch {epoch}"
-    return Outcome(
-        scores_at(run, epoch), f"accuracy {at}",
+    return Measure(
+        scores_at(tables, epoch), f"accuracy {at}",
         f"scores {{gap}} more {at} than", f"scores {{gap}} less {at} than", "is more accurate",
     )  # fmt: skip
 
 
-def speed(run: Run, epoch: int) -> Outcome:
+def speed(tables: SearchTables, epoch: int) -> Measure:
     """The mean of the best validation accuracy so far over epochs 1 to ``epoch``: the area under
     the learning curve, which is larger where the same score is reached sooner."""
     over = f"over epochs 1 to {epoch}"
-    return Outcome(
-        _curves(run, "best_val_acc", 1, epoch).mean(axis=1),
+    return Measure(
+        _curves(tables, "best_val_acc", 1, epoch).mean(axis=1),
         "mean accuracy so far",
         f"has {{gap}} more accuracy on average {over}, and so converges faster, than",
         f"has {{gap}} less accuracy on average {over}, and so converges more slowly, than",
@@ -59,17 +59,17 @@ def speed(run: Run, epoch: int) -> Outcome:
     )
 
 
-def unsteadiness(run: Run, epoch: int, still: Collection[int] = ()) -> Outcome:
+def unsteadiness(tables: SearchTables, epoch: int, still: Collection[int] = ()) -> Measure:
     """The standard deviation of an epoch's validation accuracy about a smooth curve, in the second
     half of epochs 1 to ``epoch``, of all trials but those that stood ``still``.
 
     Estimated from second differences, from which a straight line drops out (Gasser, Sroka and
     Jennen-Steinmetz, 1986): their mean square is six variances.
     """
-    y = _curves(run, "val_acc", epoch // 2, epoch).drop(index=list(still), errors="ignore")
+    y = _curves(tables, "val_acc", epoch // 2, epoch).drop(index=list(still), errors="ignore")
     second = np.diff(y.to_numpy(dtype=float), n=2, axis=1)
     over = f"in epochs {epoch // 2} to {epoch}"
-    return Outcome(
+    return Measure(
         pd.Series(np.sqrt((second**2).mean(axis=1) / 6), index=y.index),
         "sd from epoch to epoch",
         f"jumps by {{gap}} more from epoch to epoch {over}, and so is less stable, than",
@@ -79,24 +79,24 @@ def unsteadiness(run: Run, epoch: int, still: Collection[int] = ()) -> Outcome:
     )
 
 
-def epochs_to(run: Run, epoch: int) -> tuple[pd.Series, float]:
+def epochs_to(tables: SearchTables, epoch: int) -> tuple[pd.Series, float]:
     """The first epoch at which each trial had THRESHOLD of the best score of all at ``epoch``; not
     a number where it never had. With that accuracy."""
-    needed = THRESHOLD * float(scores_at(run, epoch).max())
-    first = run.table[run.table.val_acc >= needed].groupby("trial").epoch.min()
-    return first.reindex(run.table.trial.unique()).astype(float), needed
+    needed = THRESHOLD * float(scores_at(tables, epoch).max())
+    first = tables.epochs[tables.epochs.val_acc >= needed].groupby("trial").epoch.min()
+    return first.reindex(tables.epochs.trial.unique()).astype(float), needed
 
 
-def at_chance(run: Run, images: int) -> set[int]:
+def at_chance(tables: SearchTables, images: int) -> set[int]:
     """The trials whose best score is no more than chance gives on so many validation images:
     CLEAR_GAP standard deviations above one class in NUM_CLASSES."""
     share = 1 / NUM_CLASSES
     most = share + CLEAR_GAP * math.sqrt(share * (1 - share) / images)
-    scored = run.trials.dropna(subset=["best_val_acc"])
+    scored = tables.trials.dropna(subset=["best_val_acc"])
     return set(scored.trial[scored.best_val_acc <= most].astype(int))
 
 
-def _curves(run: Run, column: str, first: int, last: int) -> pd.DataFrame:
+def _curves(tables: SearchTables, column: str, first: int, last: int) -> pd.DataFrame:
     """A metric by trial and epoch from ``first`` to ``last``, of the trials that came so far."""
-    rows = run.table[run.table.epoch.between(first, last)]
+    rows = tables.epochs[tables.epochs.epoch.between(first, last)]
     return rows.pivot(index="trial", columns="epoch", values=column).dropna()

@@ -1,0 +1,98 @@
+"""What came of a search, for a person: the winner, its curve and the ranking."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+
+from analysis.winner.confirmed_result import confirmed_result, interval_in_words, verdict
+from analysis.winner.ranking import Summary, data_title, states_in_words
+from analysis.winner.test_looks import looks_in_words
+from vgg6.tuning.run.records import Confirmation
+
+BARS = "▁▂▃▄▅▆▇█"
+CURVE_WIDTH = 60
+
+
+def render(found: Summary) -> str:
+    """What won, how good it is or looks, and how to run it again."""
+    out = Console(file=StringIO(), width=100, highlight=False, markup=False)
+    winner, best, confirmed = found.winner, found.winner.in_search, found.confirmation
+    name = data_title(found.data)
+    state = "" if found.complete else ", not complete"
+    counts = states_in_words(found.trials)
+    out.print(f"{found.search} on {name}{state}: {counts}; {found.epochs_run} epochs run\n")
+    out.print(f"Best on {name}: trial {best.trial}, {best.label}")
+    if confirmed:
+        result = confirmed_result(confirmed.chosen)
+        out.print(
+            f"  val_acc {result.mean}{result.interval}: the {result.over}\n  {result.in_search}"
+        )
+    else:
+        out.print(
+            f"  val_acc {best.best_val_acc:.4f} at epoch {best.best_epoch}: the best single"
+            f" validation score of {found.trials_scored}, and so optimistic"
+        )
+    settings = [f"{k} {v}" for k, v in winner.config.to_dict().items() if v is not None]
+    for start in range(0, len(settings), 5):
+        out.print("  " + ", ".join(settings[start : start + 5]))
+    scores = [row.val_acc for row in winner.curve]
+    out.print(f"  val_acc by epoch {sparkline(scores)} {scores[0]:.3f} to {scores[-1]:.3f}\n")
+    if confirmed:
+        out.print(_confirmed_table(confirmed))
+        out.print(f"{confirmed.why}\n")
+        if found.unconfirmed:
+            names = ", ".join(map(str, found.unconfirmed))
+            out.print(f"Since then trial {names} came among the best: confirm again.\n")
+    if tested := found.test:
+        out.print(
+            f"Test accuracy of the run in the middle: {tested.accuracy:.4f}"
+            f" (95 % {interval_in_words(tested.low, tested.high)}) on {tested.images:,} images;\n"
+            f"{looks_in_words(tested.looks)}\n"
+        )
+    table = Table("rank", "trial", "configuration", "val_acc", "epoch", "epochs", "ended", box=None)
+    for place, row in enumerate(found.ranking, start=1):
+        table.add_row(
+            str(place), str(row.trial), row.label, f"{row.best_val_acc:.4f}", str(row.best_epoch),
+            str(row.epochs_run), row.state,
+        )  # fmt: skip
+    out.print(table)
+    for kind, values in found.best_by.items():
+        each = (f"{best.value} {best.best.best_val_acc:.4f}" for best in values)
+        out.print(f"\nBest by {kind}: {', '.join(each)}")
+    out.print("\nMost accurate for their training time and size (Pareto front):")
+    for cost in found.pareto:
+        out.print(
+            f"  trial {cost.trial}, {cost.label}: val_acc {cost.best_val_acc:.4f},"
+            f" {cost.seconds:.0f} s, {cost.parameters:,} parameters"
+        )
+    out.print("\nTo train it again:")
+    out.file.write(f"  {winner.train_command}\n")  # never wrapped: it is there to be copied
+    return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def _confirmed_table(confirmed: Confirmation) -> Table:
+    table = Table(
+        "trial", "configuration", "search", "seeds", "mean", "95 % interval", "", box=None
+    )
+    for row in confirmed.candidates:
+        table.add_row(
+            str(row.trial), row.label, f"{row.search_score:.4f}", str(len(row.runs)),
+            "-" if row.mean is None else f"{row.mean:.4f}",
+            interval_in_words(row.low, row.high) or "-", verdict(row, confirmed.winner),
+        )  # fmt: skip
+    return table
+
+
+def sparkline(values: list[float], width: int = CURVE_WIDTH) -> str:
+    """Values as a row of bars between their least and their greatest.
+
+    More than ``width`` values are thinned evenly; the first and the last always stay.
+    """
+    if len(values) > width:
+        values = [values[i * (len(values) - 1) // (width - 1)] for i in range(width)]
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((v - low) * scale)] for v in values)

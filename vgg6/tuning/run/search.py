@@ -1,0 +1,86 @@
+"""A search as it lies in its folder: what was asked, what came of it, what was confirmed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces import Space
+from search_spaces.parameter import check_value
+from vgg6.common.checks import InputError, check_key
+from vgg6.common.schema import located
+from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.journal import History, TrialRecord, read_history
+from vgg6.tuning.run.records import Confirmation, SearchFacts, read_confirmation, read_facts
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search, running or ended.
+
+    Args:
+        folder: where it lies.
+        facts: what was asked, of which data, on what.
+        history: its trials and their epochs.
+        confirmation: of its best over fresh seeds, where there was one.
+    """
+
+    folder: RunFolder
+    facts: SearchFacts
+    history: History
+    confirmation: Confirmation | None = None
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def space(self) -> Space:
+        return self.facts.space
+
+    @property
+    def winner(self) -> TrialRecord | None:
+        """The trial that was confirmed, or else the first of the ranking."""
+        if self.confirmation:
+            return self.history.trials[self.confirmation.winner]
+        return next(iter(self.history.ranking(first=1)), None)
+
+
+def read_search(folder: RunFolder) -> Search:
+    """Read all that a folder says of its search.
+
+    Raises:
+        InputError: a file is damaged or breaks a rule; names the file, the line and the field.
+    """
+    facts = read_facts(folder)
+    return Search(folder, facts, read_history(folder), read_confirmation(folder))
+
+
+def check_params(search: Search) -> None:
+    """Raise InputError unless the journal's trials were suggested by the search's space."""
+    parameters = search.space.parameters
+    for trial in search.history.trials.values():
+        with located(f"{search.folder.file(JOURNAL)}: trial {trial.number}: "):
+            for name in trial.params:
+                check_key("params", name, [p.key for p in parameters])
+            chosen = search.space.suggest(_Suggested(trial.params))
+            for p in parameters:
+                if p.key in trial.params and p.active(chosen):
+                    value = check_value(f"params.{p.key}", p.name, trial.params[p.key])
+                    if not p.contains(value):
+                        rule = f"is outside the search's space ({p.values_text})"
+                        raise InputError(f"params.{p.key}", value, rule)
+
+
+class _Suggested:
+    """Answers as an Optuna trial whose values are already known."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def suggest(self, key: str, *_: Any, **__: Any) -> Any:
+        if key not in self.params:
+            raise InputError("params", key, "is missing")
+        return self.params[key]
+
+    suggest_categorical = suggest_int = suggest_float = suggest
