@@ -228,7 +228,7 @@ def test_a_sole_candidate_is_not_said_to_be_above_others_by_more_than_noise(
 ) -> None:
     candidates, seeds = c.choose(j.read_history(search), top=1, count=2)
     alone = c.conclude(journal_of(search), candidates, seeds, IMAGES)
-    assert alone.why == f"trial {alone['winner']} was the only candidate, over 2 fresh seeds"
+    assert alone.why == f"trial {alone.winner} was the only candidate, over 2 fresh seeds"
 
 
 @pytest.mark.slow
@@ -276,11 +276,11 @@ def test_the_winner_is_judged_by_its_mean_and_shown_beside_its_search_score(
     assert found.winner in found.ties and found.ties[0] == found.candidates[0].trial
     text = render(summary(read_search(search), top=3))
     winner = next(r for r in found.candidates if r.trial == found.winner)
-    assert f"{winner['mean']:.4f} (95 % {winner['low']:.4f} to {winner['high']:.4f})" in text
-    assert f"{winner['search_score']:.4f}: an optimism of {winner['optimism']:+.4f}" in text
+    assert f"{winner.mean:.4f} (95 % {winner.low:.4f} to {winner.high:.4f})" in text
+    assert f"{winner.search_score:.4f}: an optimism of {winner.optimism:+.4f}" in text
     assert found.why in " ".join(text.split())
     again = summary(read_search(search), top=3).winner.train_command
-    assert f"--seed {found['representative_seed']}" in again
+    assert f"--seed {found.representative_seed}" in again
 
 
 @pytest.mark.slow
