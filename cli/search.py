@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.packages.package_files import PACKED
-from cli.console import FAILED, add_json_flag, print_result
+from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_environment
 from cli.flags import add_fields, add_run_argument, add_session_flags, heading_of, read_fields
 from cli.session import (
@@ -16,8 +16,8 @@ from cli.session import (
     log_whole_search,
     program_command,
     recorded_settings,
-    resumable,
     resume_command,
+    saying_how_to_resume,
     search_argument,
     typed_command,
 )
@@ -79,7 +79,7 @@ def search(args: argparse.Namespace) -> int:
         from vgg6.tuning.session.plan import dry_run
 
         print(dry_run(settings, space, data, warm))
-        return 0
+        return DONE
     facts = data_facts(
         settings.data,
         source,
@@ -87,7 +87,7 @@ def search(args: argparse.Namespace) -> int:
         split_seed=settings.split_seed,
         limit_train=settings.limit_train,
     )
-    with resumable(run, settings):
+    with saying_how_to_resume(run, settings):
         with joined(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.plan import launch
 
@@ -108,7 +108,7 @@ def resume(args: argparse.Namespace) -> int:
     check_params(found)
     with located(f"{run.file(SEARCH)}: "):
         WarmStart.from_facts(found.facts.warm_start, found.space)
-    with resumable(run, settings):
+    with saying_how_to_resume(run, settings):
         _, data = load_recorded(found.facts.data)
         with joined(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.plan import relaunch
@@ -164,4 +164,4 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
 def status(args: argparse.Namespace) -> int:
     found = read_search(open_run(args.run, args.storage))
     print_result(status_of(found), args.json, render)
-    return 0
+    return DONE

@@ -55,7 +55,7 @@ def resume_command(run: RunFolder, settings: Settings) -> str:
 
 
 @contextmanager
-def resumable(run: RunFolder, settings: Settings) -> Iterator[None]:
+def saying_how_to_resume(run: RunFolder, settings: Settings) -> Iterator[None]:
     """Say how to go on when the search is interrupted while it starts, or while it is packed."""
     try:
         yield

@@ -51,7 +51,7 @@ def best(args: argparse.Namespace) -> int:
     from analysis.winner.render_ranking import render
 
     print_result(summary(read_search(run), top=top), args.json, render)
-    return 0
+    return DONE
 
 
 def confirm(search: Search, args: argparse.Namespace, top: int, seeds: int) -> int:
@@ -92,4 +92,4 @@ def export(args: argparse.Namespace) -> int:
     found = export_best(search, Path(args.out), trial=trial)
     print(json.dumps(found, indent=1))
     say(f"exported to {args.out}; this trains it again and compares: verify {args.out}")
-    return 0
+    return DONE
