@@ -100,7 +100,7 @@ def run(trials: int) -> dict[str, float]:
     TruthfulSearcher.suggest = timed  # type: ignore[method-assign]
     session.train_trial = stand_in  # type: ignore[assignment]
     cluster.quiet_environment()
-    with cluster.joined("local", verbose=False), tempfile.TemporaryDirectory() as folder:
+    with cluster.connected("local", verbose=False), tempfile.TemporaryDirectory() as folder:
         location, plan = made_search(folder, trials, EPOCHS)
         outcome = session.run_session(location, plan)
         memory = psutil.Process().memory_full_info()

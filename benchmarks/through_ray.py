@@ -48,7 +48,8 @@ from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import JOURNAL, Epoch, History, read_history
-from vgg6.tuning.session.session import Plan, create_run, run_session
+from vgg6.tuning.session.plan import Plan
+from vgg6.tuning.session.session import create_run, run_session
 from vgg6.tuning.session.trial_checkpoints import keep_state
 from vgg6.tuning.settings import Settings
 

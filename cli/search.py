@@ -26,7 +26,7 @@ from vgg6.common.say import say
 from vgg6.common.schema import located
 from vgg6.data import data_facts, load_recorded, load_source, split
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
-from vgg6.tuning.cluster.connect import joined
+from vgg6.tuning.cluster.connect import connected
 from vgg6.tuning.run.folder import BEST, SEARCH, RunFolder, new_run, open_run
 from vgg6.tuning.run.search import Search, check_params, read_search
 from vgg6.tuning.run.status import render, status_of
@@ -88,11 +88,11 @@ def search(args: argparse.Namespace) -> int:
         limit_train=settings.limit_train,
     )
     with saying_how_to_resume(run, settings):
-        with joined(settings.address, settings.verbose) as where:
-            from vgg6.tuning.session.plan import launch
+        with connected(settings.address, settings.verbose) as where:
+            from vgg6.tuning.session.start import start_search
 
             command = typed_command(args)
-            outcome = launch(where, run, settings, space, data, facts, command, warm)
+            outcome = start_search(where, run, settings, space, data, facts, command, warm)
         return finish(run, outcome, settings)
 
 
@@ -110,10 +110,10 @@ def resume(args: argparse.Namespace) -> int:
         WarmStart.from_facts(found.facts.warm_start, found.space)
     with saying_how_to_resume(run, settings):
         _, data = load_recorded(found.facts.data)
-        with joined(settings.address, settings.verbose) as where:
-            from vgg6.tuning.session.plan import relaunch
+        with connected(settings.address, settings.verbose) as where:
+            from vgg6.tuning.session.start import resume_search
 
-            outcome = relaunch(where, found, settings, data)
+            outcome = resume_search(where, found, settings, data)
         return finish(run, outcome, settings)
 
 

@@ -16,7 +16,7 @@ from cli.session import exit_status, log_whole_search, recorded_settings, typed_
 from vgg6.common.checks import Range
 from vgg6.common.say import say
 from vgg6.data import load_recorded
-from vgg6.tuning.cluster.connect import joined
+from vgg6.tuning.cluster.connect import connected
 from vgg6.tuning.run.folder import open_run
 from vgg6.tuning.run.search import Search, read_search
 
@@ -60,7 +60,7 @@ def confirm(search: Search, args: argparse.Namespace, top: int, seeds: int) -> i
     settings = recorded_settings(facts, args)
     check_environment(settings.address, settings.wandb)
     _, data = load_recorded(facts.data)
-    with joined(settings.address, settings.verbose) as where:
+    with connected(settings.address, settings.verbose) as where:
         from analysis.winner import confirm as c
         from analysis.winner.export import export_best, look_at_winner
         from analysis.winner.ranking import winner_of

@@ -16,9 +16,9 @@ from analysis.results.tables import SearchTables
 from analysis.results.timeline import Rung
 from analysis.study.questions import Study
 from analysis.winner.confirmed_result import ConfirmedResult, confirmed_result
+from analysis.winner.looks_at_test_set import Look
 from analysis.winner.ranking import data_title
-from analysis.winner.test_looks import Look
-from vgg6.tuning.algorithms.warm_start import in_words
+from vgg6.tuning.algorithms.warm_start import describe_sources
 from vgg6.tuning.run.journal import History
 from vgg6.tuning.run.records import SearchFacts
 from vgg6.tuning.run.search import Search
@@ -89,7 +89,7 @@ class ReportContents:
     def earlier_searches(self) -> list[str]:
         """Those that this one began from, a line each."""
         warm_start = self.facts.warm_start
-        return in_words(warm_start.sources) if warm_start else []
+        return describe_sources(warm_start.sources) if warm_start else []
 
     @property
     def commands(self) -> list[tuple[str, str]]:

@@ -19,9 +19,9 @@ from analysis.report.mistakes import Mistakes, find_mistakes
 from analysis.results.search_tables import tables_of
 from analysis.results.timeline import rung_counts, worker_spans
 from analysis.study.questions import study
+from analysis.winner.looks_at_test_set import looks
 from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import summary
-from analysis.winner.test_looks import looks
 from vgg6.common.checks import InputError
 from vgg6.config import FIELD_NAMES
 from vgg6.tuning.run.search import Search

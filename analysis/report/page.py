@@ -14,8 +14,8 @@ from analysis.report.compression_front import BATCH, on_front
 from analysis.report.contents import FIGURE_TITLES, ReportContents
 from analysis.study.answer import Answer
 from analysis.winner.confirmed_result import verdict
+from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import KINDS
-from analysis.winner.test_looks import looks_in_words
 from vgg6.common.files import write_atomic
 from vgg6.common.intervals import wilson
 from vgg6.common.templates import render

@@ -9,8 +9,8 @@ from analysis.figures.figure_files import draw_files, find_browser
 from analysis.report.contents import FIGURE_TITLES, ReportContents
 from analysis.report.page import TEMPLATES
 from analysis.study.answer import Answer, Figure
+from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import KINDS
-from analysis.winner.test_looks import looks_in_words
 from vgg6.common.files import write_atomic
 from vgg6.common.templates import render
 

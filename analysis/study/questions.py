@@ -19,9 +19,9 @@ from analysis.study.merged_searches import Repeated, merged
 from analysis.study.published_figures import against_the_study, twin
 from analysis.study.study_effects import Effects
 from analysis.winner.confirmed_result import confirmed_result
+from analysis.winner.looks_at_test_set import looks_in_words, recorded
 from analysis.winner.ranking import data_title
 from analysis.winner.retrained_trial import again_command, again_name, again_weights, read_again
-from analysis.winner.test_looks import looks_in_words, recorded
 from search_spaces.study import BASELINE
 from vgg6.augment import PAD
 from vgg6.common.intervals import wilson

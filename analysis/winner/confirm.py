@@ -37,7 +37,8 @@ from vgg6.tuning.run.journal import (
 )
 from vgg6.tuning.run.records import FORMAT, Candidate, Confirmation, ConfirmationRun
 from vgg6.tuning.run.search import Search
-from vgg6.tuning.session.session import Outcome, Plan, run_session
+from vgg6.tuning.session.plan import Plan
+from vgg6.tuning.session.session import Outcome, run_session
 
 
 class Rounds(ray.tune.search.Searcher):

@@ -14,6 +14,7 @@ from analysis.packages.package_schema import Metrics
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.train_command import train_command
 from analysis.packages.weights import run_weights
+from analysis.winner.looks_at_test_set import LookResult, look, looks_in_words, recorded
 from analysis.winner.ranking import data_title, winner_of
 from analysis.winner.retrained_trial import (
     again_command,
@@ -22,7 +23,6 @@ from analysis.winner.retrained_trial import (
     read_again,
     scored_trial,
 )
-from analysis.winner.test_looks import LookResult, look, looks_in_words, recorded
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import read_record
@@ -67,7 +67,7 @@ def export_best(
     """Pack the confirmed winner of a search, or the first of its ranking where none is confirmed;
     or the trial of that number.
 
-    Its weights are scored on the test images once, ever: see test_looks.py. Without
+    Its weights are scored on the test images once, ever: see looks_at_test_set.py. Without
     ``look_at_test`` they are not scored, and a score is given only if there is one already.
     Returns the package's metrics and, as ``out``, its folder.
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from analysis.packages.train_command import train_command
+from analysis.winner.looks_at_test_set import LookResult, recorded
 from analysis.winner.pareto import KINDS, BestOfValue, TrialCost, best_of_each, pareto_front
-from analysis.winner.test_looks import LookResult, recorded
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.run_record import EpochMetrics

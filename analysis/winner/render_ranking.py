@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.winner.confirmed_result import confirmed_result, interval_in_words, verdict
+from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.ranking import Summary, data_title, states_in_words
-from analysis.winner.test_looks import looks_in_words
 from vgg6.tuning.run.records import Confirmation
 
 BARS = "▁▂▃▄▅▆▇█"

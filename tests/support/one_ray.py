@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from vgg6.tuning.cluster.connect import joined, quiet_environment
+from vgg6.tuning.cluster.connect import connected, quiet_environment
 
 _running = ExitStack()
 
@@ -16,7 +16,7 @@ def start() -> None:
     if not ray.is_initialized():
         _running.close()
         quiet_environment()
-        _running.enter_context(joined("local", verbose=False))
+        _running.enter_context(connected("local", verbose=False))
 
 
 def end() -> None:

@@ -19,7 +19,7 @@ import tune_vgg6
 from analysis.report.gather import answer_study, gather
 from analysis.report.page import render_page
 from analysis.report.summary_md import render_answer, render_summary
-from analysis.winner.test_looks import LOOKS
+from analysis.winner.looks_at_test_set import LOOKS
 from search_spaces import load_space
 from search_spaces.study import BASELINE, RUNS
 from search_spaces.study_sigmoide import SIGMOIDE_RUNS

@@ -12,7 +12,7 @@ import pytest
 from support.made_runs import search_facts
 
 import tune_vgg6
-from analysis.winner.test_looks import looks
+from analysis.winner.looks_at_test_set import looks
 from vgg6.checkpoint import weights_bytes
 from vgg6.config import TrialConfig
 from vgg6.data import data_facts, load_digits, split

@@ -116,7 +116,7 @@ class WarmStart:
         return cls(facts.sources, told)
 
 
-def in_words(sources: Sequence[EarlierSearch]) -> list[str]:
+def describe_sources(sources: Sequence[EarlierSearch]) -> list[str]:
     """What was taken from where, a line for each earlier search."""
     return [
         f"{s.run} ({s.data}): {s.points} points first, {s.told} trials told, {s.why}"

@@ -45,7 +45,7 @@ def quiet_environment() -> None:
 
 
 @contextmanager
-def joined(address: str | None, verbose: bool) -> Iterator[str]:
+def connected(address: str | None, verbose: bool) -> Iterator[str]:
     """``connect`` for as long as the block lasts. Says where Ray runs.
 
     Entered before torch is imported: while this process does that, Ray's workers do so as well.

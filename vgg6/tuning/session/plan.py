@@ -1,10 +1,10 @@
-"""From settings to a running search: the data, the machine, the plan, the session."""
+"""The plan of a session: from settings, data and nodes to trials, shares and arithmetic."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import ray
 import torch
@@ -12,23 +12,20 @@ import torch
 from search_spaces import Space
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
-from vgg6.data import DataFacts, TrialData
+from vgg6.data import TrialData
 from vgg6.hardware.cpu_speed import thread_speeds
 from vgg6.hardware.machine import mps_is_running, usable_cpus
 from vgg6.hardware.runtime import Runtime
-from vgg6.tuning.algorithms.warm_start import WarmStart, in_words
+from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.connect import HERE
 from vgg6.tuning.cluster.gpu_probe import hungriest, probe_each, probe_here
 from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds
 from vgg6.tuning.cluster.ray_internals import local_gpu_kind
-from vgg6.tuning.cluster.resources import KIND, allot, kinds, live_nodes, of_kind
-from vgg6.tuning.cluster.shared_storage import check_shared
-from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.cluster.resources import KIND, Allotment, allot, live_nodes, of_kind
 from vgg6.tuning.run.records import SearchFacts
-from vgg6.tuning.run.search import Search
 from vgg6.tuning.session.cost import auto_trials, estimate
-from vgg6.tuning.session.session import Outcome, Plan, create_run, run_session
+from vgg6.tuning.session.trial_end import KEEP_WEIGHTS
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import default_mode
 
@@ -37,47 +34,23 @@ AUTO_SECONDS, AUTO_SECONDS_ELSE = {"digits": 240.0}, 3600.0
 JOINING_S = 15.0  # how long a cluster's first worker may take to join
 
 
-def launch(
-    where: str,
-    run: RunFolder,
-    settings: Settings,
-    space: Space,
-    data: TrialData,
-    data_facts: DataFacts,
-    command: str,
-    warm: WarmStart,
-) -> Outcome:
-    """Start a new search on the Ray that this process has joined, and run it to its end.
+@dataclass(frozen=True)
+class Plan:
+    """All that a session needs, decided before the first trial starts.
 
-    Args:
-        warm: what it begins from; the first points are in ``space`` already.
-
-    Raises:
-        InputError: no node can run a trial; a node does not see the storage.
+    ``keep_weights``: the weights of how many trials, the best ones, are kept; ``warm``: what it
+    begins from.
     """
-    plan = replace(make_plan(settings, space, data, where), warm=warm)
-    for line in in_words(warm.sources):
-        say(f"it begins from {line}")
-    if where != HERE:
-        check_shared(run, plan.allotment)
-    usable = of_kind(live_nodes(ray.nodes()), settings.accelerator_type)
-    gpus = kinds(usable) if plan.runtime.device == "cuda" else []
-    create_run(run, plan, data_facts=data_facts, command=command, gpus=gpus)
-    return run_session(run, plan)
 
-
-def relaunch(where: str, search: Search, settings: Settings, data: TrialData) -> Outcome:
-    """Go on with a search where it stopped.
-
-    Raises:
-        InputError: no node can run a trial; another process runs this search.
-    """
-    facts = search.facts
-    plan = make_plan(settings, search.space, data, where)
-    warm = WarmStart.from_facts(facts.warm_start, search.space)
-    # Unfinished trials go on in the arithmetic that they began in.
-    runtime = Runtime(**facts.runtime.to_dict())
-    return run_session(search.folder, replace(plan, runtime=runtime, warm=warm))
+    settings: Settings
+    space: Space
+    trials: int
+    data: TrialData
+    runtime: Runtime
+    allotment: Allotment
+    wandb_mode: str
+    keep_weights: int = KEEP_WEIGHTS
+    warm: WarmStart = field(default_factory=WarmStart)
 
 
 def plan_confirmation(
@@ -203,7 +176,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             )
         plan = decide(settings, space, data, [this_node()], mode)
     else:
-        with cluster.joined(settings.address, settings.verbose) as where:
+        with cluster.connected(settings.address, settings.verbose) as where:
             plan = decide_with_nodes(settings, space, data, mode, patient=True)
     allotment, runtime, trials = plan.allotment, plan.runtime, plan.trials
     cost = estimate(settings, space, data, runtime, trials, allotment.concurrent, added=warm.points)
@@ -228,7 +201,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             f"estimate     {cost.epoch_seconds:.1f} s an epoch (one step measured),"
             f" about {cost.epochs:.0f} epochs in all,"
             f" about {cost.total_seconds / 60:.0f} minutes",
-            *(f"begins from  {line}" for line in in_words(warm.sources)),
+            *(f"begins from  {line}" for line in describe_sources(warm.sources)),
             f"space        {space.name}",
             space.describe(),
         ]

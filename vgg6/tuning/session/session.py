@@ -1,4 +1,4 @@
-"""search() and resume(): build the Tuner, run it, say honestly how it ended."""
+"""One session of a search: build the Tuner, run it, say honestly how it ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -19,20 +19,16 @@ from filelock import FileLock, Timeout
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
-from search_spaces import Space
 from vgg6.common.checks import InputError
 from vgg6.common.interrupts import answered_by
 from vgg6.common.say import say
-from vgg6.data import DataFacts, TrialData
-from vgg6.hardware.runtime import Runtime
+from vgg6.data import DataFacts
 from vgg6.run_record import RuntimeFacts
 from vgg6.tuning.algorithms.early_stopping import replay, stopping_rule, trained_whole
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
-from vgg6.tuning.algorithms.warm_start import WarmStart
 from vgg6.tuning.cluster.nodes import ClusterLost, NodeWatch
 from vgg6.tuning.cluster.ray_internals import out_of_host_memory_is_a_dead_actor
-from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.cluster.retries import enlarge
 from vgg6.tuning.cluster.shared_storage import mark
 from vgg6.tuning.cluster.stall_guard import StallGuard
@@ -41,9 +37,10 @@ from vgg6.tuning.run.journal import FAILED, RUNNING, History, Journal, StorageLo
 from vgg6.tuning.run.progress import Progress
 from vgg6.tuning.run.records import FORMAT, SearchFacts
 from vgg6.tuning.session.callbacks import JournalCallback, SearchInterrupted, StopRule
+from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS
-from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, settle
+from vgg6.tuning.session.trial_end import settle
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import WandbMirror, local_folder
 
@@ -64,25 +61,6 @@ class Outcome:
     detail: str
     wandb_problem: str
     wandb_seconds: float
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a session needs, decided before the first trial starts.
-
-    ``keep_weights``: the weights of how many trials, the best ones, are kept; ``warm``: what it
-    begins from.
-    """
-
-    settings: Settings
-    space: Space
-    trials: int
-    data: TrialData
-    runtime: Runtime
-    allotment: Allotment
-    wandb_mode: str
-    keep_weights: int = KEEP_WEIGHTS
-    warm: WarmStart = field(default_factory=WarmStart)
 
 
 def create_run(

@@ -51,8 +51,9 @@ from vgg6.tuning.cluster.retries import fewer, larger_share
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.records import read_facts
-from vgg6.tuning.session import plan as launch
+from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session import session as experiment
+from vgg6.tuning.session import start as starting
 from vgg6.tuning.session.session import Outcome, build_searcher, create_run, run_session
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.settings import Settings
@@ -106,7 +107,7 @@ def start(
     """
     settings = settings_of(folder, **changes)
     run, told = RunFolder(str(folder / "run")), []
-    plan = launch.make_plan(settings, rows(settings.trials or 0), data, HERE)
+    plan = planning.make_plan(settings, rows(settings.trials or 0), data, HERE)
     if not again:
         facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=200)
         create_run(run, plan, data_facts=facts, command="test")
@@ -274,7 +275,7 @@ def test_a_kind_or_a_number_of_gpus_that_no_node_has_is_refused_with_what_there_
 ) -> None:
     def refused(**changes: Any) -> str:
         with pytest.raises(InputError) as refusal:
-            launch.make_plan(settings_of(tmp_path, **changes), rows(4), digits, HERE)
+            planning.make_plan(settings_of(tmp_path, **changes), rows(4), digits, HERE)
         return str(refusal.value)
 
     unknown = refused(accelerator_type="a100", gpus_per_trial=0.5)
@@ -304,10 +305,10 @@ def test_a_search_records_the_kinds_of_gpu_that_it_ran_on(
     tmp_path: Path, digits: TrialData, monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, Any], recorded: list[str] | None,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(launch, "run_session", lambda *_: None)  # no GPU is here to run it on
+    monkeypatch.setattr(starting, "run_session", lambda *_: None)  # no GPU is here to run it on
     facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=200)
     run, settings = RunFolder(str(tmp_path / "run")), settings_of(tmp_path, **changes)
-    launch.launch(HERE, run, settings, rows(4), digits, facts, "test", WarmStart())
+    starting.start_search(HERE, run, settings, rows(4), digits, facts, "test", WarmStart())
     assert (read_facts(run).gpus or None) == recorded
 
 
@@ -319,7 +320,7 @@ def test_that_trials_on_one_gpu_take_turns_is_said_where_the_service_does_not_ru
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
 
     def planned(**changes: Any) -> bool:
-        launch.make_plan(settings_of(tmp_path, **changes), rows(4), digits, HERE)
+        planning.make_plan(settings_of(tmp_path, **changes), rows(4), digits, HERE)
         return "take turns" in capsys.readouterr().err
 
     assert planned(device="cuda", gpus_per_trial=0.5)
@@ -345,7 +346,7 @@ def test_only_nodes_with_the_kind_that_was_asked_for_are_counted() -> None:
     assert plan.request({"gpus": 1.0}).required_resources["GPU"] == 1.0
     with pytest.raises(InputError, match="nor is any other kind of GPU.*16 CPUs and 0 GPUs"):
         allot(one, nodes[2:], "cuda")
-    assert launch.choose_device(Settings(name="x", accelerator_type="T4"), nodes) == "cuda"
+    assert planning.choose_device(Settings(name="x", accelerator_type="T4"), nodes) == "cuda"
 
 
 def test_trials_on_the_cpu_hold_the_fraction_that_was_asked_for_and_the_plan_says_so() -> None:
@@ -451,12 +452,12 @@ def test_of_several_kinds_the_one_that_holds_fewest_decides_and_all_are_shown(
         assert (config.batch_size, images) == (256, 200) and of == nodes
         return [large, small]
 
-    plan = launch.decide(asked, load_space("default"), digits, nodes, "disabled", probed)
+    plan = planning.decide(asked, load_space("default"), digits, nodes, "disabled", probed)
     assert (plan.allotment.gpus, plan.allotment.concurrent) == (0.5, 4)
     assert "280 with 3" in plan.allotment.measured and "90 with 2" in plan.allotment.measured
     assert "one takes 2.0 of 80 GB" in plan.allotment.measured
     with pytest.raises(InputError, match="no GPU to measure: there is 8 CPUs and 0 GPUs"):
-        launch.decide(asked, load_space("default"), digits, [{"CPU": 8.0}], "disabled", probed)
+        planning.decide(asked, load_space("default"), digits, [{"CPU": 8.0}], "disabled", probed)
 
 
 def test_numbers_of_runs_are_measured_until_more_runs_cannot_win() -> None:

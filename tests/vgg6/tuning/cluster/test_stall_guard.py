@@ -16,7 +16,7 @@ from vgg6.data import data_facts, load_digits, split
 from vgg6.tuning.cluster import stall_guard as guard
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.session import plan as launch
+from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session.session import create_run, run_session
 from vgg6.tuning.settings import Settings
 
@@ -54,7 +54,7 @@ def test_a_frozen_worker_is_ended_and_its_trial_finishes_with_every_epoch_once(
     )  # fmt: skip
     data = split(load_digits(), limit_train=300)
     run = RunFolder(str(tmp_path / "run"))
-    plan = launch.make_plan(settings, space, data, "this machine")
+    plan = planning.make_plan(settings, space, data, "this machine")
     facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=300)
     create_run(run, plan, data_facts=facts, command="test")
     frozen = freeze_a_worker(tmp_path / "run")

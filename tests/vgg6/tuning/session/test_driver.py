@@ -20,7 +20,7 @@ import ray
 from support.nodes import SEARCH, driver, history, messages, wait_until
 from support.paths import ROOT
 
-from vgg6.tuning.cluster.connect import joined
+from vgg6.tuning.cluster.connect import connected
 from vgg6.tuning.cluster.reaper import ROUNDS, SETTLE_S
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import BEST
@@ -162,8 +162,8 @@ def test_a_trial_that_eats_the_hosts_memory_fails_by_name_and_the_search_goes_on
 
 @pytest.mark.usefixtures("no_ray_here")
 def test_the_end_of_one_ray_does_not_touch_the_next_one_of_the_same_process() -> None:
-    with joined("local", verbose=False):
+    with connected("local", verbose=False):
         pass
-    with joined("local", verbose=False):
+    with connected("local", verbose=False):
         time.sleep(1 + SETTLE_S * ROUNDS)
         assert ray.get(ray.remote(lambda: 42).remote(), timeout=60) == 42

@@ -35,7 +35,8 @@ from vgg6.tuning.cluster.resources import allot
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import read_search
-from vgg6.tuning.session import plan as launch
+from vgg6.tuning.session import plan as planning
+from vgg6.tuning.session import start as starting
 from vgg6.tuning.session.session import (
     MAX_FAILURES,
     Outcome,
@@ -74,7 +75,7 @@ def start(
     values: dict[str, Any] = {"trials": 4, "epochs": 2, "data": "digits", "wandb": "disabled"}
     settings = Settings(name="run", storage=str(folder), **(values | changes))
     run = RunFolder(str(folder / "run"))
-    plan = launch.make_plan(settings, space, data, "this machine")
+    plan = planning.make_plan(settings, space, data, "this machine")
     facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=200)
     create_run(run, plan, data_facts=facts, command="test")
     return run, run_session(run, plan, make_searcher)
@@ -306,7 +307,7 @@ def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_ear
     warmed, warm = begin_from(earlier, space, settings, digits.fingerprint)
     run = RunFolder(str(tmp_path / "warm"))
     facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=200)
-    launch.launch(cluster.HERE, run, settings, warmed, digits, facts, "test", warm)
+    starting.start_search(cluster.HERE, run, settings, warmed, digits, facts, "test", warm)
     shutil.rmtree(before.path)
     found = read_search(run)
     found = replace(found, facts=found.facts.model_copy(update={"trials": 5}))
@@ -319,7 +320,7 @@ def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_ear
     longer = Settings(**(settings.to_dict() | {"trials": 5}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vgg6.tuning.session.session.run_session.__defaults__", (listening,))
-        outcome = launch.relaunch(cluster.HERE, found, longer, digits)
+        outcome = starting.resume_search(cluster.HERE, found, longer, digits)
     history = j.read_history(run)
     assert outcome.outcome == "complete" and sorted(history.trials) == list(range(5))
     # The same run as before: it has the same score to the last bit.
@@ -399,19 +400,19 @@ def test_a_request_that_no_node_can_meet_is_refused_with_what_there_is(digits: T
     ):
         settings = Settings(name="x", data="digits", **changes)  # type: ignore[arg-type]
         with pytest.raises(InputError, match="the cluster has .*CPUs") as refusal:
-            launch.make_plan(settings, load_space("default"), digits, "here")
+            planning.make_plan(settings, load_space("default"), digits, "here")
         assert refusal.value.field == part
 
 
 def test_automatic_trials_promise_a_time_and_keep_to_it(digits: TrialData) -> None:
     nodes = [{"CPU": 2.0}]
     space = load_space("default")
-    plan = launch.decide(Settings(name="x", trials=None), space, digits, nodes, "disabled")
+    plan = planning.decide(Settings(name="x", trials=None), space, digits, nodes, "disabled")
     assert 8 <= plan.trials <= 64 and plan.settings.time_budget == 240
     given = Settings(name="x", trials=None, time_budget=1.0)
-    plan = launch.decide(given, space, digits, nodes, "disabled")
+    plan = planning.decide(given, space, digits, nodes, "disabled")
     assert (plan.trials, plan.settings.time_budget) == (8, 1.0)
-    plan = launch.decide(Settings(name="x", trials=9), space, digits, nodes, "disabled")
+    plan = planning.decide(Settings(name="x", trials=9), space, digits, nodes, "disabled")
     assert (plan.trials, plan.settings.time_budget) == (9, None)
 
 

@@ -13,7 +13,7 @@ from vgg6.common.checks import InputError
 from vgg6.data import data_facts, load_digits, split
 from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
-from vgg6.tuning.session import plan as launch
+from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session.session import Outcome, create_run, run_session
 from vgg6.tuning.settings import Settings
 
@@ -34,7 +34,7 @@ def search(folder: Path, uri: str) -> tuple[RunFolder, Outcome]:
     )  # fmt: skip
     data = split(load_digits(), limit_train=200)
     run = RunFolder(str(folder / "mirrored"))
-    plan = launch.make_plan(settings, SPACE, data, "this machine")
+    plan = planning.make_plan(settings, SPACE, data, "this machine")
     if not run.exists(JOURNAL):
         facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=200)
         create_run(run, plan, data_facts=facts, command="test")

@@ -1,0 +1,64 @@
+"""A new search and a resumed one: plan, then run the session."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import ray
+
+from search_spaces import Space
+from vgg6.common.say import say
+from vgg6.data import DataFacts, TrialData
+from vgg6.hardware.runtime import Runtime
+from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
+from vgg6.tuning.cluster.connect import HERE
+from vgg6.tuning.cluster.resources import kinds, live_nodes, of_kind
+from vgg6.tuning.cluster.shared_storage import check_shared
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.search import Search
+from vgg6.tuning.session.plan import make_plan
+from vgg6.tuning.session.session import Outcome, create_run, run_session
+from vgg6.tuning.settings import Settings
+
+
+def start_search(
+    where: str,
+    run: RunFolder,
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    data_facts: DataFacts,
+    command: str,
+    warm: WarmStart,
+) -> Outcome:
+    """Start a new search on the Ray that this process has joined, and run it to its end.
+
+    Args:
+        warm: what it begins from; the first points are in ``space`` already.
+
+    Raises:
+        InputError: no node can run a trial; a node does not see the storage.
+    """
+    plan = replace(make_plan(settings, space, data, where), warm=warm)
+    for line in describe_sources(warm.sources):
+        say(f"it begins from {line}")
+    if where != HERE:
+        check_shared(run, plan.allotment)
+    usable = of_kind(live_nodes(ray.nodes()), settings.accelerator_type)
+    gpus = kinds(usable) if plan.runtime.device == "cuda" else []
+    create_run(run, plan, data_facts=data_facts, command=command, gpus=gpus)
+    return run_session(run, plan)
+
+
+def resume_search(where: str, search: Search, settings: Settings, data: TrialData) -> Outcome:
+    """Go on with a search where it stopped.
+
+    Raises:
+        InputError: no node can run a trial; another process runs this search.
+    """
+    facts = search.facts
+    plan = make_plan(settings, search.space, data, where)
+    warm = WarmStart.from_facts(facts.warm_start, search.space)
+    # Unfinished trials go on in the arithmetic that they began in.
+    runtime = Runtime(**facts.runtime.to_dict())
+    return run_session(search.folder, replace(plan, runtime=runtime, warm=warm))
