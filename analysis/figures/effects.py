@@ -4,43 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.figures.style import BLUE, ERROR_BAR, figure
+from analysis.figures.style import BLUE, ERROR_BAR, figure, intervals
+from analysis.insights.importance import Importance
+from analysis.insights.interaction import Interaction
+from analysis.insights.matched_pairs import Effect
 
 
-def importance(found: dict[str, Any]) -> go.Figure:
+def importance(found: Importance) -> go.Figure:
     """Share of each hyperparameter, less what chance gives, with its interval."""
-    names = list(found["values"])[::-1]
-    rows = [found["values"][n] for n in names]
-    means = [r["mean"] for r in rows]
+    names = list(found.values)[::-1]
+    rows = [found.values[n] for n in names]
+    means = [r.mean for r in rows]
     bars = go.Bar(
         x=means, y=names, orientation="h", marker={"color": BLUE},
-        text=[f"p {r['p']:.2g}" for r in rows], hovertemplate="%{x:.1%}, %{text} by chance",
+        text=[f"p {r.p:.2g}" for r in rows], hovertemplate="%{x:.1%}, %{text} by chance",
         textposition="none",
-        error_x={"array": [r["high"] - r["mean"] for r in rows],
-                 "arrayminus": [r["mean"] - r["low"] for r in rows], **ERROR_BAR},
+        error_x=ERROR_BAR | intervals(means, [r.low for r in rows], [r.high for r in rows]),
     )  # fmt: skip
     axis = {"title": "share (bars: 95 % interval)", "tickformat": ".0%"}
     return figure([bars], 110 + 42 * len(names), xaxis=axis, yaxis={"automargin": True})
 
 
-def interaction(found: dict[str, Any]) -> go.Figure:
+def interaction(found: Interaction) -> go.Figure:
     """Mean accuracy by optimizer and bin of learning rates."""
-    edges = found["lr_bins"]
+    edges = found.lr_bins
     bins = [f"{low:.2g} to {high:.2g}" for low, high in pairwise(edges)]
     text = [
         [f"{v:.3f} (n={n})" if v is not None else "" for v, n in zip(*row, strict=True)]
-        for row in zip(found["mean_val_acc"], found["count"], strict=True)
+        for row in zip(found.mean_val_acc, found.count, strict=True)
     ]
     trace = go.Heatmap(
-        z=found["mean_val_acc"], x=bins, y=found["optimizers"], text=text,
+        z=found.mean_val_acc, x=bins, y=found.optimizers, text=text,
         texttemplate="%{text}", colorscale="Cividis", hovertemplate="%{y}, lr %{x}: %{text}",
         colorbar={"title": {"text": "val_acc"}, "thickness": 14},
     )  # fmt: skip
-    height = 160 + 44 * len(found["optimizers"])
+    height = 160 + 44 * len(found.optimizers)
     return figure(
         [trace],
         height,
@@ -49,21 +50,21 @@ def interaction(found: dict[str, Any]) -> go.Figure:
     )
 
 
-def effect(rows: Sequence[dict[str, Any]], title: str = "val_acc") -> go.Figure:
+def effect(rows: Sequence[Effect], title: str = "val_acc") -> go.Figure:
     """Differences of matched pairs with their intervals; only rows that have one.
 
     ``title``: of what the differences are.
     """
-    shown = [r for r in rows if r["difference"] is not None][::-1]
-    references = {r["against"] for r in shown}
-    one = len(references) == 1 and len(str(shown[0]["against"])) < 10  # else the title is too long
-    named = [r["value"] if one else _both(r["value"], r["against"]) for r in shown]
+    shown = [r for r in rows if r.difference is not None][::-1]
+    differences = [r.difference or 0.0 for r in shown]
+    references = {r.against for r in shown}
+    one = len(references) == 1 and len(shown[0].against) < 10  # else the title is too long
+    named = [r.value if one else _both(r.value, r.against) for r in shown]
     trace = go.Scatter(
-        x=[r["difference"] for r in shown],
-        y=[f"{n} ({r['pairs']} pairs)" for n, r in zip(named, shown, strict=True)], mode="markers",
+        x=differences,
+        y=[f"{n} ({r.pairs} pairs)" for n, r in zip(named, shown, strict=True)], mode="markers",
         marker={"size": 11, "color": BLUE}, hovertemplate="%{x:+.4f}",
-        error_x={"array": [r["high"] - r["difference"] for r in shown],
-                 "arrayminus": [r["difference"] - r["low"] for r in shown]},
+        error_x=intervals(differences, [r.low for r in shown], [r.high for r in shown]),
     )  # fmt: skip
     against = f" against {references.pop()}" if one else ""
     return figure(

@@ -5,7 +5,7 @@ Okabe and Ito's colours stand for choices, cividis for accuracy. Titles are the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -27,6 +27,17 @@ def figure(traces: Iterable[Any], height: int = 420, **layout: Any) -> go.Figure
         list(traces), {"template": "none", "height": height, "margin": margin, "legend": legend,
                        "font": {"family": "system-ui, sans-serif", "size": 13}} | layout
     )  # fmt: skip
+
+
+def intervals(
+    values: Sequence[float], lows: Sequence[float | None], highs: Sequence[float | None]
+) -> dict[str, list[float]]:
+    """The error bars of values with their intervals; none where there is no interval."""
+    ends = list(zip(values, lows, highs, strict=True))
+    return {
+        "array": [0.0 if high is None else high - value for value, _, high in ends],
+        "arrayminus": [0.0 if low is None else value - low for value, low, _ in ends],
+    }
 
 
 def style_panels(fig: go.Figure, height: int) -> go.Figure:

@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.style import ACCURACY, BLUE, LIGHT_BLUE, ORANGE, STATES, figure
+from analysis.winner.pareto import TrialCost
 
 FEW = 6  # values that get a step of their own on an axis
 
@@ -90,21 +91,21 @@ def progress(trials: pd.DataFrame) -> go.Figure:
     return figure(traces, xaxis={"title": "minutes since the first trial"}, yaxis=ACCURACY)
 
 
-def pareto(rows: Sequence[dict[str, Any]], front: Sequence[dict[str, Any]]) -> go.Figure:
+def pareto(rows: Sequence[TrialCost], front: Sequence[TrialCost]) -> go.Figure:
     """Accuracy against training time of all trials, the front among them."""
 
-    def points(own: Sequence[dict[str, Any]], name: str, colour: str, mode: str) -> go.Scatter:
-        largest = max(r["parameters"] for r in rows)
+    def points(own: Sequence[TrialCost], name: str, colour: str, mode: str) -> go.Scatter:
+        largest = max(r.parameters for r in rows)
         return go.Scatter(
-            x=[float(f"{r['seconds']:.5g}") for r in own], y=[r["best_val_acc"] for r in own],
+            x=[float(f"{r.seconds:.5g}") for r in own], y=[r.best_val_acc for r in own],
             mode=mode, name=name, line={"shape": "hv", "dash": "dot", "color": colour},
-            text=[f"trial {r['trial']}: {escape(r['label'])}<br>{r['parameters']:,} parameters"
+            text=[f"trial {r.trial}: {escape(r.label)}<br>{r.parameters:,} parameters"
                   for r in own],
             hovertemplate="%{text}<br>%{y:.4f} in %{x:.0f} s",
-            marker={"color": colour, "size": [6 + 6 * r["parameters"] / largest for r in own]},
+            marker={"color": colour, "size": [6 + 6 * r.parameters / largest for r in own]},
         )  # fmt: skip
 
-    ordered = sorted(front, key=lambda r: r["seconds"])
+    ordered = sorted(front, key=lambda r: r.seconds)
     return figure(
         [points(rows, "trials", LIGHT_BLUE, "markers"),
          points(ordered, "no other beats these", ORANGE, "markers+lines")],

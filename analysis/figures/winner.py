@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.figures.style import BLUE, LIGHT_BLUE, ORANGE, figure
+from analysis.figures.style import BLUE, LIGHT_BLUE, ORANGE, figure, intervals
+from vgg6.tuning.run.records import Confirmation
 
 
-def confirmation(found: dict[str, Any]) -> go.Figure:
+def confirmation(found: Confirmation) -> go.Figure:
     """Each candidate's search score, its fresh runs and its mean with the interval."""
-    rows = found["candidates"][::-1]
-    names = [f"trial {r['trial']}" for r in rows]
-    runs = [(n, run["val_acc"]) for n, r in zip(names, rows, strict=True) for run in r["runs"]]
-    known = [(n, r) for n, r in zip(names, rows, strict=True) if r["mean"] is not None]
-    means = [r["mean"] for _, r in known]
+    rows = found.candidates[::-1]
+    names = [f"trial {r.trial}" for r in rows]
+    runs = [(n, run.val_acc) for n, r in zip(names, rows, strict=True) for run in r.runs]
+    known = [(n, r, r.mean) for n, r in zip(names, rows, strict=True) if r.mean is not None]
+    means = [mean for *_, mean in known]
+    bars = intervals(means, [r.low for _, r, _ in known], [r.high for _, r, _ in known])
     traces = [
         go.Scatter(x=[v for _, v in runs], y=[n for n, _ in runs], mode="markers",
                    name="a fresh seed", marker={"color": LIGHT_BLUE, "size": 8}),
-        go.Scatter(x=means, y=[n for n, _ in known], mode="markers", name="mean (95 % interval)",
-                   marker={"color": BLUE, "size": 12},
-                   error_x={"array": [(r["high"] or r["mean"]) - r["mean"] for _, r in known],
-                            "arrayminus": [r["mean"] - (r["low"] or r["mean"]) for _, r in known]}),
-        go.Scatter(x=[r["search_score"] for r in rows], y=names, mode="markers",
+        go.Scatter(x=means, y=[n for n, *_ in known], mode="markers", name="mean (95 % interval)",
+                   marker={"color": BLUE, "size": 12}, error_x=bars),
+        go.Scatter(x=[r.search_score for r in rows], y=names, mode="markers",
                    name="score in the search",
                    marker={"color": ORANGE, "size": 12, "symbol": "diamond-open",
                            "line": {"width": 2}}),

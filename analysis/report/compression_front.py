@@ -11,7 +11,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import COLOURS, ERROR_BAR, figure
+from analysis.figures.style import COLOURS, ERROR_BAR, figure, intervals
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKED, SUMS
 from analysis.packages.package_schema import CompressedMetrics, Interval
@@ -101,6 +101,7 @@ def draw(networks: Sequence[CompressedNetwork], accuracy: str = "validation accu
     for column, (title, place) in enumerate(panels.items(), start=1):
         for unbeaten in (False, True):
             own = sorted((n for n in networks if (n in front) == unbeaten), key=place)
+            bars = intervals([n.accuracy for n in own], [n.low for n in own], [n.high for n in own])
             fig.add_scatter(
                 x=[place(n) for n in own], y=[n.accuracy for n in own],
                 mode="markers+lines+text" if unbeaten else "markers+text",
@@ -110,9 +111,7 @@ def draw(networks: Sequence[CompressedNetwork], accuracy: str = "validation accu
                 name="on the front" if unbeaten else "beaten by another", showlegend=column == 1,
                 marker={"color": COLOURS[1] if unbeaten else COLOURS[5], "size": 9},
                 line={"dash": "dot", "width": 1},
-                error_y={"type": "data", "symmetric": False, **ERROR_BAR, "thickness": 0.8,
-                         "array": [0 if n.high is None else n.high - n.accuracy for n in own],
-                         "arrayminus": [0 if n.low is None else n.accuracy - n.low for n in own]},
+                error_y={**bars, "type": "data", "symmetric": False, **ERROR_BAR, "thickness": 0.8},
                 hovertemplate="%{text}<br>%{y:.4f}, %{x:.2f}<extra></extra>",
             )  # fmt: skip
         fig.update_xaxes(title=title, row=1, col=column)

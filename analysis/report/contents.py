@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.insights.insights import Insights
 from analysis.report.compression_front import CompressedNetwork
 from analysis.report.mistakes import Mistakes
 from analysis.results.tables import SearchTables
@@ -17,7 +17,7 @@ from analysis.results.timeline import Rung
 from analysis.study.questions import Study
 from analysis.winner.confirmed_result import ConfirmedResult, confirmed_result
 from analysis.winner.looks_at_test_set import Look
-from analysis.winner.ranking import data_title
+from analysis.winner.ranking import Summary, data_title
 from vgg6.tuning.algorithms.warm_start import describe_sources
 from vgg6.tuning.run.journal import History
 from vgg6.tuning.run.records import SearchFacts
@@ -38,8 +38,8 @@ class ReportContents:
 
     search: Search
     tables: SearchTables
-    best: dict[str, Any] | None
-    insights: dict[str, Any]
+    best: Summary | None
+    insights: Insights
     mistakes: Mistakes | str
     test_looks: list[Look]
     rungs: list[Rung]
@@ -108,7 +108,7 @@ class ReportContents:
             ("Prove that the package re-runs", f"{here} verify packed/"),
         ]
         if self.best:
-            commands.append(("Train the winner again", self.best["winner"]["train_command"]))
+            commands.append(("Train the winner again", self.best.winner.train_command))
         return commands
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 import plotly.graph_objects as go
 
@@ -37,8 +36,8 @@ def gather(search: Search) -> ReportContents:
     contents = ReportContents(
         search=search,
         tables=tables,
-        best=summary(search, top=10).to_dict() if search.winner else None,
-        insights=insights(tables).to_dict(),
+        best=summary(search, top=10) if search.winner else None,
+        insights=insights(tables),
         mistakes=_mistakes(search),
         test_looks=looks(search.folder),
         rungs=rung_counts(search),
@@ -77,21 +76,21 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
     yield "curves", curves(table)
     yield "by_activation", small_multiples(table, "activation", "optimizer")
     yield "by_optimizer", small_multiples(table, "optimizer", "activation")
-    if found["importance"]:
-        yield "importance", importance(found["importance"])
-    if found["interaction"]:
-        yield "interaction", interaction(found["interaction"])
-    for kind, rows in found["effects"].items():
-        if any(row["difference"] is not None for row in rows):
+    if found.importance:
+        yield "importance", importance(found.importance)
+    if found.interaction:
+        yield "interaction", interaction(found.interaction)
+    for kind, rows in found.effects.items():
+        if any(row.difference is not None for row in rows):
             yield f"effect_{kind}", effect(rows)
     if any(rung.arrived for rung in contents.rungs):
         yield "rungs", rungs(contents.rungs)
     yield "cluster", cluster(worker_spans(contents.history))
     if contents.best:
-        costs = [asdict(TrialCost.of(trial)) for trial in contents.history.ranking()]
-        yield "pareto", pareto(costs, contents.best["pareto"])
-        if contents.best["confirmation"]:
-            yield "confirmation", confirmation(contents.best["confirmation"])
+        costs = [TrialCost.of(trial) for trial in contents.history.ranking()]
+        yield "pareto", pareto(costs, contents.best.pareto)
+        if contents.best.confirmation:
+            yield "confirmation", confirmation(contents.best.confirmation)
     if isinstance(contents.mistakes, Mistakes):
         yield "confusion", confusion(contents.mistakes.confusion, contents.mistakes.classes)
     if contents.compressed:

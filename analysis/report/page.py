@@ -62,7 +62,7 @@ def render_page(contents: ReportContents, live: str = "") -> str:
         TEMPLATES, "page.html", contents=contents, live=live, sections=_sections(contents),
         figure_titles=FIGURE_TITLES, kinds=KINDS, looks_in_words=looks_in_words,
         confirmed=contents.confirmed, confirmation=contents.search.confirmation, verdict=verdict,
-        chance=wilson(best["winner"]["best_val_acc"], contents.facts.data.val_images)
+        chance=wilson(best.winner.in_search.best_val_acc, contents.facts.data.val_images)
         if best else None,
         reasons=[t.reason for t in contents.history.trials.values() if t.reason],
         top=[(t, trials[trials.trial == t.number].iloc[0].label)

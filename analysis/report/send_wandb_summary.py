@@ -26,25 +26,25 @@ CONFIRMED = ("mean", "sd", "low", "high", "optimism")
 
 def facts_of(contents: ReportContents) -> dict[str, Any]:
     """The winner's numbers for the summary of the W&B run, by names that sort together."""
-    best, saved = contents.best, contents.insights["saved"]
+    best, saved = contents.best, contents.insights.saved
     facts: dict[str, Any] = {
         "trials": len(contents.trials),
-        "epochs_run": saved["epochs_run"],
-        "epochs_saved": saved["share"],
-        "diverged": contents.insights["infeasible"]["count"],
+        "epochs_run": saved.epochs_run,
+        "epochs_saved": saved.share,
+        "diverged": contents.insights.infeasible.count,
     }
     if best is None:
         return facts
     facts |= {
-        "winner/trial": best["winner"]["trial"],
-        "winner/label": best["winner"]["label"],
-        "winner/search_val_acc": best["winner"]["best_val_acc"],
+        "winner/trial": best.winner.in_search.trial,
+        "winner/label": best.winner.in_search.label,
+        "winner/search_val_acc": best.winner.in_search.best_val_acc,
     }
     if confirmation := contents.search.confirmation:
         known = {name: getattr(confirmation.chosen, name) for name in CONFIRMED}
         facts |= {f"winner/{name}": value for name, value in known.items() if value is not None}
-    if test := best["test"]:
-        facts |= {"winner/test_accuracy": test["accuracy"], "test_looks": test["looks"]}
+    if test := best.test:
+        facts |= {"winner/test_accuracy": test.accuracy, "test_looks": test.looks}
     return facts
 
 
@@ -58,7 +58,7 @@ def send(run: RunFolder, mode: str, folder: Path, project: str, group: str) -> N
         name=f"{group} summary",
         job_type=JOB,
         id=run_id(group, created, SUMMARY_NUMBER),
-        config=contents.best["winner"]["config"] if contents.best else {},
+        config=contents.best.winner.config.to_dict() if contents.best else {},
         dir=str(folder),
         mode=mode,  # type: ignore[arg-type]
         resume="allow",

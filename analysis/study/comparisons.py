@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -139,9 +139,9 @@ def rows_of(found: Sequence[Comparison]) -> list[tuple[Any, ...]]:
 HEAD = ("value", "against", "pairs", "difference", "95 % interval", "verdict")
 
 
-def drawable(found: Sequence[Comparison]) -> list[dict[str, Any]]:
+def drawable(found: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons that have an interval, as ``figures.effects.effect`` draws them."""
-    return [asdict(comparison) for comparison in found if comparison.low is not None]
+    return [comparison for comparison in found if comparison.low is not None]
 
 
 def _named(factors: tuple[str, ...], level: tuple[Any, ...]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -248,9 +247,7 @@ class Effects:
                          f"{known.low:+.4f} to {known.high:+.4f}",
                          *_factor(lost)))  # fmt: skip
         if drawn:
-            self.figures["study_epochs"] = effect(
-                [asdict(gain) for gain in drawn], "gain of accuracy"
-            )
+            self.figures["study_epochs"] = effect(drawn, "gain of accuracy")
             head = ("epochs", "runs", "best accuracy", "95 % interval", "validation loss, times",
                     "95 % interval")  # fmt: skip
             blocks += [Figure("study_epochs"), Table(head, rows, "1 2 3 4 5")]

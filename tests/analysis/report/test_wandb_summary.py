@@ -47,9 +47,9 @@ def test_one_offline_run_holds_the_winner_the_table_and_the_figures(
     assert (found.name, found.group, found.project) == ("made summary", "made", "p")
     best = gather(read_search(run)).best
     assert best is not None
-    assert found.summary["winner/trial"] == best["winner"]["trial"]
-    assert found.summary["winner/search_val_acc"] == best["winner"]["best_val_acc"]
-    assert found.config["activation"] == best["winner"]["config"]["activation"]
+    assert found.summary["winner/trial"] == best.winner.in_search.trial
+    assert found.summary["winner/search_val_acc"] == best.winner.in_search.best_val_acc
+    assert found.config["activation"] == best.winner.config.activation
     figures = {f"report/{name}/path" for name in ("parallel", "curves", "rungs", "pareto")}
     assert figures <= found.summary.keys()
     assert found.summary["trials_table/nrows"] == 30
