@@ -39,7 +39,9 @@ from vgg6.data import TrialData, load_source, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
-from vgg6.tuning.run.journal import INFEASIBLE, History, TrialRecord, read_history
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import read_history
+from vgg6.tuning.run.trials import INFEASIBLE, TrialRecord
 
 DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 2000, 7
 # searcher, trials at once, CPUs and threads of a trial

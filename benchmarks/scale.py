@@ -40,8 +40,9 @@ from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.run.journal import COMPLETED, METRICS, Journal, read_history
+from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import COMPLETED, METRICS
 from vgg6.tuning.session import session
 from vgg6.tuning.settings import Settings
 

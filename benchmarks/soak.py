@@ -33,7 +33,9 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.machine import SCRIPT, describe, write_result
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.run.journal import FAILED, JOURNAL, RUNNING, History, read_history
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import JOURNAL, read_history
+from vgg6.tuning.run.trials import FAILED, RUNNING
 
 # Kinds of fault and how often each is drawn.
 FAULTS = {"worker killed": 5, "worker frozen": 2, "driver SIGKILL": 2, "driver SIGTERM": 1,

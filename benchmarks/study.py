@@ -36,8 +36,10 @@ from search_spaces.study_sigmoide import MEANT, SIGMOIDE_RUNS
 from vgg6.common.files import write_atomic
 from vgg6.config import FIELD_NAMES, TrialConfig
 from vgg6.tuning.run.folder import SEARCH, RunFolder
-from vgg6.tuning.run.journal import FAILED, RUNNING, STOPPED, History, read_history
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import FAILED, RUNNING, STOPPED
 from vgg6.tuning.session.session import COMPLETE
 
 LOOK_EVERY_S = 10.0

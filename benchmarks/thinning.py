@@ -30,7 +30,8 @@ from benchmarks.machine import describe, write_result
 from search_spaces import load_space
 from vgg6.tuning.algorithms import searcher as searchers
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.run.journal import COMPLETED, PRUNED, Journal
+from vgg6.tuning.run.journal import Journal
+from vgg6.tuning.run.trials import COMPLETED, PRUNED
 
 EPOCHS, FIRST = 4, 1
 BEST_LR = {"sgd": 0.03, "nesterov": 0.04, "adam": 6e-4, "adamw": 8e-4, "nadam": 5e-4,

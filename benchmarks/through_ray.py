@@ -47,7 +47,9 @@ from vgg6.training import TrainState, fit
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.run.journal import JOURNAL, Epoch, History, read_history
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import JOURNAL, read_history
+from vgg6.tuning.run.trials import Epoch
 from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.session import create_run, run_session
 from vgg6.tuning.session.trial_checkpoints import keep_state

@@ -14,7 +14,7 @@ from optuna.distributions import (
 
 from analysis.results.tables import SearchTables
 from vgg6.tuning.algorithms.forest import distribution_of
-from vgg6.tuning.run.journal import COMPLETED, INFEASIBLE, PRUNED
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 
 REACHED = 0.9  # of the scored trials must have come to the epoch at which they are compared
 

@@ -17,7 +17,7 @@ from analysis.insights.interaction import Interaction, interaction
 from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matched_effects
 from analysis.results.tables import SearchTables
 from analysis.winner.ranking import data_title
-from vgg6.tuning.run.journal import INFEASIBLE, PRUNED, RUNNING, STOPPED
+from vgg6.tuning.run.trials import INFEASIBLE, PRUNED, RUNNING, STOPPED
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[+-]?\d+)?(?![\w.]*\w)", re.IGNORECASE)
 

@@ -19,7 +19,7 @@ from analysis.winner.confirmed_result import ConfirmedResult, confirmed_result
 from analysis.winner.looks_at_test_set import Look
 from analysis.winner.ranking import Summary, data_title
 from vgg6.tuning.algorithms.warm_start import describe_sources
-from vgg6.tuning.run.journal import History
+from vgg6.tuning.run.history import History
 from vgg6.tuning.run.records import SearchFacts
 from vgg6.tuning.run.search import Search
 

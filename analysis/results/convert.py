@@ -19,8 +19,8 @@ from tensorboardX.summary import hparams
 from analysis.results.targets import CONVERSIONS, conversion_target
 from vgg6.tuning.algorithms.searcher import TOLD_AS, told_trial
 from vgg6.tuning.run.folder import trial_folder
-from vgg6.tuning.run.journal import RUNNING, STOPPED
 from vgg6.tuning.run.search import Search, check_params
+from vgg6.tuning.run.trials import RUNNING, STOPPED
 
 SCALARS = ("train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "lr")
 

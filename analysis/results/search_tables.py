@@ -11,8 +11,8 @@ from analysis.results.tables import SearchTables, columns_of, encoded, typed
 from analysis.results.targets import TABLE_FORMATS
 from vgg6.config import FIELD_NAMES
 from vgg6.tuning.run.folder import TABLE
-from vgg6.tuning.run.journal import TrialRecord
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.trials import TrialRecord
 from vgg6.tuning.settings import FOLLOWING
 
 TRIALS_TABLE = "trials.csv"

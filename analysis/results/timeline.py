@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from vgg6.tuning.algorithms.early_stopping import AshaRule, replay, stopping_rule, trained_whole
 from vgg6.tuning.algorithms.warm_start import WarmStart
-from vgg6.tuning.run.journal import History
+from vgg6.tuning.run.history import History
 from vgg6.tuning.run.search import Search
 
 GAP_S = 1.0  # two epochs of a trial further apart than this, over their length, are two spans

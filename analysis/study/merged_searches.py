@@ -12,8 +12,8 @@ from analysis.results.search_tables import tables_of
 from analysis.results.tables import SearchTables
 from vgg6.common.checks import InputError
 from vgg6.config import FIELD_NAMES
-from vgg6.tuning.run.journal import FAILED
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.trials import FAILED
 
 
 @dataclass(frozen=True)

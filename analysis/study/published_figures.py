@@ -11,8 +11,9 @@ from analysis.study.comparisons import listed
 from search_spaces.study import RUNS
 from search_spaces.study_sigmoide import MEANT, SIGMOIDE_RUNS, TRAINED
 from vgg6.config import TrialConfig
-from vgg6.tuning.run.journal import History, TrialRecord
+from vgg6.tuning.run.history import History
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.trials import TrialRecord
 
 FULL = ("cifar10", 45_000)  # the data set and the training images that the study's figures are of
 NAMES = {"best_val_acc": "best validation accuracy", "val_acc": "last validation accuracy",

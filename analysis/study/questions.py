@@ -29,8 +29,8 @@ from vgg6.common.schema import Record, read_record
 from vgg6.common.schema import Text as PlainText
 from vgg6.run_record import DataFacts
 from vgg6.tuning.run.folder import weights_file
-from vgg6.tuning.run.journal import TrialRecord
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.trials import TrialRecord
 
 
 class _Machine(Record):

@@ -39,7 +39,7 @@ from analysis.study.measures import (
     unsteadiness,
 )
 from vgg6.common.intervals import MeanInterval, student
-from vgg6.tuning.run.journal import FAILED, INFEASIBLE, PRUNED
+from vgg6.tuning.run.trials import FAILED, INFEASIBLE, PRUNED
 
 MORE_PAIRS = (
     "A search with --space study_grid --searcher grid --scheduler none has the most matched pairs"

@@ -26,17 +26,11 @@ from vgg6.tuning.run.folder import (
     confirmed_file,
     weights_file,
 )
-from vgg6.tuning.run.journal import (
-    COMPLETED,
-    RUNNING,
-    STOPPED,
-    History,
-    Journal,
-    TrialRecord,
-    read_history,
-)
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.records import FORMAT, Candidate, Confirmation, ConfirmationRun
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.trials import COMPLETED, RUNNING, STOPPED, TrialRecord
 from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.session import Outcome, run_session
 

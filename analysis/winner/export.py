@@ -30,9 +30,9 @@ from vgg6.config import TrialConfig
 from vgg6.data import image_facts, load_recorded
 from vgg6.run_record import EpochMetrics
 from vgg6.tuning.run.folder import confirmed_file, weights_file
-from vgg6.tuning.run.journal import TrialRecord
 from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.trials import TrialRecord
 
 CONFIRMED_FACTS = ("mean", "sd", "low", "high", "search_score", "optimism", "tied")
 UNCONFIRMED = (

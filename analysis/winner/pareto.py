@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vgg6.model import count_parameters
-from vgg6.tuning.run.journal import TrialRecord
+from vgg6.tuning.run.trials import TrialRecord
 
 KINDS = ("activation", "optimizer")
 

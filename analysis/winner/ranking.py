@@ -12,9 +12,9 @@ from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.run_record import EpochMetrics
 from vgg6.tuning.run.folder import confirmed_file
-from vgg6.tuning.run.journal import RUNNING, STOPPED, TrialRecord
 from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.trials import RUNNING, STOPPED, TrialRecord
 
 CURVE = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
 

@@ -15,8 +15,8 @@ from analysis.packages.package_schema import Package
 from analysis.packages.train_command import train_command
 from vgg6.common.checks import InputError
 from vgg6.tuning.run.folder import trial_folder
-from vgg6.tuning.run.journal import TrialRecord
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.trials import TrialRecord
 
 AGAIN = "again"  # of a run folder: packages of trials that were trained again
 

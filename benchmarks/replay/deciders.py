@@ -22,16 +22,9 @@ from vgg6.tuning.algorithms.early_stopping import stopping_rule, trained_whole
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
-from vgg6.tuning.run.journal import (
-    COMPLETED,
-    FAILED,
-    INFEASIBLE,
-    METRICS,
-    PRUNED,
-    History,
-    Journal,
-    TrialRecord,
-)
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import Journal
+from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, METRICS, PRUNED, TrialRecord
 from vgg6.tuning.settings import Settings
 
 NO_CONTROLLER: Any = None

@@ -37,7 +37,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import load_source, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState
-from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 
 EPOCHS = plan.EPOCHS
 
@@ -240,7 +240,7 @@ def test_a_replay_drives_the_live_searcher_and_scheduler_and_tells_them_the_trut
     states = Counter(trace.states.values())
     assert states["pruned"] == Counter(told.values())["PRUNED"] - states["infeasible"]
     assert states["completed"] == Counter(told.values())["COMPLETE"] > 0
-    assert {r.state for r in history.trials.values()} <= {j.COMPLETED, j.PRUNED, j.INFEASIBLE}
+    assert {r.state for r in history.trials.values()} <= {COMPLETED, PRUNED, INFEASIBLE}
 
 
 def test_the_same_seed_replays_to_the_same_search(surrogate: Surrogate) -> None:
@@ -408,13 +408,13 @@ def test_a_replay_makes_every_decision_of_the_live_search_whose_curves_it_plays(
     monkeypatch.setitem(live_and_replay.SEARCHES, "forest", ("forest", 1, 1))
     assert said(*live_and_replay.search_arguments("forest", tmp_path))[0] == 0
     history = live_and_replay.run_live("forest", tmp_path)
-    assert {t.state for t in history.trials.values()} >= {j.PRUNED, j.COMPLETED}
+    assert {t.state for t in history.trials.values()} >= {PRUNED, COMPLETED}
     data = split(load_source("digits"), limit_train=100)
     trace = live_and_replay.replay_live("forest", history, data, live_and_replay.epoch_seconds)
     found = live_and_replay.compare(history, trace)
     assert found["same configuration"] == found["same last epoch"] == found["same end"] == 8
     assert found["epochs live"] == found["epochs replayed"] and found["same incumbent"]
     rows = live_and_replay.EpochRows(
-        next(t for t in history.trials.values() if t.state == j.PRUNED), data, threads=1
+        next(t for t in history.trials.values() if t.state == PRUNED), data, threads=1
     )
     assert rows[4]["epoch"] == 5, "a trial that was stopped can be trained on"

@@ -15,9 +15,10 @@ from search_spaces import Space, load_space
 from search_spaces.parameter import PARAMETER_NAMES
 from vgg6.common.checks import InputError
 from vgg6.config import CHOICES, FIELD_NAMES, TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import METRICS
 
 MODEST = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -147,7 +148,7 @@ def test_any_value_in_search_json_is_taken_or_named(
 EVENTS = [
     {"event": "session", "time": 1.0, "session": "session_1"},
     {"event": "trial", "time": 1.0, "trial": 0, "config": TrialConfig().to_dict(), "params": {}},
-    {"event": "epoch", "time": 1.0, "trial": 0, "epoch": 1, **dict.fromkeys(j.METRICS, 0.5)}
+    {"event": "epoch", "time": 1.0, "trial": 0, "epoch": 1, **dict.fromkeys(METRICS, 0.5)}
     | {"best_epoch": 1},
     {"event": "end", "time": 1.0, "trial": 0, "state": "completed", "reason": ""},
     {"event": "session_end", "time": 1.0, "session": "session_1", "outcome": "complete"},
@@ -170,7 +171,7 @@ def test_any_value_in_a_journal_is_taken_or_named(
     except ValueError:
         return
     try:
-        history = j.read_history(run)
+        history = read_history(run)
     except InputError as error:
         assert f"{JOURNAL} line" in str(error)
     else:

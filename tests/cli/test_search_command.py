@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 from support.paths import ROOT
 from support.wandb_files import read_runs
 
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import read_history
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, STOPPED
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
@@ -66,7 +67,7 @@ def test_an_interrupted_search_is_resumed_to_its_whole(
         _, err = ended(process, 130)
         assert "incomplete" in err and "resume s" in err
     run = RunFolder(str(journal.parent))
-    before = j.read_history(run)
+    before = read_history(run)
     assert len(before.arrivals) >= 5
     if how != signal.SIGKILL:
         assert before.sessions[-1].outcome == "interrupted"
@@ -82,9 +83,9 @@ def test_an_interrupted_search_is_resumed_to_its_whole(
 
     status, _, err = said("resume", "s", "--address", "local")
     assert status == 0, err
-    after = j.read_history(run)
+    after = read_history(run)
     assert sorted(after.trials) == list(range(6))
-    assert all(t.state in (j.COMPLETED, j.INFEASIBLE) for t in after.trials.values())
+    assert all(t.state in (COMPLETED, INFEASIBLE) for t in after.trials.values())
     assert after.arrivals[: len(before.arrivals)] == before.arrivals, "no finished epoch is lost"
     assert after.repeated_rows == 0
     # A resumed trial goes on in the W&B run that it began in.
@@ -147,8 +148,8 @@ def test_a_time_budget_ends_a_search_with_the_best_so_far_packed(
     status, out, err = said(*arguments)
     assert status == 0, err
     assert "time budget of 20 s is used up" in out and "packed in" in out
-    history = j.read_history(RunFolder(str(tmp_path / "runs" / "s")))
-    assert {t.state for t in history.trials.values()} == {j.STOPPED}
+    history = read_history(RunFolder(str(tmp_path / "runs" / "s")))
+    assert {t.state for t in history.trials.values()} == {STOPPED}
     best = history.ranking()[0]
     assert said("export", "s", "--out", "packed")[0] == 0
     readme = (tmp_path / "packed" / "README.md").read_text()

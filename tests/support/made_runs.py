@@ -10,8 +10,8 @@ import numpy as np
 
 from search_spaces import load_space
 from vgg6.config import TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
+from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, PRUNED
 from vgg6.tuning.settings import Settings
 
 STARTED = 1_790_000_000.0
@@ -72,14 +72,14 @@ def made_run(
                  "best_epoch": best_epoch, "lr": params["lr"], "seconds": 9.5,
                  "node": f"node{number % 2}", "pid": 100 + number % 2}
             )  # fmt: skip
-        state, reason = j.COMPLETED, ""
+        state, reason = COMPLETED, ""
         if failed:
-            state, reason = j.FAILED, "RuntimeError: no such luck"
+            state, reason = FAILED, "RuntimeError: no such luck"
         elif diverged:
-            state = j.INFEASIBLE
+            state = INFEASIBLE
             reason = f"training loss is nan at epoch 2, step {number}: the run diverged"
         elif pruned:
-            state, reason = j.PRUNED, "behind the others at epoch 1"
+            state, reason = PRUNED, "behind the others at epoch 1"
         events.append(
             {"event": "end", "time": began + 400.0, "trial": number, "state": state,
              "reason": reason}

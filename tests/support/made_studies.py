@@ -12,8 +12,8 @@ import numpy as np
 from support.made_runs import DATA, STARTED, search_facts
 
 from vgg6.config import TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
+from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE
 from vgg6.tuning.settings import Settings
 
 BASE, CHANCE, RATE = 0.6, 0.1, 0.6
@@ -82,8 +82,8 @@ def made_study(
                  "best_epoch": best_epoch, "lr": config.lr, "seconds": 9.5,
                  "node": "node0", "pid": 100}
             )  # fmt: skip
-        state = j.INFEASIBLE if config.label in diverged else j.COMPLETED
-        state = j.FAILED if config.label in crashed else state
+        state = INFEASIBLE if config.label in diverged else COMPLETED
+        state = FAILED if config.label in crashed else state
         reason = "training loss is nan at epoch 1, step 3: the run diverged" * (not length)
         events.append({"event": "end", "time": began + 400.0, "trial": number, "state": state,
                        "reason": reason})  # fmt: skip

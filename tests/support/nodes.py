@@ -15,8 +15,9 @@ from typing import Any
 from ray.cluster_utils import Cluster
 from support.paths import ROOT
 
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import read_history
 
 SEARCH = (
     "search", "--data", "digits", "--limit-train", "300", "--name", "s", "--wandb", "disabled",
@@ -60,8 +61,8 @@ def messages(cwd: Path) -> str:
     return (cwd / "messages").read_text()
 
 
-def history(cwd: Path) -> j.History:
-    return j.read_history(RunFolder(str(cwd / "runs" / "s")))
+def history(cwd: Path) -> History:
+    return read_history(RunFolder(str(cwd / "runs" / "s")))
 
 
 def wait_until(true: Callable[[], bool], what: str, process: subprocess.Popen[str]) -> None:

@@ -18,8 +18,9 @@ from support.nodes import SEARCH, home_with_a_token
 from support.paths import ROOT
 
 from vgg6.data import load_digits, split
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import read_history
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE
 
 pytestmark = [
     pytest.mark.xdist_group("drivers"),
@@ -91,8 +92,8 @@ def test_a_search_runs_on_three_hosts_and_its_data_reaches_each_of_them_once(hos
     code, out, said = hosts.search("--storage", str(hosts.shared), "--trials", "7", "--epochs", "1")
     assert code == 0, out + said
     assert "3 at once" in said and "on 3 nodes" in said
-    found = j.read_history(RunFolder(str(hosts.shared / "s")))
-    assert {t.state for t in found.trials.values()} <= {j.COMPLETED, j.INFEASIBLE}
+    found = read_history(RunFolder(str(hosts.shared / "s")))
+    assert {t.state for t in found.trials.values()} <= {COMPLETED, INFEASIBLE}
     where = [t.rows[1].node for t in found.trials.values() if t.rows]
     assert set(where) == {host.address for host in hosts.hosts}
     assert len(where) > 2 * len(set(where)), "most of them had several trials"

@@ -24,9 +24,9 @@ from analysis.results.tables import SearchTables
 from search_spaces import Parameter, Space, load_space
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 
 ACTIVATIONS, OPTIMIZERS = ("relu", "gelu", "tanh"), ("sgd", "adam", "rmsprop")
 LOW, HIGH = 1e-4, 1e-1
@@ -80,10 +80,10 @@ def make(
         config = TrialConfig(**{"epochs": epochs, **given})
         facts = {"event": "trial", "trial": number, "config": config.to_dict(), "params": {}}
         lines.append(facts)
-        value, state = score(config), j.COMPLETED
+        value, state = score(config), COMPLETED
         for epoch in range(1, config.epochs + 1):
             if math.isnan(value):
-                state = j.INFEASIBLE
+                state = INFEASIBLE
                 break
             now = value + 0.001 * epoch
             lines.append(
@@ -96,7 +96,7 @@ def make(
             if epoch in reached:
                 reached[epoch].append(now)
                 if now < np.quantile(reached[epoch], 0.75):
-                    state = j.PRUNED
+                    state = PRUNED
                     break
         reason = f"the training loss is nan in epoch 1, step {number}" if math.isnan(value) else ""
         lines.append({"event": "end", "trial": number, "state": state, "reason": reason})
@@ -207,7 +207,7 @@ def test_diverged_trials_count_as_the_worst(tmp_path: Path) -> None:
     found, _ = importance(run)
     assert found is not None and found.values["lr"].p <= 0.025
     stand = standings(run)
-    bad = run.trials.set_index("trial").state == j.INFEASIBLE
+    bad = run.trials.set_index("trial").state == INFEASIBLE
     assert bad.sum() > 20 and stand[bad].max() < stand[~bad].min()
 
 
@@ -221,7 +221,7 @@ def test_an_early_score_is_never_compared_with_a_late_one(tmp_path: Path) -> Non
     run = make(tmp_path, FLAT, lambda c: 0.5 + hidden(), trials=60, epochs=30, rungs=(1, 4))
     states = run.trials.set_index("trial").state
     stand = standings(run)
-    assert stand[states == j.COMPLETED].min() > stand[states == j.PRUNED].max()
+    assert stand[states == COMPLETED].min() > stand[states == PRUNED].max()
     assert stand.min() == 0 and stand.max() == 1
     assert common_epoch(run) == 1
     assert len(scores_at(run, 1)) == 60 and len(scores_at(run, 30)) < 20
@@ -431,7 +431,7 @@ def test_saved_epochs_are_those_that_pruned_trials_did_not_run(tmp_path: Path) -
 def test_diverged_trials_are_grouped_by_reason_without_its_numbers(tmp_path: Path) -> None:
     run = make(tmp_path, FLAT, lambda c: math.nan if c.lr > 0.01 else 0.5, trials=40)
     found = infeasible(run)
-    diverged = run.trials[run.trials.state == j.INFEASIBLE].trial.tolist()
+    diverged = run.trials[run.trials.state == INFEASIBLE].trial.tolist()
     assert found.count == len(diverged) > 5
     assert found.share == pytest.approx(len(diverged) / 40)
     assert [asdict(reason) for reason in found.reasons] == [

@@ -47,9 +47,10 @@ from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6
 from vgg6.onnx_file import onnx_bytes
 from vgg6.training import TrainState, fit
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import CONFIRMATION, SEARCH, RunFolder, confirmed_file, weights_file
+from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import COMPLETED
 
 LIMIT = 100
 RUNTIME = Runtime.resolve("cpu", threads=1)
@@ -85,14 +86,14 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
             versions={"torch": torch.__version__},
         ),
     )
-    journal = j.Journal(run)
+    journal = Journal(run)
     journal.write("session", session="session_1")
     for number, config in enumerate((CONFIG, OTHER)):
         state, history = trained(config)
         journal.write("trial", trial=number, config=config.to_dict(), params={})
         for row in history:
             journal.write("epoch", trial=number, node="here", pid=1, **row)
-        journal.write("end", trial=number, state=j.COMPLETED, reason="")
+        journal.write("end", trial=number, state=COMPLETED, reason="")
         run.write(weights_file(number), weights_bytes(state.best.weights, config))
     journal.write("session_end", session="session_1", outcome="complete")
     journal.close()
@@ -657,7 +658,7 @@ def test_a_second_look_is_counted_in_every_output(
     status, out, _ = said("export", run.path, "--out", tmp_path / "first")
     assert status == 0 and json.loads(out)["test"]["looks"] == 1
     assert "the only look" in (tmp_path / "first" / "README.md").read_text()
-    winner = j.read_history(run).ranking()[0].number
+    winner = read_history(run).ranking()[0].number
     assert look(read_search(run), weights_file(1 - winner), "the other").looks == 2
     status, out, _ = said("export", run.path, "--out", tmp_path / "second")
     found = json.loads(out)["test"]
@@ -688,7 +689,7 @@ def test_what_is_packed_without_looking_holds_no_test_score_unless_there_is_one(
 def test_the_look_of_a_version_that_kept_no_record_is_counted(
     run: RunFolder, tmp_path: Path
 ) -> None:
-    winner = j.read_history(run).ranking()[0].number
+    winner = read_history(run).ranking()[0].number
     metrics = {"test": {"accuracy": 0.5, "loss": 1.0, "images": 359}}
     run.write_json("best/metrics.json", metrics)
     run.write("best/weights.safetensors", run.read(weights_file(winner)))

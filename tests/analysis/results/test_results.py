@@ -20,9 +20,9 @@ from analysis.results.search_tables import (
 )
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, open_run
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 
 CONFIGS = [
     TrialConfig(activation="relu", optimizer="adam", lr=1e-3, epochs=3),
@@ -46,8 +46,8 @@ def write_search(run: RunFolder) -> RunFolder:
         lines.append({"event": "trial", "trial": number, "config": config.to_dict(), "params": {}})
         for epoch in range(1, 4 - number if number < 2 else 1):
             lines.append(row(number, epoch))
-        state = (j.COMPLETED, j.PRUNED, j.INFEASIBLE)[number]
-        reason = "training loss is nan" if state == j.INFEASIBLE else ""
+        state = (COMPLETED, PRUNED, INFEASIBLE)[number]
+        reason = "training loss is nan" if state == INFEASIBLE else ""
         lines.append({"event": "end", "trial": number, "state": state, "reason": reason})
     text = "".join(json.dumps({**line, "time": float(n)}) + "\n" for n, line in enumerate(lines))
     run.write(JOURNAL, text.encode())

@@ -20,9 +20,10 @@ from support.made_runs import made_run
 
 from analysis.results.convert import convert
 from vgg6.common.checks import InputError
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, PRUNED, RUNNING
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def get(address: str, body: dict[str, Any] | None = None, **query: str) -> Any:
 def test_tensorboard_serves_every_epoch_and_every_configuration(run: RunFolder) -> None:
     folder, command = convert(read_search(run), "tensorboard", None)
     assert command.startswith("tensorboard --logdir ")
-    history = j.read_history(run)
+    history = read_history(run)
     with served("tensorboard.main", "--logdir", str(folder)) as address:
         for _ in range(300):  # it reads in the background
             tags = get(f"{address}/data/plugin/scalars/tags")
@@ -111,15 +112,15 @@ def test_optuna_dashboard_serves_every_trial_as_it_truly_ended(run: RunFolder) -
     file, command = convert(read_search(run), "optuna", None)
     assert command.startswith("optuna-dashboard ")
     convert(read_search(run), "optuna", None)  # again, in its place
-    history = j.read_history(run)
+    history = read_history(run)
     with served("optuna_dashboard._cli", str(file)) as address:
         studies = get(f"{address}/api/studies")["study_summaries"]
         assert [s["study_name"] for s in studies] == ["made"]
         study = get(f"{address}/api/studies/{studies[0]['study_id']}", after="0")
     trials = {t["number"]: t for t in study["trials"]}
     assert sorted(trials) == sorted(history.trials)
-    named = {j.COMPLETED: "Complete", j.PRUNED: "Pruned", j.INFEASIBLE: "Pruned",
-             j.FAILED: "Fail", j.RUNNING: "Running"}  # fmt: skip
+    named = {COMPLETED: "Complete", PRUNED: "Pruned", INFEASIBLE: "Pruned",
+             FAILED: "Fail", RUNNING: "Running"}  # fmt: skip
     assert {t.state for t in history.trials.values()} == set(named)
     assert trials[number]["state"] == "Running"
     for at, trial in history.trials.items():
@@ -131,7 +132,7 @@ def test_optuna_dashboard_serves_every_trial_as_it_truly_ended(run: RunFolder) -
         assert attributes["state"].strip('"') == trial.state
         params = {p["name"]: p["param_external_value"] for p in shown["params"]}
         assert params["optimizer"] == trial.config.optimizer
-        if trial.state == j.COMPLETED:
+        if trial.state == COMPLETED:
             assert shown["values"] == [trial.best_val_acc]
 
 

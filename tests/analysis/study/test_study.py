@@ -24,8 +24,8 @@ from search_spaces import load_space
 from search_spaces.study import BASELINE, RUNS
 from search_spaces.study_sigmoide import SIGMOIDE_RUNS
 from vgg6.config import TrialConfig
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import SEARCH, RunFolder
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -115,7 +115,7 @@ def test_the_best_on_a_part_become_a_space_that_a_search_evaluates(tmp_path: Pat
     file = tmp_path / "best.yaml"
     driver.write_best(file, [run], 3)
     chosen = [TrialConfig.from_mapping(p) for p in load_space(str(file)).points]
-    ranked = [t.config for t in j.read_history(run).ranking(3)]
+    ranked = [t.config for t in read_history(run).ranking(3)]
     assert chosen == ranked and {c.activation for c in chosen} == {"gelu"}
     other = made_study(tmp_path, points, name="other", effects=silu)
     driver.write_best(file, [other], 3)

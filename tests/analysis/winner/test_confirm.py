@@ -29,10 +29,12 @@ from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime, resident
 from vgg6.model import VGG6, count_parameters
 from vgg6.training import TrainState, fit
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import CONFIRMED, JOURNAL, SEARCH, RunFolder, confirmed_file
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, RUNNING, TrialRecord, scored
 from vgg6.tuning.session.plan import plan_confirmation
 from vgg6.tuning.settings import Settings
 
@@ -84,7 +86,7 @@ def test_the_interval_holds_the_true_mean_in_95_of_100() -> None:
 
 
 def test_an_interval_of_accuracies_stays_between_0_and_1() -> None:
-    history = j.History()
+    history = History()
     for number, score in enumerate([0.99, 0.9, 1.0]):
         run = replace(record(number, score, 1.0), params={"candidate": 0, "seed": number})
         history.trials[number] = run
@@ -109,13 +111,13 @@ def test_of_tied_ones_the_clearly_cheaper_wins_and_else_the_better_mean() -> Non
     assert preferred([1], {1: 100.0}) == 1
 
 
-def record(number: int, score: float, seconds: float, **changes: Any) -> j.TrialRecord:
+def record(number: int, score: float, seconds: float, **changes: Any) -> TrialRecord:
     config = TrialConfig(epochs=2, **changes)
     rows = {
-        epoch: replace(j.scored(epoch, acc, score), best_epoch=1, seconds=seconds)
+        epoch: replace(scored(epoch, acc, score), best_epoch=1, seconds=seconds)
         for epoch, acc in ((1, score), (2, score - 0.1))
     }
-    return j.TrialRecord(number, config, {}, 0.0, rows, j.COMPLETED)
+    return TrialRecord(number, config, {}, 0.0, rows, COMPLETED)
 
 
 def test_the_front_leaves_out_whom_another_beats_in_all() -> None:
@@ -181,13 +183,13 @@ def search(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> RunFold
          "settings": settings.to_dict(), "space": load_space("default").to_dict(),
          "versions": {}},
     )  # fmt: skip
-    journal = j.Journal(run)
+    journal = Journal(run)
     journal.write("session", session="session_1")
     for number, config in enumerate(CONFIGS):
         journal.write("trial", trial=number, config=config.to_dict(), params={})
         for metrics in fit(TrainState(config, RUNTIME), data):
             journal.write("epoch", trial=number, node="here", pid=1, **metrics.to_dict())
-        journal.write("end", trial=number, state=j.COMPLETED, reason="")
+        journal.write("end", trial=number, state=COMPLETED, reason="")
     journal.write("session_end", session="session_1", outcome="complete")
     journal.close()
     return run
@@ -210,13 +212,13 @@ def found(ray_here: None, search: RunFolder, data: TrialData) -> Confirmation:
     return confirmed(search, data, top=2, seeds=2)
 
 
-def journal_of(run: RunFolder) -> j.History:
-    return j.read_history(RunFolder(run.file(CONFIRMED)))
+def journal_of(run: RunFolder) -> History:
+    return read_history(RunFolder(run.file(CONFIRMED)))
 
 
 @pytest.mark.slow
 def test_seeds_are_fresh_and_a_configuration_is_taken_once(search: RunFolder) -> None:
-    candidates, seeds = c.choose(j.read_history(search), top=4, count=3)
+    candidates, seeds = c.choose(read_history(search), top=4, count=3)
     assert seeds == [44, 45, 46], "43 is the seed of one of the trials"
     plain = {replace(t.config, seed=0) for t in candidates}
     assert len(plain) == len(candidates) == 3
@@ -226,7 +228,7 @@ def test_seeds_are_fresh_and_a_configuration_is_taken_once(search: RunFolder) ->
 def test_a_sole_candidate_is_not_said_to_be_above_others_by_more_than_noise(
     found: Confirmation, search: RunFolder
 ) -> None:
-    candidates, seeds = c.choose(j.read_history(search), top=1, count=2)
+    candidates, seeds = c.choose(read_history(search), top=1, count=2)
     alone = c.conclude(journal_of(search), candidates, seeds, IMAGES)
     assert alone.why == f"trial {alone.winner} was the only candidate, over 2 fresh seeds"
 
@@ -327,7 +329,7 @@ def test_an_interrupted_confirmation_ends_with_the_same_winner_and_numbers(
     ends = [i for i, line in enumerate(lines) if json.loads(line)["event"] == "end"]
     journal.write_text("".join(lines[: ends[1] + 1]))  # killed after its second run
     assert len(journal_of(run).trials) < 4 or any(
-        t.state == j.RUNNING for t in journal_of(run).trials.values()
+        t.state == RUNNING for t in journal_of(run).trials.values()
     )
     again = confirmed(run, data, top=2, seeds=2)
 
@@ -368,26 +370,26 @@ def test_a_better_trial_that_came_after_the_confirmation_is_named(
     assert summary(read_search(search), top=3).unconfirmed == []
     shutil.copytree(search.path, tmp_path / "first")
     run = RunFolder(str(tmp_path / "first"))
-    journal = j.Journal(run)
+    journal = Journal(run)
     config = TrialConfig(activation="silu", epochs=3)
     journal.write("trial", trial=4, config=config.to_dict(), params={})
     last = journal.history.trials[0].rows[3]
     row = {**last.metrics.to_dict(), "node": last.node, "pid": last.pid}
     top = {"epoch": 1, "best_epoch": 1, "val_acc": 0.999, "best_val_acc": 0.999}
     journal.write("epoch", trial=4, **(row | top))
-    journal.write("end", trial=4, state=j.COMPLETED, reason="")
+    journal.write("end", trial=4, state=COMPLETED, reason="")
     journal.close()
     assert summary(read_search(run), top=3).unconfirmed == [4]
     assert "trial 4 came among the best: confirm again" in render(summary(read_search(run), top=3))
 
 
 def test_a_search_without_a_score_has_nothing_to_confirm() -> None:
-    assert c.choose(j.History(), top=3, count=2) == ([], [1, 2])
+    assert c.choose(History(), top=3, count=2) == ([], [1, 2])
     with pytest.raises(InputError, match="no fresh seed"):
-        history = j.History()
+        history = History()
         trial = record(4, 0.8, 1.0)
         run = replace(record(0, 0.1, 1.0), params={"candidate": 4, "seed": 9})
-        run.state, run.reason = j.INFEASIBLE, "loss is nan"
+        run.state, run.reason = INFEASIBLE, "loss is nan"
         history.trials[0] = run
         c.conclude(history, [trial], [9], IMAGES)
 

@@ -34,9 +34,20 @@ from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.run_record import DataFacts, RuntimeFacts
 from vgg6.training import TrainState, fit
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, weights_file
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import (
+    COMPLETED,
+    FAILED,
+    INFEASIBLE,
+    METRICS,
+    PRUNED,
+    RUNNING,
+    TrialRecord,
+    scored,
+)
 
 LIMIT = 200
 RUNTIME = Runtime.resolve("cpu", threads=1)
@@ -63,7 +74,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> Path:
         SEARCH,
         search_facts("made", 3, data=facts.to_dict(), runtime=RUNTIME.to_dict()),
     )
-    journal = j.Journal(run)
+    journal = Journal(run)
     journal.write("session", session="session_1")
     for number, config in enumerate(CONFIGS):
         journal.write("trial", trial=number, config=config.to_dict(), params={})
@@ -71,7 +82,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> Path:
         for metrics in fit(state, data, stop_after=2 if number == 1 else None):
             journal.write("epoch", trial=number, node="here", pid=1, **metrics.to_dict())
         run.write(weights_file(number), weights_bytes(state.best.weights, config))
-        ended = j.PRUNED if number == 1 else j.COMPLETED
+        ended = PRUNED if number == 1 else COMPLETED
         journal.write("end", trial=number, state=ended, reason="")
     journal.write("session_end", session="session_1", outcome="complete")
     journal.close()
@@ -114,7 +125,7 @@ def test_the_table_has_every_epoch_once_even_where_the_journal_repeats_it(run: R
     assert set(FIELD_NAMES) < set(table.columns)
     assert set(table.data) == {"digits"}
     assert table.best_val_acc.equals(table.groupby("trial").val_acc.cummax())
-    history = j.read_history(run)
+    history = read_history(run)
     assert (history.repeated_rows, history.torn_lines) == (2, 1)
 
 
@@ -171,7 +182,7 @@ print(len(table), table.groupby(["trial", "epoch"]).ngroups, peak)
 def test_a_journal_of_300_000_rows_is_read_in_bounded_memory(run: RunFolder) -> None:
     trials, epochs = 10_000, 30
     config = json.dumps(replace(CONFIGS[0], epochs=epochs).to_dict())
-    facts = dict.fromkeys(j.METRICS, 0.123456789) | {"best_epoch": 1}
+    facts = dict.fromkeys(METRICS, 0.123456789) | {"best_epoch": 1}
     metrics = json.dumps(facts)[1:-1]
     lines = ['{"event": "session", "time": 1.5, "session": "session_1"}']
     lines += [
@@ -194,24 +205,24 @@ def test_a_journal_of_300_000_rows_is_read_in_bounded_memory(run: RunFolder) -> 
     assert peak < 2 * 2**30
 
 
-def row(number: int, scores: list[float], state: str = j.COMPLETED) -> j.TrialRecord:
-    rows = {e: j.scored(e, s, s) for e, s in enumerate(scores, start=1)}
-    return j.TrialRecord(number, CONFIGS[0], {}, 0.0, rows, state)
+def row(number: int, scores: list[float], state: str = COMPLETED) -> TrialRecord:
+    rows = {e: scored(e, s, s) for e, s in enumerate(scores, start=1)}
+    return TrialRecord(number, CONFIGS[0], {}, 0.0, rows, state)
 
 
 def test_the_best_epoch_counts_even_when_it_is_not_the_last() -> None:
-    history = j.History({0: row(0, [0.1, 0.8, 0.3]), 1: row(1, [0.5, 0.6, 0.7])})
+    history = History({0: row(0, [0.1, 0.8, 0.3]), 1: row(1, [0.5, 0.6, 0.7])})
     assert [t.number for t in history.ranking()] == [0, 1]
 
 
 def test_of_equals_the_cheaper_wins_and_a_diverged_or_crashed_trial_never_does() -> None:
-    history = j.History(
+    history = History(
         {
-            0: row(0, [0.9], j.INFEASIBLE),
-            1: row(1, [0.9], j.FAILED),
+            0: row(0, [0.9], INFEASIBLE),
+            1: row(1, [0.9], FAILED),
             2: row(2, [0.2, 0.7, 0.7]),
-            3: row(3, [0.2, 0.7], j.PRUNED),
-            4: row(4, [0.2, 0.7], j.RUNNING),
+            3: row(3, [0.2, 0.7], PRUNED),
+            4: row(4, [0.2, 0.7], RUNNING),
             5: row(5, []),
         }
     )
@@ -220,10 +231,10 @@ def test_of_equals_the_cheaper_wins_and_a_diverged_or_crashed_trial_never_does()
 
 def test_where_nothing_scored_the_first_reason_is_shown(run: RunFolder) -> None:
     run.delete(JOURNAL)
-    journal = j.Journal(run)
+    journal = Journal(run)
     journal.write("session", session="session_1")
     journal.write("trial", trial=0, config=CONFIGS[0].to_dict(), params={})
-    journal.write("end", trial=0, state=j.INFEASIBLE, reason="training loss is nan")
+    journal.write("end", trial=0, state=INFEASIBLE, reason="training loss is nan")
     journal.close()
     with pytest.raises(InputError, match="score: 1 infeasible; .*trial 0: training loss is nan"):
         summary(read_search(run), top=3)
@@ -318,7 +329,7 @@ def test_the_exported_weights_score_what_the_search_recorded(
 def test_weights_that_are_not_those_of_the_score_are_called_out(
     run: RunFolder, tmp_path: Path
 ) -> None:
-    winner = j.read_history(run).ranking()[0]
+    winner = read_history(run).ranking()[0]
     other = TrainState(winner.config, RUNTIME).model.state_dict()
     content = weights_bytes(other, winner.config)
     run.write(weights_file(winner.number), content)

@@ -18,8 +18,9 @@ from vgg6.config import TrialConfig
 from vgg6.data import data_facts, load_digits, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import SEARCH, RunFolder, weights_file
+from vgg6.tuning.run.journal import Journal, read_history
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE
 
 LIMIT = 120
 RUNTIME = Runtime.resolve("cpu", threads=1)
@@ -34,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = split(load_digits(), limit_train=LIMIT)
     facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=LIMIT)
     run.write_json(SEARCH, search_facts("made", 3, data=facts.to_dict(), runtime=RUNTIME.to_dict()))
-    journal = j.Journal(run)
+    journal = Journal(run)
     journal.write("session", session="session_1")
     for number, config in enumerate(CONFIGS):
         journal.write("trial", trial=number, config=config.to_dict(), params={})
@@ -43,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             journal.write("epoch", trial=number, node="here", pid=1, **metrics.to_dict())
         if number == 1:
             run.write(weights_file(number), weights_bytes(state.best.weights, config))
-        ended = j.INFEASIBLE if number == 2 else j.COMPLETED
+        ended = INFEASIBLE if number == 2 else COMPLETED
         journal.write("end", trial=number, state=ended, reason="nan" if number == 2 else "")
     journal.write("session_end", session="session_1", outcome="complete")
     journal.close()
@@ -85,7 +86,7 @@ def test_a_trial_without_weights_is_refused_with_the_command_that_makes_them(
     assert tune_vgg6.main(command) == 0
     status, metrics = exported(run, "--trial", "0")
     assert status == 0 and metrics["packed"] == "trial 0, trained again"
-    journal = j.read_history(run).trials[0]
+    journal = read_history(run).trials[0]
     assert metrics["val_acc"] == journal.best_val_acc, "the same run to the last bit"
     assert [look.what for look in looks(run)] == ["trial 0, trained again"]
 

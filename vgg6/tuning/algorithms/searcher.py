@@ -16,14 +16,14 @@ from search_spaces import Space
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.forest import ForestSampler
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
-from vgg6.tuning.run.journal import (
+from vgg6.tuning.run.journal import Journal
+from vgg6.tuning.run.trials import (
     COMPLETED,
     FAILED,
     INFEASIBLE,
     PRUNED,
     RUNNING,
     STOPPED,
-    Journal,
     TrialRecord,
 )
 

@@ -21,7 +21,7 @@ from vgg6.common.say import say
 from vgg6.tuning.cluster.ray_internals import end_local_ray
 from vgg6.tuning.cluster.resources import Allotment, live_nodes
 from vgg6.tuning.cluster.retries import fewer
-from vgg6.tuning.run.journal import History
+from vgg6.tuning.run.history import History
 
 POLL_S = 2.0
 WAITING_S = 5.0  # how long no node can hold a trial before it is said

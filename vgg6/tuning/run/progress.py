@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vgg6.tuning.run.journal import RUNNING, History
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.trials import RUNNING
 
 REFRESH_S = 0.5
 SHOWN_TRIALS = 8

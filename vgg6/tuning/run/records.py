@@ -29,7 +29,7 @@ from vgg6.common.schema import (
 )
 from vgg6.run_record import Config, DataFacts, EpochMetrics, RuntimeFacts
 from vgg6.tuning.run.folder import CONFIRMATION, SEARCH, RunFolder
-from vgg6.tuning.run.journal import COMPLETED, INFEASIBLE, PRUNED
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 from vgg6.tuning.settings import Settings
 
 FORMAT = 1

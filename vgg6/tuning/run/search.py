@@ -10,8 +10,10 @@ from search_spaces.parameter import check_value
 from vgg6.common.checks import InputError, check_key
 from vgg6.common.schema import located
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
-from vgg6.tuning.run.journal import History, TrialRecord, read_history
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.records import Confirmation, SearchFacts, read_confirmation, read_facts
+from vgg6.tuning.run.trials import TrialRecord
 
 
 @dataclass(frozen=True)

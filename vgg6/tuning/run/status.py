@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.run.journal import History
+from vgg6.tuning.run.history import History
 from vgg6.tuning.run.progress import clock, remaining_epochs
 from vgg6.tuning.run.search import Search
 

@@ -15,7 +15,10 @@ from vgg6.tuning.cluster.ray_internals import set_failures
 from vgg6.tuning.cluster.retries import LOSSES, NODE_LOST, last_error
 from vgg6.tuning.reported_keys import DAMAGED, WHY_INFEASIBLE
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.run.journal import (
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import Journal, StorageLost
+from vgg6.tuning.run.progress import Progress
+from vgg6.tuning.run.trials import (
     COMPLETED,
     FAILED,
     INFEASIBLE,
@@ -23,12 +26,8 @@ from vgg6.tuning.run.journal import (
     PRUNED,
     RUNNING,
     STOPPED,
-    History,
-    Journal,
-    StorageLost,
     TrialRecord,
 )
-from vgg6.tuning.run.progress import Progress
 from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, behind, end_trial
 
 # As Python, pyarrow and safetensors say that a file could not be written.

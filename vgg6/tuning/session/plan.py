@@ -77,7 +77,7 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
     mode = settings.wandb or default_mode()
     plan = decide_with_nodes(settings, space, data, mode, patient=where != HERE)
     if settings.wandb is None and mode == "offline":
-        say("W&B: no key found, logging offline (`wandb login`, or set `wandb`)")
+        say("W&B: no key found, logging offline. `wandb login` stores one")
     say(
         f"search {settings.name}: {plan.trials} trials of up to {settings.epochs} epochs on"
         f" {data.name}, {len(data.train):,} training and {len(data.val):,} validation images"

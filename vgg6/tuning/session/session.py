@@ -33,9 +33,11 @@ from vgg6.tuning.cluster.retries import enlarge
 from vgg6.tuning.cluster.shared_storage import mark
 from vgg6.tuning.cluster.stall_guard import StallGuard
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, trial_folder
-from vgg6.tuning.run.journal import FAILED, RUNNING, History, Journal, StorageLost
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import Journal, StorageLost
 from vgg6.tuning.run.progress import Progress
 from vgg6.tuning.run.records import FORMAT, SearchFacts
+from vgg6.tuning.run.trials import FAILED, RUNNING
 from vgg6.tuning.session.callbacks import JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.trainable import train_trial

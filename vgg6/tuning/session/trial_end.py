@@ -8,16 +8,9 @@ from __future__ import annotations
 
 from vgg6.checkpoint import weights_bytes
 from vgg6.tuning.run.folder import WEIGHTS, RunFolder, trial_folder, weights_file
-from vgg6.tuning.run.journal import (
-    COMPLETED,
-    PRUNED,
-    RUNNING,
-    STOPPED,
-    History,
-    Journal,
-    StorageLost,
-    TrialRecord,
-)
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import Journal, StorageLost
+from vgg6.tuning.run.trials import COMPLETED, PRUNED, RUNNING, STOPPED, TrialRecord
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS, drop_states, kept_weights
 
 KEEP_WEIGHTS = 5

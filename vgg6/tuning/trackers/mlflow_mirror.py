@@ -12,7 +12,8 @@ from ray.tune.experiment import Trial
 
 from vgg6.config import TrialConfig
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
-from vgg6.tuning.run.journal import METRICS, History
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.trials import METRICS
 
 NUMBER = "trial"  # the tag by which a resumed search finds a trial's run again
 

@@ -22,7 +22,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 from vgg6.tuning.run.folder import RunFolder, staging
-from vgg6.tuning.run.journal import FAILED, METRICS, History, TrialRecord
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.trials import FAILED, METRICS, TrialRecord
 from vgg6.tuning.settings import WANDB_MODES
 
 FINISH_S = 10.0  # how long the end of a search waits for W&B, all in all

@@ -16,8 +16,9 @@ from search_spaces import Parameter, Space, load_space
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.searcher import TOLD_KEPT, TruthfulSearcher
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import Journal
+from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, METRICS, PRUNED
 
 BASE = {"epochs": 4, "seed": 1}
 SMALL = Space(
@@ -30,14 +31,14 @@ SMALL = Space(
 
 
 def make(folder: Path, space: Space, *, limit: int, kind: str = "optuna") -> TruthfulSearcher:
-    journal = j.Journal(RunFolder(str(folder)))
+    journal = Journal(RunFolder(str(folder)))
     journal.write("session", session=f"session_{len(journal.history.sessions) + 1}")
     return TruthfulSearcher(space, searcher=kind, seed=7, base=BASE, limit=limit, journal=journal)
 
 
 def row(trial: int, epoch: int, score: float) -> dict[str, Any]:
     return {
-        **dict.fromkeys(j.METRICS, score), "trial": trial, "epoch": epoch, "best_epoch": epoch,
+        **dict.fromkeys(METRICS, score), "trial": trial, "epoch": epoch, "best_epoch": epoch,
     }  # fmt: skip
 
 
@@ -49,23 +50,23 @@ def play(searcher: TruthfulSearcher, ray_id: str, scores: list[float], state: st
     number = assignment["number"]
     for epoch, score in enumerate(scores, start=1):
         searcher.journal.write("epoch", **row(number, epoch, score))
-        if epoch < len(scores) or state in (j.INFEASIBLE, j.FAILED):
+        if epoch < len(scores) or state in (INFEASIBLE, FAILED):
             searcher.on_trial_result(ray_id, row(number, epoch, score))
     last: dict[str, Any] | None = row(number, len(scores), scores[-1]) if scores else None
-    if state == j.INFEASIBLE:
+    if state == INFEASIBLE:
         last = {"epoch": len(scores) + 1, "best_val_acc": 0.0, WHY_INFEASIBLE: "loss is nan"}
         searcher.on_trial_result(ray_id, last)
-    searcher.on_trial_complete(ray_id, last, error=state == j.FAILED)
+    searcher.on_trial_complete(ray_id, last, error=state == FAILED)
     searcher.journal.write("end", trial=number, state=state, reason="")
     return number
 
 
 ENDS = [
-    ([0.2, 0.4, 0.5, 0.6], j.COMPLETED, TrialState.COMPLETE, 0.6),
-    ([0.2, 0.3], j.PRUNED, TrialState.PRUNED, None),
-    ([0.2], j.INFEASIBLE, TrialState.PRUNED, None),
-    ([], j.INFEASIBLE, TrialState.PRUNED, None),
-    ([0.3], j.FAILED, TrialState.FAIL, None),
+    ([0.2, 0.4, 0.5, 0.6], COMPLETED, TrialState.COMPLETE, 0.6),
+    ([0.2, 0.3], PRUNED, TrialState.PRUNED, None),
+    ([0.2], INFEASIBLE, TrialState.PRUNED, None),
+    ([], INFEASIBLE, TrialState.PRUNED, None),
+    ([0.3], FAILED, TrialState.FAIL, None),
 ]
 
 
@@ -77,9 +78,9 @@ def test_optuna_is_told_how_each_trial_really_ended(tmp_path: Path) -> None:
     for trial, (scores, state, told, value) in zip(trials, ENDS, strict=True):
         assert trial.state == told
         assert trial.value == value or told == TrialState.PRUNED
-        if state != j.FAILED:
+        if state != FAILED:
             assert list(trial.intermediate_values.values()) == scores
-        assert (sum(v for v in trial.constraints.values() if v > 0) > 0) == (state == j.INFEASIBLE)
+        assert (sum(v for v in trial.constraints.values() if v > 0) > 0) == (state == INFEASIBLE)
     assert searcher.suggest("one more") == Searcher.FINISHED
 
 
@@ -106,11 +107,11 @@ def test_a_resumed_study_equals_the_one_that_was_never_stopped(tmp_path: Path) -
 def test_points_come_first_and_are_not_repeated_after_a_resume(tmp_path: Path) -> None:
     space = load_space("default")
     first = make(tmp_path, space, limit=10)
-    play(first, "a", [0.1], j.PRUNED)
+    play(first, "a", [0.1], PRUNED)
     first.journal.close()
     second = make(tmp_path, space, limit=10)
-    play(second, "b", [0.1], j.PRUNED)
-    play(second, "c", [0.1], j.PRUNED)
+    play(second, "b", [0.1], PRUNED)
+    play(second, "c", [0.1], PRUNED)
     configs = [t.config for t in second.journal.history.trials.values()]
     for point, config in zip(space.points, configs, strict=False):
         assert config.to_dict().items() >= point.items()
@@ -120,12 +121,12 @@ def test_points_come_first_and_are_not_repeated_after_a_resume(tmp_path: Path) -
 @pytest.mark.parametrize("kind", ["forest", "optuna"])
 def test_the_same_seed_suggests_the_same_and_another_seed_others(tmp_path: Path, kind: str) -> None:
     def configs(folder: str, seed: int) -> list[TrialConfig]:
-        journal = j.Journal(RunFolder(str(tmp_path / folder)))
+        journal = Journal(RunFolder(str(tmp_path / folder)))
         searcher = TruthfulSearcher(
             load_space("wide"), searcher=kind, seed=seed, base=BASE, limit=14, journal=journal
         )
         for i in range(14):
-            play(searcher, str(i), [0.1 + 0.01 * (i % 5)] * 4, j.COMPLETED)
+            play(searcher, str(i), [0.1 + 0.01 * (i % 5)] * 4, COMPLETED)
         return [t.config for t in journal.history.trials.values()]
 
     for name in ("a", "b", "c"):
@@ -140,7 +141,7 @@ def test_a_finite_space_is_walked_once_and_then_said_to_be_exhausted(
 ) -> None:
     searcher = make(tmp_path, SMALL, limit=10, kind=kind)
     for i in range(4):
-        play(searcher, str(i), [0.5] * 4, j.COMPLETED)
+        play(searcher, str(i), [0.5] * 4, COMPLETED)
     assert searcher.suggest("fifth") == Searcher.FINISHED
     assert searcher.exhausted
     seen = {(t.config.activation, t.config.batch_size)
@@ -149,7 +150,7 @@ def test_a_finite_space_is_walked_once_and_then_said_to_be_exhausted(
 
 
 def test_grid_takes_the_studys_35_rows_each_with_its_own_length(tmp_path: Path) -> None:
-    journal = j.Journal(RunFolder(str(tmp_path)))
+    journal = Journal(RunFolder(str(tmp_path)))
     searcher = TruthfulSearcher(
         load_space("study"), searcher="grid", seed=0, base={"epochs": 30, "seed": 42}, limit=35,
         journal=journal,
@@ -194,7 +195,7 @@ def test_a_model_learns_from_pruned_and_infeasible_trials(tmp_path: Path, kind: 
 
 def test_nothing_of_a_search_is_ever_unpickled(tmp_path: Path) -> None:
     searcher = make(tmp_path, SMALL, limit=2)
-    play(searcher, "a", [0.5] * 4, j.COMPLETED)
+    play(searcher, "a", [0.5] * 4, COMPLETED)
     files = [p.name for p in tmp_path.iterdir()]
     assert files == ["journal.jsonl"]
     for line in (tmp_path / "journal.jsonl").read_text().splitlines():
@@ -228,8 +229,8 @@ def grow(folder: Path, trials: int, monkeypatch: pytest.MonkeyPatch) -> Truthful
     searcher = make(folder, load_space("default"), limit=trials, kind="random")
     scores = np.random.default_rng(0).random((trials, 4))
     for i, curve in enumerate(np.maximum.accumulate(scores, axis=1).tolist()):
-        state = (j.COMPLETED, j.PRUNED, j.INFEASIBLE, j.FAILED, j.PRUNED, j.INFEASIBLE)[i % 6]
-        play(searcher, f"ray{i}", curve if state == j.COMPLETED else curve[: 1 + i % 3], state)
+        state = (COMPLETED, PRUNED, INFEASIBLE, FAILED, PRUNED, INFEASIBLE)[i % 6]
+        play(searcher, f"ray{i}", curve if state == COMPLETED else curve[: 1 + i % 3], state)
     return searcher
 
 
@@ -246,7 +247,7 @@ def test_running_trials_outlive_a_thinning_and_are_told_once(
     searcher.on_trial_result("long", row(long["number"], 1, 0.3))
     first = searcher.study
     for i in range(80):
-        play(searcher, f"ray{i}", [0.1 + 0.001 * i] * 4, j.COMPLETED)
+        play(searcher, f"ray{i}", [0.1 + 0.001 * i] * 4, COMPLETED)
     assert searcher.study is not first
     assert len(searcher.study.trials) <= 31
     searcher.on_trial_result("long", row(long["number"], 2, 0.4))

@@ -41,10 +41,20 @@ from vgg6.tuning.algorithms.warm_start import (
     near,
     read_earlier,
 )
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import SEARCH, RunFolder
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.records import ToldTrial, WarmStartFacts
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import (
+    COMPLETED,
+    FAILED,
+    INFEASIBLE,
+    PRUNED,
+    STOPPED,
+    TrialRecord,
+    scored,
+)
 from vgg6.tuning.settings import Settings
 
 EPOCHS = 4
@@ -58,28 +68,28 @@ def config(epochs: int = EPOCHS, **fields: Any) -> TrialConfig:
     return TrialConfig(epochs=epochs, **{**ADAM, "lr": 1e-3, **fields})
 
 
-def record(number: int, values: TrialConfig, state: str, *scores: float) -> j.TrialRecord:
-    rows = {e: j.scored(e, s, s) for e, s in enumerate(scores, start=1)}
-    found = j.TrialRecord(number, values, {}, 0.0, rows=rows, state=state)
-    found.reason = "training loss is nan: the run diverged" if state == j.INFEASIBLE else ""
+def record(number: int, values: TrialConfig, state: str, *scores: float) -> TrialRecord:
+    rows = {e: scored(e, s, s) for e, s in enumerate(scores, start=1)}
+    found = TrialRecord(number, values, {}, 0.0, rows=rows, state=state)
+    found.reason = "training loss is nan: the run diverged" if state == INFEASIBLE else ""
     return found
 
 
 def earlier(
-    *trials: j.TrialRecord,
+    *trials: TrialRecord,
     images: str = "these",
     winner: TrialConfig | None = None,
     space: Space = DEFAULT,
 ) -> Earlier:
-    history = j.History({t.number: t for t in trials})
+    history = History({t.number: t for t in trials})
     return Earlier("before", "made up", images, space, history, winner)
 
 
-def full(number: int, score: float, **fields: Any) -> j.TrialRecord:
-    return record(number, config(**fields), j.COMPLETED, 0.2, 0.3, 0.4, score)
+def full(number: int, score: float, **fields: Any) -> TrialRecord:
+    return record(number, config(**fields), COMPLETED, 0.2, 0.3, 0.4, score)
 
 
-def rates(*lrs: float) -> list[j.TrialRecord]:
+def rates(*lrs: float) -> list[TrialRecord]:
     """Completed trials that differ in their learning rate, each better than the one before."""
     return [full(i, 0.5 + 0.01 * i, lr=lr) for i, lr in enumerate(lrs)]
 
@@ -124,8 +134,8 @@ def test_the_spaces_own_points_are_not_run_twice() -> None:
     study_best = {**DEFAULT.points[0], "epochs": EPOCHS}
     near_it, other = (TrialConfig.from_mapping({**study_best, "lr": lr}) for lr in (0.0102, 0.02))
     trials = [
-        record(0, near_it, j.COMPLETED, 0.2, 0.3, 0.4, 0.9),
-        record(1, other, j.COMPLETED, 0.2, 0.3, 0.4, 0.8),
+        record(0, near_it, COMPLETED, 0.2, 0.3, 0.4, 0.9),
+        record(1, other, COMPLETED, 0.2, 0.3, 0.4, 0.8),
     ]
     space, warm = begin_from([earlier(*trials)], DEFAULT, SETTINGS, "these")
     assert [p["lr"] for p in space.points[OWN:]] == [0.02]
@@ -215,16 +225,16 @@ def test_a_space_under_a_condition_is_covered_where_the_condition_holds(
 
 
 def test_trials_are_told_as_they_ended_and_what_says_nothing_of_the_configuration_is_not() -> None:
-    out_of_memory = record(5, config(lr=1e-4), j.INFEASIBLE)
+    out_of_memory = record(5, config(lr=1e-4), INFEASIBLE)
     out_of_memory.reason = "out of device memory with 0.25 GPU"
     trials = [
         full(0, 0.9),
-        record(1, config(lr=2e-3), j.PRUNED, 0.2, 0.3),
-        record(2, config(lr=2.9e-3), j.INFEASIBLE, 0.1),
-        record(3, config(lr=1e-4), j.FAILED, 0.1),
-        record(4, config(lr=2e-4), j.STOPPED, 0.8),
+        record(1, config(lr=2e-3), PRUNED, 0.2, 0.3),
+        record(2, config(lr=2.9e-3), INFEASIBLE, 0.1),
+        record(3, config(lr=1e-4), FAILED, 0.1),
+        record(4, config(lr=2e-4), STOPPED, 0.8),
         out_of_memory,
-        record(6, config(lr=2.8e-3), j.INFEASIBLE),
+        record(6, config(lr=2.8e-3), INFEASIBLE),
     ]
     one = Settings(name="new", epochs=EPOCHS, trials=8)
     space, warm = begin_from([earlier(*trials)], DEFAULT, one, "these")
@@ -251,10 +261,10 @@ def test_of_a_long_search_the_best_are_told_and_an_even_sample_of_the_others() -
     assert sample == pytest.approx(np.mean(sorted(others)[:-TOLD_BEST]), abs=0.01)
 
 
-def build(warm: WarmStart, space: Space, history: j.Journal | None = None) -> TruthfulSearcher:
-    class Unwritten(j.Journal):
+def build(warm: WarmStart, space: Space, history: Journal | None = None) -> TruthfulSearcher:
+    class Unwritten(Journal):
         def __init__(self) -> None:
-            self.history = j.History()
+            self.history = History()
 
         def write(self, event: str, **facts: Any) -> None:
             self.history.add({"event": event, "time": 0.0, **facts})
@@ -329,7 +339,7 @@ def test_what_was_told_guides_the_first_suggestion_that_is_sampled() -> None:
 def test_a_told_trial_that_cannot_be_one_is_refused(
     change: dict[str, Any], key: str, rule: str
 ) -> None:
-    told = ToldTrial(trial=0, config=config(), state=j.PRUNED, scores=[0.5])
+    told = ToldTrial(trial=0, config=config(), state=PRUNED, scores=[0.5])
     assert WarmStart.from_facts(WarmStartFacts(sources=[], told=[told]), DEFAULT).told
     changed = WarmStartFacts(sources=[], told=[told.model_copy(update=change)])
     with pytest.raises(InputError, match=rule) as refusal:
@@ -365,7 +375,7 @@ def test_a_dry_run_says_what_it_would_begin_from_and_the_same_data_is_told(
     (mine,) = [line for line in out.splitlines() if line.startswith(f"begins from  {run.path} ")]
     assert "3 points first" in mine and "the same images, space and length" in mine
     told = int(mine.split(" trials told")[0].rsplit(" ", 1)[1])
-    able = [t for t in j.read_history(run).trials.values() if t.state != j.FAILED]
+    able = [t for t in read_history(run).trials.values() if t.state != FAILED]
     held_too = [t for t in able if t.config.optimizer in ("sgd", "adam")]
     assert told == len(held_too) - 5, "all but those that are run again"
     assert "other (digits): 2 points first, 0 trials told, other images" in out
@@ -386,7 +396,7 @@ def test_a_confirmed_winner_is_read_from_the_run_folder(tmp_path: Path) -> None:
     shown = ROOT / "docs" / "cifar10-48"
     (found,) = read_earlier([str(shown)], SETTINGS, DEFAULT)
     confirmed = json.loads((shown / "confirmation.json").read_text())
-    assert found.winner == j.read_history(RunFolder(str(shown))).trials[confirmed["winner"]].config
+    assert found.winner == read_history(RunFolder(str(shown))).trials[confirmed["winner"]].config
     shutil.copytree(shown, tmp_path / "unconfirmed")
     (tmp_path / "unconfirmed" / "confirmation.json").unlink()
     (found,) = read_earlier(["unconfirmed"], Settings(name="x", storage=str(tmp_path)), DEFAULT)

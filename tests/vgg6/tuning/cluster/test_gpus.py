@@ -48,9 +48,10 @@ from vgg6.tuning.cluster.gpu_sharing import (
 )
 from vgg6.tuning.cluster.resources import allot
 from vgg6.tuning.cluster.retries import fewer, larger_share
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.records import read_facts
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, RUNNING
 from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session import session as experiment
 from vgg6.tuning.session import start as starting
@@ -180,9 +181,9 @@ def test_out_of_device_memory_is_tried_once_with_twice_the_share_and_is_then_inf
     run, outcome, study = start(tmp_path, digits, gpus_per_trial=0.25, trials=4)
     assert outcome.outcome == "complete"
     assert attempts(log) == {0: [0.25], 1: [0.25, 0.5], 2: [0.25, 0.5], 3: [0.25]}
-    history = j.read_history(run)
+    history = read_history(run)
     states = [history.trials[n].state for n in range(4)]
-    assert states == [j.COMPLETED, j.COMPLETED, j.INFEASIBLE, j.COMPLETED]
+    assert states == [COMPLETED, COMPLETED, INFEASIBLE, COMPLETED]
     assert "out of device memory with 0.5 GPU: CUDA out of memory" in history.trials[2].reason
     # From the last epoch: none was run again, and none is missing.
     assert history.repeated_rows == 0
@@ -222,13 +223,13 @@ def test_a_resumed_search_knows_the_larger_share(
     threading.Thread(target=interrupt, daemon=True).start()
     run, outcome, _ = start(tmp_path, digits, **asked)
     assert outcome.outcome == "interrupted"
-    assert j.read_history(run).trials[1].state == j.RUNNING
+    assert read_history(run).trials[1].state == RUNNING
     release_all()
     (tmp_path / "go").touch()
     run, outcome, study = start(tmp_path, digits, again=True, **asked)
     assert outcome.outcome == "complete"
     assert attempts(log)[1] == [0.25, 0.5, 0.5]
-    history = j.read_history(run)
+    history = read_history(run)
     assert sorted(history.trials[1].rows) == [1, 2, 3] and history.repeated_rows == 0
     assert Counter(t.state for t in study.trials) == {TrialState.COMPLETE: 2}
 
@@ -258,7 +259,7 @@ def test_more_trials_than_fit_wait_for_a_gpu_of_the_kind_that_was_asked_for(
     asked: dict[str, Any] = {"gpus_per_trial": 1.0, "accelerator_type": "A100", "trials": 6}
     run, outcome, _ = start(tmp_path, digits, max_concurrent=None, **asked)
     assert outcome.outcome == "complete"
-    assert {t.state for t in j.read_history(run).trials.values()} == {j.COMPLETED}
+    assert {t.state for t in read_history(run).trials.values()} == {COMPLETED}
     lines = [line.split() for line in log.read_text().splitlines()]
     with_a100 = {node["NodeID"] for node in ray.nodes() if A100 in node["Resources"]}
     assert {node for _, node in lines} == with_a100

@@ -19,8 +19,9 @@ import pytest
 from support.nodes import home_with_a_token
 from support.paths import ROOT
 
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import read_history
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE
 
 SUBMIT = str(ROOT / "cluster" / "submit.sh")
 STARTED_S = 90.0
@@ -97,8 +98,8 @@ def test_a_search_is_submitted_as_a_job_and_leaves_its_results_on_the_storage(
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout and "best again" in done.stdout, "its log is followed"
-    found = j.read_history(RunFolder(str(tmp_path / "s")))
-    assert {t.state for t in found.trials.values()} <= {j.COMPLETED, j.INFEASIBLE}
+    found = read_history(RunFolder(str(tmp_path / "s")))
+    assert {t.state for t in found.trials.values()} <= {COMPLETED, INFEASIBLE}
     assert len(found.trials) == 2 and (tmp_path / "s" / "best.json").is_file()
 
 

@@ -20,7 +20,7 @@ from support.nodes import (
     wait_until,
 )
 
-from vgg6.tuning.run import journal as j
+from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, RUNNING
 
 pytestmark = pytest.mark.xdist_group("drivers")
 # Longer than nodes take to be lost and found.
@@ -39,12 +39,12 @@ def test_a_search_goes_on_without_a_lost_node_and_grows_into_a_new_one(tmp_path:
         wait_until(lambda: "has joined" in messages(tmp_path), "the new node", process)
         wait_until(lambda: "is gone" in messages(tmp_path), "the lost node", process)
         print(f"the lost node was noticed after {time.monotonic() - lost:.0f} s")
-        grown = [t for t in history(tmp_path).trials.values() if t.state == j.RUNNING]
+        grown = [t for t in history(tmp_path).trials.values() if t.state == RUNNING]
         assert process.wait(240) == 0, messages(tmp_path)
     found = history(tmp_path)
     assert sorted(found.trials) == list(range(6))
     for trial in found.trials.values():
-        assert trial.state == j.COMPLETED or trial.state == j.INFEASIBLE
+        assert trial.state == COMPLETED or trial.state == INFEASIBLE
         assert sorted(trial.rows) == list(range(1, trial.epoch + 1))
     assert "on 3 nodes" in messages(tmp_path) and len(grown) >= 2
     assert len({row.pid for t in found.trials.values() for row in t.rows.values()}) >= 4
@@ -95,11 +95,11 @@ def test_a_search_whose_cluster_is_gone_ends_by_name_and_is_resumed(
     ended = messages(tmp_path)
     assert "incomplete: the Ray cluster answers no more" in ended and "resume" in ended
     before = history(tmp_path)
-    assert not [t for t in before.trials.values() if t.state == j.FAILED], "no trial is to blame"
+    assert not [t for t in before.trials.values() if t.state == FAILED], "no trial is to blame"
     monkeypatch.chdir(tmp_path)
     status, _, err = said("resume", "s", "--address", "local")
     assert status == 0, err
     after = history(tmp_path)
     assert after.arrivals[: len(before.arrivals)] == before.arrivals
-    assert {t.state for t in after.trials.values()} <= {j.COMPLETED, j.INFEASIBLE}
+    assert {t.state for t in after.trials.values()} <= {COMPLETED, INFEASIBLE}
     assert after.repeated_rows == 0

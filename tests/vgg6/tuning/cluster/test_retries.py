@@ -11,14 +11,15 @@ from ray.tune.experiment import Trial
 
 from vgg6.config import TrialConfig
 from vgg6.tuning.cluster.retries import LOSSES
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import Journal
 from vgg6.tuning.run.progress import Progress
+from vgg6.tuning.run.trials import METRICS
 from vgg6.tuning.session.callbacks import JournalCallback, StopRule
 from vgg6.tuning.session.session import MAX_FAILURES
 
 ACTOR = b"0" * 16
-EPOCH = {key: 0.5 for key in j.METRICS} | {"epoch": 1, "best_epoch": 1, "node": "n", "pid": 1}
+EPOCH = {key: 0.5 for key in METRICS} | {"epoch": 1, "best_epoch": 1, "node": "n", "pid": 1}
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def parts(tmp_path: Path, ray_here: None) -> tuple[JournalCallback, Trial]:
     """A search's callback, and a trial of it that is running."""
     run = RunFolder(str(tmp_path / "run"))
     run.create()
-    journal = j.Journal(run)
+    journal = Journal(run)
     config = TrialConfig(epochs=3).to_dict()
     journal.write("trial", trial=0, config=config, params={})
     stop = StopRule(journal.history, None, None)

@@ -14,8 +14,9 @@ import pytest
 from search_spaces import Parameter, Space
 from vgg6.data import data_facts, load_digits, split
 from vgg6.tuning.cluster import stall_guard as guard
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import read_history
+from vgg6.tuning.run.trials import COMPLETED
 from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session.session import create_run, run_session
 from vgg6.tuning.settings import Settings
@@ -29,7 +30,7 @@ def freeze_a_worker(run: Path) -> list[int]:
     def watch() -> None:
         while not frozen:
             time.sleep(0.02)
-            for trial in j.read_history(RunFolder(str(run))).trials.values():
+            for trial in read_history(RunFolder(str(run))).trials.values():
                 if len(trial.rows) == 2 and not frozen:
                     frozen.append(int(trial.rows[2].pid))
                     psutil.Process(frozen[0]).send_signal(signal.SIGSTOP)
@@ -61,8 +62,8 @@ def test_a_frozen_worker_is_ended_and_its_trial_finishes_with_every_epoch_once(
     outcome = run_session(run, plan)
     assert frozen, "no worker was frozen: no test"
     assert outcome.outcome == "complete"
-    history = j.read_history(run)
+    history = read_history(run)
     assert all(sorted(t.rows) == list(range(1, 9)) for t in history.trials.values())
-    assert all(t.state == j.COMPLETED for t in history.trials.values())
+    assert all(t.state == COMPLETED for t in history.trials.values())
     assert not psutil.pid_exists(frozen[0]), "the frozen process still holds its memory"
     assert f"its process {frozen[0]} is ended" in capfd.readouterr().err

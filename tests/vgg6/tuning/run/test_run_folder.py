@@ -15,8 +15,8 @@ from support.paths import ROOT
 import tune_vgg6
 from vgg6.common.checks import InputError
 from vgg6.common.files import write_atomic
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import BEFORE, CONFIRMATION, JOURNAL, SEARCH, RunFolder, open_run
+from vgg6.tuning.run.journal import Journal, read_history
 
 
 def epoch(number: int, score: float = 0.5) -> dict[str, float]:
@@ -26,8 +26,8 @@ def epoch(number: int, score: float = 0.5) -> dict[str, float]:
     }  # fmt: skip
 
 
-def begin(run: RunFolder) -> j.Journal:
-    journal = j.Journal(run)
+def begin(run: RunFolder) -> Journal:
+    journal = Journal(run)
     journal.write("session", session=f"session_{len(journal.history.sessions) + 1}")
     return journal
 
@@ -51,7 +51,7 @@ def test_a_journal_goes_on_after_a_line_torn_by_a_crash(tmp_path: Path) -> None:
     again = begin(run)
     again.write("epoch", **epoch(2))
     again.close()
-    history = j.read_history(run)
+    history = read_history(run)
     assert sorted(history.trials[0].rows) == [1, 2]
     assert history.torn_lines == 1
     assert [s.name for s in history.sessions] == ["session_1", "session_2"]
@@ -60,7 +60,8 @@ def test_a_journal_goes_on_after_a_line_torn_by_a_crash(tmp_path: Path) -> None:
 def test_a_killed_writer_loses_no_line_that_it_wrote(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
-        "from vgg6.tuning.run.journal import METRICS, Journal\n"
+        "from vgg6.tuning.run.journal import Journal\n"
+        "from vgg6.tuning.run.trials import METRICS\n"
         "from vgg6.tuning.run.folder import RunFolder\n"
         "journal = Journal(RunFolder(sys.argv[1]))\n"
         "journal.write('session', session='session_1')\n"
@@ -73,7 +74,7 @@ def test_a_killed_writer_loses_no_line_that_it_wrote(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=environment)
     assert done.returncode == -9
-    assert j.read_history(RunFolder(str(tmp_path))).trials[0].epoch == 50
+    assert read_history(RunFolder(str(tmp_path))).trials[0].epoch == 50
 
 
 def test_storage_that_cannot_append_gets_the_whole_journal(
@@ -89,7 +90,7 @@ def test_storage_that_cannot_append_gets_the_whole_journal(
     (tmp_path / "cache").rename(tmp_path / "another machine has none of it")
     journal = begin(run)
     journal.close()
-    history = j.read_history(run)
+    history = read_history(run)
     assert sorted(history.trials) == [1, 2] and len(history.sessions) == 3
 
 
@@ -159,7 +160,7 @@ def test_a_journal_torn_in_its_middle_is_refused_with_its_file_and_line(
     lines[3] = lines[3][:20] + b"\n"
     Path(run.file(JOURNAL)).write_bytes(b"".join(lines))
     with pytest.raises(InputError, match=r"journal.jsonl line 4.* is damaged"):
-        j.read_history(run)
+        read_history(run)
     assert tune_vgg6.main([command, run.path]) == 2
     assert f"{run.file(JOURNAL)} line 4" in capsys.readouterr().err
 
@@ -170,7 +171,7 @@ def test_a_torn_last_line_is_counted_and_said(
     run = made_run(tmp_path, trials=3, epochs=2)
     with open(run.file(JOURNAL), "ab") as file:
         file.write(b'{"event": "epoch", "tri')
-    assert j.read_history(run).torn_lines == 1
+    assert read_history(run).torn_lines == 1
     assert tune_vgg6.main(["status", run.path]) == 0
     assert "1 line torn by a crash" in capsys.readouterr().out
 

@@ -22,8 +22,8 @@ from support.paths import ROOT
 
 from vgg6.tuning.cluster.connect import connected
 from vgg6.tuning.cluster.reaper import ROUNDS, SETTLE_S
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import BEST
+from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE
 from vgg6.tuning.session.session import MAX_FAILURES
 
 pytestmark = pytest.mark.xdist_group("drivers")
@@ -79,8 +79,8 @@ def test_a_driver_killed_three_times_at_random_ends_with_every_trial_and_epoch_o
     assert sorted(found.trials) == list(range(6))
     assert len({(number, epoch) for number, epoch, _ in found.arrivals}) == len(found.arrivals)
     assert found.repeated_rows == 0, "an epoch was run again that had been reported"
-    assert {t.state for t in found.trials.values()} <= {j.COMPLETED, j.INFEASIBLE}
-    whole = [sorted(t.rows) for t in found.trials.values() if t.state == j.COMPLETED]
+    assert {t.state for t in found.trials.values()} <= {COMPLETED, INFEASIBLE}
+    whole = [sorted(t.rows) for t in found.trials.values() if t.state == COMPLETED]
     assert all(epochs == [1, 2, 3, 4, 5] for epochs in whole)
     assert "Traceback" not in messages(tmp_path)
 
@@ -154,7 +154,7 @@ def test_a_trial_that_eats_the_hosts_memory_fails_by_name_and_the_search_goes_on
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     trials = history(tmp_path).trials
-    assert [trials[n].state for n in range(3)] == [j.COMPLETED, j.FAILED, j.COMPLETED]
+    assert [trials[n].state for n in range(3)] == [COMPLETED, FAILED, COMPLETED]
     assert "ran out of memory" in trials[1].reason
     assert ended.stderr.count("trial 1 goes on after epoch 0") == MAX_FAILURES
     assert "1 of them failed" in ended.stdout

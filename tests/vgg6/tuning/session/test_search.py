@@ -32,9 +32,10 @@ from vgg6.training import TrainState, fit
 from vgg6.tuning.algorithms.warm_start import begin_from, read_earlier
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.resources import allot
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, PRUNED
 from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session import start as starting
 from vgg6.tuning.session.session import (
@@ -87,16 +88,16 @@ def test_a_search_journals_every_epoch_once_and_keeps_the_best_weights(
 ) -> None:
     run, outcome = start(tmp_path, load_space("wide"), digits, trials=7, epochs=4)
     assert outcome.outcome == "complete"
-    history = j.read_history(run)
+    history = read_history(run)
     assert sorted(history.trials) == list(range(7))
     assert history.repeated_rows == history.torn_lines == 0
     workers = {row.pid for t in history.trials.values() for row in t.rows.values()}
     assert len(workers) <= 2, "actors are reused: two trials at once need two processes"
     states = Counter(t.state for t in history.trials.values())
-    assert not set(states) - {j.COMPLETED, j.PRUNED, j.INFEASIBLE}
+    assert not set(states) - {COMPLETED, PRUNED, INFEASIBLE}
     for trial in history.trials.values():
         assert sorted(trial.rows) == list(range(1, trial.epoch + 1))
-        assert (trial.state == j.COMPLETED) == (trial.epoch == 4)
+        assert (trial.state == COMPLETED) == (trial.epoch == 4)
     kept = sorted(p.name for p in (Path(run.path) / "weights").iterdir())
     assert len(kept) == 5
     best = history.incumbent
@@ -124,7 +125,7 @@ def test_a_trial_in_a_search_equals_the_same_run_outside_ray_bit_for_bit(
 ) -> None:
     row = {"activation": "silu", "optimizer": "nadam", "lr": 1e-3, "batch_size": 64}
     run, _ = start(tmp_path, points(row), digits, searcher="grid", epochs=3)
-    record = j.read_history(run).trials[0]
+    record = read_history(run).trials[0]
     runtime = Runtime(**run.read_json("search.json")["runtime"])
     state = TrainState(record.config, runtime)
     for metrics in fit(state, digits):
@@ -142,7 +143,7 @@ def test_every_searcher_and_scheduler_runs_a_search_to_its_end(
     run, outcome = start(
         tmp_path, load_space("default"), digits, trials=5, searcher=searcher, scheduler=scheduler
     )
-    history = j.read_history(run)
+    history = read_history(run)
     assert outcome.outcome == "complete"
     assert all(t.ended is not None for t in history.trials.values()) and len(history.trials) == 5
 
@@ -170,11 +171,11 @@ def test_asha_stops_the_bad_ones_and_optuna_hears_pruned(tmp_path: Path, digits:
         tmp_path, points(*rows), digits, searcher="grid", epochs=8, trials=5, max_concurrent=1,
         reduction=2,
     )  # fmt: skip
-    history = j.read_history(run)
+    history = read_history(run)
     assert outcome.outcome == "complete"
-    assert history.trials[0].state == j.COMPLETED
+    assert history.trials[0].state == COMPLETED
     states = [history.trials[n].state for n in range(1, 5)]
-    assert states.count(j.PRUNED) >= 3, states
+    assert states.count(PRUNED) >= 3, states
     assert all(history.trials[n].epoch in (1, 2, 4, 8) for n in range(5))
 
 
@@ -187,9 +188,9 @@ def test_a_diverged_trial_ends_in_that_epoch_as_infeasible_and_is_not_retried(
         {"activation": "relu", "optimizer": "sgd", "batch_size": 16, "lr": 1e-3},
     ]
     run, outcome = start(tmp_path, points(*rows), digits, searcher="grid", trials=2, **ALONE)
-    history = j.read_history(run)
+    history = read_history(run)
     assert outcome.outcome == "complete"
-    assert [history.trials[n].state for n in (0, 1)] == [j.INFEASIBLE, j.COMPLETED]
+    assert [history.trials[n].state for n in (0, 1)] == [INFEASIBLE, COMPLETED]
     assert "loss is" in history.trials[0].reason and history.trials[0].epoch < 2
 
 
@@ -215,7 +216,7 @@ def kill_workers(run: Path, *, after_epochs: int, times: int) -> list[int]:
     def watch() -> None:
         while len(killed) < times:
             time.sleep(0.02)
-            rows = j.read_history(RunFolder(str(run))).trials
+            rows = read_history(RunFolder(str(run))).trials
             epochs = [row for trial in rows.values() for row in trial.rows.values()]
             pids = {int(row.pid) for row in epochs} - set(killed)
             if len(epochs) >= after_epochs * (len(killed) + 1) and pids:
@@ -234,7 +235,7 @@ def test_a_killed_worker_resumes_without_repeating_an_epoch(
     killed = kill_workers(tmp_path / "run", after_epochs=2, times=2)
     run, outcome = start(tmp_path, points(row), digits, searcher="grid", epochs=8)
     assert len(killed) == 2, "no worker was killed: no test"
-    history = j.read_history(run)
+    history = read_history(run)
     assert outcome.outcome == "complete"
     assert sorted(history.trials[0].rows) == list(range(1, 9))
     state = TrainState(
@@ -271,11 +272,11 @@ def test_a_trial_that_crashes_at_every_attempt_fails_with_its_reason_and_the_oth
     run, outcome = start(
         tmp_path, points(*rows), digits, listening, searcher="grid", scheduler="none", trials=3
     )
-    history = j.read_history(run)
+    history = read_history(run)
     # Optuna refuses to be told twice: the search would have ended with its error.
     told = [t.state.name for t in asked[0].study.trials]
     assert sorted(told) == ["COMPLETE", "COMPLETE", "FAIL"]
-    assert [history.trials[n].state for n in range(3)] == [j.COMPLETED, j.FAILED, j.COMPLETED]
+    assert [history.trials[n].state for n in range(3)] == [COMPLETED, FAILED, COMPLETED]
     cause = {"raises": "no such luck", "killed": "died"}[how]
     assert cause in history.trials[1].reason
     assert attempts.read_text().count("once more") == 1 + MAX_FAILURES
@@ -291,7 +292,7 @@ def test_patience_ends_a_search_that_no_longer_improves(tmp_path: Path, digits: 
         max_concurrent=1, scheduler="none",
     )  # fmt: skip
     assert outcome.outcome == "complete" and "no new incumbent" in outcome.detail
-    assert len(j.read_history(run).trials) < 12
+    assert len(read_history(run).trials) < 12
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -300,7 +301,7 @@ def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_ear
 ) -> None:
     space = Space(name="lr", parameters=(LR,), fixed={"activation": "relu", "batch_size": 32})
     before, _ = start(tmp_path, space, digits, trials=6, epochs=1, scheduler="none", **ALONE)
-    best = j.read_history(before).ranking()[0]
+    best = read_history(before).ranking()[0]
     settings = Settings(name="warm", storage=str(tmp_path), trials=3, epochs=1, data="digits",
                         scheduler="none", wandb="disabled", **ALONE)  # fmt: skip
     earlier = read_earlier(["run"], settings, space)
@@ -321,7 +322,7 @@ def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_ear
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vgg6.tuning.session.session.run_session.__defaults__", (listening,))
         outcome = starting.resume_search(cluster.HERE, found, longer, digits)
-    history = j.read_history(run)
+    history = read_history(run)
     assert outcome.outcome == "complete" and sorted(history.trials) == list(range(5))
     # The same run as before: it has the same score to the last bit.
     assert history.trials[0].config == best.config
@@ -340,7 +341,7 @@ def test_wandb_gets_one_run_a_trial_with_every_epoch_in_it(
     rows = [row, {**row, "lr": 0.02}]
     run, outcome = start(tmp_path, points(*rows), digits, searcher="grid", wandb="offline")
     assert outcome.wandb_problem == ""
-    history, runs = j.read_history(run), read_runs(Path(run.path))
+    history, runs = read_history(run), read_runs(Path(run.path))
     assert sorted(r.name for r in runs) == ["Gelu_SGD_0.01_128_2", "Gelu_SGD_0.02_128_2"]
     assert {(r.group, r.project) for r in runs} == {("run", "tune_vgg6")}
     assert len({r.id for r in runs}) == 2
@@ -366,7 +367,7 @@ def test_broken_wandb_neither_fails_nor_holds_up_a_search(
     row = {"activation": "gelu", "optimizer": "sgd", "batch_size": 128, "lr": 0.01}
     run, outcome = start(tmp_path, points(row), digits, searcher="grid", wandb="online")
     assert outcome.outcome == "complete"
-    assert j.read_history(run).trials[0].epoch == 2
+    assert read_history(run).trials[0].epoch == 2
     for file in Path(run.path).rglob("*"):
         assert not file.is_file() or b"0" * 40 not in file.read_bytes(), f"the key is in {file}"
 
@@ -382,7 +383,7 @@ def test_a_hanging_wandb_holds_up_the_end_of_a_search_by_ten_seconds_at_most(
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
         run, outcome = start(tmp_path, points(row), digits, searcher="grid", wandb="online")
     assert outcome.outcome == "complete"
-    assert sorted(j.read_history(run).trials[0].rows) == [1, 2]
+    assert sorted(read_history(run).trials[0].rows) == [1, 2]
     assert "wandb.log" in outcome.wandb_problem
     assert outcome.wandb_seconds < FINISH_S + 2, "it is ended after 10 s"
     waited = time.monotonic()

@@ -16,9 +16,10 @@ from support.made_runs import made_run
 from support.paths import ROOT
 
 from analysis.results.search_tables import write_tables
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE
 
 pytestmark = pytest.mark.xdist_group("drivers")
 SEARCH = (
@@ -77,19 +78,19 @@ def test_a_full_disk_is_named_and_the_search_goes_on_when_there_is_room(
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("incomplete: ") and "resume" in last and "of 8 trials ended" in last
     run = RunFolder(str(small_disk / "s"))
-    before = j.read_history(run)
+    before = read_history(run)
     assert before.arrivals
-    assert not [t for t in before.trials.values() if t.state == j.FAILED], "no trial is to blame"
+    assert not [t for t in before.trials.values() if t.state == FAILED], "no trial is to blame"
 
     mount("-o", "remount,size=1g", str(small_disk))
     status, _, err = said("resume", "s", *stored, "--address", "local")
     assert status == 0, err
-    after = j.read_history(run)
+    after = read_history(run)
     assert after.arrivals[: len(before.arrivals)] == before.arrivals
     assert contents(small_disk / "earlier") == earlier
     assert sorted(after.trials) == list(range(8))
-    assert all(t.state in (j.COMPLETED, j.INFEASIBLE) for t in after.trials.values())
-    rows = [sorted(t.rows) for t in after.trials.values() if t.state == j.COMPLETED]
+    assert all(t.state in (COMPLETED, INFEASIBLE) for t in after.trials.values())
+    rows = [sorted(t.rows) for t in after.trials.values() if t.state == COMPLETED]
     assert all(epochs == [1, 2, 3, 4] for epochs in rows)
 
 
@@ -131,11 +132,11 @@ def test_a_storage_that_turns_read_only_ends_the_search_by_name_with_what_it_had
     assert "Read-only file system" in error and str(small_disk) in error
     assert "incomplete: " in error and "of 3 trials ended" in error and "Traceback" not in error
     assert contents(small_disk / "earlier") == earlier
-    before = j.read_history(RunFolder(str(small_disk / "s")))
-    assert not [t for t in before.trials.values() if t.state == j.FAILED], "no trial is to blame"
+    before = read_history(RunFolder(str(small_disk / "s")))
+    assert not [t for t in before.trials.values() if t.state == FAILED], "no trial is to blame"
     status, _, err = said("resume", "s", *stored, "--address", "local")
     assert status == 0, err
-    after = j.read_history(RunFolder(str(small_disk / "s")))
+    after = read_history(RunFolder(str(small_disk / "s")))
     assert after.arrivals[: len(before.arrivals)] == before.arrivals
     assert [len(t.rows) for t in after.trials.values()] == [4, 4, 4]
 

@@ -19,8 +19,9 @@ from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, WEIGHTS, RunFolder
+from vgg6.tuning.run.journal import Journal, read_history
+from vgg6.tuning.run.trials import COMPLETED, PRUNED, RUNNING
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS, keep_state
 from vgg6.tuning.session.trial_end import settle
 
@@ -39,11 +40,11 @@ points:
 """
 
 
-def trained(run: RunFolder, data: TrialData, runtime: Runtime, number: int) -> j.Journal:
+def trained(run: RunFolder, data: TrialData, runtime: Runtime, number: int) -> Journal:
     """A journal of one trial of two epochs, with its checkpoints, as if killed before its end."""
     config = TrialConfig(activation="relu", optimizer="sgd", batch_size=64, epochs=2)
     run.create()
-    journal = j.Journal(run)
+    journal = Journal(run)
     journal.write("session", session="session_1")
     journal.write("trial", trial=number, config=config.to_dict(), params={})
     state = TrainState(config, runtime)
@@ -60,11 +61,11 @@ def test_a_trial_that_ran_all_its_epochs_is_completed_without_training(
     run = RunFolder(str(tmp_path))
     journal = trained(run, digits_small, runtime, 0)
     if killed == "before its weights were kept":
-        journal.write("end", trial=0, state=j.COMPLETED, reason="")
+        journal.write("end", trial=0, state=COMPLETED, reason="")
     settle(run, journal, decided=set(), keep=5)
     journal.close()
-    record = j.read_history(run).trials[0]
-    assert record.state == j.COMPLETED and record.epoch == 2
+    record = read_history(run).trials[0]
+    assert record.state == COMPLETED and record.epoch == 2
     assert (tmp_path / JOURNAL).read_text().count('"end"') == 1
     assert not run.names(f"{CHECKPOINTS}/trial_00000")
     assert load_file(tmp_path / WEIGHTS / "trial_00000.safetensors")
@@ -78,10 +79,10 @@ def test_a_trial_that_may_go_on_is_left_alone(
     trial = journal.history.trials[0]
     trial.config = replace(trial.config, epochs=3)
     settle(run, journal, decided={5}, keep=5)
-    assert journal.history.trials[0].state == j.RUNNING
+    assert journal.history.trials[0].state == RUNNING
     assert run.names(f"{CHECKPOINTS}/trial_00000")
     settle(run, journal, decided={0}, keep=5)
-    assert journal.history.trials[0].state == j.PRUNED
+    assert journal.history.trials[0].state == PRUNED
     assert not run.names(f"{CHECKPOINTS}/trial_00000")
 
 
@@ -113,15 +114,15 @@ def test_a_driver_killed_before_it_stops_a_trial_stops_it_when_resumed(
     )
     assert stopped.returncode == -signal.SIGKILL
     run = RunFolder(str(tmp_path / "runs" / "s"))
-    before = j.read_history(run)
+    before = read_history(run)
     number, epoch, _ = before.arrivals[-1]
-    assert before.trials[number].state == j.RUNNING and epoch < 8
+    assert before.trials[number].state == RUNNING and epoch < 8
     monkeypatch.chdir(tmp_path)
     status, _, err = said("resume", "s", "--address", "local")
     assert status == 0, err
-    after = j.read_history(run)
+    after = read_history(run)
     ended = after.trials[number]
-    assert (ended.state, ended.epoch) == (j.PRUNED, epoch)
+    assert (ended.state, ended.epoch) == (PRUNED, epoch)
     events = [json.loads(line) for line in Path(run.file(JOURNAL)).read_text().splitlines()]
     second_session = [i for i, e in enumerate(events) if e["event"] == "session"][1]
     first = events[second_session + 1]

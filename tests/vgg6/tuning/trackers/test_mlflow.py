@@ -11,8 +11,8 @@ import pytest
 from search_spaces import Parameter, Space
 from vgg6.common.checks import InputError
 from vgg6.data import data_facts, load_digits, split
-from vgg6.tuning.run import journal as j
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session.session import Outcome, create_run, run_session
 from vgg6.tuning.settings import Settings
@@ -63,7 +63,7 @@ def test_mlflow_has_every_trial_epoch_once_and_a_resumed_one_in_its_own_run(
     shutil.rmtree(run.file("weights"))
     run, outcome = search(tmp_path, uri)
     assert outcome.outcome == "complete"
-    history = j.read_history(run)
+    history = read_history(run)
     mlflow.set_tracking_uri(uri)
     found = mlflow.search_runs(experiment_names=["mirrored"], output_format="list")
     assert sorted(int(r.data.tags["trial"]) for r in found) == [0, 1, 2], "none began a second run"
@@ -85,7 +85,7 @@ def test_a_tracking_server_that_is_not_there_costs_the_search_nothing(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     run, outcome = search(tmp_path, "http://127.0.0.1:9")
-    assert outcome.outcome == "complete" and len(j.read_history(run).trials) == 3
+    assert outcome.outcome == "complete" and len(read_history(run).trials) == 3
     assert capfd.readouterr().err.count("MLflow gets no more of this search") == 1
 
 

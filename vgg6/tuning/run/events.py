@@ -1,0 +1,124 @@
+"""The events of a journal, checked as they are read."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from vgg6.common.checks import InputError, Range, check_choice, check_integer, check_number
+from vgg6.common.schema import FINITE, TOP, Record, Text, leaf, one_of, read_record, real, whole
+from vgg6.run_record import LONGEST, Config
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.trials import COMPLETED, METRICS, STATES
+
+
+def check_event(event: Any, history: History) -> dict[str, Any]:
+    """An event of a file, its configuration typed. Anybody may have written the file.
+
+    Raises:
+        InputError: it cannot follow on those before, or breaks a rule; names the field.
+    """
+    if not isinstance(event, dict):
+        raise InputError(TOP, event, "is not a mapping of names to values (event, time)")
+    kind = event.get("event")
+    if kind == "epoch":
+        _check_epoch(event)
+    else:
+        read_record(_Event, event)
+        check_choice("event", kind, EVENTS)
+        found = read_record(EVENTS[str(kind)], event)
+        if isinstance(found, _TrialEvent):
+            event = event | {"config": found.config}
+    if kind == "session_end" and not history.sessions:
+        raise InputError("event", kind, "comes before any session")
+    if kind in ("session", "session_end"):
+        return event
+    number = event["trial"]
+    known = history.trials.get(number)
+    if (known is None) != (kind == "trial"):
+        rule = "has not begun" if known is None else "begins twice"
+        raise InputError("trial", number, rule)
+    if known and kind == "epoch" and event["epoch"] > known.config.epochs:
+        check_integer("epoch", event["epoch"], Range(1, known.config.epochs))
+    if known and event.get("state") == COMPLETED and not known.rows:
+        raise InputError("state", COMPLETED, "is that of a trial without a finished epoch")
+    return event
+
+
+def _check_epoch(event: dict[str, Any]) -> None:
+    """By hand and not by a record: a search has ten thousands of these."""
+    for key, allowed in _EPOCH_RANGES.items():
+        if key not in event:
+            raise InputError("epoch", key, "is missing")
+        value = event[key]
+        if not (type(value) is float and allowed.low <= value <= allowed.high):
+            check_number(key, value, allowed)
+    for key, most in (("trial", 10**7), ("epoch", LONGEST), ("best_epoch", None)):
+        if key not in event:
+            raise InputError("epoch", key, "is missing")
+        low, high = int(key != "trial"), most or event["epoch"]
+        value = event[key]
+        if not (type(value) is int and low <= value <= high):
+            check_integer(key, value, Range(low, high))
+    if type(event.get("node", "")) is not str or "\0" in event.get("node", ""):
+        raise InputError("node", event["node"], "is not text")
+
+
+def _session_name(field: str, value: Any) -> None:
+    if not (isinstance(value, str) and SESSION.fullmatch(value)):
+        raise InputError(field, value, "is no name of a session, such as session_1")
+
+
+# A session's name becomes that of a folder which is removed.
+SESSION = re.compile(r"session_\d{1,9}")
+_EPOCH_RANGES = {
+    "time": Range(0, 1e11),
+    **{
+        key: Range(0, 1) if key.endswith("_acc") else Range(0, 1e9) if key == "seconds" else FINITE
+        for key in METRICS if key != "best_epoch"
+    },
+}  # fmt: skip
+_Number = Annotated[int, whole(0, 10**7)]
+_Name = Annotated[str, leaf(_session_name)]
+
+
+class _Event(Record):
+    event: Text
+    time: Annotated[float, real(0, 1e11)]
+
+
+class _SessionEvent(_Event):
+    session: _Name
+
+
+class _SessionEndEvent(_Event):
+    session: _Name
+    outcome: Text
+
+
+class _TrialEvent(_Event):
+    trial: _Number
+    config: Config
+    params: dict[str, Any]
+
+
+class _EnlargedEvent(_Event):
+    trial: _Number
+    gpus: Annotated[float, real(1e-4, 1)]
+    reason: Text
+
+
+class _EndEvent(_Event):
+    trial: _Number
+    state: Annotated[str, one_of(*STATES)]
+    reason: Text
+
+
+EVENTS: dict[str, type[_Event]] = {
+    "session": _SessionEvent,
+    "session_end": _SessionEndEvent,
+    "trial": _TrialEvent,
+    "epoch": _Event,
+    "enlarged": _EnlargedEvent,
+    "end": _EndEvent,
+}

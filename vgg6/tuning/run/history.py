@@ -1,0 +1,102 @@
+"""How a search stands: its sessions, its trials and their epochs, taken from events one by one."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from vgg6.config import TrialConfig
+from vgg6.tuning.run.trials import FAILED, INFEASIBLE, Epoch, TrialRecord
+
+
+@dataclass
+class Session:
+    """One driver's run of a search. ``time``: when it began, or ended; ``outcome``: how it ended,
+    empty before it has."""
+
+    name: str
+    time: float
+    outcome: str = ""
+
+
+@dataclass
+class History:
+    """All trials by number, the epochs in the order they came, and how the search stands."""
+
+    trials: dict[int, TrialRecord] = field(default_factory=dict)
+    arrivals: list[tuple[int, int, float]] = field(default_factory=list)  # trial, epoch, score
+    sessions: list[Session] = field(default_factory=list)
+    repeated_rows: int = 0
+    torn_lines: int = 0
+    enlarged: int = 0  # trials that ran out of device memory and got a larger share
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many trials stand how."""
+        return dict(Counter(trial.state for trial in self.trials.values()))
+
+    @property
+    def incumbent(self) -> TrialRecord | None:
+        """The trial with the highest validation accuracy, the first of equals."""
+        scored = [t for t in self.trials.values() if t.best_val_acc is not None]
+        return max(scored, key=lambda t: (t.best_val_acc, -t.number), default=None)
+
+    def ranking(self, first: int | None = None) -> list[TrialRecord]:
+        """Trials by their best validation accuracy; of equals the cheaper, then the earlier.
+
+        Diverged and crashed trials are left out: they have no weights to give. ``first``: only so
+        many of them.
+        """
+        able = (
+            t
+            for t in self.trials.values()
+            if t.best_val_acc is not None and t.state not in (INFEASIBLE, FAILED)
+        )
+        count = len(self.trials) if first is None else first
+        return heapq.nsmallest(
+            count, able, key=lambda t: (-(t.best_val_acc or 0.0), t.epoch, t.number)
+        )
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Take in one event, as it is written or as it is read back."""
+        kind = event["event"]
+        if kind == "session":
+            self.sessions.append(Session(event["session"], event["time"]))
+            return
+        if kind == "session_end":
+            session = self.sessions[-1]
+            session.time, session.outcome = event["time"], event["outcome"]
+            return
+        number = event["trial"]
+        if kind == "trial":
+            config = event["config"]
+            if not isinstance(config, TrialConfig):
+                config = TrialConfig.from_mapping(config)
+            self.trials[number] = TrialRecord(number, config, event["params"], event["time"])
+        elif kind == "epoch":
+            trial, epoch = self.trials[number], event["epoch"]
+            if epoch in trial.rows:  # a worker died between its report and its checkpoint
+                self.repeated_rows += 1
+                return
+            trial.add_row(_epoch(event))
+            self.arrivals.append((number, epoch, event["best_val_acc"]))
+        elif kind == "enlarged":
+            self.trials[number].gpus = event["gpus"]
+            self.enlarged += 1
+        elif kind == "end":
+            trial = self.trials[number]
+            trial.state, trial.reason = event["state"], event["reason"]
+            trial.ended = event["time"]
+        else:
+            raise KeyError(kind)
+
+
+def _epoch(event: dict[str, Any]) -> Epoch:
+    return Epoch(
+        epoch=event["epoch"], train_loss=event["train_loss"], train_acc=event["train_acc"],
+        val_loss=event["val_loss"], val_acc=event["val_acc"], best_val_acc=event["best_val_acc"],
+        best_epoch=event["best_epoch"], lr=event["lr"], seconds=event["seconds"],
+        time=event["time"], node=event.get("node"), pid=event.get("pid"),
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""A trial as its journal knows it: its configuration, its finished epochs, and how it stands."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from vgg6.config import TrialConfig
+from vgg6.run_record import EpochMetrics
+
+# How a trial can stand. "pruned": the scheduler stopped it early; "infeasible": its loss diverged
+# or it does not fit into device memory; "failed": it crashed more often than allowed; "stopped":
+# the search ended before it did.
+RUNNING, COMPLETED, PRUNED, INFEASIBLE, FAILED, STOPPED = STATES = (
+    "running", "completed", "pruned", "infeasible", "failed", "stopped",
+)  # fmt: skip
+METRICS = tuple(f.name for f in fields(EpochMetrics) if f.name != "epoch")
+
+
+@dataclass(kw_only=True, slots=True)
+class Epoch(EpochMetrics):
+    """A finished epoch of a trial, and when, on which node and in which process it was made."""
+
+    time: float
+    node: str | None = None
+    pid: int | None = None
+
+    @property
+    def metrics(self) -> EpochMetrics:
+        """The epoch without when and where, which are no part of a result."""
+        return EpochMetrics(**{f.name: getattr(self, f.name) for f in fields(EpochMetrics)})
+
+
+def scored(epoch: int, val_acc: float, best_val_acc: float) -> Epoch:
+    """An epoch of which only the validation accuracy is known."""
+    return Epoch(
+        epoch=epoch, train_loss=math.nan, train_acc=math.nan, val_loss=math.nan, val_acc=val_acc,
+        best_val_acc=best_val_acc, best_epoch=epoch, lr=math.nan, seconds=0.0, time=0.0,
+    )  # fmt: skip
+
+
+@dataclass
+class TrialRecord:
+    """What the journal knows of one trial. ``params``: what Optuna suggested, by its names;
+    ``rows``: the finished epochs, by number."""
+
+    number: int
+    config: TrialConfig
+    params: dict[str, Any]
+    created: float
+    rows: dict[int, Epoch] = field(default_factory=dict)
+    state: str = RUNNING
+    reason: str = ""
+    ended: float | None = None
+    epoch: int = 0  # the last finished one
+    best_val_acc: float | None = None
+    gpus: float | None = None  # its share since it ran out of device memory with the usual one
+
+    def __post_init__(self) -> None:
+        given, self.rows = self.rows, {}
+        for row in given.values():
+            self.add_row(row)
+
+    def add_row(self, row: Epoch) -> None:
+        """Take in a finished epoch. What is asked of every trial at every event is kept ready."""
+        self.rows[row.epoch] = row
+        self.epoch = max(self.epoch, row.epoch)
+        self.best_val_acc = max(row.val_acc, self.best_val_acc or 0.0)
+
+    @property
+    def curve(self) -> list[Epoch]:
+        """Its rows in the order of their epochs."""
+        return [row for _, row in sorted(self.rows.items())]
+
+    @property
+    def results(self) -> list[EpochMetrics]:
+        """``curve`` without where and when each row was made."""
+        return [row.metrics for row in self.curve]
+
+    @property
+    def last(self) -> Epoch | None:
+        """Its last finished epoch."""
+        return self.rows.get(self.epoch)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of its best score; 0 before its first."""
+        return self.last.best_epoch if self.last else 0
+
+    @property
+    def seconds(self) -> float:
+        """How long its epochs took, together."""
+        return float(sum(row.seconds for row in self.rows.values()))
+
+    @property
+    def stop_after(self) -> int | None:
+        """How many epochs a re-run must stop after, if it was not run to its full length."""
+        return self.epoch if self.epoch < self.config.epochs else None
+
+    @property
+    def assignment(self) -> dict[str, Any]:
+        """What the shared trainable is given: ``number``, ``config`` and, if it has one of its own,
+        the share of a GPU as ``gpus``."""
+        own = {} if self.gpus is None else {"gpus": self.gpus}
+        return {"number": self.number, "config": self.config.to_dict(), **own}
