@@ -44,8 +44,8 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray are slow. Those on this process's Ray are one group, those whose drivers
-    start Rays of their own are another. Both come first, so that the last to end are short ones."""
+    """Tests that start Ray are slow and come first. With ``-n`` one process runs all of them: on two
+    CPUs, two Rays side by side take longer than one after the other, and meet at fixed ports."""
 
     def fixtures(item: pytest.Item) -> set[str]:
         return set(getattr(item, "fixturenames", ()))
@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For ``-n``: tests of one group, or else of one file, run in the same process."""
+    """For ``-n``: tests that start Ray, and those of one file, run in the same process."""
     from xdist.scheduler import LoadGroupScheduling
 
     class ByFile(LoadGroupScheduling):

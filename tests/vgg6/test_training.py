@@ -63,6 +63,7 @@ def _run(state: TrainState, data: TrialData, **options: Any) -> list[dict[str, A
 # The same configuration, the same bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", sorted({1, min(2, usable_cpus())}))
 def test_the_same_configuration_gives_the_same_bits(
     tiny: TrialData, runtime: Runtime, threads: int
@@ -75,6 +76,7 @@ def test_the_same_configuration_gives_the_same_bits(
     assert [m["epoch"] for m in first] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_runs_that_take_turns_in_one_process_do_not_touch_each_other(
     tiny: TrialData, runtime: Runtime
 ) -> None:
@@ -140,6 +142,7 @@ def stopped(
     return whole, json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [0, 1, 2, 3])
 @pytest.mark.parametrize("optimizer", RESUMED)
 def test_a_run_stopped_at_any_epoch_and_resumed_elsewhere_equals_one_never_stopped(
@@ -246,6 +249,7 @@ def _move_to_the_gradients_beside(
         p.data = value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_only_the_last_third_of_a_run_is_sharpened_and_leaves_the_weights_in_place(
     tiny: TrialData, norm: str
@@ -319,6 +323,7 @@ def test_evaluation_counts_true_classes_down_and_predicted_ones_across(
     assert pieces.confusion.equal(whole.confusion)
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_those_of_the_best_epoch_and_the_first_of_equals(
     tiny: TrialData,
 ) -> None:
@@ -337,6 +342,7 @@ def test_the_best_weights_are_those_of_the_best_epoch_and_the_first_of_equals(
     assert len(set(scores)) > 1
 
 
+@pytest.mark.slow
 def test_training_learns(digits_source: Source, runtime: Runtime) -> None:
     data = split(digits_source, limit_train=1000)
     config = _config(optimizer="adam", lr=1e-3, epochs=3, batch_size=32)
@@ -442,11 +448,11 @@ def test_auto_becomes_what_the_machine_has() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"device": "gpu"}, "--device: 'gpu' is not one of auto, cpu, cuda"),
-        ({"precision": "fp16"}, "--precision: 'fp16' .*did you mean 'bf16'"),
-        ({"threads": 0}, "--threads: 0 is not in"),
-        ({"threads": 1.5}, "--threads: 1.5 is not a whole number"),
-        ({"threads": True}, "--threads: True is not a whole number"),
+        ({"device": "gpu"}, "^device: 'gpu' is not one of auto, cpu, cuda"),
+        ({"precision": "fp16"}, "^precision: 'fp16' .*did you mean 'bf16'"),
+        ({"threads": 0}, "^threads: 0 is not in"),
+        ({"threads": 1.5}, "^threads: 1.5 is not a whole number"),
+        ({"threads": True}, "^threads: True is not a whole number"),
     ],
 )
 def test_a_machine_that_does_not_exist_is_an_input_error(
@@ -470,6 +476,7 @@ def test_data_with_equal_images_but_another_rule_is_not_taken_for_the_same(
     assert resident(mirrored, "cpu").flip
 
 
+@pytest.mark.slow
 def test_images_are_mirrored_in_turn_where_it_is_asked_for_and_the_data_can_be(
     tiny: TrialData, digits_source: Source
 ) -> None:
