@@ -44,8 +44,8 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray are slow and come first. With ``-n`` one process runs all of them: on two
-    CPUs, two Rays side by side take longer than one after the other, and meet at fixed ports."""
+    """Tests that start Ray are slow and come first. With ``-n`` one process runs all of them: two
+    Rays side by side take longer on two CPUs than one after the other, and share fixed ports."""
 
     def fixtures(item: pytest.Item) -> set[str]:
         return set(getattr(item, "fixturenames", ()))
