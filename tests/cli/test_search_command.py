@@ -188,7 +188,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_ray_here")
 def test_a_search_joins_a_running_cluster(tmp_path: Path) -> None:
-    port = "16399"  # `auto` takes the first of all Rays here, and others choose theirs above 32768
+    port = "20399"  # above what Ray gives its workers, and below what others choose
     head = subprocess.Popen(
         [str(Path(sys.executable).parent / "ray"), "start", "--head", "--port", port, "--block",
          "--num-cpus", "2", "--include-dashboard", "false", "--disable-usage-stats"],

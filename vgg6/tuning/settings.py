@@ -190,7 +190,7 @@ class Settings:
         check_fields(self)
         check_integer("grace", self.grace, Range(1, self.epochs))
         if self.gpus_per_trial == AUTO and self.device == "cpu":
-            rule = "measures training on a GPU: trials on the CPU can only hold a fraction"
+            rule = "measures training on a GPU: with `device` cpu a trial can only hold a fraction"
             raise InputError("gpus_per_trial", AUTO, rule)
         no_gpu = self.gpus_per_trial == 0 or (self.device == "cpu" and self.gpus_per_trial is None)
         if self.accelerator_type is not None and no_gpu:

@@ -221,7 +221,7 @@ BAD_FILES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("too few labels", {"images": WHITE, "labels": LABELS[:3]}, ["(3,)", "an image"]),
     ("numbers for labels", {"images": WHITE, "labels": LABELS / 2}, ["float64", "whole number"]),
     ("no images", {"images": WHITE[:0], "labels": LABELS[:0]}, ["no images"]),
-    ("objects", {"images": np.array([print] * 3), "labels": LABELS}, ["pickle"]),
+    ("objects", {"images": np.array([len] * 3), "labels": LABELS}, ["pickle"]),
 ]
 
 

@@ -694,9 +694,9 @@ def test_the_look_of_a_version_that_kept_no_record_is_counted(
     run.write_json("best/metrics.json", metrics)
     run.write("best/weights.safetensors", run.read(weights_file(winner)))
     again = look(read_search(run), weights_file(winner), "the same weights")
-    assert (again["accuracy"], again["looks"]) == (0.5, 1)
+    assert (again.accuracy, again.looks) == (0.5, 1)
     assert look(read_search(run), weights_file(1 - winner), "others").looks == 2
-    assert looks(run)[0]["accuracy"] == 0.5
+    assert looks(run)[0].accuracy == 0.5
 
 
 def test_the_interval_of_an_accuracy_is_wilsons() -> None:
