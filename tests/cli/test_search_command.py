@@ -45,7 +45,7 @@ def wait_for(path: Path, text: str, count: int) -> None:
 
 pytestmark = pytest.mark.xdist_group("ray")
 SEARCH = (
-    "search", "--data", "digits", "--limit-train", "200", "--trials", "6", "--epochs", "4",
+    "search", "--data", "digits", "--limit-train", "100", "--trials", "6", "--epochs", "4",
     "--name", "s", "--wandb", "offline", "--address", "local", "--scheduler", "none",
 )  # fmt: skip
 
@@ -161,7 +161,7 @@ def test_a_second_driver_on_one_search_is_refused(
     tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first = command(*SEARCH, cwd=tmp_path)
+    first = command(*SEARCH, "--epochs", "40", cwd=tmp_path)
     wait_for(tmp_path / "runs" / "s" / "journal.jsonl", '"event": "epoch"', 1)
     status, out, _ = said("status", "s")
     assert status == 0 and "running" in out

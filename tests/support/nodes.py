@@ -20,7 +20,7 @@ from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
 
 SEARCH = (
-    "search", "--data", "digits", "--limit-train", "300", "--name", "s", "--wandb", "disabled",
+    "search", "--data", "digits", "--limit-train", "100", "--name", "s", "--wandb", "disabled",
     "--scheduler", "none", "--space", "study_grid", "--searcher", "random",
 )  # fmt: skip
 

@@ -79,7 +79,7 @@ def two_kinds(no_ray_here: None) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def digits() -> TrialData:
-    return split(load_digits(), limit_train=200)
+    return split(load_digits(), limit_train=100)
 
 
 def rows(count: int) -> Space:
@@ -110,7 +110,7 @@ def start(
     run, told = RunFolder(str(folder / "run")), []
     plan = planning.make_plan(settings, rows(settings.trials or 0), data, HERE)
     if not again:
-        facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=200)
+        facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=100)
         create_run(run, plan, data_facts=facts, command="test")
 
     def make_searcher(*arguments: Any) -> Any:
@@ -307,7 +307,7 @@ def test_a_search_records_the_kinds_of_gpu_that_it_ran_on(
     changes: dict[str, Any], recorded: list[str] | None,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(starting, "run_session", lambda *_: None)  # no GPU is here to run it on
-    facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=200)
+    facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=100)
     run, settings = RunFolder(str(tmp_path / "run")), settings_of(tmp_path, **changes)
     starting.start_search(HERE, run, settings, rows(4), digits, facts, "test", WarmStart())
     assert (read_facts(run).gpus or None) == recorded
@@ -450,7 +450,7 @@ def test_of_several_kinds_the_one_that_holds_fewest_decides_and_all_are_shown(
 
     def probed(*arguments: Any) -> list[SharedSpeeds]:
         _, config, images, of = arguments
-        assert (config.batch_size, images) == (256, 200) and of == nodes
+        assert (config.batch_size, images) == (256, 100) and of == nodes
         return [large, small]
 
     plan = planning.decide(asked, load_space("default"), digits, nodes, "disabled", probed)

@@ -93,7 +93,7 @@ def test_a_search_is_submitted_as_a_job_and_leaves_its_results_on_the_storage(
 ) -> None:
     done = head.submit(
         "search", "--name", "s", "--storage", str(tmp_path), "--data", "digits",
-        "--limit-train", "200", "--trials", "2", "--epochs", "2", "--wandb", "disabled",
+        "--limit-train", "100", "--trials", "2", "--epochs", "2", "--wandb", "disabled",
         "--space", "study_grid", "--searcher", "random", "--scheduler", "none",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

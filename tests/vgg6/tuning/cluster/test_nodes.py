@@ -24,7 +24,7 @@ from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, RUNNING
 
 pytestmark = pytest.mark.xdist_group("ray")
 # Longer than nodes take to be lost and found.
-LONG = (*SEARCH, "--trials", "6", "--epochs", "20")
+LONG = (*SEARCH, "--trials", "6", "--epochs", "30")
 
 
 @pytest.mark.slow

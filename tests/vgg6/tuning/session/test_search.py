@@ -56,7 +56,7 @@ ALONE: dict[str, Any] = {"max_concurrent": 1, "cpus_per_trial": 1.0}
 
 @pytest.fixture(scope="module")
 def digits() -> TrialData:
-    return split(load_digits(), limit_train=200)
+    return split(load_digits(), limit_train=100)
 
 
 def points(*rows: dict[str, Any]) -> Space:
@@ -77,7 +77,7 @@ def start(
     settings = Settings(name="run", storage=str(folder), **(values | changes))
     run = RunFolder(str(folder / "run"))
     plan = planning.make_plan(settings, space, data, "this machine")
-    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=200)
+    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=100)
     create_run(run, plan, data_facts=facts, command="test")
     return run, run_session(run, plan, make_searcher)
 
@@ -307,7 +307,7 @@ def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_ear
     earlier = read_earlier(["run"], settings, space)
     warmed, warm = begin_from(earlier, space, settings, digits.fingerprint)
     run = RunFolder(str(tmp_path / "warm"))
-    facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=200)
+    facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=100)
     starting.start_search(cluster.HERE, run, settings, warmed, digits, facts, "test", warm)
     shutil.rmtree(before.path)
     found = read_search(run)

@@ -23,7 +23,7 @@ from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE
 
 pytestmark = pytest.mark.xdist_group("ray")
 SEARCH = (
-    "search", "--data", "digits", "--limit-train", "200", "--trials", "8", "--epochs", "4",
+    "search", "--data", "digits", "--limit-train", "100", "--trials", "8", "--epochs", "4",
     "--name", "s", "--wandb", "disabled", "--address", "local", "--scheduler", "none",
     "--space", "study_grid", "--searcher", "random",
 )  # fmt: skip

@@ -32,11 +32,11 @@ def search(folder: Path, uri: str) -> tuple[RunFolder, Outcome]:
         scheduler="none", data="digits", wandb="disabled", mlflow=uri, max_concurrent=1,
         cpus_per_trial=1.0,
     )  # fmt: skip
-    data = split(load_digits(), limit_train=200)
+    data = split(load_digits(), limit_train=100)
     run = RunFolder(str(folder / "mirrored"))
     plan = planning.make_plan(settings, SPACE, data, "this machine")
     if not run.exists(JOURNAL):
-        facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=200)
+        facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=100)
         create_run(run, plan, data_facts=facts, command="test")
     return run, run_session(run, plan)
 
