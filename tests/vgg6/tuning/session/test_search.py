@@ -164,12 +164,12 @@ def test_trials_read_the_images_of_the_object_store_without_a_copy(digits: Trial
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_asha_stops_the_bad_ones_and_optuna_hears_pruned(tmp_path: Path, digits: TrialData) -> None:
+def test_asha_stops_the_bad_ones_and_optuna_hears_pruned(tmp_path: Path) -> None:
     good = {"activation": "relu", "optimizer": "adam", "batch_size": 32}
     rows = [{**good, "lr": lr} for lr in (1e-3, 1.0001e-4, 1.0002e-4, 1.0003e-4, 1.0004e-4)]
     run, outcome = start(
-        tmp_path, points(*rows), digits, searcher="grid", epochs=8, trials=5, max_concurrent=1,
-        reduction=2,
+        tmp_path, points(*rows), split(load_digits(), limit_train=200), searcher="grid",
+        epochs=8, trials=5, max_concurrent=1, reduction=2,
     )  # fmt: skip
     history = read_history(run)
     assert outcome.outcome == "complete"
