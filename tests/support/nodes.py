@@ -19,8 +19,10 @@ from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
 
+IMAGES = 100  # training images of each search
 SEARCH = (
-    "search", "--data", "digits", "--limit-train", "100", "--name", "s", "--wandb", "disabled",
+    "search", "--data", "digits", "--limit-train", str(IMAGES), "--name", "s",
+    "--wandb", "disabled",
     "--scheduler", "none", "--space", "study_grid", "--searcher", "random",
 )  # fmt: skip
 

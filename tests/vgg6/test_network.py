@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.namespaces import Host, missing, network
-from support.nodes import SEARCH, home_with_a_token
+from support.nodes import IMAGES, SEARCH, home_with_a_token
 from support.paths import ROOT
 
 from vgg6.data import load_digits, split
@@ -97,7 +97,7 @@ def test_a_search_runs_on_three_hosts_and_its_data_reaches_each_of_them_once(hos
     where = [t.rows[1].node for t in found.trials.values() if t.rows]
     assert set(where) == {host.address for host in hosts.hosts}
     assert len(where) > 2 * len(set(where)), "most of them had several trials"
-    data = split(load_digits(), limit_train=300)
+    data = split(load_digits(), limit_train=IMAGES)
     size = sum(part.images.nbytes + part.labels.nbytes for part in (data.train, data.val))
     code, out, error = hosts.run(hosts.hosts[0], sys.executable, "-c", STORES)
     assert code == 0, error
