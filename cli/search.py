@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from analysis.commands import SearchCommands
 from analysis.packages.package_files import PACKED
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_environment
@@ -14,11 +15,8 @@ from cli.flags import add_fields, add_run_argument, add_session_flags, heading_o
 from cli.session import (
     exit_status,
     log_whole_search,
-    program_command,
     recorded_settings,
-    resume_command,
     saying_how_to_resume,
-    search_argument,
     typed_command,
 )
 from search_spaces import SPACE_NAMES, load_space
@@ -70,7 +68,7 @@ def search(args: argparse.Namespace) -> int:
     if settings.searcher == "grid":
         space.grid()
     check_environment(settings.address, settings.wandb)
-    run = new_run(settings.name, settings.storage)
+    run = new_run(settings.name, settings.storage, lambda run: SearchCommands(run).resume())
     earlier = read_earlier(args.warm_start, settings, space) if args.warm_start else []
     source = load_source(settings.data)
     data = split(source, split_seed=settings.split_seed, limit_train=settings.limit_train)
@@ -87,12 +85,15 @@ def search(args: argparse.Namespace) -> int:
         split_seed=settings.split_seed,
         limit_train=settings.limit_train,
     )
-    with saying_how_to_resume(run, settings):
+    with saying_how_to_resume(run):
         with connected(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.start import start_search
 
             command = typed_command(args)
-            outcome = start_search(where, run, settings, space, data, facts, command, warm)
+            to_go_on = SearchCommands(run).resume()
+            outcome = start_search(
+                where, run, settings, space, data, facts, command, warm, to_go_on
+            )
         return finish(run, outcome, settings)
 
 
@@ -108,12 +109,12 @@ def resume(args: argparse.Namespace) -> int:
     check_params(found)
     with located(f"{run.file(SEARCH)}: "):
         WarmStart.from_facts(found.facts.warm_start, found.space)
-    with saying_how_to_resume(run, settings):
+    with saying_how_to_resume(run):
         _, data = load_recorded(found.facts.data)
         with connected(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.start import resume_search
 
-            outcome = resume_search(where, found, settings, data)
+            outcome = resume_search(where, found, settings, data, SearchCommands(run).resume())
         return finish(run, outcome, settings)
 
 
@@ -126,7 +127,7 @@ def finish(run: RunFolder, outcome: Any, settings: Settings) -> int:
     from vgg6.tuning.session.session import ALL_FAILED, COMPLETE
 
     if outcome.outcome not in (COMPLETE, ALL_FAILED):
-        say(f"incomplete: {outcome.detail}. To go on: {resume_command(run, settings)}")
+        say(f"incomplete: {outcome.detail}. To go on: {SearchCommands(run).resume()}")
     found = read_search(run)
     write_tables(found)
     if outcome.wandb_problem:
@@ -154,14 +155,15 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
         packed = Path(run.path) / PACKED
         export_best(search, packed, look_at_test=False)
         print(f"  packed in     {packed}")
-    program, name = program_command(), search_argument(run, settings)
-    print(f"  best again    {program} best {name}")
-    print(f"  confirm       {program} best {name} --confirm 3")
+    commands = SearchCommands(run)
+    print(f"  best again    {commands.best()}")
+    print(f"  confirm       {commands.best('--confirm', '3')}")
     print("                trains the best over 3 fresh seeds, then scores the test images, once")
-    print(f"  export        {program} export {name} --out DIR")
+    print(f"  export        {commands.export('packed/')}")
 
 
 def status(args: argparse.Namespace) -> int:
     found = read_search(open_run(args.run, args.storage))
-    print_result(status_of(found), args.json, render)
+    to_go_on = SearchCommands(found.folder).resume()
+    print_result(status_of(found), args.json, lambda status: render(status, to_go_on))
     return DONE

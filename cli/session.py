@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from analysis.commands import RECORDED, SearchCommands
 from cli.console import DONE, FAILED, INTERRUPTED
 from cli.flags import SESSION_FIELDS, read_fields
 from vgg6.common.say import say
@@ -28,40 +26,17 @@ def recorded_settings(facts: SearchFacts, args: argparse.Namespace) -> Settings:
 
 def typed_command(args: argparse.Namespace) -> str:
     """The command that was typed, as it is recorded: any machine can repeat it."""
-    return "python tune_vgg6.py " + shlex.join(args.typed)
-
-
-def program_command() -> str:
-    """How to call this program again from where it was called."""
-    return f"{_python_command()} tune_vgg6.py"
-
-
-def _python_command() -> str:
-    """How to call this Python from here: ``python`` where that is it, else its path."""
-    found = shutil.which("python")
-    if found and os.path.samefile(found, sys.executable):
-        return "python"
-    path = os.path.relpath(sys.executable)
-    return shlex.quote(sys.executable if path.startswith("..") else path)
-
-
-def search_argument(run: RunFolder, settings: Settings) -> str:
-    """A search as RUN of the next command: its name where that is enough."""
-    return str(run.name if settings.storage == Settings.storage else shlex.quote(run.uri))
-
-
-def resume_command(run: RunFolder, settings: Settings) -> str:
-    return f"{program_command()} resume {search_argument(run, settings)}"
+    return shlex.join([*RECORDED, *args.typed])
 
 
 @contextmanager
-def saying_how_to_resume(run: RunFolder, settings: Settings) -> Iterator[None]:
+def saying_how_to_resume(run: RunFolder) -> Iterator[None]:
     """Say how to go on when the search is interrupted while it starts, or while it is packed."""
     try:
         yield
     except KeyboardInterrupt:
         if run.exists(SEARCH):
-            say(f"incomplete: interrupted. To go on: {resume_command(run, settings)}")
+            say(f"incomplete: interrupted. To go on: {SearchCommands(run).resume()}")
         raise
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from analysis.commands import command, verify_command
 from analysis.packages.package_files import PACKED, check_out
 from cli.console import DONE, add_json_flag, print_result
 from cli.environment import check_environment
@@ -69,11 +70,12 @@ def confirm(search: Search, args: argparse.Namespace, top: int, seeds: int) -> i
         winner_of(search)  # or a word on why there is none
         candidates, fresh = c.choose(search.history, top, seeds)
         plan = plan_confirmation(where, settings, facts, data, len(candidates) * seeds)
+        plan = replace(plan, to_go_on=command(*args.typed))
         outcome, found = c.confirm(search, plan, candidates, fresh, typed_command(args))
     if outcome.wandb_problem:
         say(outcome.wandb_problem)
     if found is None:
-        say(f"{outcome.outcome}: {outcome.detail}. To go on: the same command again")
+        say(f"{outcome.outcome}: {outcome.detail}. To go on: {command(*args.typed)}")
         return exit_status(outcome)
     search = replace(search, confirmation=found)
     look_at_winner(search)
@@ -91,5 +93,5 @@ def export(args: argparse.Namespace) -> int:
 
     found = export_best(search, Path(args.out), trial=trial)
     print(json.dumps(found, indent=1))
-    say(f"exported to {args.out}; this trains it again and compares: verify {args.out}")
+    say(f"exported to {args.out}; to train it again and compare: {verify_command(args.out)}")
     return DONE

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from analysis.commands import command, from_here, train_command, verify_command
 from analysis.packages.package_schema import Compression, Package
-from analysis.packages.train_command import train_command
 from vgg6.common.templates import render
 from vgg6.model import count_parameters
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def card(title: str, package: Package) -> str:
+def card(title: str, package: Package, out: Path) -> str:
     """The text of the card.
 
     Args:
         title: its heading.
+        out: the folder of the package.
     """
-    command = train_command(package.config, package.data, package.runtime, package.stop_after)
     compression = package.compression
-    commands = [command] if compression is None else [
-        f"{command} --out TRAINED", compress_command(compression)
-    ]  # fmt: skip
+    parts = package.config, package.data, package.runtime, package.stop_after
+    if compression is None:
+        commands = [train_command(*parts)]
+    else:
+        trained, again = (
+            from_here(out.resolve().with_name(f"{out.resolve().name}-{part}"))
+            for part in ("trained", "again")
+        )
+        commands = [
+            train_command(*parts, out=trained),
+            compress_command(compression, trained, again),
+        ]
     return render(
         TEMPLATES,
         "model_card.md" if compression is None else "compression_card.md",
@@ -34,14 +43,16 @@ def card(title: str, package: Package) -> str:
         hyperparameters={k: v for k, v in package.config.to_dict().items() if v is not None},
         parameters=count_parameters(package.config),
         commands=commands,
+        verify=verify_command(from_here(out.resolve())),
     )
 
 
-def compress_command(compression: Compression) -> str:
+def compress_command(compression: Compression, trained: str, out: str) -> str:
     """The command that makes the same of the package that was compressed."""
-    words = ["python tune_vgg6.py compress TRAINED"]
+    words: list[str] = []
     if pruned := compression.prune:
-        words.append(f"--method prune --sparsity {pruned.sparsity} --epochs {pruned.epochs}")
+        words += ["--method", "prune", "--sparsity", str(pruned.sparsity)]
+        words += ["--epochs", str(pruned.epochs)]
     if compression.int8:
-        words.append("--method int8")
-    return " ".join([*words, "--out THIS_FOLDER"])
+        words += ["--method", "int8"]
+    return command("compress", trained, *words, "--out", out)

@@ -104,7 +104,7 @@ def write_package(
         else:
             save_weights(folder / WEIGHTS, weights, config)
             (folder / LOADER).write_text(torch_loader(config, data, widths_of(weights)))
-        (folder / README).write_text(card(title, package))
+        (folder / README).write_text(card(title, package, out))
         write_sums(folder)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from dataclasses import dataclass, field
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.commands import SearchCommands, again, verify_command
 from analysis.insights.insights import Insights
 from analysis.report.compression_front import CompressedNetwork
 from analysis.report.mistakes import Mistakes
@@ -94,18 +94,13 @@ class ReportContents:
     @property
     def commands(self) -> list[tuple[str, str]]:
         """What was run, and what can be: what for, and the command."""
-        name, here = shlex.quote(self.search.name), "python tune_vgg6.py"
-        confirmation = self.search.confirmation
-        confirmed = confirmation.command if confirmation else ""
+        here = SearchCommands(self.search.folder)
         commands = [
-            ("The search", self.facts.command),
-            ("Go on with it, should it have been interrupted", f"{here} resume {name}"),
-            (
-                "Confirm the best over fresh seeds",
-                confirmed or f"{here} best {name} --top 5 --confirm 3",
-            ),
-            ("Pack the winner", f"{here} export {name} --out packed/"),
-            ("Prove that the package re-runs", f"{here} verify packed/"),
+            ("The search", again(self.facts.command)),
+            ("Go on with it, should it have been interrupted", here.resume()),
+            ("Confirm the best over fresh seeds", here.best("--top", "5", "--confirm", "3")),
+            ("Pack the winner", here.export("packed/")),
+            ("Prove that the package re-runs", verify_command("packed/")),
         ]
         if self.best:
             commands.append(("Train the winner again", self.best.winner.train_command))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.commands import SearchCommands, again, train_command, verify_command
 from analysis.figures.learning_curves import curves, steps
 from analysis.packages.comparison import first_difference
 from analysis.packages.package_files import ENVIRONMENT, PACKED
-from analysis.packages.train_command import train_command
 from analysis.results.tables import SearchTables
 from analysis.study.answer import Answer, Block, Command, Figure, Heading, Table, Text
 from analysis.study.merged_searches import Repeated, merged
@@ -152,8 +151,7 @@ def _test(search: Search, trial: TrialRecord) -> list[Block]:
     if not run.exists(weights_file(number)) and read_again(search, trial) is None:
         words = "The search kept the weights of its best trials only, so train it again"
         blocks.append(Command(words, again_command(search, trial)))
-    name = shlex.quote(search.name)
-    command = f"python tune_vgg6.py export {name} --trial {number} --out baseline/"
+    command = SearchCommands(run).export("baseline/", trial=number)
     blocks.append(Command("Score the test images with it, once, and keep the record", command))
     return blocks
 
@@ -185,7 +183,7 @@ def _best(search: Search, tables: SearchTables, repeated: list[Repeated]) -> Ans
         answer.blocks.append(Text("No trial has a validation score yet.", note=True))
         return answer
     confirmed, winner = search.confirmation, search.winner or ranked[0]
-    name, images = shlex.quote(search.name), data.val_images
+    images = data.val_images
     known = wilson(winner.best_val_acc or 0.0, images)
     place = ranked.index(winner) + 1
     rank = "the highest" if place == 1 else f"number {place}"
@@ -201,7 +199,7 @@ def _best(search: Search, tables: SearchTables, repeated: list[Repeated]) -> Ans
         answer.blocks.append(Text(f"Run again it has {result}; {confirmed.why}."))
     else:
         words = "Run it again over fresh seeds, which has not been done"
-        answer.blocks.append(Command(words, f"python tune_vgg6.py best {name} --confirm 3"))
+        answer.blocks.append(Command(words, SearchCommands(search.folder).best("--confirm", "3")))
     answer.blocks += _same_seed(search, winner)
     if repeated:
         same = sum(r.apart == 0 for r in repeated)
@@ -263,16 +261,15 @@ def _again(search: Search) -> Answer:
         Table(("what", "value"), rows),
         Text("The same configuration gives the same numbers to the last bit on the same machine,"
              " thread count and precision. The commands:"),
-        Command("The search", facts.command),
+        Command("The search", again(facts.command)),
     ]  # fmt: skip
     if winner := search.winner:
         command = train_command(winner.config, data, runtime, None)
         answer.blocks.append(Command("Its best configuration", command))
-    name = shlex.quote(search.name)
+    commands = SearchCommands(run)
     answer.blocks += [
-        Command("Pack the best, and score the test images once",
-                f"python tune_vgg6.py export {name} --out packed/"),
-        Command("Prove that the package re-runs", "python tune_vgg6.py verify packed/"),
-        Command("This report", f"python tune_vgg6.py report {name} --study"),
+        Command("Pack the best, and score the test images once", commands.export("packed/")),
+        Command("Prove that the package re-runs", verify_command("packed/")),
+        Command("This report", commands.report("--study")),
     ]  # fmt: skip
     return answer

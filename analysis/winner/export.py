@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from analysis.commands import train_command
 from analysis.packages.package import write_package
 from analysis.packages.package_files import check_out
 from analysis.packages.package_schema import Metrics
 from analysis.packages.scoring import recorded_runtime, score
-from analysis.packages.train_command import train_command
 from analysis.packages.weights import run_weights
 from analysis.winner.looks_at_test_set import LookResult, look, looks_in_words, recorded
 from analysis.winner.ranking import data_title, winner_of
@@ -36,8 +36,8 @@ from vgg6.tuning.run.trials import TrialRecord
 
 CONFIRMED_FACTS = ("mean", "sd", "low", "high", "search_score", "optimism", "tied")
 UNCONFIRMED = (
-    "val_acc is the highest of selected_from scores and so optimistic; `best RUN --confirm 3` says"
-    " what the configuration scores over fresh seeds"
+    "val_acc is the highest of selected_from scores and so optimistic: it has not been confirmed"
+    " over fresh seeds"
 )
 NAMED = "packed because this trial was asked for by its number, whatever it scored"
 CONFIRMED = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from analysis.packages.train_command import train_command
+from analysis.commands import train_command
 from analysis.winner.looks_at_test_set import LookResult, recorded
 from analysis.winner.pareto import KINDS, BestOfValue, TrialCost, best_of_each, pareto_front
 from vgg6.common.checks import InputError

@@ -23,11 +23,12 @@ from support.made_runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6
+from analysis.commands import SearchCommands
 from analysis.packages.package_files import write_sums
 from analysis.report.gather import gather
 from analysis.report.summary_md import render_summary
 from vgg6.common.markdown import fenced, plain
-from vgg6.tuning.run.folder import weights_file
+from vgg6.tuning.run.folder import open_run, weights_file
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.status import render, status_of
 
@@ -196,12 +197,13 @@ def test_texts_of_a_run_are_no_markup_on_a_terminal_nor_in_markdown(
 
 
 def test_printed_commands_hold_a_name_as_one_word(tmp_path: Path) -> None:
-    run = made_run(tmp_path, trials=4, epochs=2, name="made")
-    run.write_json("search.json", run.read_json("search.json") | {"name": EVIL})
-    for words, command in gather(read_search(run)).commands:
+    made_run(tmp_path, trials=4, epochs=2, name=EVIL)
+    search = read_search(open_run(EVIL, str(tmp_path)))
+    for words, command in gather(search).commands:
         if "resume" in command or " best " in command or "export" in command:
             assert EVIL in shlex.split(command), words
-    stopped = render(replace(status_of(read_search(run)), state="interrupted"))
+    resume = SearchCommands(search.folder).resume()
+    stopped = render(replace(status_of(search), state="interrupted"), resume)
     assert EVIL in shlex.split(stopped.split("to go on")[1])
     done = subprocess.run(  # and a shell makes the same of it
         ["/bin/sh", "-c", f"printf '%s\\n' {shlex.quote(EVIL)}"], capture_output=True, text=True,

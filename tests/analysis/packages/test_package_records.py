@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ def test_texts_of_a_run_are_no_markup_in_the_card_of_a_package(compressed: bool)
         },
         machine={"os": MARKUP, "cpu": MARKUP, "versions": {MARKUP: MARKUP}},
     )  # fmt: skip
-    text = card(MARKUP, made)
+    text = card(MARKUP, made, Path("packed"))
     outside = re.sub(r"(?ms)^(`{3,})[^`\n]*\n.*?^\1$", "", text)
     assert r"\<script\>" in outside and "alert(1)" in text
     assert not re.search(r"(?<!\\)<script|(?<!\\)\[a|^```", outside)
@@ -99,7 +100,7 @@ def test_texts_of_a_run_are_no_markup_in_the_card_of_a_package(compressed: bool)
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_card_says_what_is_known_and_that_the_rest_is_not(compressed: bool) -> None:
-    text = card("A network", package(compressed))
+    text = card("A network", package(compressed), Path("packed"))
     assert text.startswith("# A network\n\nVGG6,") and text.endswith("with\ntorch 2.\n")
     assert "| 0.4000 to 0.6000 |" in text or "0.4000 to 0.6000 (95 %, Wilson)" in text
     assert "\n\n\n" not in text and "{{" not in text and "None " not in text

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from support.made_runs import search_facts
 from support.paths import ROOT
 
+from analysis.commands import train_command
 from analysis.packages.package import read_package
 from analysis.packages.package_files import check_out
-from analysis.packages.train_command import train_command
 from analysis.results.search_tables import epochs_table, trials_table, write_tables
 from analysis.winner.export import export_best
 from analysis.winner.ranking import summary

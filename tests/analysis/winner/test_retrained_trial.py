@@ -82,7 +82,7 @@ def test_a_trial_without_weights_is_refused_with_the_command_that_makes_them(
     assert exported(run, "--trial", "0") == (2, {})
     said = capsys.readouterr().err
     assert looks(run) == [] and "--trial: 0 has no weights left" in said
-    command = shlex.split(said.partition("python tune_vgg6.py ")[2].splitlines()[0])
+    command = shlex.split(said.partition("tune_vgg6.py ")[2].splitlines()[0])
     assert tune_vgg6.main(command) == 0
     status, metrics = exported(run, "--trial", "0")
     assert status == 0 and metrics["packed"] == "trial 0, trained again"

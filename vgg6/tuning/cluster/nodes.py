@@ -42,9 +42,17 @@ class NodeWatch(tune.Callback):
         limiter: told how many trials may run at once whenever that changes.
         allotment: what a trial gets.
         history: of the search; says how many trials ran out of device memory.
+        to_go_on: the command that resumes the search, for a person.
     """
 
-    def __init__(self, limiter: ConcurrencyLimiter, allotment: Allotment, history: History) -> None:
+    def __init__(
+        self,
+        limiter: ConcurrencyLimiter,
+        allotment: Allotment,
+        history: History,
+        to_go_on: str = "",
+    ) -> None:
+        self.to_go_on = to_go_on
         self.limiter, self.allotment, self.history = limiter, allotment, history
         self._enlarged = 0
         self._nodes: list[dict[str, Any]] = ray.nodes()
@@ -107,7 +115,7 @@ class NodeWatch(tune.Callback):
         while time.monotonic() - self._answered < LOST_S + EXIT_S:
             if self._ended.wait(POLL_S):
                 return
-        say("incomplete: the Ray cluster answers no more. To go on: `resume` this search")
+        say(f"incomplete: the Ray cluster answers no more. To go on: {self.to_go_on}")
         end_local_ray()
         os._exit(1)
 

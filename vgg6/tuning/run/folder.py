@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ class RunFolder:
 
     Args:
         location: a folder's path or a URI (``s3://bucket/runs/name``, ``file:///...``).
+        given: how the user named it, if not by its location; ``storage``: what it is a name below.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, given: str | None = None, storage: str | None = None) -> None:
+        self.given, self.storage = given or location, storage
         if "://" in location:
             try:
                 self.fs, self.path = pafs.FileSystem.from_uri(location)
@@ -210,8 +213,7 @@ def open_run(run: str, storage: str) -> RunFolder:
     Raises:
         InputError: there is no search there; names the nearest one.
     """
-    for location in (run, f"{storage.rstrip('/')}/{run}"):
-        folder = RunFolder(location)
+    for folder in (RunFolder(run), _named(run, storage)):
         if folder.exists(SEARCH):
             return folder
     if Path(run).is_file():
@@ -224,16 +226,29 @@ def open_run(run: str, storage: str) -> RunFolder:
     raise InputError("run", run, f"is no search: neither {run} nor {storage}/{run} has {SEARCH}")
 
 
-def new_run(name: str, storage: str) -> RunFolder:
+def new_run(
+    name: str, storage: str, to_go_on: Callable[[RunFolder], str] = lambda run: run.path
+) -> RunFolder:
     """The folder of a new search.
+
+    Args:
+        to_go_on: what an error says of a search that is there already.
 
     Raises:
         InputError: there is one of that name already, or nothing can be written there.
     """
-    run = RunFolder(f"{storage.rstrip('/')}/{name}")
+    run = _named(name, storage)
+    if (Path(name) / SEARCH).exists():  # where a name is looked up first: that is another search
+        run.given, run.storage = run.uri, None
     if run.exists(SEARCH):
-        rule = f"names a search that exists ({run.path}): choose another, or `resume` that one"
+        rule = (
+            f"names a search that exists. Choose another, or go on with that one: {to_go_on(run)}"
+        )
         raise InputError("name", name, rule)
     if run.local:
         check_target("storage", Path(run.path), storage)
     return run
+
+
+def _named(name: str, storage: str) -> RunFolder:
+    return RunFolder(f"{storage.rstrip('/')}/{name}", given=name, storage=storage)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -82,8 +81,12 @@ def _incumbent(history: History) -> Incumbent | None:
     return Incumbent(best.number, best.config.label, best.best_val_acc, best.config)
 
 
-def render(status: Status) -> str:
-    """The status as a few lines of text."""
+def render(status: Status, to_go_on: str = "") -> str:
+    """The status as a few lines of text.
+
+    Args:
+        to_go_on: the command that resumes the search.
+    """
     states = ", ".join(f"{n} {state}" for state, n in sorted(status.by_state.items()))
     lines = [
         f"{status.search} on {status.data}: {status.state}",
@@ -97,8 +100,8 @@ def render(status: Status) -> str:
         lines.append(f"  incumbent trial {best.trial} {best.label}: {score}")
     if torn := status.torn_lines:
         lines.append(f"  journal   {torn} line{'s' * (torn > 1)} torn by a crash, left out")
-    if status.state in ("interrupted", "incomplete", "killed", "failed"):
-        lines.append(f"  to go on  tune_vgg6.py resume {shlex.quote(status.search)}")
+    if to_go_on and status.state in ("interrupted", "incomplete", "killed", "failed"):
+        lines.append(f"  to go on  {to_go_on}")
     return "\n".join(lines)
 
 

@@ -39,7 +39,7 @@ class Plan:
     """All that a session needs, decided before the first trial starts.
 
     ``keep_weights``: the weights of how many trials, the best ones, are kept; ``warm``: what it
-    begins from.
+    begins from; ``to_go_on``: the command that resumes the search, for a person.
     """
 
     settings: Settings
@@ -51,6 +51,7 @@ class Plan:
     wandb_mode: str
     keep_weights: int = KEEP_WEIGHTS
     warm: WarmStart = field(default_factory=WarmStart)
+    to_go_on: str = ""
 
 
 def plan_confirmation(

@@ -183,7 +183,7 @@ def _fit(
     stop = StopRule(history, settings.time_budget, settings.patience)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
-    watch, guard = NodeWatch(limiter, plan.allotment, history), StallGuard()
+    watch, guard = NodeWatch(limiter, plan.allotment, history, plan.to_go_on), StallGuard()
     with watch, guard, Progress(title, plan.trials, history) as progress:
         callback = JournalCallback(run, journal, stop, progress, plan.keep_weights)
         trainable = tune.with_parameters(

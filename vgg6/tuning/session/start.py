@@ -30,16 +30,18 @@ def start_search(
     data_facts: DataFacts,
     command: str,
     warm: WarmStart,
+    to_go_on: str = "",
 ) -> Outcome:
     """Start a new search on the Ray that this process has joined, and run it to its end.
 
     Args:
         warm: what it begins from; the first points are in ``space`` already.
+        to_go_on: the command that resumes the search, for a person.
 
     Raises:
         InputError: no node can run a trial; a node does not see the storage.
     """
-    plan = replace(make_plan(settings, space, data, where), warm=warm)
+    plan = replace(make_plan(settings, space, data, where), warm=warm, to_go_on=to_go_on)
     for line in describe_sources(warm.sources):
         say(f"it begins from {line}")
     if where != HERE:
@@ -50,8 +52,13 @@ def start_search(
     return run_session(run, plan)
 
 
-def resume_search(where: str, search: Search, settings: Settings, data: TrialData) -> Outcome:
+def resume_search(
+    where: str, search: Search, settings: Settings, data: TrialData, to_go_on: str = ""
+) -> Outcome:
     """Go on with a search where it stopped.
+
+    Args:
+        to_go_on: the command that resumes it once more, for a person.
 
     Raises:
         InputError: no node can run a trial; another process runs this search.
@@ -61,4 +68,5 @@ def resume_search(where: str, search: Search, settings: Settings, data: TrialDat
     warm = WarmStart.from_facts(facts.warm_start, search.space)
     # Unfinished trials go on in the arithmetic that they began in.
     runtime = Runtime(**facts.runtime.to_dict())
-    return run_session(search.folder, replace(plan, runtime=runtime, warm=warm))
+    plan = replace(plan, runtime=runtime, warm=warm, to_go_on=to_go_on)
+    return run_session(search.folder, plan)
