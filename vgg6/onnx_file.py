@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
+import tempfile
 import warnings
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,7 @@ def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], facts: ImageF
     """
     normalize = Normalizer(facts.mean, facts.std, torch.device("cpu"))
     pixels = FromPixels(with_weights(config, weights), normalize).eval()
-    exported = io.BytesIO()
-    with held_back(), warnings.catch_warnings():
+    with held_back(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
         # Through TorchScript: the exporter without it writes the same graph, but imports torch's
         # compiler, which takes longer than a small trial.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -66,14 +66,14 @@ def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], facts: ImageF
         torch.onnx.export(
             pixels,
             (torch.zeros(2, 3, 32, 32, dtype=torch.uint8),),
-            exported,
+            exported := Path(scratch) / "model.onnx",
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
         )
-    proto = onnx.load_from_string(exported.getvalue())
+        proto = onnx.load(exported)
     # The exporter notes which source line made each node, with the folders of this machine.
     for node in proto.graph.node:
         node.ClearField("doc_string")
