@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cli import doctor, packages, reports, search, winner
+from cli import doctor, packages, reports, search, status, winner
 from cli.console import BAD_INPUT, FAILED, INTERRUPTED
 from cli.parser import Parser
 from vgg6.common.checks import InputError
@@ -71,6 +71,6 @@ def build_parser() -> Parser:
         command.set_defaults(handler=run)
         return command
 
-    for group in (search, winner, packages, reports, doctor):
+    for group in (search, status, winner, packages, reports, doctor):
         group.add_commands(add)
     return parser

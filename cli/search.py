@@ -1,4 +1,4 @@
-"""``search``, ``resume`` and ``status``: run a search, go on with it, say how it stands."""
+"""``search`` and ``resume``: run a search, and go on with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.commands import SearchCommands
 from analysis.packages.package_files import PACKED
-from cli.console import DONE, FAILED, add_json_flag, print_result
+from cli.console import DONE, FAILED
 from cli.environment import check_environment
 from cli.flags import add_fields, add_run_argument, add_session_flags, heading_of, read_fields
 from cli.session import (
@@ -25,9 +25,9 @@ from vgg6.common.schema import located
 from vgg6.data import data_facts, load_recorded, load_source, split
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
 from vgg6.tuning.cluster.connect import connected
+from vgg6.tuning.run.driver_lock import announced
 from vgg6.tuning.run.folder import BEST, SEARCH, RunFolder, new_run, open_run
 from vgg6.tuning.run.search import Search, check_params, read_search
-from vgg6.tuning.run.status import render, status_of
 from vgg6.tuning.settings import RESULTS, SEARCHED, Settings
 
 
@@ -58,9 +58,6 @@ def add_commands(add: Any) -> None:
     p = add("resume", resume, "go on with a search where it stopped")
     add_run_argument(p)
     add_session_flags(p)
-    p = add("status", status, "say how a search stands, running or not")
-    add_run_argument(p)
-    add_json_flag(p)
 
 
 def search(args: argparse.Namespace) -> int:
@@ -85,7 +82,7 @@ def search(args: argparse.Namespace) -> int:
         split_seed=settings.split_seed,
         limit_train=settings.limit_train,
     )
-    with saying_how_to_resume(run):
+    with announced(run), saying_how_to_resume(run):
         with connected(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.start import start_search
 
@@ -160,10 +157,3 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
     print(f"  confirm       {commands.best('--confirm', '3')}")
     print("                trains the best over 3 fresh seeds, then scores the test images, once")
     print(f"  export        {commands.export('packed/')}")
-
-
-def status(args: argparse.Namespace) -> int:
-    found = read_search(open_run(args.run, args.storage))
-    to_go_on = SearchCommands(found.folder).resume()
-    print_result(status_of(found), args.json, lambda status: render(status, to_go_on))
-    return DONE

@@ -213,7 +213,7 @@ def open_run(run: str, storage: str) -> RunFolder:
     Raises:
         InputError: there is no search there; names the nearest one.
     """
-    for folder in (RunFolder(run), _named(run, storage)):
+    for folder in (RunFolder(run), named_below(run, storage)):
         if folder.exists(SEARCH):
             return folder
     if Path(run).is_file():
@@ -237,7 +237,7 @@ def new_run(
     Raises:
         InputError: there is one of that name already, or nothing can be written there.
     """
-    run = _named(name, storage)
+    run = named_below(name, storage)
     if (Path(name) / SEARCH).exists():  # where a name is looked up first: that is another search
         run.given, run.storage = run.uri, None
     if run.exists(SEARCH):
@@ -250,5 +250,6 @@ def new_run(
     return run
 
 
-def _named(name: str, storage: str) -> RunFolder:
+def named_below(name: str, storage: str) -> RunFolder:
+    """The folder of that name in a storage, whatever it holds."""
     return RunFolder(f"{storage.rstrip('/')}/{name}", given=name, storage=storage)

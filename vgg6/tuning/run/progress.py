@@ -1,36 +1,120 @@
-"""The live table of a search on a terminal; nothing where there is none to see it."""
+"""How a search gets on: a live table on a terminal, and a line a minute where there is none."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from vgg6.common.say import say
+from vgg6.common.words import counted, duration, rate
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.trials import RUNNING
 
 REFRESH_S = 0.5
+LINE_EVERY_S = 60.0
 SHOWN_TRIALS = 8
 
 
+class LineSchedule:
+    """When a line is due: each minute, and whenever another trial is the incumbent.
+
+    Args:
+        now: seconds, by any clock.
+        incumbent: the number of the best trial so far.
+    """
+
+    def __init__(self, now: float, incumbent: int | None) -> None:
+        self._said, self._incumbent = now, incumbent
+
+    def is_due(self, now: float, incumbent: int | None) -> bool:
+        """Whether a line is due, which is then taken for said."""
+        if incumbent == self._incumbent and now - self._said < LINE_EVERY_S:
+            return False
+        self._said, self._incumbent = now, incumbent
+        return True
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a session of a search gets on.
+
+    Args:
+        history: of the search.
+        total: how many trials the search will have.
+        elapsed: seconds since the session began.
+        epochs: how many it has run.
+        budget: seconds that it may take; None for no limit.
+    """
+
+    history: History
+    total: int
+    elapsed: float
+    epochs: int
+    budget: float | None = None
+
+    @property
+    def speed(self) -> str:
+        """Epochs by time, in words; empty before the first."""
+        return rate(60 * self.epochs / self.elapsed) if self.epochs and self.elapsed else ""
+
+    @property
+    def left(self) -> str:
+        """How long it will go on, in words; empty where nothing tells yet."""
+        bounds = []
+        remaining = remaining_epochs(self.history, self.total)
+        if remaining is not None and self.epochs:
+            bounds.append(remaining * self.elapsed / self.epochs)
+        if self.budget is not None:
+            bounds.append(max(0.0, self.budget - self.elapsed))
+        return f"about {duration(min(bounds))} left" if bounds else ""
+
+    @property
+    def trials(self) -> str:
+        """How many trials ended and how, and how many run."""
+        counts = Counter(trial.state for trial in self.history.trials.values())
+        running = counts.pop(RUNNING, 0)
+        states = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+        ended = f"{counts.total()} of {counted(self.total, 'trial')} ended"
+        return f"{ended}{f' ({states})' if states else ''}, {running} running"
+
+    def line(self) -> str:
+        """All of it in one line, for a log."""
+        best = self.history.incumbent
+        parts = [
+            self.trials,
+            f"{counted(self.epochs, 'epoch')}{f', {self.speed}' if self.speed else ''}",
+            f"incumbent trial {best.number} {best.config.label} val_acc {best.best_val_acc:.4f}"
+            if best
+            else "no score yet",
+            *filter(None, [self.left]),
+        ]
+        return f"{clock(self.elapsed)}  {'; '.join(parts)}"
+
+
 class Progress:
-    """Draws the state of a history. Use as a context manager around the search.
+    """Shows how a history grows. Use as a context manager around the search.
 
     Args:
         title: the search and its data.
         total: how many trials the search will have.
         history: read at every refresh; the journal keeps it up to date.
+        budget: seconds that the session may take; None for no limit.
     """
 
-    def __init__(self, title: str, total: int, history: History) -> None:
-        self.title, self.total, self.history = title, total, history
+    def __init__(
+        self, title: str, total: int, history: History, budget: float | None = None
+    ) -> None:
+        self.title, self.total, self.history, self.budget = title, total, history, budget
         self.console = Console(stderr=True)
         self.live: Live | None = None
+        self.lines: LineSchedule | None = None
         self._drawn = 0.0
         self._started = time.monotonic()
         self._epochs_before = epochs_run(history)
@@ -39,6 +123,8 @@ class Progress:
         if sys.stderr.isatty():
             self.live = Live(self.render(), console=self.console, auto_refresh=False)
             self.live.start()
+        else:
+            self.lines = LineSchedule(time.monotonic(), _number(self.history))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -47,30 +133,28 @@ class Progress:
             self.live.stop()
 
     def refresh(self) -> None:
-        """Draw again if the last drawing is old enough."""
+        """Draw again if the last drawing is old enough; say a line if one is due."""
         now = time.monotonic()
         if self.live and now - self._drawn > REFRESH_S:
             self._drawn = now
             self.live.update(self.render(), refresh=True)
+        if self.lines and self.lines.is_due(now, _number(self.history)):
+            say(self.standing().line())
+
+    def standing(self) -> Standing:
+        elapsed = time.monotonic() - self._started
+        epochs = epochs_run(self.history) - self._epochs_before
+        return Standing(self.history, self.total, elapsed, epochs, self.budget)
 
     def render(self) -> Group:
         """The head lines, the incumbent and the running trials."""
-        history = self.history
-        counts = Counter(t.state for t in history.trials.values())
-        elapsed = time.monotonic() - self._started
-        epochs = epochs_run(history) - self._epochs_before
-        rate = 60 * epochs / elapsed if elapsed else 0.0
-        left = remaining_epochs(history, self.total)
-        eta = f"about {clock(60 * left / rate)} left" if rate and left is not None else "measuring"
-        ended = {k: v for k, v in counts.items() if k != RUNNING}
-        states = ", ".join(f"{n} {state}" for state, n in sorted(ended.items())) or "none yet"
+        now = self.standing()
+        speed = f"{now.speed.replace(' ', ' epochs ', 1)}, " if now.speed else ""
         head = Text.assemble(
             (self.title, "bold"),
-            f"\n{sum(ended.values())} of {self.total} trials ended: {states};"
-            f" {counts[RUNNING]} running\n"
-            f"{rate:.1f} epochs a minute, {clock(elapsed)} so far, {eta}\n",
+            f"\n{now.trials}\n{speed}{clock(now.elapsed)} so far, {now.left or 'measuring'}\n",
         )
-        best = history.incumbent
+        best = self.history.incumbent
         if best:
             head.append(f"incumbent: trial {best.number} {best.config.label} ")
             head.append(f"val_acc {best.best_val_acc:.4f}", "bold green")
@@ -91,6 +175,10 @@ class Progress:
                 f"{last.best_val_acc:.4f}" if last else "-",
             )
         return table
+
+
+def _number(history: History) -> int | None:
+    return history.incumbent.number if history.incumbent else None
 
 
 def epochs_run(history: History) -> int:

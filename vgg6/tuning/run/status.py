@@ -6,13 +6,18 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from vgg6.common.words import counted, duration, rate
 from vgg6.config import TrialConfig
-from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.driver_lock import is_running
+from vgg6.tuning.run.folder import CONFIRMED, RunFolder
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.progress import clock, remaining_epochs
+from vgg6.tuning.run.progress import remaining_epochs
+from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
+
+STARTING, IN_PROGRESS, CONFIRMING = "starting", "running", "confirming"
+
+STARTING_S = 30.0  # a session without an epoch is starting for so long
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,16 @@ class Incumbent:
     label: str
     best_val_acc: float
     config: TrialConfig
+
+
+@dataclass(frozen=True)
+class ConfirmedWinner:
+    """The trial that won a confirmation. ``mean``: of its validation accuracies over ``seeds``."""
+
+    trial: int
+    label: str
+    mean: float
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,7 @@ class Status:
     incumbent: Incumbent | None
     repeated_rows: int
     torn_lines: int
+    confirmed: ConfirmedWinner | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -48,30 +64,53 @@ class Status:
 
 def status_of(search: Search) -> Status:
     """How a search stands."""
-    facts, history = search.facts, search.history
+    facts, history, now = search.facts, search.history, time.time()
     session = history.sessions[-1] if history.sessions else None
-    running = is_running(search.folder)
-    ended = (session.outcome or "killed") if session else "not begun"
+    state = _state(search, now)
     started = session.time if session else 0.0
     rows = [row for trial in history.trials.values() for row in trial.rows.values()]
     recent = [row.time for row in rows if row.time >= started]
     last = max(recent, default=started)
-    rate = len(recent) / (last - started) * 60 if last > started else 0.0
+    speed = len(recent) / (last - started) * 60 if last > started else 0.0
     left = remaining_epochs(history, facts.trials)
+    goes_on = state == IN_PROGRESS and speed and left is not None
     return Status(
         search=search.name,
         data=facts.data.name,
-        state="running" if running else ended,
+        state=state,
         trials=facts.trials,
         by_state=history.states,
         epochs_run=len(rows),
-        epochs_a_minute=round(rate, 2),
-        minutes_left=round(left / rate, 1) if running and rate and left is not None else None,
-        last_news_s=round(time.time() - last) if last else None,
+        epochs_a_minute=round(speed, 4),
+        minutes_left=round(left / speed, 2) if goes_on and left is not None else None,
+        last_news_s=round(now - last) if last else None,
         incumbent=_incumbent(history),
         repeated_rows=history.repeated_rows,
         torn_lines=history.torn_lines,
+        confirmed=_confirmed(search.confirmation),
     )
+
+
+def starting_status(name: str) -> Status:
+    """How a search stands that has no file yet."""
+    return Status(
+        search=name, data="", state=STARTING, trials=0, by_state={}, epochs_run=0,
+        epochs_a_minute=0.0, minutes_left=None, last_news_s=None, incumbent=None, repeated_rows=0,
+        torn_lines=0,
+    )  # fmt: skip
+
+
+def _state(search: Search, now: float) -> str:
+    """What the driver does, or how its last session ended."""
+    sessions = search.history.sessions
+    if is_running(search.folder):
+        begun = sessions[-1].time if sessions else now
+        epochs = (row for trial in search.history.trials.values() for row in trial.rows.values())
+        waits = now - begun < STARTING_S and all(row.time < begun for row in epochs)
+        return STARTING if waits else IN_PROGRESS
+    if search.folder.local and is_running(RunFolder(search.folder.file(CONFIRMED))):
+        return CONFIRMING
+    return (sessions[-1].outcome or "killed") if sessions else "not begun"
 
 
 def _incumbent(history: History) -> Incumbent | None:
@@ -81,36 +120,38 @@ def _incumbent(history: History) -> Incumbent | None:
     return Incumbent(best.number, best.config.label, best.best_val_acc, best.config)
 
 
+def _confirmed(found: Confirmation | None) -> ConfirmedWinner | None:
+    if found is None or (mean := found.chosen.mean) is None:
+        return None
+    chosen = found.chosen
+    return ConfirmedWinner(chosen.trial, chosen.label, mean, len(chosen.finished))
+
+
 def render(status: Status, to_go_on: str = "") -> str:
     """The status as a few lines of text.
 
     Args:
         to_go_on: the command that resumes the search.
     """
+    if not status.data:
+        return f"{status.search}: {status.state}"
     states = ", ".join(f"{n} {state}" for state, n in sorted(status.by_state.items()))
+    speed = rate(status.epochs_a_minute) if status.epochs_run else ""
     lines = [
         f"{status.search} on {status.data}: {status.state}",
         f"  trials    {status.trials} asked for: {states or 'none begun'}",
-        f"  epochs    {status.epochs_run} run, {status.epochs_a_minute} a minute",
+        f"  epochs    {status.epochs_run:,} run{f', {speed}' if speed else ''}",
     ]
     if status.minutes_left is not None:
-        lines.append(f"  left      about {clock(60 * status.minutes_left)}")
+        lines.append(f"  left      about {duration(60 * status.minutes_left)}")
     if best := status.incumbent:
         score = f"val_acc {best.best_val_acc:.4f}"
         lines.append(f"  incumbent trial {best.trial} {best.label}: {score}")
+    if found := status.confirmed:
+        over = f"mean val_acc {found.mean:.4f} over {counted(found.seeds, 'fresh seed')}"
+        lines.append(f"  confirmed trial {found.trial} {found.label}: {over}")
     if torn := status.torn_lines:
-        lines.append(f"  journal   {torn} line{'s' * (torn > 1)} torn by a crash, left out")
+        lines.append(f"  journal   {counted(torn, 'line')} torn by a crash, left out")
     if to_go_on and status.state in ("interrupted", "incomplete", "killed", "failed"):
         lines.append(f"  to go on  {to_go_on}")
     return "\n".join(lines)
-
-
-def is_running(run: RunFolder) -> bool:
-    """Whether a driver holds the run folder's lock; for an object store nobody can tell."""
-    if not run.local or not run.exists(".lock"):
-        return False
-    try:
-        FileLock(run.file(".lock")).acquire(timeout=0).lock.release()
-    except Timeout:
-        return True
-    return False

@@ -184,7 +184,7 @@ def _fit(
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
     watch, guard = NodeWatch(limiter, plan.allotment, history, plan.to_go_on), StallGuard()
-    with watch, guard, Progress(title, plan.trials, history) as progress:
+    with watch, guard, Progress(title, plan.trials, history, settings.time_budget) as progress:
         callback = JournalCallback(run, journal, stop, progress, plan.keep_weights)
         trainable = tune.with_parameters(
             train_trial,

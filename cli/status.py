@@ -1,0 +1,47 @@
+"""``status`` and ``list``: how one search stands, and which there are."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from analysis.commands import SearchCommands
+from cli.console import DONE, add_json_flag, print_result
+from cli.flags import add_storage_flag
+from vgg6.tuning.run import listing
+from vgg6.tuning.run.driver_lock import is_starting
+from vgg6.tuning.run.folder import named_below, open_run
+from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.status import render, starting_status, status_of
+
+
+def add_commands(add: Any) -> None:
+    p = add("status", status, "say how a search stands, running or not")
+    p.add_argument(
+        "run", metavar="RUN", nargs="?",
+        help="a search: its name, its folder or its storage URI (default: list all)",
+    )  # fmt: skip
+    add_storage_flag(p, "where names are looked up")
+    add_json_flag(p)
+    p = add("list", list_searches, "list the searches of a storage, the newest first")
+    add_storage_flag(p, "where searches are kept")
+    add_json_flag(p)
+
+
+def status(args: argparse.Namespace) -> int:
+    if args.run is None:
+        return list_searches(args)
+    coming = named_below(args.run, args.storage)
+    if is_starting(coming):
+        print_result(starting_status(coming.name), args.json, render)
+        return DONE
+    search = read_search(open_run(args.run, args.storage))
+    to_go_on = SearchCommands(search.folder).resume()
+    print_result(status_of(search), args.json, lambda found: render(found, to_go_on))
+    return DONE
+
+
+def list_searches(args: argparse.Namespace) -> int:
+    found = listing.searches_in(args.storage)
+    print_result(found, args.json, lambda found: listing.render(found, args.storage))
+    return DONE

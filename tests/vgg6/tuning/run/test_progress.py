@@ -1,0 +1,80 @@
+"""What a search says where nobody watches: a line a minute, and one at each new incumbent."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from support.made_runs import made_run
+
+from vgg6.tuning.run import progress
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import read_history
+from vgg6.tuning.run.progress import LineSchedule, Progress, Standing
+
+
+def test_a_line_is_due_each_minute_and_at_each_new_incumbent() -> None:
+    lines = LineSchedule(100.0, None)
+    told = [(100.5, None), (103.0, 0), (104.0, 0), (162.9, 0), (163.1, 0), (164.0, 3), (224.0, 3)]
+    assert [lines.is_due(now, best) for now, best in told] == [
+        False, True, False, False, True, True, True,
+    ]  # fmt: skip
+    resumed = LineSchedule(0.0, 3)
+    assert not resumed.is_due(1.0, 3), "an incumbent of the session before is not new"
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return read_history(made_run(tmp_path_factory.mktemp("runs"), trials=8, epochs=4))
+
+
+def test_a_line_has_the_counts_the_incumbent_the_epochs_and_what_is_left(history: History) -> None:
+    best, epochs = history.incumbent, len(history.arrivals)
+    assert best is not None
+    line = Standing(history, 16, elapsed=120.0, epochs=epochs).line()
+    assert line.startswith("2:00  8 of 16 trials ended (")
+    assert "completed, " in line and ", 0 running; " in line
+    assert f"; {epochs} epochs, " in line and " a minute; " in line
+    assert f"incumbent trial {best.number} {best.config.label}" in line
+    assert line.endswith("; about 2 minutes left"), "as many again are to come"
+
+
+def test_a_time_budget_bounds_what_is_left(history: History) -> None:
+    assert "about 30 seconds left" in Standing(history, 16, 120.0, 20, budget=150.0).line()
+    assert Standing(History(), 16, 10.0, 0, budget=100.0).left == "about 90 seconds left"
+
+
+def test_before_the_first_epoch_nothing_is_guessed() -> None:
+    line = Standing(History(), 1, 2.0, 0).line()
+    assert line == "0:02  0 of 1 trial ended, 0 running; 0 epochs; no score yet"
+
+
+class Stream(io.StringIO):
+    """A log file's end, or a terminal's; counts how often it was flushed."""
+
+    terminal, flushes = False, 0
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+
+def test_lines_go_to_standard_error_at_once_and_not_where_there_is_a_terminal(
+    history: History, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown = read_history(made_run(tmp_path, trials=2, epochs=2))
+    log = Stream()
+    monkeypatch.setattr(sys, "stderr", log)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    with Progress("made", 2, shown) as live:
+        live.refresh()
+    assert log.getvalue().count("incumbent trial") == 1 and log.flushes >= 1
+    terminal = Stream()
+    terminal.terminal = True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Progress("made", 2, shown) as live:
+        assert live.lines is None
