@@ -15,6 +15,7 @@ from typing import Any
 from cli.console import DONE, FAILED
 from cli.flags import add_storage_flag
 from vgg6.common.checks import InputError
+from vgg6.common.words import counted
 from vgg6.data import find_cifar10
 from vgg6.data.sources import DOWNLOAD_FOLDER
 from vgg6.hardware.machine import mps_is_running, usable_cpus
@@ -86,24 +87,35 @@ def _packages() -> list[Finding]:
 def _torch() -> Finding:
     import torch
 
-    return Finding("torch", OK, f"{torch.__version__}, {torch.get_num_threads()} threads")
+    return Finding(
+        "torch", OK, f"{torch.__version__}, {counted(torch.get_num_threads(), 'thread')}"
+    )
 
 
 def _cpu() -> Finding:
     import torch
 
-    from vgg6.hardware.cpu_speed import best_threads, describe, precision_speeds, thread_speeds
+    from vgg6.hardware.cpu_speed import (
+        best_threads,
+        describe,
+        is_kept,
+        precision_speeds,
+        thread_speeds,
+    )
     from vgg6.hardware.measurements import cache_file
     from vgg6.hardware.runtime import Runtime, native_bf16
 
     precision = Runtime.resolve("cpu").precision
     speeds = thread_speeds(precision)
     threads = best_threads(speeds)
+    kept = "not kept: this machine was too busy to measure well"
+    if is_kept(precision):
+        kept = f"kept in {cache_file()}"
     found = (
-        f"{usable_cpus()} CPUs, {torch.backends.cpu.get_cpu_capability()},"
+        f"{counted(usable_cpus(), 'CPU')}, {torch.backends.cpu.get_cpu_capability()},"
         f" {'AMX' if torch.cpu._is_amx_tile_supported() else 'no AMX'}; trials compute in"
-        f" {precision} on {threads} thread{'s' * (threads > 1)} each ({describe(speeds)};"
-        f" kept in {cache_file()})"
+        f" {precision} on {counted(threads, 'thread')} each ({describe(speeds)};"
+        f" {kept})"
     )
     if native_bf16():
         return Finding("cpu", OK, found)

@@ -16,6 +16,7 @@ from cli.flags import add_run_argument, read_whole
 from vgg6.common.checks import InputError, Range, check_choice
 from vgg6.common.files import check_target
 from vgg6.common.say import say
+from vgg6.common.words import counted
 from vgg6.tuning.run.folder import RunFolder, open_run
 from vgg6.tuning.run.search import read_search
 
@@ -132,7 +133,8 @@ def table(args: argparse.Namespace) -> int:
         sys.stdout.write(encoded(rows, ".csv").decode())
         return DONE
     save(rows, Path(args.out))
-    say(f"{len(rows)} rows, one a {'trial' if args.trials else 'trial and epoch'}: {args.out}")
+    what = "trial" if args.trials else "trial and epoch"
+    say(f"{counted(len(rows), 'row')}, one a {what}: {args.out}")
     return DONE
 
 

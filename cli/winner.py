@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from analysis.commands import command, verify_command
-from analysis.packages.package_files import PACKED, check_out
+from analysis.packages.package_files import PACKED, check_new, check_out
 from cli.console import DONE, add_json_flag, print_result
 from cli.environment import check_environment
 from cli.flags import add_run_argument, add_session_flags, read_whole
@@ -37,6 +36,8 @@ def add_commands(add: Any) -> None:
     p.add_argument(
         "--trial", metavar="N", help="this trial, whatever it scored (default: the best)"
     )
+    p.add_argument("--force", action="store_true", help="replace the package that is in DIR")
+    add_json_flag(p)
 
 
 def best(args: argparse.Namespace) -> int:
@@ -87,11 +88,11 @@ def confirm(search: Search, args: argparse.Namespace, top: int, seeds: int) -> i
 
 def export(args: argparse.Namespace) -> int:
     trial = None if args.trial is None else read_whole("trial", args.trial, Range(0, 10**7))
-    check_out(Path(args.out))
+    check_out(Path(args.out)) if args.force else check_new(Path(args.out))
     search = read_search(open_run(args.run, args.storage))
     from analysis.winner.export import export_best
+    from analysis.winner.render_export import render
 
-    found = export_best(search, Path(args.out), trial=trial)
-    print(json.dumps(found, indent=1))
-    say(f"exported to {args.out}; to train it again and compare: {verify_command(args.out)}")
+    print_result(export_best(search, Path(args.out), trial=trial), args.json, render)
+    say(f"to train it again and compare: {verify_command(args.out)}")
     return DONE

@@ -17,6 +17,7 @@ from analysis.insights.interaction import Interaction, interaction
 from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matched_effects
 from analysis.results.tables import SearchTables
 from analysis.winner.ranking import data_title
+from vgg6.common.words import counted, duration
 from vgg6.tuning.run.trials import INFEASIBLE, PRUNED, RUNNING, STOPPED
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[+-]?\d+)?(?![\w.]*\w)", re.IGNORECASE)
@@ -128,10 +129,8 @@ def without_numbers(reason: str) -> str:
 def render(tables: SearchTables, found: Insights) -> str:
     """The insights for a person."""
     out = Console(file=StringIO(), width=100, highlight=False)
-    out.print(
-        f"{tables.name} on {data_title(tables.data)}: {len(tables.trials)} trials by val_acc",
-        markup=False,
-    )
+    trials = counted(len(tables.trials), "trial")
+    out.print(f"{tables.name} on {data_title(tables.data)}: {trials} by val_acc", markup=False)
     _importance(out, found)
     _interaction(out, found)
     for name, effects in found.effects.items():
@@ -145,7 +144,7 @@ def _importance(out: Console, found: Insights) -> None:
     if shares is None:
         out.print(f"\nImportance: none, {note}", markup=False)
         return
-    out.print(f"\nImportance ({shares.evaluator}, {shares.trials} trials): {note}")
+    out.print(f"\nImportance ({shares.evaluator}, {counted(shares.trials, 'trial')}): {note}")
     table = Table("", "share", "95 %", "p by chance", box=None)
     for name, value in shares.values.items():
         table.add_row(
@@ -196,9 +195,12 @@ def _effects(out: Console, name: str, effects: list[Effect], note: str) -> None:
 def _cost(out: Console, found: Insights) -> None:
     cost, diverged = found.saved, found.infeasible
     out.print(
-        f"\nEarly stopping: {cost.epochs_run} epochs run of {cost.epochs_full},"
-        f" {cost.share:.0%} spared, about {cost.seconds_saved / 60:.1f} minutes of trials"
+        f"\nEarly stopping: {counted(cost.epochs_run, 'epoch')} run of"
+        f" {cost.epochs_full:,}, {cost.share:.0%} spared,"
+        f" about {duration(cost.seconds_saved)} of training"
     )
-    out.print(f"Diverged: {diverged.count} trials, {diverged.share:.0%} of those that ended")
+    out.print(
+        f"Diverged: {counted(diverged.count, 'trial')}, {diverged.share:.0%} of those that ended"
+    )
     for reason in diverged.reasons:
         out.print(f"  {reason.count} x {reason.reason}", markup=False)

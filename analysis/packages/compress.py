@@ -34,6 +34,7 @@ from analysis.packages.train import epoch_line
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.common.say import say
+from vgg6.common.words import counted
 from vgg6.config import TrialConfig
 from vgg6.data import ImageFacts, TrialData, load_recorded
 from vgg6.evaluation import assess
@@ -228,6 +229,16 @@ def _say_epoch(plan: Plan) -> Callable[[EpochMetrics], object]:
     return lambda metrics: say(epoch_line(metrics, plan.epochs))
 
 
+def _points(lost: float) -> str:
+    """Percentage points of accuracy, lost or gained."""
+    return f"{abs(lost):.2f} points {'gained' if lost < 0 else 'lost'}"
+
+
+def _times(ratio: float) -> str:
+    """How much smaller, or larger: a small network's int8 file can be larger."""
+    return f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
+
+
 def render(found: CompressedPackage) -> str:
     """The result for a person."""
     metrics = found.metrics
@@ -235,10 +246,10 @@ def render(found: CompressedPackage) -> str:
     assert interval is not None
     lost = 100 * (before.accuracy - after.accuracy)
     rows = [
-        f"accuracy    {before.accuracy:.4f} -> {after.accuracy:.4f}, {lost:+.2f} points lost"
+        f"accuracy    {before.accuracy:.4f} -> {after.accuracy:.4f}, {_points(lost)}"
         f" (95 % of chance in the images: {interval.low:.4f} to {interval.high:.4f})",
         f"size        {before.bytes:,} -> {after.bytes:,} bytes of model.onnx,"
-        f" {before.bytes / after.bytes:.2f} times smaller",
+        f" {_times(before.bytes / after.bytes)}",
         f"parameters  {before.parameters:,} -> {after.parameters:,}",
         f"FLOPs       {before.flops:,} -> {after.flops:,} an image,"
         f" {1 - after.flops / before.flops:.0%} less",
@@ -247,6 +258,6 @@ def render(found: CompressedPackage) -> str:
         rows.append(
             f"batch {row.batch:<6}{row.ratio:.2f} times as fast as fp32 in onnxruntime"
             f" ({row.low:.2f} to {row.high:.2f}), {row.over_torch:.2f} times as torch in"
-            f" fp32; {metrics.threads} threads"
+            f" fp32; {counted(metrics.threads, 'thread')}"
         )
     return "\n".join([*rows, f"saved in {found.out}"])

@@ -25,7 +25,7 @@ def time_in_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dic
 
 @dataclass(frozen=True)
 class Speedup:
-    """How many times as fast: the ratio of the medians, and the quartiles of single rounds."""
+    """How many times as fast: the median of the rounds' ratios, and their quartiles."""
 
     ratio: float
     low: float
@@ -37,7 +37,7 @@ def speedup(times: Mapping[str, list[float]], slow: str, fast: str) -> Speedup:
     ratios = sorted(a / b for a, b in zip(times[slow], times[fast], strict=True))
     quarter = len(ratios) // 4
     return Speedup(
-        ratio=statistics.median(times[slow]) / statistics.median(times[fast]),
+        ratio=statistics.median(ratios),
         low=ratios[quarter],
         high=ratios[-1 - quarter],
     )

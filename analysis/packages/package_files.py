@@ -38,6 +38,17 @@ def check_out(out: Path) -> None:
         raise InputError("out", str(out), f"holds other things, which would be lost: {named}")
 
 
+def check_new(out: Path) -> None:
+    """Raise InputError unless ``out`` is new or empty; says what is there."""
+    check_out(out)
+    if out.exists() and any(out.iterdir()):
+        title = "without a README.md"
+        if (out / README).is_file():
+            title = (out / README).read_text(errors="replace").partition("\n")[0].lstrip("# ")
+        rule = f"holds a package already ({title}): choose another folder, or `force`"
+        raise InputError("out", str(out), rule)
+
+
 def write_sums(folder: Path) -> None:
     """Write the checksums of all files in ``folder``; ``sha256sum -c SHA256SUMS`` reads them."""
     names = sorted(p.name for p in folder.iterdir() if p.name != SUMS)

@@ -180,8 +180,8 @@ class Side(Record):
 
 
 class Speed(Record):
-    """How many times as fast as before, at ``batch`` images at once: a ratio of medians, with the
-    quartiles of single rounds; ``over_torch``: as fast as torch is in fp32."""
+    """How many times as fast as before, at ``batch`` images at once: the median of the ratios of
+    single rounds, with their quartiles; ``over_torch``: as fast as torch is in fp32."""
 
     batch: Annotated[int, whole(1, 10**6)]
     ratio: Ratio

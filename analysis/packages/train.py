@@ -13,6 +13,7 @@ from analysis.packages.package_files import check_out
 from analysis.packages.package_schema import FinalScores, Interval, Metrics
 from vgg6.common.checks import Range, check_integer
 from vgg6.common.intervals import wilson
+from vgg6.common.words import counted
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
@@ -46,7 +47,7 @@ def train_and_save(
     history: list[EpochMetrics] = []
     print(
         f"{config.label} on {data.name}: {len(data.train):,} training images,"
-        f" {runtime.device}, {runtime.precision}, {runtime.threads} threads"
+        f" {runtime.device}, {runtime.precision}, {counted(runtime.threads, 'thread')}"
     )
     with progress_bar() as bar:
         task = bar.add_task("training", total=length)

@@ -27,6 +27,7 @@ from analysis.packages.scoring import data_here, recorded_runtime, score
 from analysis.packages.train import epoch_line, progress_bar
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
+from vgg6.common.words import counted
 from vgg6.data import LabelledImages, TrialData, load_recorded
 from vgg6.evaluation import Assessment, Evaluation, assess
 from vgg6.hardware.machine import usable_cpus
@@ -133,7 +134,7 @@ def compare_runs(
     state = TrainState(package.config, runtime)
     length = package.stop_after or package.config.epochs
     history: list[EpochMetrics] = []
-    say(f"training {package.config.label} again: {length} epochs on {data.name}")
+    say(f"training {package.config.label} again: {counted(length, 'epoch')} on {data.name}")
     try:
         with progress_bar() as bar:
             task = bar.add_task("verifying", total=length)
@@ -158,7 +159,8 @@ def compare_runs(
         if name not in again or name not in tensors or not _same_bits(tensors[name], again[name])
     ]  # fmt: skip
     if not differing and first is None:
-        why = f"all {len(tensors)} tensors and every value of {len(history)} epochs are the same"
+        epochs = counted(len(history), "epoch")
+        why = f"all {len(tensors)} tensors and every value of {epochs} are the same"
         return Verified(BIT_IDENTICAL, why)
     compared = compare_val_acc(package.metrics, val_acc, len(data.val))
     return Verified(
@@ -233,11 +235,12 @@ def differences(package: Package, runtime: Runtime) -> list[str]:
     if runtime.to_dict() != asked.to_dict():
         found.append(
             f"trained on {asked.device}, of which there is none here:"
-            f" {runtime.device}, {runtime.precision}, {runtime.threads} threads are taken"
+            f" {runtime.device}, {runtime.precision},"
+            f" {counted(runtime.threads, 'thread')} here"
         )
     cpus = usable_cpus()
     if runtime.device == "cpu" and runtime.threads > cpus:
-        found.append(f"{runtime.threads} threads share the {cpus} CPUs of this machine")
+        found.append(f"{runtime.threads} threads share this machine's {counted(cpus, 'CPU')}")
     if (runtime.device, runtime.precision) == ("cpu", "bf16") and not native_bf16():
         found.append("this CPU has no bf16 of its own: it is emulated, slowly, and may round apart")
     for name in ("cpu", "instructions", "gpus"):
@@ -264,7 +267,7 @@ def _check_consistent(folder: Path, package: Package) -> None:
     length, metrics = package.stop_after or package.config.epochs, package.metrics
     if [row.epoch for row in package.history] != list(range(1, length + 1)):
         raise InputError(
-            "package", str(folder / CONFIG), f"promises {length} epochs, history has not"
+            "package", str(folder / CONFIG), f"promises {counted(length, 'epoch')}, history has not"
         )
     best = max(package.history, key=lambda row: row.val_acc)
     trained = metrics.trained_val_acc if isinstance(metrics, CompressedMetrics) else metrics.val_acc

@@ -18,6 +18,7 @@ from analysis.study.questions import Study
 from analysis.winner.confirmed_result import ConfirmedResult, confirmed_result
 from analysis.winner.looks_at_test_set import Look
 from analysis.winner.ranking import Summary, data_title
+from vgg6.common.words import counted
 from vgg6.tuning.algorithms.warm_start import describe_sources
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.records import SearchFacts
@@ -77,7 +78,7 @@ class ReportContents:
         states = sorted(self.trials.state.value_counts().to_dict().items())
         counts = ", ".join(f"{n} {state}" for state, n in states) or "no trial yet"
         written = time.strftime("%d %B %Y %H:%M")
-        return f"{self.facts.trials} trials asked for: {counts}. Written {written}."
+        return f"{counted(self.facts.trials, 'trial')} asked for: {counts}. Written {written}."
 
     @property
     def confirmed(self) -> ConfirmedResult | None:

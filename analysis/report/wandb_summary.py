@@ -44,5 +44,6 @@ def start_summary(
     try:
         code = process.wait(max(0.0, FINISH_S - waited))
     except subprocess.TimeoutExpired:
-        return f"the summary is still being sent to W&B; see {log}"
+        does = "sent to W&B" if mode == "online" else "written for W&B, on this machine"
+        return f"the summary is still being {does}; see {log}"
     return f"W&B's summary failed (exit {code}); see {log}" if code else ""

@@ -26,6 +26,7 @@ from vgg6.augment import PAD
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import Record, read_record
 from vgg6.common.schema import Text as PlainText
+from vgg6.common.words import counted
 from vgg6.run_record import DataFacts
 from vgg6.tuning.run.folder import weights_file
 from vgg6.tuning.run.search import Search
@@ -88,8 +89,8 @@ def _baseline(search: Search, epochs: pd.DataFrame) -> tuple[Answer, dict[str, g
     known = wilson(trial.best_val_acc or 0.0, facts.data.val_images)
     last = trial.rows[trial.epoch]
     said = (
-        f"Trial {trial.number} is the baseline, trained for {trial.epoch} epochs. Its best"
-        f" validation accuracy is {trial.best_val_acc:.4f} (95 % of chance in the images:"
+        f"Trial {trial.number} is the baseline, trained for {counted(trial.epoch, 'epoch')}."
+        f" Its best validation accuracy is {trial.best_val_acc:.4f} (95 % of chance in the images:"
         f" {known['low']:.4f} to {known['high']:.4f}), at epoch {last.best_epoch}. It ended with"
         f" a training loss of {last.train_loss:.4f}, a training accuracy of"
         f" {last.train_acc:.4f}, a validation loss of {last.val_loss:.4f} and a validation"
@@ -190,7 +191,7 @@ def _best(search: Search, tables: SearchTables, repeated: list[Repeated]) -> Ans
     text = (
         f"{winner.config.label} (trial {winner.number}), trained on {data.train_images:,} images,"
         f" has {winner.best_val_acc:.4f} in the search, {rank} of"
-        f" {len(ranked)} scores and so optimistic (95 % of chance in {images:,} images"
+        f" {counted(len(ranked), 'score')} and so optimistic (95 % of chance in {images:,} images"
         f" alone: {known['low']:.4f} to {known['high']:.4f})."
     )
     answer.blocks.append(Text(text))
@@ -206,7 +207,7 @@ def _best(search: Search, tables: SearchTables, repeated: list[Repeated]) -> Ans
         apart = "; ".join(f"{r.label} by {r.apart:.4f}" for r in repeated if r.apart)
         answer.blocks.append(
             Text(
-                f"{len(repeated)} configuration{'s' * (len(repeated) > 1)} ran in two of the"
+                f"{counted(len(repeated), 'configuration')} ran in two of the"
                 f" searches: {same} with the same validation accuracies to the last digit"
                 + (f", others apart ({apart})." if apart else ".")
             )

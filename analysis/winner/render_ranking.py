@@ -10,6 +10,7 @@ from rich.table import Table
 from analysis.winner.confirmed_result import confirmed_result, interval_in_words, verdict
 from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.ranking import Summary, data_title, states_in_words
+from vgg6.common.words import counted
 from vgg6.tuning.run.records import Confirmation
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -23,7 +24,9 @@ def render(found: Summary) -> str:
     name = data_title(found.data)
     state = "" if found.complete else ", not complete"
     counts = states_in_words(found.trials)
-    out.print(f"{found.search} on {name}{state}: {counts}; {found.epochs_run} epochs run\n")
+    out.print(
+        f"{found.search} on {name}{state}: {counts}; {counted(found.epochs_run, 'epoch')} run\n"
+    )
     out.print(f"Best on {name}: trial {best.trial}, {best.label}")
     if confirmed:
         result = confirmed_result(confirmed.chosen)

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vgg6.common.markdown import fenced, plain
+from vgg6.common.words import counted, duration
 
 
 def render(folder: Path, name: str, **values: Any) -> str:
@@ -37,7 +38,8 @@ def _environment(folder: Path, suffix: str) -> Environment:
         finalize=_plain if suffix == ".md" else None,
     )  # fmt: skip
     made.filters |= {"decimals": decimals, "signed": signed, "percent": percent,
-                     "thousands": thousands, "fenced": _fenced}  # fmt: skip
+                     "thousands": thousands, "counted": counted, "duration": duration,
+                     "fenced": _fenced}  # fmt: skip
     return made
 
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from vgg6.config import TrialConfig
+from vgg6.hardware import measurements
 from vgg6.hardware.machine import cpu_model, usable_cpus
 from vgg6.hardware.measurements import recall, remember
 from vgg6.model import VGG6
@@ -40,13 +41,30 @@ def precision_speeds() -> dict[str, float]:
 def thread_speeds(precision: str) -> dict[str, float]:
     """Images a second of all trials together, by the threads of each (as text): powers of two up to
     the machine's CPUs, which are shared out among as many trials as fit."""
-    cpus = min(usable_cpus(), MOST_CPUS)
+    cpus = _cpus_measured()
     counts = [2**i for i in range(cpus.bit_length())]
 
     def measure() -> dict[str, float]:
         return {str(n): _speed(precision, n, cpus // n) for n in counts}
 
-    return _remembered(f"threads, {cpus} CPUs, {precision}", measure)
+    return _remembered(_threads_key(precision), measure)
+
+
+def is_kept(precision: str) -> bool:
+    """Whether what ``thread_speeds`` gives is in the file for other processes."""
+    return measurements.is_kept(_full_key(_threads_key(precision)))
+
+
+def _cpus_measured() -> int:
+    return min(usable_cpus(), MOST_CPUS)
+
+
+def _threads_key(precision: str) -> str:
+    return f"threads, {_cpus_measured()} CPUs, {precision}"
+
+
+def _full_key(key: str) -> str:
+    return f"{cpu_model()}, torch {torch.__version__}: {key}"
 
 
 def best_threads(speeds: dict[str, float]) -> int:
@@ -98,11 +116,11 @@ def _remembered(key: str, measure: Callable[[], dict[str, float]]) -> dict[str, 
 
     One made on a busy machine serves this process only.
     """
-    key = f"{cpu_model()}, torch {torch.__version__}: {key}"
+    key = _full_key(key)
     if (known := recall(key)) is not None:
         return dict(known)
     wall, cpu = time.perf_counter(), time.process_time()
     found = measure()
     had = (time.process_time() - cpu) / (time.perf_counter() - wall)
-    remember(key, found, keep=had >= UNDISTURBED * min(usable_cpus(), MOST_CPUS))
+    remember(key, found, keep=had >= UNDISTURBED * _cpus_measured())
     return found

@@ -33,6 +33,11 @@ def remember(key: str, found: Any, *, keep: bool = True) -> None:
         _keep(known)
 
 
+def is_kept(key: str) -> bool:
+    """Whether the file holds a measurement for this key."""
+    return key in _read(cache_file())
+
+
 def remembered(part: str) -> dict[str, Any]:
     """All measurements whose keys contain this, by their keys."""
     return {key: found for key, found in _known(cache_file()).items() if part in key}
@@ -46,6 +51,10 @@ def _keep(known: dict[str, Any]) -> None:
 
 @lru_cache
 def _known(file: Path) -> dict[str, Any]:
+    return _read(file)
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError):

@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -655,17 +656,35 @@ def test_the_same_weights_are_scored_once_and_then_read_from_the_record(
 def test_a_second_look_is_counted_in_every_output(
     run: RunFolder, tmp_path: Path, said: Any
 ) -> None:
-    status, out, _ = said("export", run.path, "--out", tmp_path / "first")
+    status, out, _ = said("export", run.path, "--out", tmp_path / "first", "--json")
     assert status == 0 and json.loads(out)["test"]["looks"] == 1
     assert "the only look" in (tmp_path / "first" / "README.md").read_text()
     winner = read_history(run).ranking()[0].number
     assert look(read_search(run), weights_file(1 - winner), "the other").looks == 2
-    status, out, _ = said("export", run.path, "--out", tmp_path / "second")
+    status, out, _ = said("export", run.path, "--out", tmp_path / "second", "--json")
     found = json.loads(out)["test"]
     assert found["looks"] == 2 and "looked at 2 times" in found["note"]
     assert json.loads((tmp_path / "second" / "metrics.json").read_text())["test"] == found
     assert "looked at 2 times" in (tmp_path / "second" / "README.md").read_text()
     assert len(looks(run)) == 2, "the export read the record"
+
+
+@pytest.mark.slow
+def test_export_prints_a_table_and_replaces_a_package_only_when_told_to(
+    run: RunFolder, tmp_path: Path, said: Any
+) -> None:
+    words = ["export", run.path, "--out", tmp_path / "out"]
+    status, out, _ = said(*words)
+    lines = dict(re.findall(r"^(\S.{20}) (\S.*)$", out, re.MULTILINE))
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    facts = {name.strip(): text for name, text in lines.items()}
+    assert status == 0 and facts["validation accuracy"].startswith(f"{found['val_acc']:.4f} (95 %")
+    assert facts["test accuracy"].startswith(f"{found['test']['accuracy']:.4f} (95 %")
+    assert not re.search(r"\d\.\d{5}", out), "four digits"
+    status, out, err = said(*words)
+    assert (status, out) == (2, "") and "--out" in err and "holds a package already" in err
+    assert found["packed"].split()[0] and "of the search" in err and "--force" in err
+    assert said(*words, "--force", "--json")[0] == 0
 
 
 def test_a_damaged_record_of_looks_is_refused_by_its_line(run: RunFolder) -> None:

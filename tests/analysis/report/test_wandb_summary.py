@@ -79,4 +79,4 @@ def test_the_end_of_a_search_waits_for_it_no_longer_than_for_the_mirror(
     assert wandb_mirror.FINISH_S == 10.0
     monkeypatch.setattr("analysis.report.wandb_summary.FINISH_S", 0.1)
     said = start_summary(run, "offline", folder=Path(run.path), project="p", group="made")
-    assert "still being sent" in said and "wandb.log" in said
+    assert "still being written" in said and "sent" not in said and "wandb.log" in said

@@ -29,6 +29,7 @@ from search_spaces.coverage import covers
 from search_spaces.parameter import Parameter
 from vgg6.common.checks import InputError
 from vgg6.common.schema import located
+from vgg6.common.words import counted
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import open_run
 from vgg6.tuning.run.history import History
@@ -113,7 +114,8 @@ class WarmStart:
 def describe_sources(sources: Sequence[EarlierSearch]) -> list[str]:
     """What was taken from where, a line for each earlier search."""
     return [
-        f"{s.run} ({s.data}): {s.points} points first, {s.told} trials told, {s.why}"
+        f"{s.run} ({s.data}): {counted(s.points, 'point')} first,"
+        f" {counted(s.told, 'trial')} told, {s.why}"
         for s in sources
     ]
 

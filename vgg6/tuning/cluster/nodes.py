@@ -18,6 +18,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
 from vgg6.common.say import say
+from vgg6.common.words import counted
 from vgg6.tuning.cluster.ray_internals import end_local_ray
 from vgg6.tuning.cluster.resources import Allotment, live_nodes
 from vgg6.tuning.cluster.retries import fewer
@@ -85,12 +86,13 @@ class NodeWatch(tune.Callback):
         if self.history.enlarged > self._enlarged:
             self._enlarged = self.history.enlarged
             now_fit = self.limiter.max_concurrent
-            say(f"device memory was short: {now_fit} trials at once from here on, at most")
+            most = counted(now_fit, "trial")
+            say(f"device memory was short: {most} at once from here on, at most")
         if now != self._known:
             gone, new = self._known.keys() - now.keys(), now.keys() - self._known.keys()
             names = [f"node {self._known[n]} is gone" for n in sorted(gone)]
             names += [f"node {now[n]} has joined" for n in sorted(new)]
-            say(f"{', '.join(names)}: the cluster now holds {holds} trials at once")
+            say(f"{', '.join(names)}: the cluster now holds {counted(holds, 'trial')} at once")
             self._known = now
         self._say_if_waiting(holds)
 

@@ -10,6 +10,7 @@ from typing import Any
 from ray.tune import PlacementGroupFactory
 
 from vgg6.common.checks import InputError, check_choice
+from vgg6.common.words import counted
 from vgg6.hardware import cpu_speed
 from vgg6.hardware.cpu_speed import best_threads
 from vgg6.tuning.cluster import gpu_sharing
@@ -107,7 +108,7 @@ def allot(
     fits = sum(_fits(node, cpus, gpus) for node in usable)
     if not fits:
         has = "; ".join(map(_in_words, nodes))
-        asked = f"{cpus:g} CPUs and {gpus:g} GPUs" + (f" of kind {kind}" if kind else "")
+        asked = f"{_cpus(cpus)} and {_plural(gpus, 'GPU')}" + (f" of kind {kind}" if kind else "")
         key = "gpus_per_trial" if gpus and not any(n.get("GPU") for n in usable) else ""
         key = key or ("cpus_per_trial" if settings.cpus_per_trial else "gpus_per_trial")
         raise InputError(key, asked, f"fits on no node: the cluster has {has or 'no node'}")
@@ -116,11 +117,11 @@ def allot(
     if settings.cpus_per_trial is None and not gpus:
         cpus = max(1.0, max(n.get("CPU", 0) for n in usable) // math.ceil(wanted / len(usable)))
     threads = max(1, int(cpus))
-    share = f"{cpus:g} CPU ({threads} thread)"
+    share = f"{_cpus(cpus)} ({counted(threads, 'thread')})"
     if gpus:
         held = "" if device == "cuda" else ", held and not used"
-        share = f"{gpus:g} {f'{kind} ' if kind else ''}GPU{held} and {cpus:g} CPU"
-    why = f"{wanted} at once, {share} each, on {len(usable)} node{'s' * (len(usable) > 1)}"
+        share = f"{gpus:g} {f'{kind} ' if kind else ''}GPU{held} and {_cpus(cpus)}"
+    why = f"{wanted} at once, {share} each, on {counted(len(usable), 'node')}"
     most, queued = settings.max_concurrent, False
     if can_grow and most and most > fits:
         queued, most = True, min(most, settings.trials or most)
@@ -155,7 +156,8 @@ def check_kind(kind: str, nodes: list[dict[str, float]]) -> None:
 
 def _in_words(node: dict[str, float]) -> str:
     named = " or ".join(kinds([node]))
-    return f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} {f'{named} ' * bool(named)}GPUs"
+    gpus = _plural(node.get("GPU", 0), f"{f'{named} ' * bool(named)}GPU")
+    return f"{_cpus(node.get('CPU', 0))} and {gpus}"
 
 
 def _fits(node: dict[str, float], cpus: float, gpus: float) -> int:
@@ -166,3 +168,11 @@ def _fits(node: dict[str, float], cpus: float, gpus: float) -> int:
     # A fraction never spans two GPUs: three trials of 0.4 need two of them.
     by_gpu = int(whole // gpus) if gpus >= 1 else int(whole) * int(1 / gpus + 1e-9)
     return min(by_cpu, by_gpu)
+
+
+def _cpus(count: float) -> str:
+    return _plural(count, "CPU")
+
+
+def _plural(count: float, one: str) -> str:
+    return f"{count:g} {one}{'s' * (count > 1 or count == 0)}"

@@ -11,6 +11,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from vgg6.common.say import say
+from vgg6.common.words import counted
 from vgg6.tuning.cluster.ray_internals import set_failures
 from vgg6.tuning.cluster.retries import LOSSES, NODE_LOST, last_error
 from vgg6.tuning.reported_keys import DAMAGED, WHY_INFEASIBLE
@@ -76,7 +77,7 @@ class StopRule(tune.Stopper):
         if self.time_budget and time.monotonic() - self.started > self.time_budget:
             self.reason = f"the time budget of {self.time_budget:g} s is used up"
         elif self.patience and self._idle >= self.patience:
-            self.reason = f"no new incumbent in {self._idle} trials"
+            self.reason = f"no new incumbent in {counted(self._idle, 'trial')}"
         return bool(self.reason)
 
 

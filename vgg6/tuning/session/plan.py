@@ -12,6 +12,7 @@ import torch
 from search_spaces import Space
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
+from vgg6.common.words import counted, duration
 from vgg6.data import TrialData
 from vgg6.hardware.cpu_speed import thread_speeds
 from vgg6.hardware.machine import mps_is_running, usable_cpus
@@ -80,7 +81,8 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
     if settings.wandb is None and mode == "offline":
         say("W&B: no key found, logging offline. `wandb login` stores one")
     say(
-        f"search {settings.name}: {plan.trials} trials of up to {settings.epochs} epochs on"
+        f"search {settings.name}: {counted(plan.trials, 'trial')} of up to"
+        f" {counted(settings.epochs, 'epoch')} on"
         f" {data.name}, {len(data.train):,} training and {len(data.val):,} validation images"
     )
     if plan.allotment.gpus and plan.allotment.measured:
@@ -90,7 +92,7 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
     if shares and not mps_is_running():
         say("trials that share the GPU take turns: start `nvidia-cuda-mps-control -d` first")
     if budget := plan.settings.time_budget:
-        say(f"it ends after {budget / 60:.3g} minutes at the latest, with the best found by then")
+        say(f"it ends after {duration(budget)} at the latest, with the best found by then")
     return plan
 
 
@@ -187,21 +189,17 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             f"planned for  {where}",
             f"data         {data.name}: {len(data.train):,} training,"
             f" {len(data.val):,} validation images ({data.fingerprint})",
-            f"trials       {trials} of up to {settings.epochs} epochs"
-            + (
-                f", {limit / 60:.3g} minutes at most"
-                if (limit := plan.settings.time_budget)
-                else ""
-            ),
+            f"trials       {trials} of up to {counted(settings.epochs, 'epoch')}"
+            + (f", {duration(limit)} at most" if (limit := plan.settings.time_budget) else ""),
             f"searcher     {settings.searcher}, seed {settings.seed}",
             f"scheduler    {settings.scheduler}, grace {settings.grace},"
             f" reduction {settings.reduction:g}",
             f"concurrency  {allotment.why}{allotment.measured}",
             f"arithmetic   {runtime.device}, {runtime.precision},"
-            f" {runtime.threads} threads a trial",
+            f" {counted(runtime.threads, 'thread')} a trial",
             f"estimate     {cost.epoch_seconds:.1f} s an epoch (one step measured),"
-            f" about {cost.epochs:.0f} epochs in all,"
-            f" about {cost.total_seconds / 60:.0f} minutes",
+            f" about {counted(round(cost.epochs), 'epoch')} in all,"
+            f" about {duration(cost.total_seconds)}",
             *(f"begins from  {line}" for line in describe_sources(warm.sources)),
             f"space        {space.name}",
             space.describe(),

@@ -22,6 +22,7 @@ from ray.tune.search import ConcurrencyLimiter
 from vgg6.common.checks import InputError
 from vgg6.common.interrupts import answered_by
 from vgg6.common.say import say
+from vgg6.common.words import counted
 from vgg6.data import DataFacts
 from vgg6.run_record import RuntimeFacts
 from vgg6.tuning.algorithms.early_stopping import replay, stopping_rule, trained_whole
@@ -131,7 +132,7 @@ def run_session(
         run.delete_scraps()
         mark(run)
         if torn := journal.history.torn_lines:
-            say(f"{run.file(JOURNAL)}: {torn} line{'s' * (torn > 1)} torn by a crash, left out")
+            say(f"{run.file(JOURNAL)}: {counted(torn, 'line')} torn by a crash, left out")
         journal.write("session", session=session, pid=os.getpid(), host=platform.node())
         mirror = WandbMirror(
             plan.wandb_mode,
@@ -145,7 +146,10 @@ def run_session(
             outcome, detail = _fit(run, plan, journal, session, make_searcher)
         except StorageLost as lost:
             ended = sum(t.state != RUNNING for t in journal.history.trials.values())
-            outcome, detail = INCOMPLETE, f"{lost}; {ended} of {plan.trials} trials ended"
+            outcome, detail = (
+                INCOMPLETE,
+                f"{lost}; {ended} of {counted(plan.trials, 'trial')} ended",
+            )
         except KeyboardInterrupt:
             outcome = INTERRUPTED
             raise
@@ -250,11 +254,11 @@ def _judge(history: History, trials: int, reason: str, exhausted: bool) -> tuple
     if reason:
         return COMPLETE, reason
     if exhausted and not counts[RUNNING]:
-        return COMPLETE, f"the space has no more than {ended} configurations"
+        return COMPLETE, f"the space has no more than {counted(ended, 'configuration')}"
     if ended < trials:
-        return INCOMPLETE, f"{ended} of {trials} trials ended"
+        return INCOMPLETE, f"{ended} of {counted(trials, 'trial')} ended"
     failed = f", {counts[FAILED]} of them failed" if counts[FAILED] else ""
-    return COMPLETE, f"all {trials} trials ended{failed}"
+    return COMPLETE, f"{'the trial' if trials == 1 else f'all {trials:,} trials'} ended{failed}"
 
 
 @contextmanager

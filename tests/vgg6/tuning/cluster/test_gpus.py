@@ -196,7 +196,7 @@ def test_out_of_device_memory_is_tried_once_with_twice_the_share_and_is_then_inf
     assert len(constrained) == 1 and study.trials[constrained[0]].state == TrialState.PRUNED
     said = capfd.readouterr().err
     assert "trial 1 goes on after epoch 2 with 0.5 GPU" in said
-    assert "device memory was short: 1 trials at once from here on" in said
+    assert "device memory was short: 1 trial at once from here on" in said
 
 
 def release_all() -> None:
@@ -290,7 +290,7 @@ def test_a_kind_or_a_number_of_gpus_that_no_node_has_is_refused_with_what_there_
         refused(gpus_per_trial=0.5, cpus_per_trial=7.0),
     ):
         assert "fits on no node" in few
-        assert "6 CPUs and 2 A100 GPUs" in few and "6 CPUs and 1 T4 GPUs" in few
+        assert "6 CPUs and 2 A100 GPUs" in few and "6 CPUs and 1 T4 GPU" in few
 
 
 @pytest.mark.usefixtures("two_kinds")

@@ -78,7 +78,7 @@ def test_a_request_that_no_node_of_a_cluster_can_meet_is_refused_with_what_it_ha
         process = driver(*SEARCH, *asked, cwd=tmp_path)
         assert process.wait(90) == 2
     said = messages(tmp_path)
-    assert "--cpus-per-trial" in said and "3 CPUs" in said and "1 CPUs and 0 GPUs" in said
+    assert "--cpus-per-trial" in said and "3 CPUs" in said and "1 CPU and 0 GPUs" in said
     assert not (tmp_path / "runs").exists()
 
 

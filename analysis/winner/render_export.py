@@ -1,0 +1,45 @@
+"""What was packed and what it scores, for a person."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from vgg6.common.words import counted
+
+WIDTH, INDENT = 100, 22
+
+
+def render(found: Mapping[str, Any]) -> str:
+    """A line a fact. ``found``: what ``export_best`` returns."""
+    rows = [
+        ("packed", f"{found['packed']} on {found['data']}"),
+        ("validation accuracy", f"{_score(found['val_acc'], found['val_acc_interval'])}, of these"
+         f" weights at epoch {found['best_epoch']} of {found['epochs_run']}"),
+    ]  # fmt: skip
+    if confirmed := found["confirmed"]:
+        seeds = counted(len(confirmed["seeds"]), "fresh seed")
+        rows.append(("confirmed mean", f"{_score(confirmed['mean'], confirmed)}, over {seeds}"))
+    if test := found.get("test"):
+        images = counted(test["images"], "image")
+        said = f"{_score(test['accuracy'], test)}, on {images}; {test['note']}"
+        rows.append(("test accuracy", said))
+    else:
+        rows.append(("test accuracy", "not known: the test images have not been scored"))
+    rows += [(key, found[key]) for key in ("note", "warning") if found.get(key)]
+    rows.append(("saved in", found["out"]))
+    return "\n".join(
+        textwrap.fill(
+            str(text), WIDTH, initial_indent=f"{name:<{INDENT}}", subsequent_indent=" " * INDENT,
+            break_long_words=False, break_on_hyphens=False,
+        )
+        for name, text in rows
+    )  # fmt: skip
+
+
+def _score(value: float, interval: Mapping[str, Any] | None) -> str:
+    """``0.8613 (95 %: 0.8512 to 0.8709)``."""
+    low, high = (interval or {}).get("low"), (interval or {}).get("high")
+    known = "" if low is None or high is None else f" (95 %: {low:.4f} to {high:.4f})"
+    return f"{value:.4f}{known}"
