@@ -26,6 +26,7 @@ def add_fields(
     *,
     group: str = "",
     defaults: bool = True,
+    ranges: bool = False,
 ) -> None:
     """A flag for each field of ``cls``, or for those named, under the headings of the fields.
 
@@ -33,11 +34,11 @@ def add_fields(
 
     Args:
         group: one heading for all of them.
-        defaults: whether the help shows them.
+        defaults: whether the help shows them; ranges: whether it shows those of numbers.
     """
     for field in _chosen(cls, names):
         heading = heading_of(parser, group or about(field).group)
-        flag, text = f"--{field.name.replace('_', '-')}", _help(field, defaults)
+        flag, text = f"--{field.name.replace('_', '-')}", _help(field, defaults, ranges)
         if type_of(cls, field) is bool:
             heading.add_argument(flag, action="store_true", default=None, help=text)
         else:
@@ -84,11 +85,13 @@ def _form(cls: type, field: Field[Any]) -> str:
     return about(field).form or _FORMS.get(kind, "VALUE")
 
 
-def _help(field: Field[Any], defaults: bool) -> str:
-    """What the field is, its valid names, and its default where it is to be shown."""
+def _help(field: Field[Any], defaults: bool, ranges: bool) -> str:
+    """What the field is, its valid names or range, and its default, where they are to be shown."""
     rule, text = about(field), about(field).help
     if isinstance(rule.allowed, tuple):
         text += f": {', '.join(rule.allowed)}"
+    elif ranges and rule.allowed is not None:
+        text += f": {rule.allowed.words}"
     default, value = rule.unset, field.default
     if value is not MISSING and value is not None and not isinstance(value, bool):
         default = f"{value:g}" if isinstance(value, float) else str(value)

@@ -29,7 +29,8 @@ def add_commands(add: Any) -> None:
     p = add(
         "train", train, "train one configuration and save it", usage="tune_vgg6.py train [FLAGS]"
     )
-    add_fields(p, TrialConfig, group="configuration; the defaults are the study's best")
+    title = "configuration; the defaults are the study's best"
+    add_fields(p, TrialConfig, group=title, ranges=True)
     group = "data and arithmetic"
     add_fields(p, Settings, DATA_FIELDS, group=group)
     add_fields(p, Settings, RUNTIME_FIELDS, group=group)

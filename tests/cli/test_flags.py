@@ -68,7 +68,12 @@ def test_the_help_says_of_every_field_what_it_is_and_its_default(
     for field in fields(cls):
         at = text.index(f" {flag(field.name)} ")
         said = text[at : text.index(" --", at + 4) if " --" in text[at + 4 :] else None]
-        assert about(field).help in said
+        rule = about(field)
+        assert rule.help in said
+        if isinstance(rule.allowed, tuple):
+            assert all(choice in said for choice in rule.allowed)
+        elif cls is TrialConfig:
+            assert rule.allowed is not None and f": {rule.allowed.words} (default" in said
         if field.default not in (MISSING, None) and not isinstance(field.default, bool):
             assert (
                 f"(default: {field.default:g})" in said

@@ -182,6 +182,8 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path: Path) -> None:
         "concurrency",
         "estimate",
         "when optimizer is sgd or nesterov",
+        "schedule      constant, cosine, onecycle",
+        "in every trial: label_smoothing 0, dropout 0.5, init torch",
         "digits",
     ):
         assert part in out

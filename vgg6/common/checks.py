@@ -81,6 +81,15 @@ class Range:
         left, right = "(" if self.low_open else "[", ")" if self.high_open else "]"
         return f"{left}{self.low:.10g}, {self.high:.10g}{right}"
 
+    @property
+    def words(self) -> str:
+        """``1 to 4,096``, ``from 0, below 1``, ``above 0, at most 10``."""
+        low, high = f"{self.low:,.10g}", f"{self.high:,.10g}"
+        if not (self.low_open or self.high_open):
+            return f"{low} to {high}"
+        start = f"{'above' if self.low_open else 'from'} {low}"
+        return f"{start}, {'below' if self.high_open else 'at most'} {high}"
+
 
 def check_number(key: str, value: object, allowed: Range) -> float:
     """Return ``value`` as a float, or raise InputError when it is no number in ``allowed``."""

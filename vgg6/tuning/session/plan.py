@@ -10,9 +10,11 @@ import ray
 import torch
 
 from search_spaces import Space
+from search_spaces.parameter import PARAMETER_NAMES
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
 from vgg6.common.words import counted, duration
+from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.cpu_speed import thread_speeds
 from vgg6.hardware.machine import mps_is_running, usable_cpus
@@ -201,10 +203,21 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             f" about {counted(round(cost.epochs), 'epoch')} in all,"
             f" about {duration(cost.total_seconds)}",
             *(f"begins from  {line}" for line in describe_sources(warm.sources)),
-            f"space        {space.name}",
+            f"space        {space.name}{f': {space.description}' if space.description else ''}",
             space.describe(),
+            *_not_varied(space),
         ]
     )
+
+
+def _not_varied(space: Space) -> list[str]:
+    """A line of what every trial of a space keeps at its default; none where it is nothing."""
+    varied = {*space.names, *(p.name for p in space.parameters), *space.fixed}
+    varied |= {name for point in space.points for name in point}
+    default = TrialConfig().to_dict()
+    kept = {name: default[name] for name in PARAMETER_NAMES if name not in varied}
+    texts = [f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in kept.items()]
+    return [f"in every trial: {', '.join(texts)}"] if texts else []
 
 
 def this_node() -> dict[str, float]:
