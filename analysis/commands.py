@@ -51,22 +51,26 @@ def train_command(
     return command("train", *words, *_out(out))
 
 
-def again(recorded: str) -> str:
-    """A recorded command, for this machine and folder. A search gets a name of its own."""
+def again(recorded: str, *more: str) -> str:
+    """A recorded command, for this machine and folder. A search gets a name of its own.
+
+    Args:
+        more: flags that come last, and so before the same ones that were typed.
+    """
     try:
         words = shlex.split(recorded)
     except ValueError:  # somebody has edited it: it is shown as it is
         return recorded
     words = words[len(RECORDED) :] if tuple(words[: len(RECORDED)]) == RECORDED else words
     if words[:1] != ["search"]:
-        return command(*words)
+        return command(*words, *more)
     named = {i for i, word in enumerate(words) if word == "--name"}
     kept = [
         word
         for i, word in enumerate(words)
         if not (i in named or i - 1 in named or word.startswith("--name="))
     ]
-    return command(*kept)
+    return command(*kept, *more)
 
 
 class SearchCommands:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from analysis.commands import SearchCommands
+from analysis.commands import SearchCommands, again, command
 from analysis.packages.package_files import PACKED
 from cli.console import DONE, FAILED
 from cli.environment import check_environment
@@ -25,10 +25,13 @@ from vgg6.common.schema import located
 from vgg6.data import data_facts, load_recorded, load_source, split
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
 from vgg6.tuning.cluster.connect import connected
+from vgg6.tuning.run import depth
 from vgg6.tuning.run.driver_lock import announced
 from vgg6.tuning.run.folder import BEST, SEARCH, RunFolder, new_run, open_run
 from vgg6.tuning.run.search import Search, check_params, read_search
 from vgg6.tuning.settings import RESULTS, SEARCHED, Settings
+
+TO_THE_END = ("--scheduler", "none")
 
 
 def add_commands(add: Any) -> None:
@@ -73,7 +76,12 @@ def search(args: argparse.Namespace) -> int:
     if args.dry_run:
         from vgg6.tuning.session.plan import dry_run
 
-        print(dry_run(settings, space, data, warm))
+        plan = dry_run(settings, space, data, warm)
+        print(plan.text)
+        if plan.rests_on_few:
+            print("warning: the ranking would rest on one or two complete trials, and so on chance")
+            words = [word for word in args.typed if word not in ("--dry-run", "--dry_run")]
+            print(f"for a safer answer, train all to the end: {command(*words, *TO_THE_END)}")
         return DONE
     facts = data_facts(
         settings.data,
@@ -86,11 +94,9 @@ def search(args: argparse.Namespace) -> int:
         with connected(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.start import start_search
 
-            command = typed_command(args)
+            typed = typed_command(args)
             to_go_on = SearchCommands(run).resume()
-            outcome = start_search(
-                where, run, settings, space, data, facts, command, warm, to_go_on
-            )
+            outcome = start_search(where, run, settings, space, data, facts, typed, warm, to_go_on)
         return finish(run, outcome, settings)
 
 
@@ -146,13 +152,19 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
     found, run = summary(search, top=5), search.folder
     run.write_json(BEST, found.to_dict())
     print(render_ranking(found))
-    print(f"{outcome.detail}. Results: {run.uri}")
+    print(f"{outcome.detail}: {depth.in_words(search.history)}")
+    if few := depth.rests_on_few(search.history):
+        print(f"warning: {few}")
+    print(f"Results: {run.uri}")
     log_whole_search(run, settings, outcome.wandb_seconds)
     if run.local:
         packed = Path(run.path) / PACKED
         export_best(search, packed, look_at_test=False)
         print(f"  packed in     {packed}")
     commands = SearchCommands(run)
+    if few and settings.scheduler != "none":
+        print(f"  train all     {again(search.facts.command, *TO_THE_END)}")
+        print("                trains every trial to its end, for a safer answer than chance")
     print(f"  best again    {commands.best()}")
     print(f"  confirm       {commands.best('--confirm', '3')}")
     print("                trains the best over 3 fresh seeds, then scores the test images, once")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vgg6.common.words import counted, duration, rate
 from vgg6.config import TrialConfig
+from vgg6.tuning.run.depth import in_words, pruned_after
 from vgg6.tuning.run.driver_lock import is_running
 from vgg6.tuning.run.folder import CONFIRMED, RunFolder
 from vgg6.tuning.run.history import History
@@ -42,7 +43,8 @@ class ConfirmedWinner:
 
 @dataclass(frozen=True)
 class Status:
-    """How a search stands. ``minutes_left`` is None before the first trial's end."""
+    """How a search stands. ``minutes_left`` is None before the first trial's end; ``pruned_after``:
+    how many trials were stopped early after how many epochs; ``depth``: that in words."""
 
     search: str
     data: str
@@ -57,6 +59,8 @@ class Status:
     repeated_rows: int
     torn_lines: int
     confirmed: ConfirmedWinner | None = None
+    pruned_after: dict[int, int] = field(default_factory=dict)
+    depth: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,6 +92,8 @@ def status_of(search: Search) -> Status:
         repeated_rows=history.repeated_rows,
         torn_lines=history.torn_lines,
         confirmed=_confirmed(search.confirmation),
+        pruned_after=pruned_after(history),
+        depth=in_words(history) if state not in (STARTING, IN_PROGRESS) and rows else "",
     )
 
 
@@ -144,6 +150,8 @@ def render(status: Status, to_go_on: str = "") -> str:
     ]
     if status.minutes_left is not None:
         lines.append(f"  left      about {duration(60 * status.minutes_left)}")
+    if status.depth:
+        lines.append(f"  trained   {status.depth}")
     if best := status.incumbent:
         score = f"val_acc {best.best_val_acc:.4f}"
         lines.append(f"  incumbent trial {best.trial} {best.label}: {score}")

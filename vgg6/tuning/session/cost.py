@@ -25,11 +25,13 @@ SAMPLED = 64  # of a space's configurations
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a search will cost, from one measured step. Seconds, epochs, seconds."""
+    """What a search will cost, from one measured step. Seconds, epochs, seconds; ``running``: about
+    how many trials will run each epoch."""
 
     epoch_seconds: float
     epochs: float
     total_seconds: float
+    running: list[float]
 
 
 def estimate(
@@ -56,7 +58,8 @@ def estimate(
         whole=trained_whole(space, settings.searcher, trials, added),
     )  # fmt: skip
     work = running.sum() + (running * sharpened_share(space, settings.epochs)).sum()
-    return Estimate(epoch, float(running.sum()), float(epoch * work / min(concurrent, trials)))
+    seconds = float(epoch * work / min(concurrent, trials))
+    return Estimate(epoch, float(running.sum()), seconds, running.tolist())
 
 
 def sharpened_share(space: Space, epochs: int) -> npt.NDArray[np.float64]:

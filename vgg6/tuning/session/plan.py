@@ -26,6 +26,7 @@ from vgg6.tuning.cluster.gpu_probe import hungriest, probe_each, probe_here
 from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds
 from vgg6.tuning.cluster.ray_internals import local_gpu_kind
 from vgg6.tuning.cluster.resources import KIND, Allotment, allot, live_nodes, of_kind
+from vgg6.tuning.run import depth
 from vgg6.tuning.run.records import SearchFacts
 from vgg6.tuning.session.cost import auto_trials, estimate
 from vgg6.tuning.session.trial_end import KEEP_WEIGHTS
@@ -170,8 +171,17 @@ def cluster_runtime(settings: Settings, device: str) -> Runtime:
     return Runtime.resolve("cpu", settings.precision, threads=1)
 
 
-def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) -> str:
-    """The plan as text, without starting Ray here or a trial anywhere."""
+@dataclass(frozen=True)
+class DryRun:
+    """A plan as text. ``rests_on_few``: so few of its trials will be trained to the end that the
+    ranking may be chance."""
+
+    text: str
+    rests_on_few: bool
+
+
+def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) -> DryRun:
+    """The plan, without starting Ray here or a trial anywhere."""
     mode = settings.wandb or default_mode()
     if settings.address in (None, "local"):
         where = HERE
@@ -185,7 +195,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             plan = decide_with_nodes(settings, space, data, mode, patient=True)
     allotment, runtime, trials = plan.allotment, plan.runtime, plan.trials
     cost = estimate(settings, space, data, runtime, trials, allotment.concurrent, added=warm.points)
-    return "\n".join(
+    text = "\n".join(
         [
             f"search       {settings.name} in {settings.storage}",
             f"planned for  {where}",
@@ -196,6 +206,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             f"searcher     {settings.searcher}, seed {settings.seed}",
             f"scheduler    {settings.scheduler}, grace {settings.grace},"
             f" reduction {settings.reduction:g}",
+            f"trained      {depth.expected_in_words(cost.running)}",
             f"concurrency  {allotment.why}{allotment.measured}",
             f"arithmetic   {runtime.device}, {runtime.precision},"
             f" {counted(runtime.threads, 'thread')} a trial",
@@ -208,6 +219,8 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             *_not_varied(space),
         ]
     )
+    few = trials >= depth.OTHERS and round(cost.running[-1]) <= depth.FEW
+    return DryRun(text, few)
 
 
 def _not_varied(space: Space) -> list[str]:
