@@ -96,7 +96,7 @@ SIZES = sorted(
 def test_every_batch_size_of_the_spaces_trains_as_plain_fp32(
     cifar10_source: Source, batch_size: int
 ) -> None:
-    data = split(cifar10_source, limit_train=batch_size * 5 // 2)  # the last batch is a half
+    data = split(cifar10_source, limit_train=batch_size * 3 // 2)  # the last batch is a half
     config = TrialConfig(
         activation="gelu", optimizer="sgd", lr=1e-3, batch_size=batch_size, dropout=0.0,
         init="kaiming", epochs=1,

@@ -27,6 +27,7 @@ from vgg6.tuning.run.trials import FAILED, METRICS, TrialRecord
 from vgg6.tuning.settings import WANDB_MODES
 
 FINISH_S = 10.0  # how long the end of a search waits for W&B, all in all
+OFFLINE_S = 60.0  # and where it only writes files: nothing hangs, but the machine may be busy
 END_S = 1.0  # of it, for a process that was asked to end
 POLL_S = 0.2
 INIT_TIMEOUT_S = 20
@@ -37,6 +38,7 @@ class WandbMirror:
 
     def __init__(self, mode: str, *, journal: Path, folder: Path, project: str, group: str) -> None:
         self.log, self.process = folder / "wandb.log", None
+        self.limit = OFFLINE_S if mode == "offline" else FINISH_S
         if mode == "disabled":
             return
         command = [
@@ -53,18 +55,18 @@ class WandbMirror:
             )  # fmt: skip
 
     def finish(self) -> str:
-        """Wait for the mirror to catch up, at most 10 s. Returns what went wrong, or ``""``."""
+        """Wait for the mirror to catch up: online at most 10 s. Returns what went wrong, or ``""``."""
         if self.process is None:
             return ""
         try:
-            code = self.process.wait(FINISH_S - END_S)
+            code = self.process.wait(self.limit - END_S)
         except subprocess.TimeoutExpired:
             self.process.terminate()
             try:
                 self.process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-            return f"W&B did not finish within {FINISH_S:g} s and was left behind; see {self.log}"
+            return f"W&B did not finish within {self.limit:g} s and was left behind; see {self.log}"
         return f"W&B failed (exit {code}); see {self.log}" if code else ""
 
 

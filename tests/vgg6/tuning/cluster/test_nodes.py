@@ -22,9 +22,9 @@ from support.nodes import (
 
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, RUNNING
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.xdist_group("drivers")
 # Longer than nodes take to be lost and found.
-LONG = (*SEARCH, "--trials", "6", "--epochs", "30")
+LONG = (*SEARCH, "--trials", "4", "--epochs", "30")
 
 
 @pytest.mark.slow
@@ -42,7 +42,7 @@ def test_a_search_goes_on_without_a_lost_node_and_grows_into_a_new_one(tmp_path:
         grown = [t for t in history(tmp_path).trials.values() if t.state == RUNNING]
         assert process.wait(600) == 0, messages(tmp_path)
     found = history(tmp_path)
-    assert sorted(found.trials) == list(range(6))
+    assert sorted(found.trials) == list(range(4))
     for trial in found.trials.values():
         assert trial.state == COMPLETED or trial.state == INFEASIBLE
         assert sorted(trial.rows) == list(range(1, trial.epoch + 1))
@@ -87,7 +87,7 @@ def test_a_search_whose_cluster_is_gone_ends_by_name_and_is_resumed(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with cluster(head_cpus=2) as nodes:
-        arguments = (*SEARCH, "--trials", "3", "--epochs", "30", "--address", nodes.address)
+        arguments = (*SEARCH, "--trials", "2", "--epochs", "24", "--address", nodes.address)
         process = driver(*arguments, cwd=tmp_path)
         wait_until(lambda: len(history(tmp_path).arrivals) >= 6, "six epochs", process)
         os.kill(nodes.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGKILL)

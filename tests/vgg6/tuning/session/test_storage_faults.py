@@ -21,9 +21,9 @@ from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.xdist_group("drivers")
 SEARCH = (
-    "search", "--data", "digits", "--limit-train", "100", "--trials", "8", "--epochs", "4",
+    "search", "--data", "digits", "--limit-train", "100", "--trials", "6", "--epochs", "2",
     "--name", "s", "--wandb", "disabled", "--address", "local", "--scheduler", "none",
     "--space", "study_grid", "--searcher", "random",
 )  # fmt: skip
@@ -35,7 +35,7 @@ def mount(*arguments: str) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 60 MB: two trials fit with their checkpoints, eight with weights do not."""
+    """A file system of 60 MB: two trials fit with their checkpoints, six with weights do not."""
     disk = tmp_path / "disk"
     disk.mkdir()
     try:
@@ -76,7 +76,7 @@ def test_a_full_disk_is_named_and_the_search_goes_on_when_there_is_room(
     assert contents(small_disk / "earlier") == earlier
     assert "No space left on device" in ended.stderr and str(small_disk) in ended.stderr
     last = ended.stderr.splitlines()[-1]
-    assert last.startswith("incomplete: ") and "resume" in last and "of 8 trials ended" in last
+    assert last.startswith("incomplete: ") and "resume" in last and "of 6 trials ended" in last
     run = RunFolder(str(small_disk / "s"))
     before = read_history(run)
     assert before.arrivals
@@ -88,10 +88,10 @@ def test_a_full_disk_is_named_and_the_search_goes_on_when_there_is_room(
     after = read_history(run)
     assert after.arrivals[: len(before.arrivals)] == before.arrivals
     assert contents(small_disk / "earlier") == earlier
-    assert sorted(after.trials) == list(range(8))
+    assert sorted(after.trials) == list(range(6))
     assert all(t.state in (COMPLETED, INFEASIBLE) for t in after.trials.values())
     rows = [sorted(t.rows) for t in after.trials.values() if t.state == COMPLETED]
-    assert all(epochs == [1, 2, 3, 4] for epochs in rows)
+    assert all(epochs == [1, 2] for epochs in rows)
 
 
 @pytest.mark.slow
@@ -113,7 +113,8 @@ def test_a_storage_that_turns_read_only_ends_the_search_by_name_with_what_it_had
     earlier = earlier_results(small_disk)
     stored = ("--storage", str(small_disk))
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "tune_vgg6.py"), *SEARCH, *stored, "--trials", "3"],
+        [sys.executable, str(ROOT / "tune_vgg6.py"), *SEARCH, *stored, "--trials", "3",
+         "--epochs", "4"],
         cwd=tmp_path, env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
