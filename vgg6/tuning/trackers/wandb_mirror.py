@@ -55,7 +55,8 @@ class WandbMirror:
             )  # fmt: skip
 
     def finish(self) -> str:
-        """Wait for the mirror to catch up: online at most 10 s. Returns what went wrong, or ``""``."""
+        """Wait until the mirror has caught up, for ``limit`` seconds at most. Returns what went wrong,
+        or an empty text."""
         if self.process is None:
             return ""
         try:
