@@ -55,8 +55,8 @@ class WandbMirror:
             )  # fmt: skip
 
     def finish(self) -> str:
-        """Wait until the mirror has caught up, for ``limit`` seconds at most. Returns what went wrong,
-        or an empty text."""
+        """Wait for the mirror to catch up, ``limit`` seconds at most. Returns what went wrong, or
+        an empty text."""
         if self.process is None:
             return ""
         try:
