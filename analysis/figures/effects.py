@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import plotly.graph_objects as go
 
-from analysis.figures.style import BLUE, ERROR_BAR, figure, intervals
+from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, ordered
+from analysis.figures.style import ERROR_BAR, FULL, figure, intervals, significant
 from analysis.insights.importance import Importance
 from analysis.insights.interaction import Interaction
 from analysis.insights.matched_pairs import Effect
@@ -20,8 +21,8 @@ def importance(found: Importance) -> go.Figure:
     means = [r.mean for r in rows]
     bars = go.Bar(
         x=means, y=names, orientation="h", marker={"color": BLUE},
-        text=[f"p {r.p:.2g}" for r in rows], hovertemplate="%{x:.1%}, %{text} by chance",
-        textposition="none",
+        text=[f"p {r.p:.2g}" for r in rows], textposition="none",
+        hovertemplate="%{x:.4g}, %{text} by chance<extra></extra>",
         error_x=ERROR_BAR | intervals(means, [r.low for r in rows], [r.high for r in rows]),
     )  # fmt: skip
     axis = {"title": "share (bars: 95 % interval)", "tickformat": ".0%"}
@@ -32,21 +33,30 @@ def interaction(found: Interaction) -> go.Figure:
     """Mean accuracy by optimizer and bin of learning rates."""
     edges = found.lr_bins
     bins = [f"{low:.2g} to {high:.2g}" for low, high in pairwise(edges)]
+    rows = {
+        name: (means, counts)
+        for name, means, counts in zip(
+            found.optimizers, found.mean_val_acc, found.count, strict=True
+        )
+    }
+    names = ordered("optimizer", rows)[::-1]
     text = [
-        [f"{v:.3f} (n={n})" if v is not None else "" for v, n in zip(*row, strict=True)]
-        for row in zip(found.mean_val_acc, found.count, strict=True)
-    ]
+        [f"{significant(v)} (n={n})" if v is not None else ""
+         for v, n in zip(*rows[name], strict=True)]
+        for name in names
+    ]  # fmt: skip
     trace = go.Heatmap(
-        z=found.mean_val_acc, x=bins, y=found.optimizers, text=text,
-        texttemplate="%{text}", colorscale="Cividis", hovertemplate="%{y}, lr %{x}: %{text}",
-        colorbar={"title": {"text": "val_acc"}, "thickness": 14},
+        z=[rows[name][0] for name in names], x=bins, y=names, text=text,
+        texttemplate="%{text}", textfont={"color": CELL_INK}, colorscale=CELL_SCALE,
+        xgap=2, ygap=2, colorbar={"title": {"text": "val_acc"}, "thickness": 14, "outlinewidth": 0},
+        hovertemplate=f"%{{y}}, lr %{{x}}: %{{z:{FULL}}}<extra></extra>",
     )  # fmt: skip
     height = 160 + 44 * len(found.optimizers)
     return figure(
         [trace],
         height,
-        xaxis={"title": "learning rate", "automargin": True},
-        yaxis={"automargin": True},
+        xaxis={"title": "learning rate", "automargin": True, "showgrid": False},
+        yaxis={"automargin": True, "showgrid": False, "ticksuffix": " "},
     )
 
 
@@ -63,7 +73,7 @@ def effect(rows: Sequence[Effect], title: str = "val_acc") -> go.Figure:
     trace = go.Scatter(
         x=differences,
         y=[f"{n} ({r.pairs} pairs)" for n, r in zip(named, shown, strict=True)], mode="markers",
-        marker={"size": 11, "color": BLUE}, hovertemplate="%{x:+.4f}",
+        marker={"size": 11, "color": BLUE}, hovertemplate=f"%{{x:+{FULL}}}<extra></extra>",
         error_x=intervals(differences, [r.low for r in shown], [r.high for r in shown]),
     )  # fmt: skip
     against = f" against {references.pop()}" if one else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import ACCURACY, COLOURS, figure, style_panels
+from analysis.figures.palette import colour_of, ordered, symbol_of
+from analysis.figures.style import ACCURACY, FULL, figure, style_panels
 
 PANELS = {"train_loss": "training loss (nats)", "train_acc": "training accuracy",
           "val_loss": "validation loss (nats)", "val_acc": "validation accuracy"}  # fmt: skip
@@ -36,33 +38,41 @@ def curves(table: pd.DataFrame) -> go.Figure:
         if metric.endswith("loss") and table[metric].max() > WORST_LOSS:
             fig.update_yaxes(range=[0, WORST_LOSS], row=row, col=col)
             fig.layout.annotations[place].text += f", up to {WORST_LOSS:.1f}"
-    return style_panels(fig, 720)
+    return style_panels(fig, 720).update_layout(legend_title_text="activation  ")
 
 
 def small_multiples(table: pd.DataFrame, kind: str, colour: str) -> go.Figure:
     """Validation accuracy by epoch: a panel for each value of ``kind``, lines coloured by
-    ``colour``."""
-    kinds = sorted(table[kind].unique())
-    columns = min(3, len(kinds))
-    rows = math.ceil(len(kinds) / columns)
+    ``colour``. The panels fill their grid: a last one shows all values where it would have a gap.
+    """
+    kinds = ordered(kind, map(str, table[kind].unique()))
+    whole = len(kinds) > 1 and len(kinds) % 2 == 1
+    panels = [*kinds, f"each {kind}"] if whole else kinds
+    columns = grid_columns(len(panels))
+    rows = len(panels) // columns
     fig = make_subplots(
-        rows, columns, subplot_titles=kinds, shared_yaxes="all", vertical_spacing=0.24 / rows,
+        rows, columns, subplot_titles=panels, shared_yaxes="all", vertical_spacing=0.24 / rows,
         horizontal_spacing=0.04,
     )  # fmt: skip
     fig.update_xaxes(matches="x")
     fig.layout.xaxis.matches = None  # not itself
+    hover = f"%{{text}}<br>epoch %{{x}}: %{{y:{FULL}}}<extra></extra>"
     for own, trace in _lines(table, "val_acc", colour, kind):
         few = sum(epoch is not None for epoch in trace.x) < FEW_POINTS
-        trace.update(
-            mode="lines+markers" if few else "lines", marker={"size": 4},
-            hovertemplate="%{text}<br>epoch %{x}: %{y:.4f}",
-        )  # fmt: skip
+        trace.update(mode="lines+markers" if few else "lines", hovertemplate=hover)
         place = kinds.index(own)
         fig.add_trace(trace, row=place // columns + 1, col=place % columns + 1)
+        if whole:
+            fig.add_trace(type(trace)(trace).update(showlegend=False), row=rows, col=columns)
     fig = style_panels(fig, 90 + 250 * rows)
-    for place in range(len(kinds) - columns):  # another panel lies below: its axis has the title
+    for place in range(len(panels) - columns):  # the panel below has the title of its axis
         fig.update_xaxes(title_text="", row=place // columns + 1, col=place % columns + 1)
-    return fig
+    return fig.update_layout(legend_title_text=f"{colour}  ")
+
+
+def grid_columns(panels: int) -> int:
+    """How many columns so many panels fill without a gap: 4 at most."""
+    return next(columns for columns in (4, 3, 2, 1) if panels % columns == 0)
 
 
 def steps(table: pd.DataFrame, train_images: int) -> go.Figure:
@@ -71,7 +81,7 @@ def steps(table: pd.DataFrame, train_images: int) -> go.Figure:
     counted = table.assign(epoch=table.epoch * an_epoch)
     traces = []
     for optimizer, trace in _lines(counted, "val_acc", "activation", "optimizer"):
-        hover = "%{text}, " + optimizer + "<br>step %{x}: %{y:.4f}"
+        hover = f"%{{text}}, {optimizer}<br>step %{{x}}: %{{y:{FULL}}}<extra></extra>"
         traces.append(trace.update(hovertemplate=hover))
     return figure(traces, xaxis={"title": "optimizer step", "rangemode": "tozero"}, yaxis=ACCURACY)
 
@@ -79,11 +89,16 @@ def steps(table: pd.DataFrame, train_images: int) -> go.Figure:
 def _lines(table: pd.DataFrame, metric: str, colour: str, kind: str) -> Iterator[tuple[str, Any]]:
     """A trace for each pair of values of ``colour``, which the legend has once each, and ``kind``;
     with the latter. Curves of several trials are one line with gaps between them."""
-    values = sorted(map(str, table[colour].unique()))
     shown: set[str] = set()
     draw = go.Scattergl if len(table) > MANY_ROWS else go.Scatter
-    for names, part in table.groupby([colour, kind]):
-        value, other = map(str, names)
+    parts = {
+        (str(value), str(other)): part for (value, other), part in table.groupby([colour, kind])
+    }
+    pairs = product(*(ordered(name, map(str, table[name].unique())) for name in (colour, kind)))
+    for value, other in pairs:
+        part = parts.get((value, other))
+        if part is None:
+            continue
         x: list[int | None] = []
         y: list[float | None] = []
         text: list[str] = []
@@ -91,10 +106,11 @@ def _lines(table: pd.DataFrame, metric: str, colour: str, kind: str) -> Iterator
             x += [*rows.epoch.tolist(), None]
             y += [*(float(f"{v:.5g}") for v in rows[metric]), None]
             text += [f"trial {trial}"] * (len(rows) + 1)
-        line = {"color": COLOURS[values.index(value) % len(COLOURS)], "width": 1.3}
+        marker = {"size": 5, "symbol": symbol_of(colour, value)}
         yield other, draw(
             x=x, y=y, text=text, name=value, legendgroup=value, showlegend=value not in shown,
-            mode="lines", connectgaps=False, line=line, opacity=0.75,
+            mode="lines", connectgaps=False, marker=marker,
+            line={"color": colour_of(colour, value), "width": 1.3},
             meta={colour: value, kind: other},
         )  # fmt: skip
         shown.add(value)

@@ -8,55 +8,82 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import BLUE, LIGHT_BLUE, ORANGE, STATES, figure, style_panels
-from analysis.results.timeline import Rung, WorkerSpan, running_trials
+from analysis.figures.palette import BLUE, MUTED, STATES
+from analysis.figures.style import figure, significant, style_panels
+from analysis.results.timeline import Rung, Timeline, running_trials
+
+PAUSE_LINE = {"color": MUTED, "dash": "dot", "width": 1.5}
 
 
 def rungs(rungs: Sequence[Rung]) -> go.Figure:
     """For each rung how many trials arrived and went on, and the score that was needed."""
-    names = [r.name for r in rungs]
+    names = [r.name + (f"<br>cut-off {significant(r.cutoff)}" if r.cutoff is not None else "")
+             for r in rungs]  # fmt: skip
     bars = [
-        go.Bar(x=names, y=counts, text=counts, name=name, marker={"color": colour})
+        go.Bar(y=names, x=counts, text=counts, name=name, marker={"color": colour},
+               orientation="h", textposition="outside", cliponaxis=False,
+               hovertemplate="%{y}: %{x} %{fullData.name}<extra></extra>")
         for name, colour, counts in (
-            ("arrived", LIGHT_BLUE, [r.arrived for r in rungs]),
+            ("arrived", MUTED, [r.arrived for r in rungs]),
             ("went on", BLUE, [r.went_on for r in rungs]),
         )
-    ]
-    cutoffs = go.Scatter(
-        x=names, y=[r.cutoff for r in rungs], name="cut-off at the end", yaxis="y2",
-        mode="markers+lines", marker={"color": ORANGE, "size": 9}, line={"dash": "dot"},
-        hovertemplate="%{y:.4f}",
-    )  # fmt: skip
+    ]  # fmt: skip
     return figure(
-        [*bars, cutoffs], xaxis={"title": "rung"}, yaxis={"title": "trials", "rangemode": "tozero"},
-        yaxis2={"title": "validation accuracy", "overlaying": "y", "side": "right",
-                "showgrid": False, "tickformat": ".2f"},
-        margin={"l": 64, "r": 64, "t": 30, "b": 54},
+        bars, 110 + 62 * len(rungs), bargap=0.3,
+        xaxis={"title": "trials", "rangemode": "tozero", "tickformat": "d", "nticks": 6},
+        yaxis={"autorange": "reversed", "automargin": True, "ticksuffix": " "},
+        margin={"l": 64, "r": 36, "t": 30, "b": 54},
     )  # fmt: skip
 
 
-def cluster(spans: Sequence[WorkerSpan]) -> go.Figure:
-    """Which trial ran where and when, and how many ran at once."""
+def cluster(timeline: Timeline) -> go.Figure:
+    """Which trial ran where and when, and how many ran at once; pauses are cut out."""
+    spans = timeline.spans
+    slots = sorted({span.slot for span in spans})
     fig = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.68, 0.32], vertical_spacing=0.07)
     for state, colour in STATES.items():
         if own := [span for span in spans if span.state == state]:
             fig.add_bar(
                 base=[round(s.start, 3) for s in own], x=[round(s.length, 3) for s in own],
-                y=[escape(s.worker) for s in own], orientation="h", name=state,
+                y=[escape(s.row) for s in own], orientation="h", name=state,
                 marker={"color": colour, "line": {"width": 0.6, "color": "#fff"}},
-                text=[f"trial {s.trial}" for s in own], textposition="none",
-                hovertemplate="%{text}: %{base:.1f} min, for %{x:.1f} min", row=1, col=1,
+                text=[f"trial {s.trial}" for s in own], textposition="none", row=1, col=1,
+                hovertemplate="%{text}: from minute %{base:.1f}, for %{x:.1f} min<extra></extra>",
             )  # fmt: skip
     minutes, counts = zip(*running_trials(spans), strict=True)
     fig.add_scatter(
         x=[round(minute, 3) for minute in minutes], y=counts, mode="lines", fill="tozeroy",
         line={"shape": "hv", "color": BLUE}, name="running", showlegend=False, row=2, col=1,
+        hovertemplate="%{y} at minute %{x:.1f}<extra></extra>",
     )  # fmt: skip
-    fig = style_panels(fig, 330 + 22 * len({span.worker for span in spans}))
-    fig.update_layout(barmode="overlay", margin={"l": 120, "r": 16, "t": 50, "b": 48})
+    fig = style_panels(fig, 330 + 26 * len(slots))
+    fig.update_layout(barmode="overlay", margin={"l": 64, "r": 16, "t": 50, "b": 64})
     fig.update_xaxes(title_text=None, row=1, col=1)
-    fig.update_xaxes(title_text="minutes since the first trial", row=2, col=1)
+    fig.update_xaxes(title_text=time_axis(timeline), row=2, col=1)
+    rows = [escape(f"{node} · {slot}") for node, slot in slots]
     fig.update_yaxes(
-        title_text="trials at once", rangemode="tozero", tickformat="d", nticks=4, row=2, col=1
+        automargin=True, ticksuffix=" ", categoryorder="array", categoryarray=rows[::-1],
+        row=1, col=1,
+    )  # fmt: skip
+    fig.update_yaxes(
+        title_text="at once", rangemode="tozero", tickformat="d", nticks=4, row=2, col=1
     )
-    return fig
+    return fig.update_layout(shapes=pause_lines(timeline))
+
+
+def time_axis(timeline: Timeline) -> str:
+    """What an axis of its minutes is called."""
+    count = len(timeline.pauses)
+    if not count:
+        return "minutes since the first trial"
+    cut = "a pause, cut out" if count == 1 else f"{count} pauses, cut out"
+    return f"minutes of searching<br>(dotted: {cut})"
+
+
+def pause_lines(timeline: Timeline) -> list[dict[str, object]]:
+    """A dotted line over the whole height of a figure at each pause."""
+    return [
+        {"type": "line", "xref": "x", "yref": "paper", "x0": minute, "x1": minute, "y0": 0, "y1": 1,
+         "line": PAUSE_LINE}
+        for minute in timeline.pauses
+    ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""What the figures have in common: the page's style, and colours for colour-blind readers.
+"""What the figures have in common: their layout, axes, numbers and error bars.
 
-Okabe and Ito's colours stand for choices, cividis for accuracy. Titles are the page's.
+Titles are the page's.
 """
 
 from __future__ import annotations
@@ -10,23 +10,30 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-BLUE, ORANGE, LIGHT_BLUE = "#0072B2", "#D55E00", "#56B4E9"
-COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", LIGHT_BLUE, "#8C6D31", "#7F7F7F",
-           "#6A3D9A")  # fmt: skip
-STATES = {"completed": "#009E73", "pruned": "#E69F00", "infeasible": ORANGE,
-          "failed": "#CC79A7", "stopped": "#7F7F7F", "running": LIGHT_BLUE}  # fmt: skip
-ERROR_BAR = {"color": "#8A8A8A", "thickness": 1.5}  # seen on light and dark
+from analysis.figures.palette import MUTED
+
+ERROR_BAR = {"color": MUTED, "thickness": 1.5}
 ACCURACY = {"tickformat": ".2f", "title": "validation accuracy"}
+FULL = ".8~g"  # of a number on hover
+FONT = {"family": "system-ui, sans-serif", "size": 13}
+LEGEND_TITLE = {"font": {"size": 13}}
+# A switch keeps its own colours, since Plotly's pressed button is light on every page.
+BUTTONS = {"bgcolor": "#E4E9EE", "bordercolor": MUTED, "font": {"color": "#1b1f24", "size": 12}}
 
 
 def figure(traces: Iterable[Any], height: int = 420, **layout: Any) -> go.Figure:
     """A figure in the page's style."""
     margin = {"l": 64, "r": 20, "t": 30, "b": 54}
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": LEGEND_TITLE}
     return go.Figure(
         list(traces), {"template": "none", "height": height, "margin": margin, "legend": legend,
-                       "font": {"family": "system-ui, sans-serif", "size": 13}} | layout
+                       "font": FONT} | layout
     )  # fmt: skip
+
+
+def significant(value: float) -> str:
+    """A number of four significant digits, with the zeros at its end."""
+    return f"{value:#.4g}".rstrip(".")
 
 
 def intervals(
@@ -43,9 +50,8 @@ def intervals(
 def style_panels(fig: go.Figure, height: int) -> go.Figure:
     """Give a figure of several panels over epochs the page's style."""
     margin = {"l": 56, "r": 16, "t": 84, "b": 48}
-    legend = {"orientation": "h", "y": 1 + 46 / height, "yanchor": "bottom"}
-    font = figure([]).layout.font
-    fig.update_layout(template="none", height=height, font=font, margin=margin, legend=legend)
+    legend = {"orientation": "h", "y": 1 + 46 / height, "yanchor": "bottom", "title": LEGEND_TITLE}
+    fig.update_layout(template="none", height=height, font=FONT, margin=margin, legend=legend)
     fig.update_annotations(font_size=13)
     fig.update_xaxes(title_text="epoch", title_standoff=4, rangemode="tozero")
     fig.update_yaxes(tickformat="~g")

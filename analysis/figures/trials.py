@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.style import ACCURACY, BLUE, LIGHT_BLUE, ORANGE, STATES, figure
+from analysis.figures.palette import BLUE, LINE_SCALE, MUTED, ORANGE, STATES, ordered
+from analysis.figures.stopping_and_use import pause_lines, time_axis
+from analysis.figures.style import ACCURACY, BUTTONS, FULL, figure
+from analysis.results.timeline import Timeline
 from analysis.winner.pareto import TrialCost
 
 FEW = 6  # values that get a step of their own on an axis
@@ -22,8 +25,8 @@ def parallel(trials: pd.DataFrame, names: Sequence[str]) -> go.Figure:
     shown = trials.dropna(subset=["best_val_acc"])
     dimensions = [_axis(name, shown[name]) for name in (*names, "epochs_run", "best_val_acc")]
     line = {
-        "color": shown.best_val_acc.tolist(), "colorscale": "Cividis", "showscale": True,
-        "colorbar": {"title": {"text": "val_acc"}, "thickness": 14},
+        "color": shown.best_val_acc.tolist(), "colorscale": LINE_SCALE, "showscale": True,
+        "colorbar": {"title": {"text": "best val_acc"}, "thickness": 14, "outlinewidth": 0},
     }  # fmt: skip
     trace = go.Parcoords(line=line, dimensions=dimensions, labelangle=-12, labelside="top")
     return figure([trace], height=480, margin={"l": 80, "r": 40, "t": 80, "b": 40})
@@ -35,7 +38,9 @@ def _axis(name: str, values: pd.Series) -> dict[str, Any]:
     has = values[values.notna()]
     if pd.api.types.is_numeric_dtype(has.infer_objects()) and has.nunique() > FEW:
         return {"label": name, **_scale(values.astype(float))}
-    names = ["none"] * bool(values.isna().any()) + [_step(v) for v in sorted(has.unique())]
+    texts = all(isinstance(v, str) for v in has)
+    steps = ordered(name, has)[::-1] if texts else sorted(has.unique())
+    names = ["none"] * bool(values.isna().any()) + [_step(v) for v in steps]
     places = ["none" if v is None or v != v else _step(v) for v in values]
     return {
         "label": name, "values": [names.index(p) for p in places],
@@ -54,7 +59,7 @@ def _scale(values: pd.Series) -> dict[str, Any]:
         values, low, high = np.log10(values), math.log10(low), math.log10(high)
         ticks = {float(t): f"{10.0**t:g}" for t in range(math.ceil(low), math.floor(high) + 1)}
     else:
-        ticks = {float(t): f"{t:.3g}" for t in np.linspace(low, high, 5)}
+        ticks = {t: f"{t:g}" for t in round_ticks(low, high)}
     if values.isna().any():
         bottom = low - (high - low) / 8
         values, low, ticks = values.fillna(bottom), bottom, {bottom: "none", **ticks}
@@ -64,31 +69,76 @@ def _scale(values: pd.Series) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def progress(trials: pd.DataFrame) -> go.Figure:
-    """Each trial's accuracy at the time it was created, and the best so far."""
-    shown = trials.dropna(subset=["best_val_acc"]).sort_values("created")
-    minutes = (shown.created - trials.created.min()) / 60
-    traces: list[Any] = []
-    for state, colour in STATES.items():
-        own = shown.state == state
-        if own.any():
-            texts = [f"trial {n}: {escape(t)}" for n, t in zip(shown.trial[own], shown.label[own],
-                                                               strict=True)]  # fmt: skip
-            traces.append(
-                go.Scatter(
-                    x=minutes[own].round(3).tolist(), y=shown.best_val_acc[own].tolist(),
-                    mode="markers", name=state, text=texts, hovertemplate="%{text}<br>%{y:.4f}",
-                    marker={"color": colour, "size": 8, "opacity": 0.8},
-                )
-            )  # fmt: skip
-    best = shown.best_val_acc.cummax()
-    traces.append(
-        go.Scatter(
-            x=minutes.round(3).tolist(), y=best.tolist(), mode="lines", name="best so far",
-            line={"shape": "hv", "color": BLUE, "width": 2},
-        )
+def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten from ``low`` to ``high``, at most so many."""
+    if low == high:
+        return [low]
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    step = next(
+        m * power for m in (1, 2, 5, 10, 20)
+        if math.floor(high / (m * power)) - math.ceil(low / (m * power)) < most
     )  # fmt: skip
-    return figure(traces, xaxis={"title": "minutes since the first trial"}, yaxis=ACCURACY)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [float(f"{n * step:.10g}") for n in range(first, last + 1)]
+
+
+def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
+    """Each trial's best accuracy, and the best so far, when they were known.
+
+    A switch shows the same against the epochs that the search had spent.
+
+    Args:
+        epochs: one row a (trial, epoch).
+    """
+    rows = epochs.dropna(subset=["val_acc"]).sort_values("time", kind="stable")
+    minutes = rows.time.map(ran.clock.minutes).round(3).tolist()
+    rows = rows.assign(minutes=minutes, spent=range(1, len(rows) + 1))
+    reached = rows[rows.epoch == rows.groupby("trial").best_epoch.transform("last")]
+    traces: list[Any] = []
+    places: dict[str, list[list[float]]] = {"minutes": [], "spent": []}
+
+    def add(own: pd.DataFrame, trace: go.Scatter) -> None:
+        for name, found in places.items():
+            found.append(own[name].tolist())
+        traces.append(trace.update(x=own.minutes.tolist()))
+
+    for state, colour in STATES.items():
+        own = reached[reached.state == state]
+        if len(own):
+            texts = [f"trial {n}: {escape(t)}<br>epoch {e}"
+                     for n, t, e in zip(own.trial, own.label, own.epoch, strict=True)]  # fmt: skip
+            add(own, go.Scatter(
+                y=own.val_acc.tolist(), mode="markers", name=state, text=texts,
+                hovertemplate=f"%{{text}}: %{{y:{FULL}}}<extra></extra>",
+                marker={"color": colour, "size": 8},
+            ))  # fmt: skip
+    best = rows.val_acc.cummax()
+    steps = rows[(best != best.shift()) | (rows.spent == len(rows))]
+    add(steps, go.Scatter(
+        y=best[steps.index].tolist(), mode="lines", name="best so far",
+        line={"shape": "hv", "color": BLUE, "width": 2},
+        hovertemplate=f"best so far: %{{y:{FULL}}}<extra></extra>",
+    ))  # fmt: skip
+    title = time_axis(ran)
+    lines = pause_lines(ran)
+    switch = {
+        "type": "buttons", "direction": "right", "showactive": True, "x": 0, "xanchor": "left",
+        "y": 0, "yanchor": "top", "pad": {"t": 66}, **BUTTONS,
+        "buttons": [
+            {"label": label, "method": "update",
+             "args": [{"x": places[name]}, {"xaxis.title.text": text, "shapes": shapes,
+                                            "xaxis.autorange": True}]}
+            for label, name, text, shapes in (
+                ("by time", "minutes", title, lines),
+                ("by epochs spent", "spent", "epochs spent by the whole search", []),
+            )
+        ],
+    }  # fmt: skip
+    return figure(
+        traces, 470, yaxis=ACCURACY, shapes=lines, updatemenus=[switch],
+        xaxis={"title": {"text": title}, "rangemode": "tozero"},
+        margin={"l": 64, "r": 20, "t": 30, "b": 110},
+    )  # fmt: skip
 
 
 def pareto(rows: Sequence[TrialCost], front: Sequence[TrialCost]) -> go.Figure:
@@ -101,13 +151,13 @@ def pareto(rows: Sequence[TrialCost], front: Sequence[TrialCost]) -> go.Figure:
             mode=mode, name=name, line={"shape": "hv", "dash": "dot", "color": colour},
             text=[f"trial {r.trial}: {escape(r.label)}<br>{r.parameters:,} parameters"
                   for r in own],
-            hovertemplate="%{text}<br>%{y:.4f} in %{x:.0f} s",
+            hovertemplate=f"%{{text}}<br>%{{y:{FULL}}} in %{{x:.4g}} s<extra></extra>",
             marker={"color": colour, "size": [6 + 6 * r.parameters / largest for r in own]},
         )  # fmt: skip
 
     ordered = sorted(front, key=lambda r: r.seconds)
     return figure(
-        [points(rows, "trials", LIGHT_BLUE, "markers"),
+        [points(rows, "trials", MUTED, "markers"),
          points(ordered, "no other beats these", ORANGE, "markers+lines")],
         xaxis={"title": "training to the best epoch (s)", "type": "log",
                "tickvals": [m * 10**e for e in range(-2, 7) for m in (1, 2, 5)]}, yaxis=ACCURACY,

@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import plotly.graph_objects as go
 
-from analysis.figures.style import BLUE, LIGHT_BLUE, ORANGE, figure, intervals
-from vgg6.tuning.run.records import Confirmation
+from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, MUTED, ORANGE
+from analysis.figures.style import FULL, figure, intervals
+from analysis.winner.shown_intervals import Bounds
+from vgg6.tuning.run.records import Candidate, Confirmation
 
 
-def confirmation(found: Confirmation) -> go.Figure:
-    """Each candidate's search score, its fresh runs and its mean with the interval."""
-    rows = found.candidates[::-1]
-    names = [f"trial {r.trial}" for r in rows]
-    runs = [(n, run.val_acc) for n, r in zip(names, rows, strict=True) for run in r.runs]
-    known = [(n, r, r.mean) for n, r in zip(names, rows, strict=True) if r.mean is not None]
-    means = [mean for *_, mean in known]
-    bars = intervals(means, [r.low for _, r, _ in known], [r.high for _, r, _ in known])
+def confirmation(found: Confirmation, bounds: Mapping[int, Bounds]) -> go.Figure:
+    """Each candidate's fresh runs, its mean with the interval, and its score in the search.
+
+    Args:
+        bounds: the interval of each candidate's mean, by its trial.
+    """
+    rows = found.candidates
+    names = {r.trial: _row(r, found) for r in rows}
+    runs = [(r, run) for r in rows for run in r.runs if run.val_acc is not None]
+    known = [(r, r.mean) for r in rows if r.mean is not None]
+    means = [mean for _, mean in known]
+    ends = [bounds.get(r.trial, (None, None)) for r, _ in known]
+    bars = intervals(means, *zip(*ends, strict=True)) if ends else {}
+    shown = [r for r in rows if r.optimism is not None]
+    hover = f"%{{text}}: %{{x:{FULL}}}<extra></extra>"
     traces = [
-        go.Scatter(x=[v for _, v in runs], y=[n for n, _ in runs], mode="markers",
-                   name="a fresh seed", marker={"color": LIGHT_BLUE, "size": 8}),
-        go.Scatter(x=means, y=[n for n, *_ in known], mode="markers", name="mean (95 % interval)",
-                   marker={"color": BLUE, "size": 12}, error_x=bars),
-        go.Scatter(x=[r.search_score for r in rows], y=names, mode="markers",
-                   name="score in the search",
-                   marker={"color": ORANGE, "size": 12, "symbol": "diamond-open",
+        go.Scatter(x=means, y=[names[r.trial] for r, _ in known], mode="markers",
+                   name="mean (95 % interval)", text=[f"mean of trial {r.trial}" for r, _ in known],
+                   hovertemplate=hover, marker={"color": BLUE, "size": 13, "symbol": "line-ns",
+                                                "line": {"color": BLUE, "width": 3}},
+                   error_x={**bars, "color": BLUE, "thickness": 2, "width": 6}),
+        go.Scatter(x=[run.val_acc for _, run in runs], y=[names[r.trial] for r, _ in runs],
+                   mode="markers", name="a fresh seed", hovertemplate=hover,
+                   text=[f"trial {r.trial}, seed {run.seed}" for r, run in runs],
+                   marker={"color": MUTED, "size": 8}),
+        go.Scatter(x=[r.search_score for r in shown], y=[names[r.trial] for r in shown],
+                   mode="markers", name="score in the search", hovertemplate=hover,
+                   text=[f"trial {r.trial} in the search" for r in shown],
+                   marker={"color": ORANGE, "size": 11, "symbol": "diamond-open",
                            "line": {"width": 2}}),
     ]  # fmt: skip
     return figure(
-        traces, 150 + 48 * len(rows), xaxis={"title": "validation accuracy", "tickformat": ".3f"},
-        yaxis={"automargin": True},
+        traces, 136 + 56 * len(rows),
+        xaxis={"title": "validation accuracy", "nticks": 7, "tickangle": 0},
+        yaxis={"automargin": True, "ticksuffix": " ", "categoryorder": "array",
+               "categoryarray": [names[r.trial] for r in rows[::-1]]},
     )  # fmt: skip
+
+
+def _row(row: Candidate, found: Confirmation) -> str:
+    """A candidate's name on the axis, and what became of it."""
+    what = f"trial {row.trial}<br>{escape(row.config.activation)}, {escape(row.config.optimizer)}"
+    if row.trial == found.winner:
+        return f"<b>{what}</b>"
+    if row.eliminated_after is not None:
+        seeds = f"{row.eliminated_after} seed{'s' * (row.eliminated_after > 1)}"
+        return f"{what}<br>dropped after {seeds}"
+    return what
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Figure:
@@ -41,10 +69,13 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Fig
     shares = [[n / max(1, sum(row)) for n in row] for row in matrix]
     trace = go.Heatmap(
         z=shares, x=names, y=names, text=[list(row) for row in matrix], texttemplate="%{text}",
-        colorscale="Cividis", hovertemplate="%{y} taken for %{x}: %{text} (%{z:.1%})",
-        colorbar={"tickformat": ".0%", "thickness": 14}, zmin=0, zmax=1,
+        textfont={"color": CELL_INK}, colorscale=CELL_SCALE, xgap=1, ygap=1, zmin=0, zmax=1,
+        hovertemplate="%{y} taken for %{x}: %{text} (%{z:.4g} of them)<extra></extra>",
+        colorbar={"tickformat": ".0%", "thickness": 14, "outlinewidth": 0},
     )  # fmt: skip
     return figure(
-        [trace], 520, xaxis={"title": "predicted", "automargin": True, "type": "category"},
-        yaxis={"title": "true", "autorange": "reversed", "automargin": True, "type": "category"},
+        [trace], 520,
+        xaxis={"title": "predicted", "automargin": True, "type": "category", "showgrid": False},
+        yaxis={"title": "true", "autorange": "reversed", "automargin": True, "type": "category",
+               "showgrid": False},
     )  # fmt: skip

@@ -11,7 +11,8 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import COLOURS, ERROR_BAR, figure, intervals
+from analysis.figures.palette import MUTED, ORANGE
+from analysis.figures.style import ERROR_BAR, FULL, figure, intervals
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKED, SUMS
 from analysis.packages.package_schema import CompressedMetrics, Interval
@@ -106,13 +107,13 @@ def draw(networks: Sequence[CompressedNetwork], accuracy: str = "validation accu
                 x=[place(n) for n in own], y=[n.accuracy for n in own],
                 mode="markers+lines+text" if unbeaten else "markers+text",
                 text=[escape(n.name) for n in own], row=1, col=column,
-                textposition="top center" if unbeaten else "bottom center",
+                textposition="middle right",  # the error bars run up and down
                 textfont={"size": 10}, cliponaxis=False,
                 name="on the front" if unbeaten else "beaten by another", showlegend=column == 1,
-                marker={"color": COLOURS[1] if unbeaten else COLOURS[5], "size": 9},
+                marker={"color": ORANGE if unbeaten else MUTED, "size": 9},
                 line={"dash": "dot", "width": 1},
                 error_y={**bars, "type": "data", "symmetric": False, **ERROR_BAR, "thickness": 0.8},
-                hovertemplate="%{text}<br>%{y:.4f}, %{x:.2f}<extra></extra>",
+                hovertemplate=f"%{{text}}<br>%{{y:{FULL}}}, %{{x:.4g}}<extra></extra>",
             )  # fmt: skip
         fig.update_xaxes(title=title, row=1, col=column)
     # Room for the labels of the outermost points: they would run into the axis, or over the edge.

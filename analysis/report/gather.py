@@ -16,11 +16,12 @@ from analysis.report import compression_front
 from analysis.report.contents import ReportContents
 from analysis.report.mistakes import Mistakes, find_mistakes
 from analysis.results.search_tables import tables_of
-from analysis.results.timeline import rung_counts, worker_spans
+from analysis.results.timeline import rung_counts, timeline
 from analysis.study.questions import study
 from analysis.winner.looks_at_test_set import looks
 from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import summary
+from analysis.winner.shown_intervals import shown_intervals
 from vgg6.common.checks import InputError
 from vgg6.config import FIELD_NAMES
 from vgg6.tuning.run.search import Search
@@ -72,7 +73,8 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
         return
     names = [n for n in FIELD_NAMES if trials[n].astype(str).nunique() > 1]
     yield "parallel", parallel(trials, names)
-    yield "progress", progress(trials)
+    ran = timeline(contents.history)
+    yield "progress", progress(table, ran)
     yield "curves", curves(table)
     yield "by_activation", small_multiples(table, "activation", "optimizer")
     yield "by_optimizer", small_multiples(table, "optimizer", "activation")
@@ -85,12 +87,14 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
             yield f"effect_{kind}", effect(rows)
     if any(rung.arrived for rung in contents.rungs):
         yield "rungs", rungs(contents.rungs)
-    yield "cluster", cluster(worker_spans(contents.history))
+    yield "cluster", cluster(ran)
     if contents.best:
         costs = [TrialCost.of(trial) for trial in contents.history.ranking()]
         yield "pareto", pareto(costs, contents.best.pareto)
         if contents.best.confirmation:
-            yield "confirmation", confirmation(contents.best.confirmation)
+            confirmed = contents.best.confirmation
+            bounds = shown_intervals(confirmed, contents.facts.data.val_images)
+            yield "confirmation", confirmation(confirmed, bounds)
     if isinstance(contents.mistakes, Mistakes):
         yield "confusion", confusion(contents.mistakes.confusion, contents.mistakes.classes)
     if contents.compressed:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, count, pairwise
 
 from vgg6.tuning.algorithms.early_stopping import AshaRule, replay, stopping_rule, trained_whole
 from vgg6.tuning.algorithms.warm_start import WarmStart
@@ -12,13 +13,17 @@ from vgg6.tuning.run.history import History
 from vgg6.tuning.run.search import Search
 
 GAP_S = 1.0  # two epochs of a trial further apart than this, over their length, are two spans
+SLACK = 1e-3  # minutes by which two epochs of one slot may overlap
 
 
 @dataclass(frozen=True)
 class WorkerSpan:
-    """A stretch in which a worker ran a trial, in minutes since the first trial was created."""
+    """A stretch in which a worker ran a trial, in minutes of searching.
 
-    worker: str
+    ``slot``: the node, and which of the trials that it ran at once, from 1.
+    """
+
+    slot: tuple[str, int]
     trial: int
     state: str
     start: float
@@ -27,6 +32,57 @@ class WorkerSpan:
     @property
     def length(self) -> float:
         return self.end - self.start
+
+    @property
+    def row(self) -> str:
+        """Its row of a figure: node and slot."""
+        node, slot = self.slot
+        return f"{node} · {slot}"
+
+
+@dataclass(frozen=True)
+class SearchClock:
+    """Minutes of searching since the first trial was created, without the pauses between sessions.
+
+    Args:
+        began: Unix seconds.
+        breaks: start and end of each pause, in Unix seconds, in their order.
+    """
+
+    began: float
+    breaks: tuple[tuple[float, float], ...] = ()
+
+    @classmethod
+    def of(cls, history: History) -> SearchClock:
+        """That of a search: a pause is from the end of a session to the start of the next."""
+        began = min((t.created for t in history.trials.values()), default=0.0)
+        times = sorted(row.time for trial in history.trials.values() for row in trial.rows.values())
+        breaks = []
+        for session, following in pairwise(history.sessions):
+            # A session that was killed wrote no end: its last epoch stands for it.
+            last = bisect_right(times, following.began) - 1
+            ended = session.time if session.outcome else times[last] if last >= 0 else began
+            if began <= ended < following.began:
+                breaks.append((ended, following.began))
+        return cls(began, tuple(breaks))
+
+    def minutes(self, time: float) -> float:
+        """When that was; a moment within a pause is the pause's."""
+        paused = sum(max(0.0, min(time, end) - start) for start, end in self.breaks)
+        return (time - self.began - paused) / 60
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Where and when the trials of a search ran."""
+
+    spans: list[WorkerSpan]
+    clock: SearchClock
+
+    @property
+    def pauses(self) -> list[float]:
+        """The minutes at which pauses of the search are cut out."""
+        return [round(self.clock.minutes(start), 3) for start, _ in self.clock.breaks]
 
 
 @dataclass(frozen=True)
@@ -40,22 +96,42 @@ class Rung:
     cutoff: float | None
 
 
-def worker_spans(history: History) -> list[WorkerSpan]:
-    """Every unbroken stretch of one trial on one worker, by trials."""
-    began = min((t.created for t in history.trials.values()), default=0.0)
+def timeline(history: History) -> Timeline:
+    """Every unbroken stretch of one trial in one slot, by the time of its start."""
+    clock = SearchClock.of(history)
     spans: list[WorkerSpan] = []
+    ends: dict[tuple[str, int], float] = {}  # of the last span of each slot
+    slots: dict[tuple[str, int | None], tuple[str, int]] = {}  # the last one of each process
+    for node, pid, span in sorted(_stretches(history, clock), key=lambda found: found[2].start):
+        known = slots.get((node, pid))
+        if known is None or ends[known] > span.start + SLACK:
+            numbers = count(1)
+            known = next(
+                (node, n) for n in numbers if ends.get((node, n), -1.0) <= span.start + SLACK
+            )
+        slots[node, pid], ends[known] = known, span.end
+        spans.append(replace(span, slot=known))
+    return Timeline(spans, clock)
+
+
+def _stretches(
+    history: History, clock: SearchClock
+) -> Iterator[tuple[str, int | None, WorkerSpan]]:
+    """The node and the process of each stretch, and the stretch, in a slot to be found."""
     for trial in history.trials.values():
-        last: WorkerSpan | None = None
+        last: tuple[str, int | None, WorkerSpan] | None = None
         for row in trial.curve:
-            worker = f"{row.node or '?'} {row.pid or ''}"
-            start, end = (row.time - row.seconds - began) / 60, (row.time - began) / 60
+            node = row.node or "?"
+            start, end = clock.minutes(row.time - row.seconds), clock.minutes(row.time)
             gap = (GAP_S + row.seconds) / 60
-            if last and last.worker == worker and start - last.end < gap:
-                spans[-1] = last = replace(last, end=end)
-            else:
-                last = WorkerSpan(worker, trial.number, trial.state, start, end)
-                spans.append(last)
-    return spans
+            if last and last[:2] == (node, row.pid) and start - last[2].end < gap:
+                last = node, row.pid, replace(last[2], end=end)
+                continue
+            if last:
+                yield last
+            last = node, row.pid, WorkerSpan((node, 0), trial.number, trial.state, start, end)
+        if last:
+            yield last
 
 
 def running_trials(spans: Sequence[WorkerSpan]) -> list[tuple[float, int]]:

@@ -25,7 +25,7 @@ from analysis.report.gather import gather
 from analysis.report.page import render_page, write_report
 from analysis.report.summary_md import write_summary
 from analysis.report.watch import LivePage, serve
-from analysis.results.timeline import rung_counts, running_trials, worker_spans
+from analysis.results.timeline import rung_counts, running_trials, timeline
 from search_spaces import load_space
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.journal import read_history
@@ -332,7 +332,7 @@ def test_the_rungs_count_who_arrived_and_who_went_on(run: RunFolder) -> None:
 
 def test_spans_are_unbroken_stretches_of_one_trial_on_one_worker(run: RunFolder) -> None:
     history = read_history(run)
-    spans = worker_spans(history)
+    spans = timeline(history).spans
     assert len({span.trial for span in spans}) == len(history.trials) and len(spans) == len(
         history.trials
     )

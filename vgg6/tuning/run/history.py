@@ -13,10 +13,11 @@ from vgg6.tuning.run.trials import FAILED, INFEASIBLE, Epoch, TrialRecord
 
 @dataclass
 class Session:
-    """One driver's run of a search. ``time``: when it began, or ended; ``outcome``: how it ended,
-    empty before it has."""
+    """One driver's run of a search. ``began``: when; ``time``: when it began, or ended;
+    ``outcome``: how it ended, empty before it has."""
 
     name: str
+    began: float
     time: float
     outcome: str = ""
 
@@ -63,7 +64,7 @@ class History:
         """Take in one event, as it is written or as it is read back."""
         kind = event["event"]
         if kind == "session":
-            self.sessions.append(Session(event["session"], event["time"]))
+            self.sessions.append(Session(event["session"], event["time"], event["time"]))
             return
         if kind == "session_end":
             session = self.sessions[-1]

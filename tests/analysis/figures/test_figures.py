@@ -1,0 +1,199 @@
+"""What the figures of a search show, from the figures themselves."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from support.made_runs import STARTED, made_run
+
+from analysis.figures.learning_curves import grid_columns, small_multiples
+from analysis.figures.stopping_and_use import cluster, rungs
+from analysis.figures.trials import parallel, progress, round_ticks
+from analysis.figures.winner import confirmation
+from analysis.results.search_tables import tables_of
+from analysis.results.timeline import Rung, Timeline, timeline
+from analysis.winner.shown_intervals import shown_intervals
+from vgg6.config import ACTIVATIONS
+from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.records import Confirmation
+from vgg6.tuning.run.search import Search, read_search
+
+ROOT = Path(__file__).parents[3]
+RECORDED = ROOT / "docs" / "cifar10-48"  # four sessions, with hours between them
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Search:
+    return read_search(RunFolder(str(RECORDED)))
+
+
+@pytest.fixture(scope="module")
+def epochs(recorded: Search) -> pd.DataFrame:
+    return tables_of(recorded).epochs
+
+
+@pytest.fixture(scope="module")
+def ran(recorded: Search) -> Timeline:
+    return timeline(recorded.history)
+
+
+def confirmed(recorded: Search) -> Confirmation:
+    assert recorded.confirmation
+    return recorded.confirmation
+
+
+# The candidates over fresh seeds
+
+
+def test_a_confirmation_shows_pooled_intervals_and_every_seed_as_a_dot(recorded: Search) -> None:
+    found = confirmed(recorded)
+    bounds = shown_intervals(found, 1000)
+    means, seeds, _ = confirmation(found, bounds).data
+    for row, x, up, down in zip(
+        found.candidates, means.x, means.error_x.array, means.error_x.arrayminus, strict=True
+    ):
+        assert (x - down, x + up) == pytest.approx(bounds[row.trial])
+        assert down > 0.001 < up
+    assert sorted(seeds.x) == sorted(run.val_acc for c in found.candidates for run in c.finished)
+    dropped = [c for c in found.candidates if c.eliminated_after]
+    assert dropped and all(any(f"trial {c.trial}<br>" in y for y in seeds.y) for c in dropped)
+    assert any("dropped after 2 seeds" in y for y in means.y)
+    # On its own two scores, a dropped one looked as good as the winner.
+    low, _ = bounds[found.winner]
+    assert all((bounds[c.trial][1] or 1) < low for c in dropped)
+
+
+def test_equal_seeds_have_an_interval_that_is_not_of_zero_width(recorded: Search) -> None:
+    found = confirmed(recorded)
+    rows = [
+        row.model_copy(update={"runs": [r.model_copy(update={"val_acc": 0.95}) for r in row.runs]})
+        for row in found.candidates
+    ]
+    found = found.model_copy(update={"candidates": rows})
+    for low, high in shown_intervals(found, 1000).values():
+        assert low is not None and high is not None and high - low > 0.002
+
+
+def test_a_score_of_another_length_is_not_beside_the_fresh_runs(recorded: Search) -> None:
+    found = confirmed(recorded)
+    first, *others = found.candidates
+    assert len(confirmation(found, {}).data[2].x) == 1 + len(others)
+    rows = [first.model_copy(update={"optimism": None}), *others]
+    found = found.model_copy(update={"candidates": rows})
+    assert len(confirmation(found, {}).data[2].x) == len(others)
+
+
+# The time of a search
+
+
+def test_pauses_between_sessions_are_cut_out_of_the_time(recorded: Search, ran: Timeline) -> None:
+    ends = [session.time for session in recorded.history.sessions]
+    assert len(ran.clock.breaks) == len(ran.pauses) == 3
+    assert [start for start, _ in ran.clock.breaks] == ends[:3]
+    whole = (ends[-1] - ran.clock.began) / 60
+    paused = sum(end - start for start, end in ran.clock.breaks) / 60
+    assert ran.clock.minutes(ends[-1]) == pytest.approx(whole - paused)
+    start, end = ran.clock.breaks[0]
+    assert ran.clock.minutes((start + end) / 2) == ran.clock.minutes(start)
+
+
+def test_a_session_that_was_killed_ends_with_its_last_epoch(tmp_path: Path) -> None:
+    run = made_run(tmp_path, trials=4, epochs=3)
+    journal = Path(run.file(JOURNAL))
+    lines = [x for x in journal.read_text().splitlines() if '"session_end"' not in x]
+    later = STARTED + 5000
+    lines += [json.dumps({"event": "session", "time": later, "session": "session_2"})]
+    journal.write_text("\n".join(lines) + "\n")
+    history = read_search(run).history
+    last = max(row.time for trial in history.trials.values() for row in trial.curve)
+    assert timeline(history).clock.breaks == ((last, later),)
+
+
+def test_best_so_far_rises_when_a_result_was_known(epochs: pd.DataFrame, ran: Timeline) -> None:
+    figure = progress(epochs, ran)
+    line = figure.data[-1]
+    first = epochs.sort_values("time").iloc[0]
+    assert line.x[0] == pytest.approx(ran.clock.minutes(first.time), abs=1e-3)
+    assert line.x[0] > 1, "an epoch took more than a minute"
+    assert list(line.y) == sorted(line.y) and line.y[-1] == epochs.val_acc.max()
+    best = epochs.loc[epochs.val_acc.idxmax()]
+    known = round(ran.clock.minutes(best.time), 3)
+    assert any(best.val_acc in t.y and known in t.x for t in figure.data[:-1])
+    assert len(figure.layout.shapes) == 3
+
+
+def test_a_switch_shows_the_same_against_epochs_spent(epochs: pd.DataFrame, ran: Timeline) -> None:
+    figure = progress(epochs, ran)
+    (switch,) = figure.layout.updatemenus
+    by_time, by_epochs = switch.buttons
+    assert [list(x) for x in by_time.args[0]["x"]] == [list(t.x) for t in figure.data]
+    spent = by_epochs.args[0]["x"]
+    assert [len(x) for x in spent] == [len(t.x) for t in figure.data]
+    assert spent[-1][0] == 1 and spent[-1][-1] == len(epochs)
+    assert by_epochs.args[1]["shapes"] == [] != by_time.args[1]["shapes"]
+
+
+def test_a_gantt_row_is_a_slot_of_a_node_through_all_sessions(
+    recorded: Search, ran: Timeline
+) -> None:
+    workers = {row.pid for t in recorded.history.trials.values() for row in t.curve}
+    assert len(workers) == 8
+    figure = cluster(ran)
+    assert {y for trace in figure.data[:-1] for y in trace.y} == {"vm · 1", "vm · 2"}
+    for slot in {span.slot for span in ran.spans}:
+        own = sorted((s.start, s.end) for s in ran.spans if s.slot == slot)
+        assert all(a[1] <= b[0] + 0.01 for a, b in pairwise(own))
+    assert max(span.end for span in ran.spans) < 120
+
+
+# Rungs, curves and axes
+
+
+def test_the_cut_off_is_written_at_each_rung_and_there_is_one_scale() -> None:
+    figure = rungs([Rung("epoch 1", 46, 20, 0.35), Rung("epoch 2", 0, 0, None)])
+    assert list(figure.data[0].y) == ["epoch 1<br>cut-off 0.3500", "epoch 2"]
+    assert list(figure.data[0].x) == [46, 0] and list(figure.data[1].x) == [20, 0]
+    assert not [key for key in figure.to_dict()["layout"] if key in ("xaxis2", "yaxis2")]
+
+
+@pytest.mark.parametrize("kinds", range(1, 9))
+def test_small_multiples_fill_their_grid(epochs: pd.DataFrame, kinds: int) -> None:
+    table = epochs.assign(activation=[ACTIVATIONS[t % kinds] for t in epochs.trial])
+    figure = small_multiples(table, "activation", "optimizer")
+    panels = [a.text for a in figure.layout.annotations]
+    assert panels[:kinds] == list(ACTIVATIONS[:kinds])
+    assert len(panels) == 1 or len(panels) % 2 == 0
+    columns = grid_columns(len(panels))
+    titled = [
+        n for n in range(len(panels)) if figure.layout[f"xaxis{n + 1 if n else ''}"].title.text
+    ]
+    assert titled == list(range(len(panels) - columns, len(panels))), "the lowest row only"
+    drawn = _points(figure)
+    assert drawn == len(epochs) * (1 + (kinds > 1 and kinds % 2))
+
+
+def _points(figure: go.Figure) -> int:
+    return sum(y is not None for trace in figure.data for y in trace.y)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0.1, 0.717, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]), (0.804, 0.977, [0.85, 0.9, 0.95]),
+     (3, 3, [3]), (0, 100, [0, 20, 40, 60, 80, 100])],
+)  # fmt: skip
+def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
+    found = round_ticks(low, high)
+    assert len(found) <= 6 and all(low <= tick <= high for tick in found)
+    assert set(found) <= set(ticks) and len(found) >= min(3, len(ticks))
+
+
+def test_parallel_axes_have_round_ticks_and_the_usual_order(recorded: Search) -> None:
+    trace = parallel(tables_of(recorded).trials, ["activation", "momentum"]).data[0]
+    activation, momentum, *_, score = trace.dimensions
+    assert list(activation.ticktext) == ["gelu", "silu", "tanh", "sigmoid", "relu"], "from below"
+    assert all(len(text) <= 4 for text in (*momentum.ticktext, *score.ticktext))
