@@ -1,82 +1,136 @@
-"""Who is still in a confirmation: seeds are run in rounds, and clear losers run no further.
+"""Who is still in a confirmation, and who wins it: seeds are run in rounds, clear losers no further.
 
-A pure function of the scores: the same scores give the same answer, in whatever order they came.
+Pure functions of the scores: the same scores give the same answer, in whatever order they came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import dataclass, field
 
-from analysis.winner.seed_noise import noise, pooled_spread
+from analysis.winner.paired import Difference, PairedScores, seeds_to_tell
 from vgg6.common.intervals import LEVEL
 
 Scores = Mapping[int, Sequence[float | None]]  # candidate -> one a round, None where it diverged
-CHEAPER = 0.9  # a time below this share of another's is not the machine's noise
+MARGIN = 0.005  # of accuracy: what a cheaper candidate may cost
+# How a rival stands to the winner.
+WORSE, WITHIN, OPEN = "worse", "within the margin", "open"
+# After one seed nothing is known of how much seeds differ, and some configurations stray by 0.05:
+# only a gap above this drops one then.
+FIRST_GAP = 0.2
+SETTLED = 1 - LEVEL  # the level of a bound that says how much worse the winner may be
 
 
 @dataclass(frozen=True)
 class Standing:
     """``alive``: candidates that are still in, in the given order; ``eliminated``: after how many
-    seeds each of the others was dropped; ``rounds``: that are complete for all who were in."""
+    seeds each of the others was dropped; ``rounds``: that are complete for all who were in;
+    ``behind``: by how much each that was dropped was behind the best one of its last round, where
+    it did not diverge; ``last``: the scores of that round, of each that was dropped."""
 
     alive: list[int]
     eliminated: dict[int, int]
     rounds: int
+    behind: dict[int, Difference] = field(default_factory=dict)
+    last: dict[int, PairedScores] = field(default_factory=dict)
 
 
 def standing(scores: Scores, rounds: int, images: int) -> Standing:
     """Drop the clear losers of each complete round.
 
-    A candidate is dropped when its mean is behind the best by more than chance gives with 5 %
-    probability in the whole confirmation: the bound is Bonferroni's over all comparisons that can
-    be made. One that diverged under a seed is dropped too.
+    A candidate is dropped when it is shown to be worse than the best by its differences, seed by
+    seed. The bound is Bonferroni's over all comparisons that can be made: the best one is dropped
+    in at most one confirmation of twenty. One that diverged under a seed is dropped too.
 
     Args:
         scores: of each candidate the rounds that have ended, in order.
         rounds: how many seeds there are.
         images: validation images behind each score.
     """
-    alive = list(scores)
-    eliminated: dict[int, int] = {}
-    alpha = (1 - LEVEL) / max(1, (len(alive) - 1) * rounds)
+    now = Standing(list(scores), {}, rounds)
+    alive, alpha = now.alive, family_alpha(len(scores), rounds)
     for number in range(1, rounds + 1):
         if any(len(scores[c]) < number for c in alive):
-            return Standing(alive, eliminated, number - 1)
+            return Standing(alive, now.eliminated, number - 1, now.behind, now.last)
         done = {c: [x for x in scores[c][:number] if x is not None] for c in alive}
         for lost in [c for c in alive if len(done[c]) < number]:
-            eliminated[lost] = number
+            now.eliminated[lost] = number
             del done[lost]
         if not done:
-            return Standing([], eliminated, number)
-        gap = noise(pooled_spread(done, images), number, number, alpha)
-        best = max(fmean(own) for own in done.values())
-        for lost in [c for c in done if best - fmean(done[c]) > gap]:
-            eliminated[lost] = number
-        alive = [c for c in alive if c not in eliminated]
-    return Standing(alive, eliminated, rounds)
+            return Standing([], now.eliminated, number, now.behind, now.last)
+        paired = PairedScores(done, images)
+        best = paired.order[0]
+        for lost in done:
+            found = paired.difference(best, lost)
+            if is_better(found, alpha):
+                now.eliminated[lost] = number
+                now.behind[lost], now.last[lost] = found, paired
+        alive = [c for c in alive if c not in now.eliminated]
+    return Standing(alive, now.eliminated, rounds, now.behind, now.last)
 
 
-def tied(scores: Mapping[int, Sequence[float]], images: int) -> list[int]:
-    """The candidates whose mean is no further from the best than noise, the best first.
+def family_alpha(candidates: int, rounds: int) -> float:
+    """The level of one comparison, for all of a confirmation together to err in one of twenty."""
+    return (1 - LEVEL) / max(1, (candidates - 1) * rounds)
 
-    Two-sided at 95 %, with the pooled spread. Between single scores nothing under four binomial
-    standard deviations is a difference.
+
+def is_better(difference: Difference, alpha: float) -> bool:
+    """Whether the first of a pair is shown to be better than the second."""
+    least = FIRST_GAP if difference.seeds == 1 else 0.0
+    return difference.gap > least and difference.bound(alpha) > 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """``winner``; ``rivals``: how each other candidate stands to it, and by how much the winner is
+    above it; ``more_seeds``: how many would tell of those that are open, 0 where none is."""
+
+    winner: int
+    rivals: dict[int, tuple[str, Difference]]
+    more_seeds: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether the winner is better than each rival, or no more than the margin worse."""
+        return self.more_seeds == 0
+
+
+def decide(
+    paired: PairedScores, costs: Mapping[int, float], margin: float, alpha: float
+) -> Decision:
+    """The highest mean wins, unless a cheaper candidate is shown to be within ``margin`` of it.
+
+    "Not shown to differ" is not "equal": a cheaper one that may be worse by more does not win.
+
+    Args:
+        costs: of training each candidate; only their order matters.
+        margin: of accuracy.
+        alpha: the level of ``is_better``; see ``family_alpha``.
     """
-    spread = pooled_spread(scores, images)
-    order = sorted(scores, key=lambda c: -fmean(scores[c]))
-    best = order[0]
+    best = paired.order[0]
+    able = [
+        c
+        for c in paired.order
+        if c == best or (costs[c] < costs[best] and _within(paired.difference(c, best), margin))
+    ]
+    winner = min(able, key=lambda c: costs[c])  # of equals the first, which has the higher mean
+    rivals: dict[int, tuple[str, Difference]] = {}
+    more = 0
+    for rival in paired.order:
+        if rival == winner:
+            continue
+        found = paired.difference(winner, rival)
+        stands = OPEN
+        if is_better(found, alpha):
+            stands = WORSE
+        elif _within(found, margin):
+            stands = WITHIN
+        else:
+            more = max(more, seeds_to_tell(found, -margin, SETTLED))
+        rivals[rival] = stands, found
+    return Decision(winner, rivals, more)
 
-    def close(other: int) -> bool:
-        gap = noise(spread, len(scores[best]), len(scores[other]), (1 - LEVEL) / 2)
-        return fmean(scores[best]) - fmean(scores[other]) <= gap
 
-    return [c for c in order if close(c)]
-
-
-def preferred(ties: Sequence[int], seconds: Mapping[int, float]) -> int:
-    """Of tied candidates, the best mean first, the cheapest; of those that cost about the same, the
-    one with the best mean."""
-    least = min(seconds[c] for c in ties)
-    return next(c for c in ties if seconds[c] * CHEAPER <= least)
+def _within(difference: Difference, margin: float) -> bool:
+    """Whether the first of a pair is shown at ``LEVEL`` to be no more than ``margin`` worse."""
+    return difference.bound(SETTLED) > -margin

@@ -1,0 +1,144 @@
+"""Compare candidates that ran the same seeds: pairs of them, by their differences seed by seed.
+
+Scores are accuracies in 0 to 1. A seed that is kind to one candidate is often kind to another, so
+the differences of a pair stray less than its scores do. A few seeds tell little about how much. So
+the variance of a pair's differences is averaged with that of all pairs and with the binomial one of
+the validation images, as in a moderated t-test (Smyth, 2004, "Linear Models and Empirical Bayes
+Methods for Assessing Differential Expression in Microarray Experiments"). Some configurations are
+much noisier than others, and a plain pooled variance would call those different by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from vgg6.common.intervals import LEVEL
+
+# What the variance of all pairs counts for, at most, and what the binomial one does, in degrees of
+# freedom. Chosen by `python -m benchmarks.confirmation --tune`.
+POOLED_DF, BINOMIAL_DF = 2.0, 0.5
+# One seed has no spread. Only a gap of so many binomial standard deviations is a difference then.
+CLEAR_GAP = 4.0
+MOST_SEEDS = 100  # no more are asked for
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of one candidate less that of another, over ``seeds`` that both ran.
+
+    ``sd``: of the difference of one seed, and ``df``: its degrees of freedom.
+    """
+
+    gap: float
+    seeds: int
+    sd: float
+    df: float
+
+    def bound(self, alpha: float) -> float:
+        """What the true difference is above, but for a probability of ``alpha``."""
+        return self.gap - self.half(alpha)
+
+    def half(self, alpha: float) -> float:
+        """How far a one-sided bound at ``alpha`` is from the gap."""
+        if self.seeds == 1:
+            return CLEAR_GAP * self.sd
+        return quantile(alpha, self.df) * self.sd / math.sqrt(self.seeds)
+
+
+@dataclass(frozen=True)
+class MeanOverSeeds:
+    """The mean of a candidate's scores, its interval at ``LEVEL``, and the standard deviation of
+    one score that the interval is made of."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+class PairedScores:
+    """Scores of candidates over the same seeds.
+
+    Args:
+        scores: of each candidate, one a seed: all of them as many.
+        images: how many validation images each score counts.
+    """
+
+    def __init__(self, scores: Mapping[int, Sequence[float]], images: int) -> None:
+        self.candidates = list(scores)
+        x = np.array([list(scores[c]) for c in self.candidates], dtype=float)
+        self.count, self.seeds = x.shape
+        self.means = dict(zip(self.candidates, map(float, x.mean(axis=1)), strict=True))
+        self._place = {c: i for i, c in enumerate(self.candidates)}
+        # A share near 0 or 1 has hardly a binomial spread, and one wrong image is always possible.
+        p = min(max(float(x.mean()), 1 / images), 1 - 1 / images)
+        self._binomial = p * (1 - p) / images
+        strays = x - x.mean(axis=1, keepdims=True)
+        products = strays @ strays.T
+        own = np.diag(products)
+        self._own = own
+        self._pairs = np.maximum(own[:, None] + own[None, :] - 2 * products, 0.0)
+
+    @property
+    def order(self) -> list[int]:
+        """The candidates, the highest mean first; of equals the one that was given first."""
+        return sorted(self.candidates, key=lambda c: -self.means[c])
+
+    def difference(self, one: int, other: int) -> Difference:
+        """``one`` less ``other``."""
+        i, j = self._place[one], self._place[other]
+        gap, df = self.means[one] - self.means[other], self.seeds - 1
+        pairs = max(1, self.count * (self.count - 1)) * df
+        pooled = float(self._pairs.sum() / pairs) if df else 0.0
+        sd, df_all = self._moderated(
+            float(self._pairs[i, j]), pooled, (self.count - 2) * df, 2 * self._binomial
+        )
+        return Difference(gap, self.seeds, sd, df_all)
+
+    def mean(self, candidate: int) -> MeanOverSeeds:
+        """A candidate's mean. Its interval is within 0 and 1, as an accuracy is."""
+        df = self.seeds - 1
+        pooled = float(self._own.sum() / (self.count * df)) if df else 0.0
+        sd, df_all = self._moderated(
+            float(self._own[self._place[candidate]]), pooled, (self.count - 1) * df, self._binomial
+        )
+        half = quantile((1 - LEVEL) / 2, df_all) * sd / math.sqrt(self.seeds)
+        mean = self.means[candidate]
+        return MeanOverSeeds(mean, sd, max(0.0, mean - half), min(1.0, mean + half))
+
+    def _moderated(
+        self, squares: float, pooled: float, others: int, binomial: float
+    ) -> tuple[float, float]:
+        """A standard deviation and its degrees of freedom, from the sum of a pair's or candidate's
+        own ``squares`` and the ``pooled`` variance, of which ``others`` made so many degrees."""
+        df = self.seeds - 1
+        if not df:
+            return math.sqrt(binomial), math.inf
+        lent = min(POOLED_DF, others)
+        total = df + lent + BINOMIAL_DF
+        return math.sqrt((squares + lent * pooled + BINOMIAL_DF * binomial) / total), total
+
+
+def seeds_to_tell(difference: Difference, least: float, alpha: float) -> int:
+    """How many more seeds put the bound of a difference above ``least``, at the gap and spread seen
+    so far; at least 1, at most ``MOST_SEEDS``."""
+    for more in range(1, MOST_SEEDS):
+        seeds = difference.seeds + more
+        df = more + (difference.df if difference.seeds > 1 else BINOMIAL_DF)
+        half = quantile(alpha, df) * difference.sd / math.sqrt(seeds)
+        if difference.gap - half > least:
+            return more
+    return MOST_SEEDS
+
+
+@lru_cache(maxsize=4096)
+def quantile(alpha: float, df: float) -> float:
+    """Student's t that is exceeded with a probability of ``alpha``."""
+    from scipy.stats import t
+
+    return float(t.isf(alpha, df))
