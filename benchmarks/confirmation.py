@@ -2,7 +2,7 @@
 most half of what the rule before it lost. It drops the best candidate in at most 5 % of all cases.
 
     python -m benchmarks.confirmation                  # 2 minutes of one core
-    python -m benchmarks.confirmation --tune           # the table that the rule's constants are from
+    python -m benchmarks.confirmation --tune           # the rule under other constants
 
 Confirmations are made up: 3 to 8 candidates over 2 to 10 seeds, under the real rule
 (`analysis/winner`). How much each candidate's scores stray is that of a recorded configuration of
@@ -34,8 +34,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.winner import elimination, paired
-from analysis.winner.elimination import MARGIN, Standing, decide, family_alpha, standing
+from analysis.winner import paired
+from analysis.winner.elimination import MARGIN, Standing, decide, standing
 from analysis.winner.paired import PairedScores, quantile
 from benchmarks.machine import ROOT, describe, write_result
 from benchmarks.replay.curve_files import read_curves
@@ -107,23 +107,22 @@ def rule(case: Case, seeds: int) -> Answer:
     """This project's, over so many seeds."""
     scores = {c: own[:seeds] for c, own in case.scores.items()}
     now = standing(scores, seeds, IMAGES)
-    return _answer(case, now, seeds, family_alpha(len(scores), seeds))
+    return _answer(case, now, seeds)
 
 
 def rule_in_rounds(case: Case, seeds: int) -> Answer:
     """This project's, until the winner is settled, over so many seeds at most."""
-    alpha = family_alpha(len(case.scores), seeds)
     for number in range(2, seeds + 1):
         given = {c: own[:number] for c, own in case.scores.items()}
-        found = _answer(case, standing(given, seeds, IMAGES), number, alpha)
+        found = _answer(case, standing(given, seeds, IMAGES), number)
         if found.settled:
             break
     return found
 
 
-def _answer(case: Case, now: Standing, seeds: int, alpha: float) -> Answer:
+def _answer(case: Case, now: Standing, seeds: int) -> Answer:
     at = PairedScores({c: case.scores[c][:seeds] for c in now.alive}, IMAGES)
-    found = decide(at, dict(enumerate(case.costs)), MARGIN, alpha)
+    found = decide(at, dict(enumerate(case.costs)), MARGIN)
     best = case.true.index(max(case.true))
     runs = seeds * len(now.alive) + sum(now.eliminated.values())
     return Answer(found.winner, best not in now.alive, found.settled, runs)
@@ -136,6 +135,7 @@ def highest_mean(case: Case, seeds: int) -> Answer:
 
 def rule_before(case: Case, seeds: int) -> Answer:
     """The quickest of those that are not shown to be worse, with a plain pooled spread."""
+
     def test(alive: list[int], number: int, alpha: float) -> list[int]:
         x = np.array([case.scores[c][:number] for c in alive])
         means = x.mean(axis=1)
@@ -143,7 +143,9 @@ def rule_before(case: Case, seeds: int) -> Answer:
             p = float(x.mean())
             gap = 4 * math.sqrt(p * (1 - p) / IMAGES)
         else:
-            gap = quantile(alpha, len(alive) * (number - 1)) * math.sqrt(x.var(axis=1, ddof=1).mean())
+            gap = quantile(alpha, len(alive) * (number - 1)) * math.sqrt(
+                x.var(axis=1, ddof=1).mean()
+            )
         gap *= math.sqrt(2 / number)
         order = np.argsort(-means, kind="stable")
         return [alive[i] for i in order if means[order[0]] - means[i] <= gap]
@@ -202,8 +204,8 @@ def figures(rows: pd.DataFrame) -> dict[str, float]:
 def tune(spreads: list[float], repetitions: int) -> None:
     """The rule under other constants: what it drops, and how many runs it takes."""
     print("pooled  binomial   dropped  most in a cell   settled wrong  most   runs    loss")
-    for pooled in (0.0, 2.0, 4.0, 8.0):
-        for binomial in (0.0, 1.0, 2.0):
+    for pooled in (0.0, 0.5, 2.0, 8.0):
+        for binomial in (0.5, 2.0):
             paired.POOLED_DF, paired.BINOMIAL_DF = pooled, binomial
             for method in ("this rule", "in rounds"):
                 rows = pd.DataFrame(simulate([method], spreads, repetitions, 1))

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from vgg6.common.checks import Range, check_integer, read_integer
+from vgg6.common.checks import Range, check_integer, check_number, read_integer, read_number
 from vgg6.common.fields import about, check_field, read_field, type_of
 from vgg6.tuning.settings import Settings
 
@@ -101,6 +101,11 @@ def _help(field: Field[Any], defaults: bool, ranges: bool) -> str:
 def read_whole(key: str, text: str, allowed: Range) -> int:
     """The value of a flag that is no field: a whole number in ``allowed``."""
     return check_integer(key, read_integer(key, text, allowed), allowed)
+
+
+def read_real(key: str, text: str, allowed: Range) -> float:
+    """The value of a flag that is no field: a number in ``allowed``."""
+    return check_number(key, read_number(key, text, allowed), allowed)
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:

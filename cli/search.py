@@ -19,6 +19,7 @@ from cli.session import (
     saying_how_to_resume,
     typed_command,
 )
+from cli.winner import Confirming, add_confirm_flags, confirm_after
 from search_spaces import SPACE_NAMES, load_space
 from vgg6.common.say import say
 from vgg6.common.schema import located
@@ -32,6 +33,9 @@ from vgg6.tuning.run.search import Search, check_params, read_search
 from vgg6.tuning.settings import RESULTS, SEARCHED, Settings
 
 TO_THE_END = ("--scheduler", "none")
+CONFIRM = (
+    "train the best 5 again at the end, with N fresh seeds each, in what is left of the time budget"
+)
 
 
 def add_commands(add: Any) -> None:
@@ -58,12 +62,15 @@ def add_commands(add: Any) -> None:
     heading_of(p, RESULTS).add_argument(
         "--dry-run", action="store_true", help="print the plan and an estimate, and start nothing"
     )
+    add_confirm_flags(heading_of(p, RESULTS), CONFIRM)
     p = add("resume", resume, "go on with a search where it stopped")
     add_run_argument(p)
+    add_confirm_flags(p, CONFIRM)
     add_session_flags(p)
 
 
 def search(args: argparse.Namespace) -> int:
+    asked, began = Confirming.read(args), time.monotonic()
     settings, space = read_settings(args), load_space(args.space)
     if settings.searcher == "grid":
         space.grid()
@@ -97,7 +104,8 @@ def search(args: argparse.Namespace) -> int:
             typed = typed_command(args)
             to_go_on = SearchCommands(run).resume()
             outcome = start_search(where, run, settings, space, data, facts, typed, warm, to_go_on)
-        return finish(run, outcome, settings)
+        status = finish(run, outcome, settings)
+    return status if asked is None or status != DONE else confirm_after(run, args, asked, began)
 
 
 def read_settings(args: argparse.Namespace) -> Settings:
@@ -106,6 +114,7 @@ def read_settings(args: argparse.Namespace) -> Settings:
 
 
 def resume(args: argparse.Namespace) -> int:
+    asked, began = Confirming.read(args), time.monotonic()
     found = read_search(open_run(args.run, args.storage))
     run, settings = found.folder, recorded_settings(found.facts, args)
     check_environment(settings.address, settings.wandb)
@@ -118,7 +127,8 @@ def resume(args: argparse.Namespace) -> int:
             from vgg6.tuning.session.start import resume_search
 
             outcome = resume_search(where, found, settings, data, SearchCommands(run).resume())
-        return finish(run, outcome, settings)
+        status = finish(run, outcome, settings)
+    return status if asked is None or status != DONE else confirm_after(run, args, asked, began)
 
 
 def finish(run: RunFolder, outcome: Any, settings: Settings) -> int:

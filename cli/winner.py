@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.commands import command, verify_command
+from analysis.commands import SearchCommands, command, verify_command
 from analysis.packages.package_files import PACKED, check_new, check_out
-from cli.console import DONE, add_json_flag, print_result
+from analysis.winner.elimination import MARGIN, MOST_ROUNDS
+from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_environment
-from cli.flags import add_run_argument, add_session_flags, read_whole
+from cli.flags import add_run_argument, add_session_flags, read_real, read_whole
 from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
 from vgg6.common.checks import Range
 from vgg6.common.say import say
 from vgg6.data import load_recorded
 from vgg6.tuning.cluster.connect import connected
-from vgg6.tuning.run.folder import open_run
+from vgg6.tuning.run.folder import RunFolder, open_run
 from vgg6.tuning.run.search import Search, read_search
+
+IN_ROUNDS = "auto"  # what --confirm without a number reads as
+TOP = 5
+MARGINS = Range(0, 0.5)
 
 
 def add_commands(add: Any) -> None:
@@ -27,7 +33,7 @@ def add_commands(add: Any) -> None:
     p.add_argument(
         "--top", default="5", metavar="N", help="trials to show, or to confirm (default: 5)"
     )
-    p.add_argument("--confirm", metavar="N", help="train them again, with N fresh seeds each")
+    add_confirm_flags(p, "train them again, with N fresh seeds each")
     add_session_flags(p)
     add_json_flag(p)
     p = add("export", export, "write the best configuration as a folder that stands alone")
@@ -40,13 +46,56 @@ def add_commands(add: Any) -> None:
     add_json_flag(p)
 
 
+def add_confirm_flags(parser: Any, text: str) -> None:
+    """``--confirm`` and its margin."""
+    parser.add_argument(
+        "--confirm",
+        nargs="?",
+        const=IN_ROUNDS,
+        metavar="N",
+        help=f"{text}. Without N: a seed after the other, until the winner is better than each"
+        f" rival or shown to be within --margin of it, {MOST_ROUNDS} at most",
+    )
+    parser.add_argument(
+        "--margin",
+        metavar="X",
+        default=f"{MARGIN:g}",
+        help="accuracy that a confirmed winner may lose where it is cheaper to train, or where no"
+        f" more is to be told (default: {MARGIN:g})",
+    )
+
+
+@dataclass(frozen=True)
+class Confirming:
+    """What ``--confirm`` and ``--margin`` ask for. ``seeds``: None goes on in rounds."""
+
+    seeds: int | None
+    margin: float
+
+    @classmethod
+    def read(cls, args: argparse.Namespace) -> Confirming | None:
+        """None where no confirmation is asked for."""
+        margin = read_real("margin", args.margin, MARGINS)
+        if args.confirm is None:
+            return None
+        if args.confirm == IN_ROUNDS:
+            return cls(None, margin)
+        return cls(read_whole("confirm", args.confirm, Range(1, 100)), margin)
+
+    @property
+    def words(self) -> list[str]:
+        """The same as flags."""
+        seeds = [] if self.seeds is None else [str(self.seeds)]
+        margin = [] if self.margin == MARGIN else ["--margin", f"{self.margin:g}"]
+        return ["--confirm", *seeds, *margin]
+
+
 def best(args: argparse.Namespace) -> int:
     top = read_whole("top", args.top, Range(1, 1_000_000))
+    asked = Confirming.read(args)
     run = open_run(args.run, args.storage)
-    if args.confirm is not None:
-        status = confirm(
-            read_search(run), args, top, read_whole("confirm", args.confirm, Range(1, 100))
-        )
+    if asked is not None:
+        status = confirm(read_search(run), args, top, asked, command(*args.typed))
         if status != DONE:
             return status
     from analysis.winner.ranking import summary
@@ -56,12 +105,45 @@ def best(args: argparse.Namespace) -> int:
     return DONE
 
 
-def confirm(search: Search, args: argparse.Namespace, top: int, seeds: int) -> int:
-    """Train the best ``top`` again over fresh seeds. Returns the exit status."""
+def confirm_after(run: RunFolder, args: argparse.Namespace, asked: Confirming, began: float) -> int:
+    """Confirm a search that has just ended and show the winner. ``began``: when its session did, on
+    the monotonic clock; the confirmation has what is left of the search's time budget.
+
+    Returns the exit status.
+    """
+    from analysis.winner.ranking import summary
+    from analysis.winner.render_ranking import render
+
+    search = read_search(run)
+    to_go_on, budget = SearchCommands(run).best(*asked.words), search.facts.settings.time_budget
+    left = None if budget is None else budget - (time.monotonic() - began)
+    if left is not None and left <= 0:
+        say(f"confirmation incomplete: the time budget is used up. To go on: {to_go_on}")
+        return FAILED
+    status = confirm(search, args, TOP, asked, to_go_on, left)
+    if status == DONE:
+        print(render(summary(read_search(run), top=TOP)))
+    return status
+
+
+def confirm(
+    search: Search,
+    args: argparse.Namespace,
+    top: int,
+    asked: Confirming,
+    to_go_on: str,
+    seconds: float | None = None,
+) -> int:
+    """Train the best ``top`` again over fresh seeds, for so many ``seconds`` at most.
+
+    Returns the exit status.
+    """
     run, facts = search.folder, search.facts
     settings = recorded_settings(facts, args)
     check_environment(settings.address, settings.wandb)
     _, data = load_recorded(facts.data)
+    seeds = asked.seeds or MOST_ROUNDS
+    began = time.monotonic()
     with connected(settings.address, settings.verbose) as where:
         from analysis.winner import confirm as c
         from analysis.winner.export import export_best, look_at_winner
@@ -70,13 +152,18 @@ def confirm(search: Search, args: argparse.Namespace, top: int, seeds: int) -> i
 
         winner_of(search)  # or a word on why there is none
         candidates, fresh = c.choose(search.history, top, seeds)
-        plan = plan_confirmation(where, settings, facts, data, len(candidates) * seeds)
-        plan = replace(plan, to_go_on=command(*args.typed))
-        outcome, found = c.confirm(search, plan, candidates, fresh, typed_command(args))
+        left = None if seconds is None else max(1.0, seconds - (time.monotonic() - began))
+        runs = len(candidates) * seeds
+        plan = plan_confirmation(where, settings, facts, data, runs, left)
+        plan = replace(plan, to_go_on=to_go_on)
+        outcome, found = c.confirm(
+            search, plan, candidates, fresh, typed_command(args), margin=asked.margin,
+            until_settled=asked.seeds is None,
+        )  # fmt: skip
     if outcome.wandb_problem:
         say(outcome.wandb_problem)
     if found is None:
-        say(f"{outcome.outcome}: {outcome.detail}. To go on: {command(*args.typed)}")
+        say(f"confirmation {outcome.outcome}: {outcome.detail}. To go on: {to_go_on}")
         return exit_status(outcome)
     search = replace(search, confirmation=found)
     look_at_winner(search)

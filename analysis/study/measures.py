@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.insights.comparable import scores_at
 from analysis.results.tables import SearchTables
-from analysis.winner.seed_noise import CLEAR_GAP
+from analysis.winner.paired import CLEAR_GAP
 from vgg6.data import NUM_CLASSES
 
 LEAST_EPOCHS = 4  # the second half of which has three, the fewest that a curvature is of

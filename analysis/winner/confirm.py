@@ -14,11 +14,20 @@ from typing import Any
 
 import ray.tune.search
 
-from analysis.winner.elimination import Standing, preferred, standing, tied
+from analysis.winner.candidate_record import candidate_records, in_words, median_seed, run_key
+from analysis.winner.elimination import (
+    LEAST_SEEDS,
+    MARGIN,
+    Decision,
+    Standing,
+    decide,
+    standing,
+)
+from analysis.winner.paired import PairedScores
+from analysis.winner.training_cost import training_flops
 from vgg6.common.checks import InputError
-from vgg6.common.intervals import LEVEL, student
+from vgg6.common.intervals import LEVEL
 from vgg6.config import TrialConfig
-from vgg6.model import count_parameters
 from vgg6.tuning.run.folder import (
     CONFIRMATION,
     CONFIRMED,
@@ -28,11 +37,11 @@ from vgg6.tuning.run.folder import (
 )
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, read_history
-from vgg6.tuning.run.records import FORMAT, Candidate, Confirmation, ConfirmationRun
+from vgg6.tuning.run.records import FORMAT, WORSE, Confirmation
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import COMPLETED, RUNNING, STOPPED, TrialRecord
 from vgg6.tuning.session.plan import Plan
-from vgg6.tuning.session.session import Outcome, run_session
+from vgg6.tuning.session.session import COMPLETE, INCOMPLETE, Outcome, run_session
 
 
 class Rounds(ray.tune.search.Searcher):
@@ -45,19 +54,26 @@ class Rounds(ray.tune.search.Searcher):
         seeds: in the order in which they are run.
         journal: of the confirmation; its runs are taken in, and unfinished ones go on first.
         images: validation images behind a score.
+        margin: where it is given, the rounds end once the winner is settled.
     """
 
     def __init__(
-        self, candidates: dict[int, TrialConfig], seeds: list[int], journal: Journal, images: int
+        self,
+        candidates: dict[int, TrialConfig],
+        seeds: list[int],
+        journal: Journal,
+        images: int,
+        margin: float | None = None,
     ) -> None:
         super().__init__(metric="best_val_acc", mode="max")
         self.candidates, self.seeds, self.journal, self.images = candidates, seeds, journal, images
+        self.margin = margin
         self.exhausted = False
         self._unfinished = []
         for run in journal.history.trials.values():
             if run.state not in (RUNNING, STOPPED):
                 continue
-            if (run.params["candidate"], run.params["seed"]) in self._asked():
+            if run_key(run) in self._asked():
                 self._unfinished.append(run.number)
             else:
                 reason = "no longer one of those to confirm"
@@ -68,13 +84,16 @@ class Rounds(ray.tune.search.Searcher):
         if self._unfinished:
             number = self._unfinished.pop(0)
             return self.journal.history.trials[number].assignment
-        now = stand(self.journal.history, list(self.candidates), self.seeds, self.images)
-        if now.rounds == len(self.seeds) or not now.alive:
+        history = self.journal.history
+        now = stand(history, list(self.candidates), self.seeds, self.images)
+        if is_done(history, now, self.candidates, self.seeds, self.images, self.margin):
             self.exhausted = True
             return ray.tune.search.Searcher.FINISHED
-        begun = {run_key(run) for run in self.journal.history.trials.values()}
+        begun = {run_key(run) for run in history.trials.values()}
         wanted = [(c, self.seeds[now.rounds]) for c in now.alive]
-        wanted += [(self._leader(now), seed) for seed in self.seeds[now.rounds + 1 :]]
+        # Rounds that may be the last do not let a run begin that may not be needed.
+        ahead = self.seeds[now.rounds + 1 : None if self.margin is None else LEAST_SEEDS]
+        wanted += [(self._leader(now), seed) for seed in ahead]
         key = next((key for key in wanted if key not in begun), None)
         return None if key is None else self._start(*key)
 
@@ -112,7 +131,14 @@ class Rounds(ray.tune.search.Searcher):
 
 
 def confirm(
-    search: Search, plan: Plan, candidates: list[TrialRecord], seeds: list[int], command: str
+    search: Search,
+    plan: Plan,
+    candidates: list[TrialRecord],
+    seeds: list[int],
+    command: str,
+    *,
+    margin: float = MARGIN,
+    until_settled: bool = False,
 ) -> tuple[Outcome, Confirmation | None]:
     """Run what is left of a confirmation on the Ray that this process is connected to.
 
@@ -120,6 +146,9 @@ def confirm(
         plan: of the confirmation, in the search's arithmetic.
         candidates: the best trials of the search, in its order.
         seeds: fresh ones.
+        margin: of accuracy; a cheaper candidate that is shown to be within it wins.
+        until_settled: end after the round in which the winner is better than each rival, or shown
+            to be within the margin of it.
 
     Returns:
         How the session ended and, if it did all it was asked, what ``confirmation.json`` now says.
@@ -131,16 +160,19 @@ def confirm(
     inner = RunFolder(f"{run.uri.rstrip('/')}/{CONFIRMED}")
     inner.create()
     configs = {trial.number: trial.config for trial in candidates}
-    images = len(plan.data.val)
+    images, bound = len(plan.data.val), margin if until_settled else None
 
     def rounds(plan: Plan, journal: Journal) -> Rounds:
-        return Rounds(configs, seeds, journal, images)
+        return Rounds(configs, seeds, journal, images, bound)
 
     outcome = run_session(inner, plan, rounds)
-    if outcome.outcome != "complete":
+    if outcome.outcome != COMPLETE:
         return outcome, None
     runs = read_history(inner)
-    found = conclude(runs, candidates, seeds, images, command)
+    now = stand(runs, list(configs), seeds, images)
+    if not is_done(runs, now, configs, seeds, images, bound):  # its time was used up
+        return replace(outcome, outcome=INCOMPLETE), None
+    found = conclude(runs, candidates, seeds, images, command, margin, len(plan.data.train))
     key = (found.winner, found.representative_seed)
     number = next(r.number for r in runs.trials.values() if run_key(r) == key)
     run.write(confirmed_file(*key), inner.read(weights_file(number)))
@@ -158,11 +190,6 @@ def choose(history: History, top: int, count: int) -> tuple[list[TrialRecord], l
             chosen.setdefault(plain, trial)
     above = max((t.config.seed for t in history.trials.values()), default=0)
     return list(chosen.values()), [above + i for i in range(1, count + 1)]
-
-
-def run_key(run: TrialRecord) -> tuple[int, int]:
-    """Which candidate and which seed a run of the confirmation is."""
-    return run.params["candidate"], run.params["seed"]
 
 
 def scores_of(
@@ -187,107 +214,81 @@ def stand(history: History, candidates: list[int], seeds: list[int], images: int
     return standing(scores_of(history, candidates, seeds), len(seeds), images)
 
 
+def is_done(
+    history: History,
+    now: Standing,
+    candidates: dict[int, TrialConfig],
+    seeds: list[int],
+    images: int,
+    margin: float | None,
+) -> bool:
+    """Whether a confirmation that stands like this needs no further run. ``margin``: as that of
+    ``Rounds``."""
+    if now.rounds == len(seeds) or not now.alive:
+        return True
+    if margin is None or now.rounds < LEAST_SEEDS:
+        return False
+    return decided(history, now, candidates, seeds, images, margin)[1].settled
+
+
+def decided(
+    history: History,
+    now: Standing,
+    candidates: dict[int, TrialConfig],
+    seeds: list[int],
+    images: int,
+    margin: float,
+) -> tuple[PairedScores, Decision]:
+    """The winner after the rounds that are complete, and the scores that made it one."""
+    known = scores_of(history, list(candidates), seeds[: now.rounds])
+    scores = {c: [x for x in own if x is not None] for c, own in known.items()}
+    dropped = [scores[c] for c in now.eliminated if scores[c]]
+    paired = PairedScores({c: scores[c] for c in now.alive}, images, dropped)
+    costs = {c: training_flops(candidates[c], images=1) for c in now.alive}
+    return paired, decide(paired, costs, margin)
+
+
 def conclude(
     history: History,
     candidates: list[TrialRecord],
     seeds: list[int],
     images: int,
     command: str = "",
+    margin: float = MARGIN,
+    train_images: int = 0,
 ) -> Confirmation:
-    """The winner of a confirmation whose runs have all ended.
+    """The winner of a confirmation whose runs have all ended. Only whole rounds count.
+
+    Args:
+        images: validation images behind a score.
+        train_images: how many a run is trained on.
 
     Raises:
         InputError: every candidate diverged or crashed under a fresh seed.
     """
-    numbers = [t.number for t in candidates]
-    now = stand(history, numbers, seeds, images)
+    configs = {t.number: t.config for t in candidates}
+    now = stand(history, list(configs), seeds, images)
     if not now.alive:
         why = next(run.reason for run in history.trials.values() if run.reason)
-        raise InputError("top", len(numbers), f"candidates are confirmed by no fresh seed: {why}")
-    scores = scores_of(history, numbers, seeds)
-    final = {c: [x for x in scores[c] if x is not None] for c in now.alive}
-    ties = tied(final, images)
-    runs = {c: [r for r in history.trials.values() if run_key(r)[0] == c] for c in numbers}
-    runs = {c: sorted((r for r in own if run_key(r)[1] in seeds), key=run_key)
-            for c, own in runs.items()}  # fmt: skip
-    seconds = {c: fmean(run.seconds for run in runs[c]) for c in ties}
-    winner = preferred(ties, seconds)
-    rows = [
-        _candidate(t, runs[t.number], now.eliminated.get(t.number), t.number in ties)
-        for t in candidates
-    ]
-    rows.sort(key=lambda row: (row.eliminated_after is not None, -(row.mean or 0.0)))
+        raise InputError("top", len(configs), f"candidates are confirmed by no fresh seed: {why}")
+    paired, decision = decided(history, now, configs, seeds, images, margin)
+    rows = candidate_records(
+        candidates, history, seeds[: now.rounds], now, paired, decision,
+        {c: training_flops(config, train_images) for c, config in configs.items()},
+    )  # fmt: skip
     return Confirmation(
         format=FORMAT,
         level=LEVEL,
-        top=len(numbers),
-        seeds=seeds,
-        epochs=max(trial.config.epochs for trial in candidates),
+        top=len(configs),
+        seeds=seeds[: now.rounds],
+        epochs=max(config.epochs for config in configs.values()),
         candidates=rows,
-        winner=winner,
-        ties=ties,
-        why=_why(winner, ties, len(seeds), len(numbers)),
-        representative_seed=_median_seed(runs[winner]),
+        winner=decision.winner,
+        ties=[c for c in paired.order if c == decision.winner or decision.rivals[c][0] != WORSE],
+        why=in_words(decision, paired, len(configs), margin),
+        representative_seed=median_seed(next(r for r in rows if r.trial == decision.winner)),
         created=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         command=command,
+        margin=margin,
+        more_seeds=decision.more_seeds,
     )
-
-
-def _candidate(
-    trial: TrialRecord, runs: list[TrialRecord], dropped: int | None, is_tied: bool
-) -> Candidate:
-    done = [r.best_val_acc for r in runs if r.state == COMPLETED and r.best_val_acc is not None]
-    known = student(done) if done else None
-    seconds = [row.seconds for run in runs for row in run.rows.values()]
-    score = trial.best_val_acc or 0.0
-    return Candidate(
-        trial=trial.number,
-        label=trial.config.label,
-        config=trial.config,
-        fingerprint=trial.config.fingerprint,
-        search_score=score,
-        mean=None if known is None else known.mean,
-        sd=None if known is None else known.sd,
-        # Of accuracies: no bound is below 0 or above 1.
-        low=None if known is None or known.low is None else max(0.0, known.low),
-        high=None if known is None or known.high is None else min(1.0, known.high),
-        optimism=None if known is None else score - known.mean,
-        eliminated_after=dropped,
-        tied=is_tied,
-        parameters=count_parameters(trial.config),
-        epoch_seconds=fmean(seconds) if seconds else None,
-        runs=[
-            ConfirmationRun(
-                seed=run_key(run)[1],
-                val_acc=run.best_val_acc,
-                best_epoch=run.best_epoch if run.rows else None,
-                epochs_run=run.epoch,
-                seconds=run.seconds,
-                state=run.state,
-                reason=run.reason,
-                history=run.results,
-            )
-            for run in runs
-        ],
-    )
-
-
-def _why(winner: int, ties: list[int], seeds: int, candidates: int) -> str:
-    over = f"{seeds} fresh seed{'s' * (seeds > 1)}"
-    if candidates == 1:
-        return f"trial {winner} was the only candidate, over {over}"
-    if len(ties) == 1:
-        return f"trial {winner} has the highest mean over {over}, by more than noise"
-    others = ", ".join(str(c) for c in ties if c != winner)
-    why = f"trial {winner} is tied with {others} over {over}"
-    return why + (
-        ": the highest mean, and none of them is cheaper"
-        if winner == ties[0]
-        else f": trial {ties[0]} has the highest mean, trial {winner} is cheaper to train"
-    )
-
-
-def _median_seed(runs: list[TrialRecord]) -> int:
-    """The seed of the run in the middle: its weights are what a re-run is likely to give."""
-    done = sorted((r for r in runs if r.state == COMPLETED), key=lambda r: r.best_val_acc or 0.0)
-    return run_key(done[(len(done) - 1) // 2])[1]

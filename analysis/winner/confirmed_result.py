@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vgg6.tuning.run.records import Candidate
+from vgg6.tuning.run.records import DIVERGED, OPEN, WORSE, Candidate
 
 
 @dataclass(frozen=True)
 class ConfirmedResult:
     """``mean``: the validation accuracy; ``interval``: in brackets, where there is one; ``over``:
     what the mean is of; ``in_search``: the single score in the search, and how much too high that
-    was."""
+    was, if its trial was trained as long."""
 
     mean: str
     interval: str
@@ -26,12 +26,16 @@ def confirmed_result(candidate: Candidate) -> ConfirmedResult:
     """What a confirmation says of a candidate that has a mean."""
     seeds = sum(run.val_acc is not None for run in candidate.runs)
     interval = interval_in_words(candidate.low, candidate.high)
+    in_search = f"in the search it scored {candidate.search_score:.4f}"
+    if candidate.optimism is None:
+        in_search += ", trained for fewer epochs: the two do not compare"
+    else:
+        in_search += f": an optimism of {candidate.optimism:+.4f}"
     return ConfirmedResult(
         f"{candidate.mean or 0.0:.4f}",
         interval and f" (95 % {interval})",
         f"mean of {seeds} fresh seed{'s' * (seeds > 1)}",
-        f"in the search it scored {candidate.search_score:.4f}: an optimism of"
-        f" {candidate.optimism or 0.0:+.4f}",
+        in_search,
     )
 
 
@@ -41,9 +45,18 @@ def interval_in_words(low: float | None, high: float | None) -> str:
 
 
 def verdict(candidate: Candidate, winner: int) -> str:
-    """How a candidate stands to the one that won."""
+    """How a candidate stands to the one that won, with the bound that decided."""
     if candidate.trial == winner:
         return "winner"
-    if candidate.eliminated_after:
-        return "dropped"
-    return "tied" if candidate.tied else "behind"
+    if candidate.stands == DIVERGED:
+        return "diverged"
+    low = candidate.behind_low
+    if low is None:  # of an earlier version
+        if candidate.eliminated_after:
+            return "dropped"
+        return "not told apart" if candidate.tied else "behind"
+    if candidate.stands == WORSE:
+        return f"at least {low:.4f} worse"
+    if candidate.stands == OPEN:
+        return f"may be {-low:.4f} better"
+    return f"at most {max(0.0, -low):.4f} better"

@@ -1,4 +1,4 @@
-"""Who is still in a confirmation, and who wins it: seeds are run in rounds, clear losers no further.
+"""Who is still in a confirmation, and who wins it. Clear losers run no further seeds.
 
 Pure functions of the scores: the same scores give the same answer, in whatever order they came.
 """
@@ -6,15 +6,17 @@ Pure functions of the scores: the same scores give the same answer, in whatever 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from analysis.winner.paired import Difference, PairedScores, seeds_to_tell
 from vgg6.common.intervals import LEVEL
+from vgg6.tuning.run.records import OPEN, WITHIN, WORSE
 
 Scores = Mapping[int, Sequence[float | None]]  # candidate -> one a round, None where it diverged
 MARGIN = 0.005  # of accuracy: what a cheaper candidate may cost
-# How a rival stands to the winner.
-WORSE, WITHIN, OPEN = "worse", "within the margin", "open"
+# Rounds that go on until the winner is settled. After one seed nothing is known of the spread; and
+# a user does not wait for ever.
+LEAST_SEEDS, MOST_ROUNDS = 2, 10
 # After one seed nothing is known of how much seeds differ, and some configurations stray by 0.05:
 # only a gap above this drops one then.
 FIRST_GAP = 0.2
@@ -26,11 +28,13 @@ class Standing:
     """``alive``: candidates that are still in, in the given order; ``eliminated``: after how many
     seeds each of the others was dropped; ``rounds``: that are complete for all who were in;
     ``behind``: by how much each that was dropped was behind the best one of its last round, where
-    it did not diverge; ``last``: the scores of that round, of each that was dropped."""
+    it did not diverge; ``last``: the scores of that round, of each that was dropped; ``alpha``: the
+    level at which that was decided."""
 
     alive: list[int]
     eliminated: dict[int, int]
     rounds: int
+    alpha: float
     behind: dict[int, Difference] = field(default_factory=dict)
     last: dict[int, PairedScores] = field(default_factory=dict)
 
@@ -47,17 +51,18 @@ def standing(scores: Scores, rounds: int, images: int) -> Standing:
         rounds: how many seeds there are.
         images: validation images behind each score.
     """
-    now = Standing(list(scores), {}, rounds)
-    alive, alpha = now.alive, family_alpha(len(scores), rounds)
+    alpha = family_alpha(len(scores), rounds)
+    now = Standing(list(scores), {}, rounds, alpha)
+    alive = now.alive
     for number in range(1, rounds + 1):
         if any(len(scores[c]) < number for c in alive):
-            return Standing(alive, now.eliminated, number - 1, now.behind, now.last)
+            return replace(now, alive=alive, rounds=number - 1)
         done = {c: [x for x in scores[c][:number] if x is not None] for c in alive}
         for lost in [c for c in alive if len(done[c]) < number]:
             now.eliminated[lost] = number
             del done[lost]
         if not done:
-            return Standing([], now.eliminated, number, now.behind, now.last)
+            return replace(now, alive=[], rounds=number)
         paired = PairedScores(done, images)
         best = paired.order[0]
         for lost in done:
@@ -66,7 +71,7 @@ def standing(scores: Scores, rounds: int, images: int) -> Standing:
                 now.eliminated[lost] = number
                 now.behind[lost], now.last[lost] = found, paired
         alive = [c for c in alive if c not in now.eliminated]
-    return Standing(alive, now.eliminated, rounds, now.behind, now.last)
+    return replace(now, alive=alive)
 
 
 def family_alpha(candidates: int, rounds: int) -> float:
@@ -95,9 +100,7 @@ class Decision:
         return self.more_seeds == 0
 
 
-def decide(
-    paired: PairedScores, costs: Mapping[int, float], margin: float, alpha: float
-) -> Decision:
+def decide(paired: PairedScores, costs: Mapping[int, float], margin: float) -> Decision:
     """The highest mean wins, unless a cheaper candidate is shown to be within ``margin`` of it.
 
     "Not shown to differ" is not "equal": a cheaper one that may be worse by more does not win.
@@ -105,7 +108,6 @@ def decide(
     Args:
         costs: of training each candidate; only their order matters.
         margin: of accuracy.
-        alpha: the level of ``is_better``; see ``family_alpha``.
     """
     best = paired.order[0]
     able = [
@@ -121,7 +123,7 @@ def decide(
             continue
         found = paired.difference(winner, rival)
         stands = OPEN
-        if is_better(found, alpha):
+        if is_better(found, SETTLED):
             stands = WORSE
         elif _within(found, margin):
             stands = WITHIN

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import fmean
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from vgg6.common.intervals import LEVEL
 
 # What the variance of all pairs counts for, at most, and what the binomial one does, in degrees of
 # freedom. Chosen by `python -m benchmarks.confirmation --tune`.
-POOLED_DF, BINOMIAL_DF = 2.0, 0.5
+POOLED_DF, BINOMIAL_DF = 0.5, 0.5
 # One seed has no spread. Only a gap of so many binomial standard deviations is a difference then.
 CLEAR_GAP = 4.0
 MOST_SEEDS = 100  # no more are asked for
@@ -67,9 +68,15 @@ class PairedScores:
     Args:
         scores: of each candidate, one a seed: all of them as many.
         images: how many validation images each score counts.
+        dropped: the scores of each candidate that ran fewer seeds; they tell of the spread too.
     """
 
-    def __init__(self, scores: Mapping[int, Sequence[float]], images: int) -> None:
+    def __init__(
+        self,
+        scores: Mapping[int, Sequence[float]],
+        images: int,
+        dropped: Sequence[Sequence[float]] = (),
+    ) -> None:
         self.candidates = list(scores)
         x = np.array([list(scores[c]) for c in self.candidates], dtype=float)
         self.count, self.seeds = x.shape
@@ -82,6 +89,8 @@ class PairedScores:
         products = strays @ strays.T
         own = np.diag(products)
         self._own = own
+        self._strays = float(own.sum()) + sum((x - fmean(d)) ** 2 for d in dropped for x in d)
+        self._strays_df = self.count * (self.seeds - 1) + sum(max(0, len(d) - 1) for d in dropped)
         self._pairs = np.maximum(own[:, None] + own[None, :] - 2 * products, 0.0)
 
     @property
@@ -102,11 +111,9 @@ class PairedScores:
 
     def mean(self, candidate: int) -> MeanOverSeeds:
         """A candidate's mean. Its interval is within 0 and 1, as an accuracy is."""
-        df = self.seeds - 1
-        pooled = float(self._own.sum() / (self.count * df)) if df else 0.0
-        sd, df_all = self._moderated(
-            float(self._own[self._place[candidate]]), pooled, (self.count - 1) * df, self._binomial
-        )
+        own, df = float(self._own[self._place[candidate]]), self.seeds - 1
+        pooled = self._strays / max(1, self._strays_df)
+        sd, df_all = self._moderated(own, pooled, self._strays_df - df, self._binomial)
         half = quantile((1 - LEVEL) / 2, df_all) * sd / math.sqrt(self.seeds)
         mean = self.means[candidate]
         return MeanOverSeeds(mean, sd, max(0.0, mean - half), min(1.0, mean + half))

@@ -7,20 +7,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vgg6.model import count_parameters
-from vgg6.tuning.run.trials import TrialRecord
+from vgg6.tuning.run.trials import COMPLETED, TrialRecord
 
 KINDS = ("activation", "optimizer")
 
 
 @dataclass(frozen=True)
 class TrialCost:
-    """A trial's score and what it took: seconds of training up to its best epoch, parameters."""
+    """A trial's score and what it took: seconds of training up to its best epoch, parameters; and
+    how many of its ``epochs`` it ran."""
 
     trial: int
     label: str
     best_val_acc: float
     seconds: float
     parameters: int
+    epochs_run: int
+    epochs: int
 
     @classmethod
     def of(cls, trial: TrialRecord) -> TrialCost:
@@ -32,6 +35,8 @@ class TrialCost:
             best_val_acc=trial.best_val_acc or 0.0,
             seconds=sum(row.seconds for row in trial.rows.values() if row.epoch <= best),
             parameters=count_parameters(trial.config),
+            epochs_run=trial.epoch,
+            epochs=trial.config.epochs,
         )
 
 
@@ -48,14 +53,15 @@ class BestOfValue:
 
 
 def pareto_front(ranked: Sequence[TrialRecord]) -> list[TrialCost]:
-    """The trials that no other one beats: none is as accurate, as quick to train and as small, and
-    better in one of the three. The most accurate first.
+    """The completed trials that no other one beats: none is as accurate, as quick to train and as
+    small, and better in one of the three. The most accurate first.
 
     Args:
         ranked: trials with a score, as ``History.ranking`` gives them.
     """
     front: list[TrialCost] = []
-    for cost in map(TrialCost.of, ranked):  # the best first: a later one cannot be more accurate
+    whole = (trial for trial in ranked if trial.state == COMPLETED)
+    for cost in map(TrialCost.of, whole):  # the best first: a later one cannot be more accurate
         beaten = any(
             other.seconds <= cost.seconds and other.parameters <= cost.parameters for other in front
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -9,7 +10,9 @@ from analysis.commands import train_command
 from analysis.winner.looks_at_test_set import LookResult, recorded
 from analysis.winner.pareto import KINDS, BestOfValue, TrialCost, best_of_each, pareto_front
 from vgg6.common.checks import InputError
+from vgg6.common.intervals import LEVEL
 from vgg6.config import TrialConfig
+from vgg6.data import NUM_CLASSES
 from vgg6.run_record import EpochMetrics
 from vgg6.tuning.run.folder import confirmed_file
 from vgg6.tuning.run.records import Confirmation
@@ -72,7 +75,8 @@ class Summary:
     ``complete``: it ended as it was asked to, or all its trials ended and only the driver died
     before it could say so. ``unconfirmed``: trials that a confirmation asked for now would take,
     and the one there is has not. ``test``: what the confirmed winner scored on the test images.
-    ``best_by``: the best of each activation and of each optimizer.
+    ``best_by``: the best of each activation and of each optimizer; ``beats_chance``: whether the
+    highest score is above what guessing gives.
     """
 
     search: str
@@ -90,6 +94,7 @@ class Summary:
     ranking: list[RankedTrial]
     pareto: list[TrialCost]
     best_by: dict[str, list[BestOfValue]]
+    beats_chance: bool
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -163,7 +168,23 @@ def summary(search: Search, top: int) -> Summary:
         ranking=[RankedTrial.of(trial) for trial in ranked[:top]],
         pareto=pareto_front(ranked),
         best_by={kind: best_of_each(ranked, kind) for kind in KINDS},
+        beats_chance=beats_chance(
+            ranked[0].best_val_acc or 0.0, facts.data.val_images, len(history.arrivals)
+        ),
     )
+
+
+def beats_chance(best: float, images: int, scores: int) -> bool:
+    """Whether the highest of ``scores`` accuracies is above what guesses give.
+
+    Guesses are right once in ``NUM_CLASSES``. Their highest score in so many tries, each on so many
+    ``images``, stays below the bound in 95 of 100 searches.
+    """
+    from scipy.stats import norm
+
+    chance = 1 / NUM_CLASSES
+    bound = norm.isf((1 - LEVEL) / max(1, scores)) * math.sqrt(chance * (1 - chance) / images)
+    return bool(best > chance + bound)
 
 
 def _unconfirmed(ranked: list[TrialRecord], confirmed: Confirmation | None) -> list[int]:

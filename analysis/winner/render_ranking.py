@@ -9,10 +9,20 @@ from rich.table import Table
 
 from analysis.winner.confirmed_result import confirmed_result, interval_in_words, verdict
 from analysis.winner.looks_at_test_set import looks_in_words
+from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import Summary, data_title, states_in_words
 from vgg6.common.words import counted
+from vgg6.data import NUM_CLASSES
 from vgg6.tuning.run.records import Confirmation
+from vgg6.tuning.run.trials import INFEASIBLE
 
+AT_CHANCE = """\
+No trial beat chance: guessing is right once in {classes}, and the highest of {scores} scores is
+{best:.4f}. What follows ranks noise. Try one of these:
+  - lower learning rates, as those trials that diverged show: {infeasible} of {trials} did
+  - more epochs: without normalisation a network stays at chance for its first few hundred steps
+  - a larger space, such as `default`, which varies the initialisation and the normalisation
+"""
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
 
@@ -27,6 +37,13 @@ def render(found: Summary) -> str:
     out.print(
         f"{found.search} on {name}{state}: {counts}; {counted(found.epochs_run, 'epoch')} run\n"
     )
+    if not found.beats_chance:
+        out.print(
+            AT_CHANCE.format(
+                classes=NUM_CLASSES, scores=found.epochs_run, best=found.ranking[0].best_val_acc,
+                infeasible=found.trials.get(INFEASIBLE, 0), trials=sum(found.trials.values()),
+            )
+        )  # fmt: skip
     out.print(f"Best on {name}: trial {best.trial}, {best.label}")
     if confirmed:
         result = confirmed_result(confirmed.chosen)
@@ -63,9 +80,15 @@ def render(found: Summary) -> str:
         )  # fmt: skip
     out.print(table)
     for kind, values in found.best_by.items():
-        each = (f"{best.value} {best.best.best_val_acc:.4f}" for best in values)
-        out.print(f"\nBest by {kind}: {', '.join(each)}")
-    out.print("\nMost accurate for their training time and size (Pareto front):")
+        each = (
+            f"{best.value} {best.best.best_val_acc:.4f} ({_length(best.best)})" for best in values
+        )
+        out.print(f"\nBest by {kind}, and the epochs of that trial: {', '.join(each)}")
+    out.print(
+        "\nMost accurate for their training time and size (Pareto front), of completed trials:"
+    )
+    if not found.pareto:
+        out.print("  none: no trial was completed")
     for cost in found.pareto:
         out.print(
             f"  trial {cost.trial}, {cost.label}: val_acc {cost.best_val_acc:.4f},"
@@ -76,9 +99,22 @@ def render(found: Summary) -> str:
     return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
+def _length(cost: TrialCost) -> str:
+    if cost.epochs_run == cost.epochs:
+        return str(cost.epochs)
+    return f"{cost.epochs_run} of {cost.epochs}"
+
+
 def _confirmed_table(confirmed: Confirmation) -> Table:
     table = Table(
-        "trial", "configuration", "search", "seeds", "mean", "95 % interval", "", box=None
+        "trial",
+        "configuration",
+        "search",
+        "seeds",
+        "mean",
+        "95 % interval",
+        "to the winner",
+        box=None,
     )
     for row in confirmed.candidates:
         table.add_row(

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
 import pytest
 import ray
 from safetensors.torch import load_file
 
 from analysis.winner import confirm as c
-from analysis.winner.elimination import preferred, standing, tied
+from analysis.winner.candidate_record import run_key
 from analysis.winner.pareto import TrialCost, best_of_each, pareto_front
 from analysis.winner.ranking import summary
 from analysis.winner.render_ranking import render
 from search_spaces import load_space
 from vgg6.common.checks import InputError
-from vgg6.common.intervals import student
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.evaluation import evaluate
@@ -41,50 +38,6 @@ from vgg6.tuning.settings import Settings
 IMAGES = 5000
 
 
-def test_a_clear_loser_is_dropped_after_one_seed() -> None:
-    now = standing({7: [0.860], 3: [0.855], 5: [0.790]}, 3, IMAGES)
-    assert (now.alive, now.eliminated, now.rounds) == ([7, 3], {5: 1}, 1)
-
-
-def test_a_small_gap_drops_nobody_before_the_last_seed() -> None:
-    scores = {7: [0.860, 0.857, 0.861], 3: [0.858, 0.862, 0.855]}
-    assert standing(scores, 3, IMAGES).alive == [7, 3]
-
-
-def test_one_that_diverges_under_a_fresh_seed_is_dropped() -> None:
-    now = standing({7: [0.86, None], 3: [0.85, 0.85]}, 2, IMAGES)
-    assert (now.alive, now.eliminated) == ([3], {7: 2})
-    assert standing({7: [None]}, 2, IMAGES).alive == []
-
-
-def test_nobody_is_judged_by_a_round_that_is_not_complete() -> None:
-    """A run that began early must not decide: which one that is depends on the machine."""
-    early = standing({7: [0.860, 0.5], 3: [0.855], 5: [0.850]}, 3, IMAGES)
-    assert early == standing({7: [0.860], 3: [0.855], 5: [0.850]}, 3, IMAGES)
-
-
-def test_the_best_is_dropped_in_less_than_one_confirmation_of_twenty() -> None:
-    draw = np.random.default_rng(1)
-    dropped = kept = 0
-    for _ in range(1000):
-        true = {0: 0.86, 1: 0.86, 2: 0.858, 3: 0.855, 4: 0.80}
-        scores = {k: list(draw.normal(mean, 0.003, 5)) for k, mean in true.items()}
-        now = standing(scores, 5, IMAGES)
-        dropped += 0 in now.eliminated
-        kept += 4 not in now.eliminated
-    assert dropped < 50 and kept == 0
-
-
-def test_the_interval_holds_the_true_mean_in_95_of_100() -> None:
-    draw = np.random.default_rng(2)
-    held = 0
-    for _ in range(2000):
-        found = student(list(draw.normal(0.86, 0.003, 3)))
-        assert found.low is not None and found.high is not None
-        held += found.low <= 0.86 <= found.high
-    assert 0.935 < held / 2000 < 0.965
-
-
 def test_an_interval_of_accuracies_stays_between_0_and_1() -> None:
     history = History()
     for number, score in enumerate([0.99, 0.9, 1.0]):
@@ -93,22 +46,6 @@ def test_an_interval_of_accuracies_stays_between_0_and_1() -> None:
     known = c.conclude(history, [record(0, 0.99, 1.0)], [0, 1, 2], IMAGES).chosen
     assert known.mean is not None
     assert known.high == 1.0 and known.low is not None and 0 < known.low < known.mean
-
-
-def test_one_seed_has_no_interval() -> None:
-    found = student([0.86])
-    assert (found.mean, found.sd, found.low, found.high) == (0.86, None, None, None)
-
-
-def test_scores_inside_the_noise_are_tied_and_others_are_not() -> None:
-    scores = {1: [0.860, 0.862, 0.858], 2: [0.861, 0.857, 0.860], 3: [0.840, 0.842, 0.841]}
-    assert tied(scores, IMAGES) == [1, 2]
-
-
-def test_of_tied_ones_the_clearly_cheaper_wins_and_else_the_better_mean() -> None:
-    assert preferred([1, 2], {1: 100.0, 2: 50.0}) == 2
-    assert preferred([1, 2], {1: 100.0, 2: 97.0}) == 1
-    assert preferred([1], {1: 100.0}) == 1
 
 
 def record(number: int, score: float, seconds: float, **changes: Any) -> TrialRecord:
@@ -311,7 +248,7 @@ def test_a_larger_confirmation_goes_on_from_a_smaller_one(
     more = confirmed(run, data, top=3, seeds=3)
     after = journal_of(run)
     assert after.arrivals[: len(before.arrivals)] == before.arrivals
-    keys = [c.run_key(t) for t in after.trials.values()]
+    keys = [run_key(t) for t in after.trials.values()]
     assert len(set(keys)) == len(keys), "no run is repeated"
     loser = next(r for r in more.candidates if r.label.startswith("Sigmoid"))
     assert loser.eliminated_after == 1 and len(loser.runs) == 1, "and a clear loser runs once"
@@ -392,21 +329,3 @@ def test_a_search_without_a_score_has_nothing_to_confirm() -> None:
         run.state, run.reason = INFEASIBLE, "loss is nan"
         history.trials[0] = run
         c.conclude(history, [trial], [9], IMAGES)
-
-
-def test_the_order_in_which_runs_end_decides_nothing() -> None:
-    draw = random.Random(3)
-    scores = {1: [0.86, 0.861, 0.859], 2: [0.858, 0.857, 0.856], 3: [0.80, 0.81, 0.80]}
-    whole = standing(scores, 3, IMAGES)
-    for _ in range(50):
-        grown: dict[int, list[float | None]] = {k: [] for k in scores}
-        dropped: dict[int, int] = {}
-        while True:
-            now = standing(grown, 3, IMAGES)
-            dropped |= now.eliminated
-            open_runs = [k for k in now.alive if len(grown[k]) < 3]
-            if not open_runs:
-                break
-            chosen = draw.choice(open_runs)
-            grown[chosen].append(scores[chosen][len(grown[chosen])])
-        assert (now.alive, dropped) == (whole.alive, whole.eliminated)

@@ -34,6 +34,9 @@ from vgg6.tuning.settings import Settings
 
 FORMAT = 1
 RETIRED = ("stop_margin",)  # settings that older searches have
+# How a candidate stands to the winner: shown to be worse, shown to be at most the margin better,
+# neither of the two, or without a score of one of its seeds.
+STANDS = WORSE, WITHIN, OPEN, DIVERGED = "worse", "within", "open", "diverged"
 
 
 def _format(field: str, value: Any) -> None:
@@ -143,9 +146,15 @@ class ConfirmationRun(Record):
 class Candidate(Record):
     """A configuration that was run over fresh seeds.
 
-    ``mean``, ``sd`` and the interval ``low`` to ``high`` are of its validation accuracies, None
-    where there are too few; ``optimism``: by how much its score in the search is above the mean;
-    ``eliminated_after``: so many seeds; ``tied``: with the best mean.
+    ``mean``: of its validation accuracies, None where no run was completed; ``low`` to ``high``:
+    its interval, made of ``sd``, the standard deviation of one score, for which all candidates are
+    asked; ``optimism``: by how much its score in the search is above the mean, None where its trial
+    was not trained as long; ``eliminated_after``: so many seeds; ``tied``: not shown to be worse
+    than the winner; ``cost``: FLOPs of training it once.
+
+    ``behind``: by how much its mean is below the winner's, or below the best of its last round if
+    it was dropped; ``behind_low`` to ``behind_high``: the bounds that decided; ``stands``: how it
+    stands to the winner, empty for the winner itself.
     """
 
     trial: Count
@@ -162,6 +171,11 @@ class Candidate(Record):
     tied: bool
     parameters: Count | None = None
     epoch_seconds: Real | None = None
+    cost: Real | None = None
+    behind: Real | None = None
+    behind_low: Real | None = None
+    behind_high: Real | None = None
+    stands: Annotated[str, one_of("", *STANDS)] = ""
     runs: list[ConfirmationRun]
 
     @property
@@ -170,7 +184,12 @@ class Candidate(Record):
 
 
 class Confirmation(Record):
-    """``confirmation.json``: the best of a search over fresh seeds, and the winner among them."""
+    """``confirmation.json``: the best of a search over fresh seeds, and the winner among them.
+
+    ``margin``: of accuracy, by which a cheaper winner may be worse; ``more_seeds``: how many would
+    tell which of ``ties`` is the best, 0 where the winner is better than each rival or shown to be
+    within the margin of it. Both are None in files of earlier versions.
+    """
 
     format: Format
     level: Share
@@ -184,6 +203,8 @@ class Confirmation(Record):
     representative_seed: Seed
     created: Text = ""
     command: Text = ""
+    margin: Share | None = None
+    more_seeds: Count | None = None
 
     @model_validator(mode="after")
     def _winner_is_whole(self) -> Confirmation:

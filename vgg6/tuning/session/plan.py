@@ -59,9 +59,17 @@ class Plan:
 
 
 def plan_confirmation(
-    where: str, settings: Settings, facts: SearchFacts, data: TrialData, runs: int
+    where: str,
+    settings: Settings,
+    facts: SearchFacts,
+    data: TrialData,
+    runs: int,
+    time_budget: float | None = None,
 ) -> Plan:
     """Plan ``runs`` full-length runs in the arithmetic of the search that ``facts`` tells of.
+
+    Args:
+        time_budget: seconds, after which it ends, done or not.
 
     Raises:
         InputError: no node can run one.
@@ -71,7 +79,7 @@ def plan_confirmation(
     cpus = settings.cpus_per_trial or max(1.0, min(float(facts.runtime.threads), most))
     wanted = replace(
         settings, name=f"{facts.name[:90]}-confirm", trials=runs, searcher="random",
-        scheduler="none", time_budget=None, patience=None, cpus_per_trial=cpus,
+        scheduler="none", time_budget=time_budget, patience=None, cpus_per_trial=cpus,
     )  # fmt: skip
     plan = make_plan(wanted, facts.space, data, where)
     return replace(plan, runtime=Runtime(**facts.runtime.to_dict()), keep_weights=runs)

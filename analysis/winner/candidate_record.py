@@ -1,0 +1,144 @@
+"""What a confirmation records of each candidate, and its winner in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+
+from analysis.winner.elimination import SETTLED, Decision, Standing
+from analysis.winner.paired import MOST_SEEDS, Difference, PairedScores
+from vgg6.model import count_parameters
+from vgg6.tuning.run.history import History
+from vgg6.tuning.run.records import DIVERGED, OPEN, WITHIN, WORSE, Candidate, ConfirmationRun
+from vgg6.tuning.run.trials import COMPLETED, TrialRecord
+
+
+def run_key(run: TrialRecord) -> tuple[int, int]:
+    """Which candidate and which seed a run of the confirmation is."""
+    return run.params["candidate"], run.params["seed"]
+
+
+def candidate_records(
+    candidates: list[TrialRecord],
+    history: History,
+    seeds: list[int],
+    now: Standing,
+    paired: PairedScores,
+    decision: Decision,
+    costs: Mapping[int, float],
+) -> list[Candidate]:
+    """A record of each candidate: those that are still in first, by their mean.
+
+    Args:
+        history: of the confirmation.
+        seeds: of its whole rounds.
+        paired: the scores of those that are still in.
+    """
+    rows = []
+    for trial in candidates:
+        number = trial.number
+        runs = [r for r in history.trials.values() if run_key(r)[0] == number]
+        runs = sorted((r for r in runs if run_key(r)[1] in seeds), key=run_key)
+        scores = now.last.get(number, paired if number in now.alive else None)
+        stands, behind, alpha = "", None, SETTLED
+        if number in now.eliminated:
+            behind, alpha = now.behind.get(number), now.alpha
+            stands = WORSE if behind else DIVERGED
+        elif number != decision.winner:
+            stands, behind = decision.rivals[number]
+        rows.append(_record(trial, runs, scores, stands, behind, alpha, now, costs[number]))
+    return sorted(rows, key=lambda row: (row.eliminated_after is not None, -(row.mean or 0.0)))
+
+
+def _record(
+    trial: TrialRecord,
+    runs: list[TrialRecord],
+    scores: PairedScores | None,
+    stands: str,
+    behind: Difference | None,
+    alpha: float,
+    now: Standing,
+    cost: float,
+) -> Candidate:
+    done = [r.best_val_acc for r in runs if r.state == COMPLETED and r.best_val_acc is not None]
+    known = None if scores is None else scores.mean(trial.number)
+    mean = fmean(done) if done else None
+    seconds = [row.seconds for run in runs for row in run.rows.values()]
+    score = trial.best_val_acc or 0.0
+    as_long = trial.state == COMPLETED and trial.epoch >= trial.config.epochs
+    half = behind.half(alpha) if behind else 0.0
+    return Candidate(
+        trial=trial.number,
+        label=trial.config.label,
+        config=trial.config,
+        fingerprint=trial.config.fingerprint,
+        search_score=score,
+        mean=mean,
+        sd=known.sd if known else None,
+        low=known.low if known else None,
+        high=known.high if known else None,
+        optimism=score - mean if mean is not None and as_long else None,
+        eliminated_after=now.eliminated.get(trial.number),
+        tied=stands in ("", WITHIN, OPEN),
+        parameters=count_parameters(trial.config),
+        epoch_seconds=fmean(seconds) if seconds else None,
+        cost=cost,
+        behind=behind.gap if behind else None,
+        behind_low=behind.gap - half if behind else None,
+        behind_high=behind.gap + half if behind else None,
+        stands=stands,
+        runs=[
+            ConfirmationRun(
+                seed=run_key(run)[1],
+                val_acc=run.best_val_acc,
+                best_epoch=run.best_epoch if run.rows else None,
+                epochs_run=run.epoch,
+                seconds=run.seconds,
+                state=run.state,
+                reason=run.reason,
+                history=run.results,
+            )
+            for run in runs
+        ],
+    )
+
+
+def in_words(decision: Decision, paired: PairedScores, candidates: int, margin: float) -> str:
+    """Why the winner won, what is shown of its rivals and what is not."""
+    seeds, winner, best = paired.seeds, decision.winner, paired.order[0]
+    over = f"{seeds} fresh seed{'s' * (seeds > 1)}"
+    if candidates == 1:
+        return f"trial {winner} was the only candidate, over {over}"
+    why = f"trial {best} has the highest mean over {over}"
+    if winner != best:
+        why += f"; trial {winner} is cheaper to train and shown to be at most {margin:g} worse"
+    elif all(stands == WORSE for stands, _ in decision.rivals.values()):
+        return why + ", by more than noise"
+    near, unknown = (
+        [c for c, (stands, _) in decision.rivals.items() if stands == kind and c != best]
+        for kind in (WITHIN, OPEN)
+    )
+    if near:
+        why += f"; {_named(near)} shown to be at most {margin:g} better than trial {winner}"
+    if unknown or decision.more_seeds:
+        more = decision.more_seeds
+        count = f"more than {more}" if more >= MOST_SEEDS else f"about {more}"
+        why += (
+            f"; trial {winner} is not shown to be better than {_trials(unknown)}, or at most"
+            f" {margin:g} worse: {count} more seed{'s' * (more > 1)} would tell"
+        )
+    return why
+
+
+def _trials(numbers: list[int]) -> str:
+    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+
+
+def _named(numbers: list[int]) -> str:
+    return f"{_trials(numbers)} {'is' if len(numbers) == 1 else 'are'}"
+
+
+def median_seed(winner: Candidate) -> int:
+    """The seed of the run in the middle: its weights are what a re-run is likely to give."""
+    done = sorted(winner.finished, key=lambda run: run.val_acc or 0.0)
+    return done[(len(done) - 1) // 2].seed
