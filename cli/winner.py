@@ -19,7 +19,7 @@ from vgg6.common.checks import Range
 from vgg6.common.say import say
 from vgg6.data import load_recorded
 from vgg6.tuning.cluster.connect import connected
-from vgg6.tuning.run.folder import RunFolder, open_run
+from vgg6.tuning.run.folder import BEST, RunFolder, open_run
 from vgg6.tuning.run.search import Search, read_search
 
 IN_ROUNDS = "auto"  # what --confirm without a number reads as
@@ -122,7 +122,9 @@ def confirm_after(run: RunFolder, args: argparse.Namespace, asked: Confirming, b
         return FAILED
     status = confirm(search, args, TOP, asked, to_go_on, left)
     if status == DONE:
-        print(render(summary(read_search(run), top=TOP)))
+        found = summary(read_search(run), top=TOP)
+        run.write_json(BEST, found.to_dict())
+        print(render(found))
     return status
 
 
