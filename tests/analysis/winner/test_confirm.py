@@ -101,13 +101,15 @@ def test_the_best_of_each_optimizer_comes_with_how_many_there_were() -> None:
     ]
 
 
-# A finished search of really trained trials, whose best two are tied or not as training has it.
+# A finished search of made-up scores. The confirmation's runs are really trained, and its best two
+# are tied or not as training has it.
 CONFIGS = [
     TrialConfig(activation="relu", optimizer="adam", lr=1e-3, batch_size=32, epochs=2),
     TrialConfig(activation="gelu", optimizer="adam", lr=1e-3, batch_size=32, epochs=2),
     TrialConfig(activation="sigmoid", optimizer="sgd", lr=1e-4, batch_size=50, epochs=2),
     TrialConfig(activation="relu", optimizer="adam", lr=1e-3, batch_size=32, epochs=2, seed=43),
 ]
+SCORES = [0.93, 0.92, 0.3, 0.91]
 LIMIT = 300
 RUNTIME = Runtime.resolve("cpu", threads=1)
 
@@ -134,8 +136,10 @@ def search(tmp_path_factory: pytest.TempPathFactory, data: TrialData) -> RunFold
     journal.write("session", session="session_1")
     for number, config in enumerate(CONFIGS):
         journal.write("trial", trial=number, config=config.to_dict(), params={})
-        for metrics in fit(TrainState(config, RUNTIME), data):
-            journal.write("epoch", trial=number, node="here", pid=1, **metrics.to_dict())
+        for row in record(number, SCORES[number], 1.0).curve:
+            whole = replace(row, train_loss=1.0, train_acc=0.5, val_loss=1.0, lr=config.lr)
+            metrics = whole.metrics.to_dict()
+            journal.write("epoch", trial=number, node="here", pid=1, **metrics)
         journal.write("end", trial=number, state=COMPLETED, reason="")
     journal.write("session_end", session="session_1", outcome="complete")
     journal.close()
@@ -262,7 +266,9 @@ def test_a_larger_confirmation_goes_on_from_a_smaller_one_until_a_winner_is_sett
     loser = next(r for r in more.candidates if r.label.startswith("Sigmoid"))
     assert loser.eliminated_after == 1 and len(loser.runs) == 1, "and a clear loser runs once"
     assert more.candidates[-1] is loser
-    assert (more.more_seeds, more.seeds, len(keys)) == (0, [44, 45], 5), "and no more than needed"
+    added = set(keys) - {run_key(t) for t in before.trials.values()}
+    assert (loser.trial, 44) in added and {seed for _, seed in added} <= {44, 45}
+    assert (more.more_seeds, more.seeds) == (0, [44, 45]), "and no more rounds than needed"
 
 
 def play(rounds: c.Rounds, score: Callable[[int, int], float]) -> list[tuple[int, int]]:

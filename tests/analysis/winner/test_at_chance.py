@@ -1,0 +1,60 @@
+"""A search in which nothing beat chance says so first, and what to try."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.made_runs import made_run
+
+from analysis.winner.ranking import beats_chance, summary
+from analysis.winner.render_ranking import render
+from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.search import read_search
+
+
+def at_chance(run: RunFolder, score: float) -> RunFolder:
+    lines = [json.loads(line) for line in Path(run.file(JOURNAL)).read_text().splitlines()]
+    for event in lines:
+        if event["event"] == "epoch":
+            event |= {"val_acc": score, "best_val_acc": score}
+    run.write(JOURNAL, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    return run
+
+
+def test_a_search_at_chance_says_so_before_it_names_a_best_one(tmp_path: Path) -> None:
+    run = at_chance(made_run(tmp_path, 8, 3), 0.12)  # of 100 validation images
+    found = summary(read_search(run), top=3)
+    assert not found.beats_chance and found.to_dict()["beats_chance"] is False
+    text = render(found)
+    assert text.index("No trial beat chance") < text.index("Best on")
+    for said in ("once in 10", "0.1200", "lower learning rates", "1 of 8 did", "more epochs"):
+        assert said in text
+
+
+def test_a_search_that_learns_is_not_said_to_be_at_chance(tmp_path: Path) -> None:
+    found = summary(read_search(made_run(tmp_path, 8, 3)), top=3)
+    assert found.beats_chance and "beat chance" not in render(found)
+
+
+@pytest.mark.parametrize(
+    ("best", "images", "scores", "is_above"),
+    [(0.12, 100, 1, False), (0.12, 10_000, 1, True), (0.15, 500, 1, True),
+     (0.15, 500, 10**4, False)],
+)  # fmt: skip
+def test_more_scores_of_fewer_images_must_be_higher(
+    best: float, images: int, scores: int, is_above: bool
+) -> None:
+    assert beats_chance(best, images, scores) is is_above
+
+
+def test_best_of_each_says_how_many_epochs_that_trial_ran(tmp_path: Path) -> None:
+    run = made_run(tmp_path, 3, 4)  # the third is pruned after an epoch
+    found = summary(read_search(run), top=3)
+    text = " ".join(render(found).split())
+    for best in found.best_by["activation"]:
+        length = "1 of 4" if best.best.trial == 2 else "4"
+        assert f"{best.value} {best.best.best_val_acc:.4f} ({length})" in text
+        assert best.to_dict("activation")["epochs_run"] == (1 if best.best.trial == 2 else 4)
+    assert [cost.trial for cost in found.pareto if cost.trial == 2] == []

@@ -1,0 +1,80 @@
+"""``--confirm`` of ``best``, ``search`` and ``resume``: what it asks for, and what it leaves."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.made_runs import made_run
+
+from cli.console import DONE, FAILED
+from cli.main import build_parser
+from cli.winner import Confirming, confirm_after
+from vgg6.common.checks import InputError
+from vgg6.tuning.run.folder import open_run
+from vgg6.tuning.run.search import read_search
+from vgg6.tuning.settings import Settings
+
+SEARCH = (
+    "search --data digits --limit-train 100 --trials 3 --epochs 1 --wandb disabled --name whole"
+)
+
+
+def asked(line: str) -> Confirming | None:
+    return Confirming.read(build_parser().parse_args(shlex.split(line)))
+
+
+def test_without_a_number_it_goes_on_in_rounds_and_with_one_it_runs_so_many_seeds() -> None:
+    assert asked("best first") is None
+    assert asked("best first --confirm") == Confirming(None, 0.005)
+    assert asked("best first --confirm 3 --margin 0.01") == Confirming(3, 0.01)
+    assert asked("search --confirm") == asked("resume first --confirm") == Confirming(None, 0.005)
+    for line, field in (("--confirm 0", "confirm"), ("--confirm --margin 2", "margin")):
+        with pytest.raises(InputError) as error:
+            asked(f"search {line}")
+        assert error.value.field == field
+
+
+def test_the_help_says_what_bounds_the_rounds() -> None:
+    for command in ("best", "search", "resume"):
+        text = " ".join(build_parser().subcommands()[command].format_help().split())
+        assert "rival or shown to be within --margin of it, 10 at most" in text
+
+
+def test_where_the_time_budget_is_used_up_the_command_that_goes_on_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(name="made", trials=3, data="digits", time_budget=60.0)
+    made_run(tmp_path, 3, 2, settings=settings.to_dict())
+    words = ["resume", "made", "--storage", str(tmp_path), "--confirm", "4", "--margin", "0.01"]
+    args = build_parser().parse_args(words)
+    run = open_run("made", str(tmp_path))
+    want = Confirming.read(args)
+    assert want is not None
+    assert confirm_after(run, args, want, time.monotonic() - 61) == FAILED
+    err = capsys.readouterr().err
+    assert "confirmation incomplete: the time budget is used up" in err
+    line = err.partition("To go on: ")[2].strip()
+    goes_on = build_parser().parse_args(shlex.split(line.partition("tune_vgg6.py ")[2]))
+    assert (goes_on.command, goes_on.run, goes_on.storage) == ("best", "made", str(tmp_path))
+    assert Confirming.read(goes_on) == want
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
+def test_one_command_leads_from_nothing_to_a_confirmed_winner(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = said(*shlex.split(SEARCH), "--confirm", "--margin", "0.5")
+    assert status == DONE, err
+    found = read_search(open_run("whole", "runs"))
+    assert found.confirmation is not None and found.confirmation.more_seeds == 0
+    assert found.confirmation.why in " ".join(out.split())
+    assert "the only look at the test images" in out
+    assert (tmp_path / "runs" / "whole" / "best" / "SHA256SUMS").is_file()
+    seeds = [run.seed for run in found.confirmation.chosen.runs]
+    assert len(seeds) == 2, "no more rounds than were needed"
