@@ -73,6 +73,17 @@ def again(recorded: str, *more: str) -> str:
     return command(*kept, *more)
 
 
+def unused(name: str) -> str:
+    """A folder of that name for what a command will write, with a number where it is taken."""
+    names = (name, *(f"{name}-{number}" for number in range(2, 1000)))
+    return f"{next((n for n in names if not Path(n).exists()), name)}/"
+
+
+def pip_command(requirements: Path) -> str:
+    """The command that installs what a file of requirements lists."""
+    return shlex.join([_python(), "-m", "pip", "install", "-r", from_here(requirements)])
+
+
 class SearchCommands:
     """The commands that go on from a search, which they name as the user did."""
 

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from analysis.commands import command, pip_command
 from cli.console import DONE, FAILED
 from cli.flags import add_storage_flag
 from vgg6.common.checks import InputError
@@ -79,8 +80,7 @@ def _packages() -> list[Finding]:
         if found.split("+")[0] != pinned:
             wrong.append(f"{name} is {found}, pinned {pinned}")
     if wrong:
-        advice = "pip install -r requirements.txt"
-        return [Finding("packages", WARN, "; ".join(wrong), advice)]
+        return [Finding("packages", WARN, "; ".join(wrong), pip_command(PINNED))]
     return [Finding("packages", OK, "all as pinned in requirements.txt")]
 
 
@@ -150,7 +150,9 @@ def _measured_sharing(names: list[str]) -> str:
         for found in remembered(key_start(name)).values()
     ]
     measured = "; ".join(f"{describe(p)}: {best_runs(p)} at once" for p in known)
-    return measured or "not measured yet: search --gpus-per-trial auto does"
+    return (
+        measured or f"not measured yet; this does: {command('search', '--gpus-per-trial', 'auto')}"
+    )
 
 
 def _ray() -> Finding:

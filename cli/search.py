@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from analysis.commands import SearchCommands, again, command
+from analysis.commands import SearchCommands, again, command, from_here, unused
 from analysis.packages.package_files import PACKED
 from cli.console import DONE, FAILED
 from cli.environment import check_environment
@@ -165,12 +165,12 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
     print(f"{outcome.detail}: {depth.in_words(search.history)}")
     if few := depth.rests_on_few(search.history):
         print(f"warning: {few}")
-    print(f"Results: {run.uri}")
+    print(f"Results: {Path(run.path).resolve() if run.local else run.uri}")
     log_whole_search(run, settings, outcome.wandb_seconds)
     if run.local:
         packed = Path(run.path) / PACKED
         export_best(search, packed, look_at_test=False)
-        print(f"  packed in     {packed}")
+        print(f"  packed in     {from_here(packed.resolve())}")
     commands = SearchCommands(run)
     if few and settings.scheduler != "none":
         print(f"  train all     {again(search.facts.command, *TO_THE_END)}")
@@ -178,4 +178,4 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
     print(f"  best again    {commands.best()}")
     print(f"  confirm       {commands.best('--confirm', '3')}")
     print("                trains the best over 3 fresh seeds, then scores the test images, once")
-    print(f"  export        {commands.export('packed/')}")
+    print(f"  export        {commands.export(unused('packed'))}")

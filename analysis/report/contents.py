@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.commands import SearchCommands, again, verify_command
+from analysis.commands import SearchCommands, again, unused, verify_command
 from analysis.insights.insights import Insights
 from analysis.report.compression_front import CompressedNetwork
 from analysis.report.mistakes import Mistakes
@@ -95,13 +95,13 @@ class ReportContents:
     @property
     def commands(self) -> list[tuple[str, str]]:
         """What was run, and what can be: what for, and the command."""
-        here = SearchCommands(self.search.folder)
+        here, packed = SearchCommands(self.search.folder), unused("packed")
         commands = [
             ("The search", again(self.facts.command)),
             ("Go on with it, should it have been interrupted", here.resume()),
             ("Confirm the best over fresh seeds", here.best("--top", "5", "--confirm", "3")),
-            ("Pack the winner", here.export("packed/")),
-            ("Prove that the package re-runs", verify_command("packed/")),
+            ("Pack the winner", here.export(packed)),
+            ("Prove that the package re-runs", verify_command(packed)),
         ]
         if self.best:
             commands.append(("Train the winner again", self.best.winner.train_command))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.commands import SearchCommands, again, train_command, verify_command
+from analysis.commands import SearchCommands, again, train_command, unused, verify_command
 from analysis.figures.learning_curves import curves, steps
 from analysis.packages.comparison import first_difference
 from analysis.packages.package_files import ENVIRONMENT, PACKED
@@ -64,7 +64,7 @@ def study(search: Search, tables: SearchTables, also: Sequence[Search]) -> Study
     effects = Effects(together, data.train_images, data.val_images)
     first, figures = _baseline(search, tables.epochs)
     answers = [first, *effects.answers(), _pictures(search, tables.epochs)]
-    answers += [_best(search, together, repeated), _again(search)]
+    answers += [_best(search, together, repeated), _again(search, also)]
     if len(tables.epochs):
         figures["study_steps"] = steps(tables.epochs, data.train_images)
     return Study(answers, figures | effects.figures)
@@ -152,7 +152,7 @@ def _test(search: Search, trial: TrialRecord) -> list[Block]:
     if not run.exists(weights_file(number)) and read_again(search, trial) is None:
         words = "The search kept the weights of its best trials only, so train it again"
         blocks.append(Command(words, again_command(search, trial)))
-    command = SearchCommands(run).export("baseline/", trial=number)
+    command = SearchCommands(run).export(unused("baseline"), trial=number)
     blocks.append(Command("Score the test images with it, once, and keep the record", command))
     return blocks
 
@@ -239,7 +239,7 @@ def _same_seed(search: Search, winner: TrialRecord) -> list[Block]:
     return [Text(text)]
 
 
-def _again(search: Search) -> Answer:
+def _again(search: Search, also: Sequence[Search]) -> Answer:
     answer = Answer("study-5", "5 To do it again", "Commands, environment, versions and seed.")
     facts = search.facts
     run, runtime, data = search.folder, facts.runtime, facts.data
@@ -267,10 +267,11 @@ def _again(search: Search) -> Answer:
     if winner := search.winner:
         command = train_command(winner.config, data, runtime, None)
         answer.blocks.append(Command("Its best configuration", command))
-    commands = SearchCommands(run)
+    commands, packed = SearchCommands(run), unused("packed")
+    others = ["--also", *(other.folder.given for other in also)] if also else []
     answer.blocks += [
-        Command("Pack the best, and score the test images once", commands.export("packed/")),
-        Command("Prove that the package re-runs", verify_command("packed/")),
-        Command("This report", commands.report("--study")),
+        Command("Pack the best, and score the test images once", commands.export(packed)),
+        Command("Prove that the package re-runs", verify_command(packed)),
+        Command("This report", commands.report("--study", *others)),
     ]  # fmt: skip
     return answer

@@ -17,8 +17,9 @@ import pytest
 from support.made_runs import search_facts
 from support.paths import ROOT
 
-from analysis.commands import SearchCommands, again, command
+from analysis.commands import SearchCommands, again, command, pip_command, unused
 from analysis.packages.package_files import SUMS
+from cli.doctor import PINNED
 from cli.main import build_parser
 from cli.search import finish, read_settings
 from search_spaces import load_space
@@ -208,6 +209,42 @@ def test_a_name_that_is_taken_is_answered_with_the_command_that_goes_on(
     status, _, err = said("search", "--name", trained.name, "--storage", trained.parent)
     assert status == 2
     assert checked(commands_in(err)[0], trained).command == "resume"
+
+
+def test_a_folder_that_is_taken_is_not_named_for_a_new_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert unused("packed") == "packed/"
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed-2").touch()
+    assert unused("packed") == "packed-3/"
+
+
+@pytest.mark.usefixtures("few_draws")
+@pytest.mark.parametrize("ground", ["a storage with a space outside"], indirect=True)
+def test_a_report_of_two_searches_names_both_in_its_command(
+    ground: tuple[Path, list[str]], said: Any
+) -> None:
+    folder, words = ground
+    shutil.copytree(folder, folder.parent / "third")
+    report = ["report", *words, "--study", "--also", "third"]
+    status, _, err = said(*report, "--out", "page.html")
+    assert status == 0, err
+    lines = commands_in(without_scripts(Path("page.html").read_text()))
+    (again_line,) = [line for line in lines if " --study" in line]
+    args = args_of(again_line)
+    assert checked(again_line, folder).also == ["third"]
+    assert Path(open_run(args.also[0], args.storage).path).samefile(folder.parent / "third")
+
+
+def test_doctor_names_the_requirements_from_where_the_user_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    python, *words = shlex.split(pip_command(PINNED))
+    assert words[:-1] == ["-m", "pip", "install", "-r"] and Path(words[-1]).samefile(PINNED)
+    assert Path(shutil.which(python) or "").samefile(sys.executable)
 
 
 def test_python_is_called_by_its_path_where_the_shell_has_another(

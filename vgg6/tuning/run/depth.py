@@ -44,7 +44,7 @@ def rests_on_few(history: History) -> str:
     complete = sum(t.state == COMPLETED for t in history.trials.values())
     if complete > FEW or len(history.trials) < OTHERS:
         return ""
-    return f"the ranking rests on {counted(complete, 'complete trial')}: it may be chance"
+    return f"the ranking rests on {counted(complete, 'complete trial')}, and may be chance"
 
 
 def expected_in_words(running: Sequence[float]) -> str:

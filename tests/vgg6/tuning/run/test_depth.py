@@ -50,7 +50,7 @@ LOTTERY = [(EPOCHS, "completed")] + [(1, "pruned")] * 7
 def test_the_lottery_of_the_issue_is_told_as_what_it_is(tmp_path: Path) -> None:
     history = read_history(run_of(tmp_path, LOTTERY))
     assert in_words(history) == ("of 8 trials, 7 ended after epoch 1, 1 was trained to the end")
-    assert rests_on_few(history) == "the ranking rests on 1 complete trial: it may be chance"
+    assert rests_on_few(history) == "the ranking rests on 1 complete trial, and may be chance"
 
 
 @pytest.mark.parametrize(
