@@ -23,7 +23,7 @@ from vgg6.tuning.run.folder import BEST, RunFolder, open_run
 from vgg6.tuning.run.search import Search, read_search
 
 IN_ROUNDS = "auto"  # what --confirm without a number reads as
-TOP = 5
+TOP, MOST_CONFIRM = 5, 100
 MARGINS = Range(0, 0.5)
 
 
@@ -80,7 +80,7 @@ class Confirming:
             return None
         if args.confirm == IN_ROUNDS:
             return cls(None, margin)
-        return cls(read_whole("confirm", args.confirm, Range(1, 100)), margin)
+        return cls(read_whole("confirm", args.confirm, Range(1, MOST_CONFIRM)), margin)
 
     @property
     def words(self) -> list[str]:
@@ -101,8 +101,24 @@ def best(args: argparse.Namespace) -> int:
     from analysis.winner.ranking import summary
     from analysis.winner.render_ranking import render
 
-    print_result(summary(read_search(run), top=top), args.json, render)
+    search = read_search(run)
+    print_result(summary(search, top=top), args.json, render)
+    if asked is not None and (more := to_tell(search, asked)):
+        say(more)
     return DONE
+
+
+def to_tell(search: Search, asked: Confirming) -> str:
+    """The command that goes on with a confirmation until it is settled, where it is not."""
+    found = search.confirmation
+    if found is None or not found.more_seeds:
+        return ""
+    seeds = min(len(found.seeds) + found.more_seeds, MOST_CONFIRM)
+    if seeds == len(found.seeds):
+        return ""
+    top = [] if found.top == TOP else ["--top", str(found.top)]
+    words = replace(asked, seeds=seeds).words
+    return f"not settled. To go on: {SearchCommands(search.folder).best(*top, *words)}"
 
 
 def confirm_after(run: RunFolder, args: argparse.Namespace, asked: Confirming, began: float) -> int:
@@ -122,9 +138,12 @@ def confirm_after(run: RunFolder, args: argparse.Namespace, asked: Confirming, b
         return FAILED
     status = confirm(search, args, TOP, asked, to_go_on, left)
     if status == DONE:
-        found = summary(read_search(run), top=TOP)
+        search = read_search(run)
+        found = summary(search, top=TOP)
         run.write_json(BEST, found.to_dict())
         print(render(found))
+        if more := to_tell(search, asked):
+            print(f"  {more}")
     return status
 
 

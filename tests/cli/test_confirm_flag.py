@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.made_runs import made_run
+from support.paths import ROOT
 
 from cli.console import DONE, FAILED
 from cli.main import build_parser
-from cli.winner import Confirming, confirm_after
+from cli.winner import Confirming, confirm_after, to_tell
 from vgg6.common.checks import InputError
 from vgg6.tuning.run.folder import open_run
 from vgg6.tuning.run.search import read_search
@@ -78,3 +82,34 @@ def test_one_command_leads_from_nothing_to_a_confirmed_winner(
     assert (tmp_path / "runs" / "whole" / "best" / "SHA256SUMS").is_file()
     seeds = [run.seed for run in found.confirmation.chosen.runs]
     assert len(seeds) == 2, "no more rounds than were needed"
+
+
+def test_where_the_winner_is_not_settled_the_command_with_so_many_seeds_is_printed(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(ROOT / "docs" / "cifar10-48", tmp_path / "shown")
+    search = read_search(open_run("shown", str(tmp_path)))
+    assert search.confirmation is not None
+    assert to_tell(search, Confirming(None, 0.005)) == "", "it is settled"
+    found = search.confirmation.model_copy(update={"more_seeds": 4})
+    line = to_tell(replace(search, confirmation=found), Confirming(3, 0.01))
+    args = build_parser().parse_args(shlex.split(line.partition("tune_vgg6.py ")[2]))
+    assert (args.command, args.run, args.storage) == ("best", "shown", str(tmp_path))
+    assert (args.top, args.confirm, args.margin) == ("3", "7", "0.01")
+
+
+def test_a_confirmation_of_an_earlier_version_opens_and_shows_what_it_holds(
+    tmp_path: Path, said: Any
+) -> None:
+    shutil.copytree(ROOT / "docs" / "cifar10-48", tmp_path / "shown")
+    file = tmp_path / "shown" / "confirmation.json"
+    found = json.loads(file.read_text())
+    for name in ("margin", "more_seeds"):
+        del found[name]
+    for candidate in found["candidates"]:
+        for name in ("cost", "behind", "behind_low", "behind_high", "stands"):
+            candidate.pop(name, None)
+    file.write_text(json.dumps(found))
+    status, out, err = said("best", "shown", "--storage", tmp_path)
+    assert status == DONE, err
+    assert found["why"] in " ".join(out.split()) and "dropped" in out
