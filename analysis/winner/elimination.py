@@ -110,11 +110,7 @@ def decide(paired: PairedScores, costs: Mapping[int, float], margin: float) -> D
         margin: of accuracy.
     """
     best = paired.order[0]
-    able = [
-        c
-        for c in paired.order
-        if c == best or (costs[c] < costs[best] and _within(paired.difference(c, best), margin))
-    ]
+    able = [c for c in paired.order if c == best or _within(paired.difference(c, best), margin)]
     winner = min(able, key=lambda c: costs[c])  # of equals the first, which has the higher mean
     rivals: dict[int, tuple[str, Difference]] = {}
     more = 0
