@@ -55,6 +55,24 @@ def test_the_gpu_benchmark_measures_epochs_and_sharing_on_any_device(run: Run) -
     assert "images a second together" in out
 
 
+def test_the_confirmation_benchmark_keeps_its_claim_apart_from_what_it_was_tuned_on(
+    run: Run,
+) -> None:
+    out, found = run("confirmation", "--repetitions", "4")
+    tuned, claimed = found["spreads"]["tuned_on"], found["spreads"]["claimed_on"]
+    assert len(tuned) + len(claimed) == 19 and not set(tuned) & set(claimed)
+    methods = {(cell["method"], cell["seeds"]) for cell in found["cells"]}
+    assert {
+        ("this rule", 2),
+        ("highest mean", 10),
+        ("rule before", 5),
+        ("in rounds", 10),
+    } <= methods
+    assert found["verdict"]["dropped"] <= 0.05
+    assert found["verdict"]["of_rule_before"] < 1
+    assert "of the rule before" in out
+
+
 @pytest.mark.slow
 def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(
     run: Run, ray_here: None, monkeypatch: pytest.MonkeyPatch
