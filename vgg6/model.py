@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -92,8 +93,14 @@ def with_weights(config: TrialConfig, weights: Mapping[str, Tensor]) -> VGG6:
 
 def count_parameters(config: TrialConfig, widths: Widths = WIDTHS) -> int:
     """How many numbers the network of ``config`` learns."""
+    return _count_parameters(config.norm, widths)
+
+
+@cache
+def _count_parameters(norm: str, widths: Widths) -> int:
+    """Of the hyperparameters only the normalisation adds any."""
     with torch.device("meta"):  # shapes only: nothing is drawn or stored
-        return sum(p.numel() for p in VGG6(config, widths=widths).parameters())
+        return sum(p.numel() for p in VGG6(TrialConfig(norm=norm), widths=widths).parameters())
 
 
 def count_flops(widths: Widths = WIDTHS, num_classes: int = 10) -> int:

@@ -69,9 +69,16 @@ class Insights:
         return asdict(self)
 
 
-def insights(tables: SearchTables, evaluator: str = FANOVA) -> Insights:
-    """What mattered in a search, by the ``evaluator`` of importance."""
-    shares, why = importance(tables, evaluator)
+def insights(
+    tables: SearchTables,
+    evaluator: str = FANOVA,
+    known: tuple[Importance | None, str] | None = None,
+) -> Insights:
+    """What mattered in a search, by the ``evaluator`` of importance.
+
+    ``known``: what ``importance`` gave before, which takes seconds.
+    """
+    shares, why = known or importance(tables, evaluator)
     layout, layout_note = interaction(tables)
     effects = {name: matched_effects(tables, name) for name in REFERENCE}
     return Insights(

@@ -31,7 +31,7 @@ class ReportContents:
 
     Args:
         best: what ``summary`` found, None without a score.
-        mistakes: the winner's, or why they are not known.
+        mistakes: the winner's, or a sentence that says why they are not known.
         test_looks: every look at the test images.
         figures: by name; one without data is not there.
         study: the study's questions, where they were asked.
@@ -93,6 +93,14 @@ class ReportContents:
         return describe_sources(warm_start.sources) if warm_start else []
 
     @property
+    def next_step(self) -> tuple[str, str]:
+        """What to do with the answer: confirm it, or pack it."""
+        here = SearchCommands(self.search.folder)
+        if self.confirmed is None:
+            return "Confirm the best", here.best("--top", "5", "--confirm", "3")
+        return "Pack the winner", here.export("packed/")
+
+    @property
     def commands(self) -> list[tuple[str, str]]:
         """What was run, and what can be: what for, and the command."""
         here, packed = SearchCommands(self.search.folder), unused("packed")
@@ -109,29 +117,29 @@ class ReportContents:
 
 
 FIGURE_TITLES = {
-    "parallel": "All hyperparameters of every trial, coloured by validation accuracy",
-    "progress": "Validation accuracy against the time of creation, with the best so far",
-    "curves": "Losses and accuracies by epoch",
+    "parallel": "Hyperparameters of every trial, coloured by its best validation accuracy",
+    "progress": "Best validation accuracy of each trial, and the best so far",
+    "curves": "Training and validation losses and accuracies by epoch",
     "by_activation": "Validation accuracy by epoch, for each activation",
     "by_optimizer": "Validation accuracy by epoch, for each optimizer",
-    "importance": "Importance of the hyperparameters",
+    "importance": "Share of the differences between trials that each hyperparameter explains",
     "interaction": "Mean validation accuracy by optimizer and learning rate",
-    "effect_activation": "Effect of the activation, from matched pairs",
-    "effect_optimizer": "Effect of the optimizer, from matched pairs",
+    "effect_activation": "Difference in validation accuracy by activation, from matched pairs",
+    "effect_optimizer": "Difference in validation accuracy by optimizer, from matched pairs",
     "rungs": "Trials that arrived at each rung, and that went on",
-    "cluster": "Which worker ran which trial when, and how many ran at once",
-    "pareto": "Accuracy against training time",
-    "confirmation": "The candidates over fresh seeds",
-    "confusion": "Confusion matrix on the validation images",
+    "cluster": "Which worker ran which trial when, and how many trials ran at once",
+    "pareto": "Validation accuracy against training time",
+    "confirmation": "Validation accuracy of the candidates over fresh seeds",
+    "confusion": "Validation images by true and predicted class",
     "study_baseline": "The baseline's losses and accuracies by epoch",
-    "study_activation": "Effect of the activation on accuracy",
-    "study_optimizer": "Effect of the optimizer on accuracy",
+    "study_activation": "Effect of the activation on validation accuracy",
+    "study_optimizer": "Effect of the optimizer on validation accuracy",
     "study_speed": "Effect of the optimizer on convergence",
     "study_stability": "Effect of the optimizer on stability: less is steadier",
-    "study_batch_size": "Effect of the batch size on accuracy",
-    "study_lr": "Effect of the learning rate on accuracy",
+    "study_batch_size": "Effect of the batch size on validation accuracy",
+    "study_lr": "Effect of the learning rate on validation accuracy",
     "study_together": "Learning rate and batch size, changed together",
-    "study_epochs": "What more epochs bring",
+    "study_epochs": "Change in validation accuracy that more epochs bring",
     "study_steps": "Validation accuracy against optimizer step",
-    "compression": "Accuracy of compressed networks against their size and their speed",
+    "compression": "Validation accuracy of compressed networks against size and speed",
 }

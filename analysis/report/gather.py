@@ -14,7 +14,8 @@ from analysis.figures.winner import confirmation, confusion
 from analysis.insights.insights import insights
 from analysis.report import compression_front
 from analysis.report.contents import ReportContents
-from analysis.report.mistakes import Mistakes, find_mistakes
+from analysis.report.mistakes import Mistakes
+from analysis.report.slow_parts import SlowParts
 from analysis.results.search_tables import tables_of
 from analysis.results.timeline import rung_counts, timeline
 from analysis.study.questions import study
@@ -22,24 +23,26 @@ from analysis.winner.looks_at_test_set import looks
 from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import summary
 from analysis.winner.shown_intervals import shown_intervals
-from vgg6.common.checks import InputError
 from vgg6.config import FIELD_NAMES
 from vgg6.tuning.run.search import Search
 
 
-def gather(search: Search) -> ReportContents:
+def gather(search: Search, slow: SlowParts | None = None) -> ReportContents:
     """All that a report shows of a search, running or ended, with its figures drawn.
+
+    ``slow``: keeps what takes seconds to make, for the next report of the same search.
 
     Raises:
         InputError: the record of looks at the test images, or a compressed package, is damaged.
     """
     tables = tables_of(search)
+    slow = slow or SlowParts()
     contents = ReportContents(
         search=search,
         tables=tables,
         best=summary(search, top=10) if search.winner else None,
-        insights=insights(tables),
-        mistakes=_mistakes(search),
+        insights=insights(tables, known=slow.importance(search, tables)),
+        mistakes=slow.mistakes(search),
         test_looks=looks(search.folder),
         rungs=rung_counts(search),
         compressed=compression_front.compressed_networks(search.folder),
@@ -56,15 +59,6 @@ def answer_study(contents: ReportContents, also: Sequence[Search]) -> None:
     """
     contents.study = study(contents.search, contents.tables, also)
     contents.figures |= contents.study.figures
-
-
-def _mistakes(search: Search) -> Mistakes | str:
-    if not search.winner:
-        return "no trial has a score yet"
-    try:
-        return find_mistakes(search)
-    except InputError as error:
-        return str(error)
 
 
 def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from analysis.report import page_words as words
 from analysis.report.compression_front import BATCH, on_front
 from analysis.report.contents import FIGURE_TITLES, ReportContents
 from analysis.study.answer import Answer
@@ -19,33 +21,60 @@ from analysis.winner.pareto import KINDS
 from vgg6.common.files import write_atomic
 from vgg6.common.intervals import wilson
 from vgg6.common.templates import render
+from vgg6.config import TrialConfig
 
 TEMPLATES = Path(__file__).parent / "templates"
 TOP = 25  # trials in the table of the best
 LAST_ANSWERS = ("study-4", "study-5")  # after the pictures of every trial
+ALWAYS_SHOWN = ("epochs", "seed")  # in the winner's configuration
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page. ``id``: its anchor; ``answer``: of the study, if it shows one."""
+    """A section of the page. ``id``: its anchor; ``answer``: of the study, if it shows one;
+    ``empty``: why there is nothing to show, in a sentence."""
 
     id: str
     title: str
     template: str
     answer: Answer | None = None
+    empty: str = ""
 
 
-SECTIONS = [
-    Section("result", "Result", "result"),
-    Section("space", "The search", "search"),
-    Section("curves-all", "Learning curves", "learning_curves"),
-    Section("mattered", "What mattered", "insights"),
-    Section("stopping", "Early stopping", "early_stopping"),
-    Section("use", "Use of the cluster", "cluster"),
-    Section("wrong", "What it gets wrong", "mistakes"),
-    Section("smaller", "Smaller networks", "compressed"),
-    Section("commands", "Commands", "commands"),
-]
+@dataclass(frozen=True)
+class PageParts:
+    """The page in pieces, each of which can be replaced while it is looked at.
+
+    Args:
+        title: of the window. name: of the search.
+        head: the headline and the navigation, as HTML.
+        sections: HTML by id, in their order. empty: the ids of those with nothing to show.
+        figures: Plotly's JSON by name. trials: number, label and score of each, as JSON.
+    """
+
+    title: str
+    name: str
+    head: Markup
+    sections: Mapping[str, Markup]
+    empty: frozenset[str]
+    figure_data: Mapping[str, Any]
+    trial_data: list[list[Any]]
+
+    @property
+    def figures(self) -> Markup:
+        return embedded(self.figure_data)
+
+    @property
+    def trials(self) -> Markup:
+        return embedded(self.trial_data)
+
+
+@dataclass(frozen=True)
+class WinnerSettings:
+    """The winner's hyperparameters: those that the search varied or set, and those at a default."""
+
+    varied: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
 
 
 def write_report(contents: ReportContents, out: Path) -> None:
@@ -54,39 +83,112 @@ def write_report(contents: ReportContents, out: Path) -> None:
     write_atomic(out, render_page(contents).encode())
 
 
-def render_page(contents: ReportContents, live: str = "") -> str:
-    """The whole page as text. ``live``: its version, where it is served and asks for newer ones."""
-    best, trials = contents.best, contents.trials
-    scored = trials.dropna(subset=["best_val_acc"])
+def render_page(contents: ReportContents) -> str:
+    """The whole page as text."""
+    plotly = Markup(get_plotlyjs().replace("</script", "<\\/script"))
+    return assemble(page_parts(contents), plotly=plotly)
+
+
+def assemble(
+    parts: PageParts, *, plotly: Markup | None = None, live: str = "", plotly_address: str = ""
+) -> str:
+    """The page of these parts.
+
+    Args:
+        plotly: the source of Plotly's library, where the page holds it.
+        live: the version of a page that is served and asks for newer parts; it takes the library
+            from ``plotly_address``.
+    """
+    js = Markup(_asset("page.js") + (_asset("live.js") if live else ""))
     return render(
-        TEMPLATES, "page.html", contents=contents, live=live, sections=_sections(contents),
-        figure_titles=FIGURE_TITLES, kinds=KINDS, looks_in_words=looks_in_words,
-        confirmed=contents.confirmed, confirmation=contents.search.confirmation, verdict=verdict,
-        chance=wilson(best.winner.in_search.best_val_acc, contents.facts.data.val_images)
-        if best else None,
-        reasons=[t.reason for t in contents.history.trials.values() if t.reason],
-        top=[(t, trials[trials.trial == t.number].iloc[0].label)
-             for t in contents.history.ranking(TOP)],
-        choices={kind: sorted(contents.table[kind].unique()) for kind in KINDS},
-        front=on_front(contents.compressed), batch=BATCH,
-        trials_json=embedded(scored[["trial", "label", "best_val_acc"]].values.tolist()),
-        figures_json=embedded(
-            {name: json.loads(str(fig.to_json())) for name, fig in contents.figures.items()}
-        ),
-        css=_asset("page.css"), js=_asset("page.js"),
-        plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
+        TEMPLATES, "page.html", parts=parts, plotly=plotly, live=live,
+        plotly_address=plotly_address, css=_asset("page.css"), js=js,
     )  # fmt: skip
+
+
+def page_parts(contents: ReportContents) -> PageParts:
+    """What the page is made of."""
+    sections = _sections(contents)
+    given = _given(contents, sections)
+    scored = contents.trials.dropna(subset=["best_val_acc"])
+    return PageParts(
+        title=contents.title,
+        name=contents.facts.name,
+        head=Markup(render(TEMPLATES, "head.html", **given)),
+        sections={
+            s.id: Markup(render(TEMPLATES, "section.html", section=s, **given)) for s in sections
+        },
+        empty=frozenset(s.id for s in sections if s.empty),
+        figure_data={name: json.loads(str(f.to_json())) for name, f in contents.figures.items()},
+        trial_data=scored[["trial", "label", "best_val_acc"]].values.tolist(),
+    )
+
+
+def _given(contents: ReportContents, sections: list[Section]) -> dict[str, Any]:
+    """What the templates are made from."""
+    best = contents.best
+    return {
+        "contents": contents, "sections": sections, "figure_titles": FIGURE_TITLES, "kinds": KINDS,
+        "looks_in_words": looks_in_words, "confirmed": contents.confirmed,
+        "confirmation": contents.search.confirmation, "verdict": verdict,
+        "chance": wilson(best.winner.in_search.best_val_acc, contents.facts.data.val_images)
+        if best else None,
+        "top": contents.history.ranking(TOP),
+        "choices": {kind: sorted(contents.table[kind].unique()) for kind in KINDS},
+        "front": on_front(contents.compressed), "batch": BATCH,
+        "settings": winner_settings(contents) if best else WinnerSettings(),
+        "number": words.number, "measured": words.measured, "interval": words.interval,
+        "configuration": words.configuration, "sentence": words.sentence, "prose": words.prose,
+    }  # fmt: skip
+
+
+def winner_settings(contents: ReportContents) -> WinnerSettings:
+    """The winner's hyperparameters that have a value; those at a default that no trial varied go
+    apart."""
+    assert contents.best
+    values = contents.best.winner.config.to_dict()
+    searched = {*contents.search.space.names, *ALWAYS_SHOWN}
+    found = WinnerSettings()
+    for name, value in values.items():
+        if value is not None:
+            default = name not in searched and value == getattr(TrialConfig, name)
+            (found.defaults if default else found.varied)[name] = value
+    return found
 
 
 def _sections(contents: ReportContents) -> list[Section]:
     """With the study's answers, these go first. The sections that its third is about stand between
     them."""
+    own = _own_sections(contents)
     if contents.study is None:
-        return SECTIONS
+        return own
     asked = [Section(a.id, a.title, "answer", a) for a in contents.study.answers]
     before = [section for section in asked if section.id not in LAST_ANSWERS]
     after = [section for section in asked if section.id in LAST_ANSWERS]
-    return [SECTIONS[0], *before, *SECTIONS[1:3], *after, *SECTIONS[3:]]
+    return [own[0], *before, *own[1:3], *after, *own[3:]]
+
+
+def _own_sections(contents: ReportContents) -> list[Section]:
+    """The sections of every report."""
+    drawn = contents.figures
+    reasons = [t.reason for t in contents.history.trials.values() if t.reason]
+    no_score = "No trial has a validation score yet."
+    if reasons:
+        no_score += f" The first reason given: {reasons[0]}"
+    no_epoch = "" if "cluster" in drawn else "No epoch has ended yet."
+    mistakes = contents.mistakes if isinstance(contents.mistakes, str) else ""
+    small = "" if contents.compressed else "The winner has not been compressed; `compress` does it."
+    return [
+        Section("result", "Result", "result", empty="" if contents.best else no_score),
+        Section("space", "The search", "search", empty=no_epoch),
+        Section("curves-all", "Learning curves", "learning_curves", empty=no_epoch),
+        Section("mattered", "What mattered", "insights", empty=no_epoch),
+        Section("stopping", "Early stopping", "early_stopping", empty=no_epoch),
+        Section("use", "Use of the cluster", "cluster", empty=no_epoch),
+        Section("wrong", "What it gets wrong", "mistakes", empty=mistakes),
+        Section("smaller", "Smaller networks", "compressed", empty=small),
+        Section("commands", "Commands", "commands"),
+    ]
 
 
 def embedded(value: Any) -> Markup:

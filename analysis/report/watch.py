@@ -1,85 +1,90 @@
-"""The live report: served on this machine alone, made anew as the search goes on."""
+"""The server of the live report, on this machine alone."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
-from analysis.report.gather import gather
-from analysis.report.page import render_page
-from vgg6.tuning.run.folder import JOURNAL, RunFolder
-from vgg6.tuning.run.search import read_search
+from analysis.report.live import Body, LivePage, plotly_address, plotly_library
+from vgg6.tuning.run.folder import RunFolder
 
 LOOPBACK = "127.0.0.1"
-LEAST_S = 5.0  # between two renderings
+FRESH, FOR_EVER = "no-store", "public, max-age=31536000, immutable"
 
 
-class LivePage:
-    """The newest page of a run. Rendered when it is asked for and the journal has grown."""
+class LiveServer(ThreadingHTTPServer):
+    """Serves a live page until it is closed."""
 
-    def __init__(self, run: RunFolder) -> None:
-        self.run = run
-        self._lock = threading.Lock()
-        self._page, self._of, self._made = b"", "", 0.0
+    daemon_threads = True
 
-    def version(self) -> str:
-        """Changes with the journal."""
-        info = self.run.fs.get_file_info(self.run.file(JOURNAL))
-        return f"{info.size}"
+    def __init__(self, live: LivePage, port: int) -> None:
+        super().__init__((LOOPBACK, port), Handler)
+        self.live = live
 
-    def page(self) -> bytes:
-        with self._lock:
-            now = self.version()
-            if now != self._of and (not self._page or time.monotonic() - self._made > LEAST_S):
-                self._page = render_page(gather(read_search(self.run)), live=now).encode()
-                self._of, self._made = now, time.monotonic()
-            return self._page
-
-    def shown(self) -> str:
-        """The version that a reload would show: the page's own until it may be made again."""
-        fresh = time.monotonic() - self._made <= LEAST_S
-        return self._of if fresh else self.version()
+    def server_close(self) -> None:
+        self.live.stop()
+        super().server_close()
 
 
-def handler(live: LivePage, port: Callable[[], int]) -> type[BaseHTTPRequestHandler]:
-    """Answers two paths, and only to a browser that asked this machine by its own name."""
+class Handler(BaseHTTPRequestHandler):
+    """Answers a browser that asked this machine by its own name: the page, Plotly's library, and
+    what is new since a version of the page."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            # Another site whose name was pointed at this address must not read the page.
-            if self.headers.get("Host") not in {f"{n}:{port()}" for n in (LOOPBACK, "localhost")}:
-                self.send_error(403, "only by this machine's own name")
-            elif self.path == "/":
-                self._answer(live.page(), "text/html; charset=utf-8")
-            elif self.path == "/version":
-                self._answer(live.shown().encode(), "text/plain")
-            else:
-                self.send_error(404)
+    server: LiveServer
 
-        def _answer(self, content: bytes, kind: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(content)
+    def do_GET(self) -> None:
+        # Another site whose name was pointed at this address must not read the page.
+        names = {f"{name}:{self.server.server_port}" for name in (LOOPBACK, "localhost")}
+        asked = urlsplit(self.path)
+        if self.headers.get("Host") not in names:
+            self.send_error(403, "only by this machine's own name")
+        elif asked.path == "/":
+            self._answer(self.server.live.page(), "text/html; charset=utf-8")
+        elif asked.path == plotly_address():
+            self._answer(plotly_library(), "text/javascript; charset=utf-8", FOR_EVER)
+        elif asked.path == "/news":
+            since = parse_qs(asked.query).get("since", [""])[0]
+            self._news(self.server.live.news(since))
+        else:
+            self.send_error(404)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing: a page that asks every few seconds would fill the terminal."""
+    def _news(self, news: Body | None) -> None:
+        if news:
+            self._answer(news, "application/json")
+            return
+        self.send_response(204)
+        self.send_header("Cache-Control", FRESH)
+        self.end_headers()
 
-    return Handler
+    def _answer(self, body: Body, kind: str, cache: str = FRESH) -> None:
+        packed = "gzip" in self.headers.get("Accept-Encoding", "")
+        content = body.packed if packed else body.plain
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", cache)
+        self.send_header("Vary", "Accept-Encoding")
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: a page that asks every few seconds would fill the terminal."""
 
 
-def serve(run: RunFolder, port: int) -> ThreadingHTTPServer:
+def serve(run: RunFolder, port: int) -> LiveServer:
     """A server of the live report on the loopback address; ``port`` 0 takes a free one.
+
+    The first page is made before it returns; newer ones in the background until it is closed.
 
     Raises:
         OSError: the port is taken.
+        InputError: a file of the run is damaged.
     """
-    server: ThreadingHTTPServer
     live = LivePage(run)
-    server = ThreadingHTTPServer((LOOPBACK, port), handler(live, lambda: server.server_port))
-    server.daemon_threads = True
+    server = LiveServer(live, port)
+    live.update()
+    threading.Thread(target=live.follow, daemon=True).start()
     return server

@@ -1,6 +1,7 @@
 "use strict";
-(() => {
-  const figures = JSON.parse(document.getElementById("figures").textContent);
+const page = (() => {
+  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const shown = { figures: read("figures"), trials: read("trials") };
   const root = document.documentElement;
   const kept = (key, value) => {
     try {
@@ -31,6 +32,7 @@
   };
   const drawn = new Set();
   const paint = (div) => {
+    if (!div._fullLayout) return;
     const update = themed(div._fullLayout);
     Plotly.relayout(div, update);
     if (div.data[0] && div.data[0].type === "parcoords") {
@@ -59,25 +61,38 @@
     }
   };
 
+  const asDrawn = (div) => {
+    const { data, layout } = structuredClone(shown.figures[div.id.slice(4)]);
+    layout.uirevision = "kept"; // newer data leave zoom and marks as they are
+    if (div.dataset.height) layout.height = Number(div.dataset.height);
+    if (div.dataset.stacked && innerWidth <= 560) restack(div, layout, Number(div.dataset.stacked));
+    return [data, layout];
+  };
   const draw = async (div) => {
     if (drawn.has(div)) return;
     drawn.add(div);
-    const { data, layout } = structuredClone(figures[div.id.slice(4)]);
-    if (div.dataset.stacked && innerWidth <= 560) restack(div, layout, Number(div.dataset.stacked));
-    await Plotly.newPlot(div, data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
+    await Plotly.newPlot(div, ...asDrawn(div), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
     paint(div);
     div.dataset.drawn = "yes";
     if (div.id === "fig-parallel") watchBrush(div);
     filter();
+  };
+  const redraw = async (div) => {
+    await Plotly.react(div, ...asDrawn(div));
+    paint(div);
+    filter();
+    if (div.id === "fig-parallel") tellBrush();
   };
 
   // A figure is drawn when it comes near the window, so that the first ones are there at once.
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); }
   }, { rootMargin: "500px" });
+  const watchFigures = (part) => part.querySelectorAll(".figure").forEach((div) => { if (!drawn.has(div)) near.observe(div); });
 
   // Filters: a curve is shown if both its activation and its optimizer are ticked.
-  const ticked = (kind) => new Set([...document.querySelectorAll(`input[data-kind="${kind}"]:checked`)].map((box) => box.value));
+  const boxesOf = (kind) => [...document.querySelectorAll(`input[data-kind="${kind}"]`)];
+  const ticked = (kind) => new Set(boxesOf(kind).filter((box) => box.checked).map((box) => box.value));
   const filter = () => {
     const on = { activation: ticked("activation"), optimizer: ticked("optimizer") };
     for (const div of drawn) {
@@ -86,58 +101,73 @@
       if (visible.some((now, i) => now !== (div.data[i].visible !== false))) Plotly.restyle(div, { visible });
     }
   };
-  document.querySelectorAll("input[data-kind]").forEach((box) => box.addEventListener("change", filter));
-  document.querySelectorAll("button[data-all]").forEach((button) => button.addEventListener("click", () => {
-    const boxes = [...document.querySelectorAll(`input[data-kind="${button.dataset.all}"]`)];
-    const turnOn = boxes.some((box) => !box.checked);
-    boxes.forEach((box) => { box.checked = turnOn; });
-    filter();
-  }));
+  document.addEventListener("change", (event) => { if (event.target.matches("input[data-kind]")) filter(); });
 
   // Brushing: which trials every marked range lets through, counted and listed for those who cannot see lines.
   const inside = (value, range) => (Array.isArray(range[0]) ? range : [range]).some(([low, high]) => value >= low && value <= high);
-  const watchBrush = (div) => {
-    const trials = JSON.parse(document.getElementById("trials").textContent);
-    const count = document.getElementById("brushed");
-    const list = document.getElementById("brushed-list");
-    const tell = () => {
-      const dims = div._fullData[0].dimensions.filter((d) => d.constraintrange);
-      const chosen = trials.filter((_, i) => dims.every((d) => inside(d.values[i], d.constraintrange)));
-      count.textContent = `${chosen.length} of ${trials.length} trials selected`;
-      const best = [...chosen].sort((a, b) => b[2] - a[2]).slice(0, 5);
-      list.textContent = dims.length ? "Best of them: " + best.map(([n, label, score]) => `trial ${n} ${label} (${score.toFixed(4)})`).join(", ") : "";
-    };
-    div.on("plotly_restyle", tell);
-    document.getElementById("unbrush").addEventListener("click", () => {
-      Plotly.restyle(div, Object.fromEntries(div.data[0].dimensions.map((_, i) => [`dimensions[${i}].constraintrange`, null])));
-    });
-    tell();
+  const parallel = () => document.getElementById("fig-parallel");
+  const tellBrush = () => {
+    const div = parallel();
+    if (!div || !div._fullData) return;
+    const dims = div._fullData[0].dimensions.filter((d) => d.constraintrange);
+    const chosen = shown.trials.filter((_, i) => dims.every((d) => inside(d.values[i], d.constraintrange)));
+    document.getElementById("brushed").textContent = `${chosen.length} of ${shown.trials.length} trials selected`;
+    const best = [...chosen].sort((a, b) => b[2] - a[2]).slice(0, 5);
+    document.getElementById("brushed-list").textContent = dims.length ? "Best of them: " + best.map(([n, label, score]) => `trial ${n} ${label} (${score.toFixed(4)})`).join(", ") : "";
   };
+  const watchBrush = (div) => { div.on("plotly_restyle", tellBrush); tellBrush(); };
+  const unbrush = (div) => Plotly.restyle(div, Object.fromEntries(div.data[0].dimensions.map((_, i) => [`dimensions[${i}].constraintrange`, null])));
+
+  // What buttons do. A page from a file may not have a clipboard: then the command is selected.
+  const copy = async (button) => {
+    const code = button.parentElement.querySelector("code");
+    const copied = navigator.clipboard ? await navigator.clipboard.writeText(code.textContent).then(() => true, () => false) : false;
+    if (!copied) getSelection().selectAllChildren(code);
+    button.textContent = copied ? "Copied" : "Selected";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.id === "theme") {
+      const name = root.dataset.theme === "dark" ? "light" : "dark";
+      kept("theme", name);
+      setTheme(name);
+    } else if (button.id === "unbrush") {
+      unbrush(parallel());
+    } else if (button.dataset.copy) {
+      copy(button);
+    } else if (button.dataset.all) {
+      const boxes = boxesOf(button.dataset.all), turnOn = boxes.some((box) => !box.checked);
+      boxes.forEach((box) => { box.checked = turnOn; });
+      filter();
+    }
+  });
+
+  // A printed page is light, shows what is folded, and its figures are as wide as the paper.
+  let unprinted = null;
+  const resize = (div) => Plotly.relayout(div, { autosize: true });
+  const prepare = () => {
+    if (unprinted) return;
+    const folded = [...document.querySelectorAll("details:not([open])")], theme = root.dataset.theme;
+    folded.forEach((part) => { part.open = true; });
+    root.dataset.printed = "yes";
+    setTheme("light");
+    document.querySelectorAll(".figure").forEach((div) => (drawn.has(div) ? resize(div) : draw(div)));
+    unprinted = () => {
+      delete root.dataset.printed;
+      folded.forEach((part) => { part.open = false; });
+      setTheme(theme);
+      drawn.forEach(resize);
+      unprinted = null;
+    };
+  };
+  addEventListener("beforeprint", prepare);
+  addEventListener("afterprint", () => { if (unprinted) unprinted(); });
 
   setTheme(kept("theme") || (dark.matches ? "dark" : "light"));
   dark.addEventListener("change", (event) => { if (!kept("theme")) setTheme(event.matches ? "dark" : "light"); });
-  document.getElementById("theme").addEventListener("click", () => {
-    const name = root.dataset.theme === "dark" ? "light" : "dark";
-    kept("theme", name);
-    setTheme(name);
-  });
-
-  // The live page: asks whether there is news, and takes scroll and filters along.
-  const off = JSON.parse(kept("off") || "[]");
-  document.querySelectorAll("input[data-kind]").forEach((box) => { if (off.includes(box.id)) box.checked = false; });
-  const figureDivs = document.querySelectorAll(".figure");
-  if (kept("scroll")) { window.scrollTo(0, Number(kept("scroll"))); kept("scroll", ""); }
-  const live = document.querySelector("[data-live]");
-  if (live) {
-    setInterval(async () => {
-      const answer = await fetch("/version").catch(() => null);
-      if (!answer || !answer.ok || (await answer.text()) === live.dataset.live) return;
-      kept("scroll", String(window.scrollY));
-      kept("off", JSON.stringify([...document.querySelectorAll("input[data-kind]:not(:checked)")].map((box) => box.id)));
-      location.reload();
-    }, 3000);
-  }
-  figureDivs.forEach((div) => near.observe(div));
-  addEventListener("beforeprint", () => figureDivs.forEach(draw));
+  watchFigures(document);
   root.dataset.ready = "yes";
+  return { shown, drawn, redraw, watchFigures, filter, tellBrush };
 })();

@@ -364,7 +364,9 @@ def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
         drawn[trace.xaxis] += trace.text
     assert sorted(drawn["x"]) == sorted(drawn["x2"]) == sorted(names)
     page = render_page(found)
-    assert all(f"<td>{name}</td>" in page for name in names) and "no other beats it" in page
+    assert (
+        all(f"<span>{name}</span></td>" in page for name in names) and "no other beats it" in page
+    )
     shutil.rmtree(run.path)
 
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,31 +10,23 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.browser import BROWSER, Opened, needs_browser
 from support.made_runs import made_run
 
 import tune_vgg6
-from analysis.figures.figure_files import SCALE, WIDTH, draw_files
+from analysis.figures.figure_files import SCALE, WIDTH
 from analysis.figures.learning_curves import curves
-from analysis.figures.style import figure
 from analysis.report.contents import ReportContents
 from analysis.report.gather import gather
 from analysis.report.page import render_page, write_report
 from analysis.report.summary_md import write_summary
-from analysis.report.watch import LivePage, serve
 from analysis.results.timeline import rung_counts, running_trials, timeline
 from search_spaces import load_space
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.usefixtures("few_draws")
-needs_browser = pytest.mark.skipif(not BROWSER, reason="needs Chromium or Chrome")
-FLAGS = [
-    "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-]  # fmt: skip
 EVIL = "<script>window.broken=1</script><img src=x onerror='window.broken=2'>"
 
 
@@ -61,47 +49,18 @@ def page_file(run: RunFolder, few_draws: None) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-class Opened:
-    """A page with what it complained of and what it asked the network for."""
-
-    def __init__(self, browser: Any, address: str, **options: Any) -> None:
-        size = {"width": options.pop("width", 1280), "height": 900}
-        self.page = browser.new_page(viewport=size, **options)
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", self._heard)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(address)
-        self.page.wait_for_selector("html[data-ready]", timeout=60_000)
-
-    def _heard(self, message: Any) -> None:
-        # Plotly says its warnings as traces.
-        if message.type in ("error", "warning", "trace"):
-            self.complaints.append(message.text)
-
-    def draw_all(self) -> list[str]:
-        figures = self.page.locator(".figure")
-        for index in range(figures.count()):
-            figures.nth(index).scroll_into_view_if_needed()
-            self.page.wait_for_function(
-                "i => document.querySelectorAll('.figure')[i].dataset.drawn", arg=index,
-                timeout=60_000,
-            )  # fmt: skip
-        return list(self.page.evaluate("[...document.querySelectorAll('.figure')].map(f => f.id)"))
-
-
-@pytest.fixture
 def opened(browser: Any, page_file: Path) -> Iterator[Opened]:
+    """The page with all its figures; a test leaves its marks and filters as they were."""
     found = Opened(browser, page_file.as_uri())
+    found.draw_all()
+    yield found
+    found.page.close()
+
+
+@pytest.fixture(scope="module")
+def fresh(browser: Any, page_file: Path) -> Iterator[Opened]:
+    """The page of a system that prefers dark, with only its first figures drawn."""
+    found = Opened(browser, page_file.as_uri(), color_scheme="dark")
     yield found
     found.page.close()
 
@@ -109,7 +68,7 @@ def opened(browser: Any, page_file: Path) -> Iterator[Opened]:
 @needs_browser
 @pytest.mark.slow
 def test_every_figure_is_drawn_without_a_complaint_or_a_request(opened: Opened) -> None:
-    figures = opened.draw_all()
+    figures = opened.page.evaluate("[...document.querySelectorAll('.figure')].map(f => f.id)")
     assert {"fig-parallel", "fig-progress", "fig-curves", "fig-by_activation", "fig-by_optimizer",
             "fig-importance", "fig-rungs", "fig-cluster", "fig-pareto"} <= set(figures)  # fmt: skip
     assert opened.complaints == []
@@ -176,62 +135,95 @@ def test_filters_hide_the_curves_of_what_is_not_ticked_and_work_by_keyboard(
     page.wait_for_function(
         f"{VISIBLE}.length > 0 && {VISIBLE}.every(([a, o]) => o === 'adam' && a !== 'gelu')"
     )
+    page.locator("button[data-all=optimizer]").click()
+    page.locator("#activation-gelu").check()
 
 
 @needs_browser
 @pytest.mark.slow
-def test_the_skip_link_comes_first_and_focus_can_be_seen(opened: Opened) -> None:
-    opened.page.keyboard.press("Tab")
-    first = opened.page.evaluate("document.activeElement.className")
+def test_a_command_is_copied_by_its_button(opened: Opened) -> None:
+    opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    command = opened.page.locator("#commands .command").nth(1)
+    command.locator("button").click()
+    command.get_by_text("Copied").wait_for()
+    copied = opened.page.evaluate("navigator.clipboard.readText()")
+    assert copied == command.locator("code").inner_text() and "resume" in copied
+
+
+@needs_browser
+@pytest.mark.slow
+def test_the_skip_link_comes_first_and_focus_can_be_seen(fresh: Opened) -> None:
+    fresh.page.keyboard.press("Tab")
+    first = fresh.page.evaluate("document.activeElement.className")
     assert first == "skip"
-    opened.page.keyboard.press("Tab")
-    width = opened.page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+    fresh.page.keyboard.press("Tab")
+    width = fresh.page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
     assert width == "3px"
 
 
+BACKGROUND = "getComputedStyle(document.body).backgroundColor"
+
+
 @needs_browser
 @pytest.mark.slow
-def test_dark_and_light_follow_the_system_and_the_button(browser: Any, page_file: Path) -> None:
-    opened = Opened(browser, page_file.as_uri(), color_scheme="dark")
-    page = opened.page
-    background = "getComputedStyle(document.body).backgroundColor"
-    dark = page.evaluate(background)
+def test_a_printed_page_is_light_and_has_every_figure_as_wide_as_the_paper(fresh: Opened) -> None:
+    page = fresh.page
+    dark = page.evaluate(BACKGROUND)
+    folded = page.locator("details:not([open])").count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.figure')].every(f => f.dataset.drawn)", timeout=60_000
+    )
+    assert folded >= 4 and page.locator("details:not([open])").count() == 0
+    assert page.evaluate(BACKGROUND) == "rgb(255, 255, 255)" != dark
+    widths = page.evaluate(
+        "[...document.querySelectorAll('.figure')].map(f => f._fullLayout.width)"
+    )
+    assert max(widths) <= 718, "of A4, without its margins, in pixels"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(BACKGROUND) == dark
+    assert page.locator("details:not([open])").count() == folded
+
+
+@needs_browser
+@pytest.mark.slow
+def test_dark_and_light_follow_the_system_and_the_button(fresh: Opened) -> None:
+    page = fresh.page
+    dark = page.evaluate(BACKGROUND)
     page.locator("#fig-progress").scroll_into_view_if_needed()
     page.wait_for_selector("#fig-progress[data-drawn]")
     ink = "document.getElementById('fig-progress')._fullLayout.font.color"
     light_ink = page.evaluate(ink)
     page.locator("#theme").click()
-    assert page.evaluate(background) == "rgb(255, 255, 255)" != dark
+    assert page.evaluate(BACKGROUND) == "rgb(255, 255, 255)" != dark
     page.wait_for_function(f"{ink} !== {json.dumps(light_ink)}")
-    page.close()
+
+
+PANELS = (
+    "['curves', 'by_activation', 'by_optimizer'].flatMap(name => {"
+    " const f = document.getElementById('fig-' + name), left = f.getBoundingClientRect().left;"
+    " return Object.entries(f._fullLayout).filter(([key]) => /^xaxis\\d*$/.test(key))"
+    " .map(([, axis]) => [left + axis._offset, axis._length]); })"
+)
 
 
 @needs_browser
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [320, 390])
-def test_a_phone_needs_no_sideways_scrolling(browser: Any, page_file: Path, width: int) -> None:
-    opened = Opened(browser, page_file.as_uri(), width=width)
+def test_a_phone_needs_no_sideways_scrolling(browser: Any, page_file: Path) -> None:
+    opened = Opened(browser, page_file.as_uri(), width=390)
     opened.draw_all()
-    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
-    panels = opened.page.evaluate(
-        "['curves', 'by_activation', 'by_optimizer'].flatMap(name => {"
-        " const f = document.getElementById('fig-' + name), left = f.getBoundingClientRect().left;"
-        " return Object.entries(f._fullLayout).filter(([key]) => /^xaxis\\d*$/.test(key))"
-        " .map(([, axis]) => [left + axis._offset, axis._length]); })"
-    )
-    assert len(panels) >= 15
-    assert all(left >= 0 and left + wide <= width and wide >= 80 for left, wide in panels)
-    opened.page.close()
-
-
-@needs_browser
-@pytest.mark.slow
-def test_a_printed_page_has_every_figure(browser: Any, page_file: Path) -> None:
-    opened = Opened(browser, page_file.as_uri())
-    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    opened.page.wait_for_function(
-        "[...document.querySelectorAll('.figure')].every(f => f.dataset.drawn)", timeout=60_000
-    )
+    for width in (390, 320):
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        opened.page.wait_for_function(
+            "w => [...document.querySelectorAll('.figure')].every("
+            "f => f.closest('.wide') || f._fullLayout.width <= w)", arg=width,
+        )  # fmt: skip
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        panels = opened.page.evaluate(PANELS)
+        assert len(panels) >= 15
+        assert all(left >= 0 and left + wide <= width and wide >= 80 for left, wide in panels)
+        hints = opened.page.locator(".hint")
+        assert hints.count() >= 2 and all(hint.is_visible() for hint in hints.all())
     opened.page.close()
 
 
@@ -264,7 +256,7 @@ def test_the_page_stays_under_10_mb_at_a_thousand_trials_of_30_epochs(tmp_path: 
 
 
 @pytest.mark.slow
-def test_pictures_and_a_summary_are_written_where_there_is_a_browser(
+def test_pictures_as_high_as_their_figures_and_a_summary_are_written_where_there_is_a_browser(
     found: ReportContents, tmp_path: Path
 ) -> None:
     drawn = write_summary(found, tmp_path)
@@ -273,17 +265,10 @@ def test_pictures_and_a_summary_are_written_where_there_is_a_browser(
     if not drawn:
         assert BROWSER is None and "![" not in text
         pytest.skip("no Chromium or Chrome: no PNG files")
-    for name in found.figures:
-        assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
-        assert f"]({name}.png)" in text
-
-
-@needs_browser
-def test_every_picture_is_as_high_as_its_figure(tmp_path: Path) -> None:
-    heights = (300, 700)
-    draw_files({tmp_path / f"{h}.png": figure([], h) for h in heights})
-    for height in heights:
-        assert Image.open(tmp_path / f"{height}.png").size == (WIDTH * SCALE, height * SCALE)
+    for name, figure in found.figures.items():
+        picture = Image.open(tmp_path / f"{name}.png")
+        assert picture.format == "PNG" and f"]({name}.png)" in text
+        assert picture.size == (WIDTH * SCALE, int(figure.layout.height * SCALE))
 
 
 @pytest.mark.parametrize("what", ["no trial", "only diverged ones", "one running"])
@@ -299,7 +284,8 @@ def test_a_search_without_results_has_a_report_that_says_so(tmp_path: Path, what
         lines = [x.replace('"completed"', '"infeasible"') for x in lines if '"epoch"' not in x[:20]]
     journal.write_text("".join(lines))
     page = render_page(gather(read_search(run)))
-    assert "no trial has a validation score yet" in page
+    assert "No trial has a validation score yet" in page
+    assert page.count(' class="empty"') >= 2, "a line each"
     assert 'id="fig-curves"' not in page
 
 
@@ -340,71 +326,3 @@ def test_spans_are_unbroken_stretches_of_one_trial_on_one_worker(run: RunFolder)
     assert whole.length == pytest.approx((8 * 10 - 0.5) / 60)
     counts = [count for _, count in running_trials(spans)]
     assert counts[-1] == 0 and max(counts) >= 2
-
-
-def ask(port: int, path: str, host: str) -> tuple[int, str]:
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": host})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, ""
-
-
-@pytest.mark.slow
-def test_the_live_report_is_this_machines_alone_and_follows_the_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("analysis.report.watch.LEAST_S", 0.0)
-    run = made_run(tmp_path, trials=12, epochs=3)
-    journal = Path(run.file(JOURNAL))
-    lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join(lines[: len(lines) // 2]))
-    server = serve(run, 0)
-    port = server.server_port
-    assert server.server_address[0] == "127.0.0.1"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    own = f"127.0.0.1:{port}"
-    _, before = ask(port, "/version", own)
-    status, page = ask(port, "/", own)
-    assert status == 200 and f'data-live="{before}"' in page
-    journal.write_text("".join(lines))
-    _, after = ask(port, "/version", own)
-    assert after != before
-    assert f'data-live="{after}"' in ask(port, "/", own)[1]
-    assert ask(port, "/", "evil.example")[0] == 403
-    assert ask(port, "/../../etc/passwd", own)[0] == 404
-    server.shutdown()
-
-
-def test_the_page_is_made_again_only_when_the_journal_has_grown(tmp_path: Path) -> None:
-    live = LivePage(made_run(tmp_path, trials=6, epochs=2))
-    assert live.page() is live.page()
-
-
-@needs_browser
-@pytest.mark.slow
-def test_a_live_page_refreshes_itself_and_keeps_its_filters(
-    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("analysis.report.watch.LEAST_S", 0.0)
-    run = made_run(tmp_path, trials=12, epochs=3)
-    journal = Path(run.file(JOURNAL))
-    lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join(lines[: len(lines) // 2]))
-    server = serve(run, 0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    opened = Opened(browser, f"http://127.0.0.1:{server.server_port}/")
-    page = opened.page
-    page.locator("#activation-relu").uncheck()
-    before = page.locator("[data-live]").get_attribute("data-live")
-    journal.write_text("".join(lines))
-    page.wait_for_function(
-        "v => (document.querySelector('[data-live]') || {dataset: {live: v}}).dataset.live !== v",
-        arg=before, timeout=60_000,
-    )  # fmt: skip
-    page.wait_for_selector("html[data-ready]")
-    assert not page.locator("#activation-relu").is_checked()
-    assert "completed" in page.locator(".sub").inner_text()
-    page.close()
-    server.shutdown()
