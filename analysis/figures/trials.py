@@ -123,7 +123,7 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
     lines = pause_lines(ran)
     switch = {
         "type": "buttons", "direction": "right", "showactive": True, "x": 0, "xanchor": "left",
-        "y": 0, "yanchor": "top", "pad": {"t": 66}, **BUTTONS,
+        "y": 0, "yanchor": "top", "pad": {"t": 80}, **BUTTONS,
         "buttons": [
             {"label": label, "method": "update",
              "args": [{"x": places[name]}, {"xaxis.title.text": text, "shapes": shapes,
@@ -137,7 +137,7 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
     return figure(
         traces, 470, yaxis=ACCURACY, shapes=lines, updatemenus=[switch],
         xaxis={"title": {"text": title}, "rangemode": "tozero"},
-        margin={"l": 64, "r": 20, "t": 30, "b": 110},
+        margin={"l": 64, "r": 20, "t": 30, "b": 124},
     )  # fmt: skip
 
 

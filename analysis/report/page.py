@@ -18,10 +18,12 @@ from analysis.study.answer import Answer
 from analysis.winner.confirmed_result import verdict
 from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import KINDS
+from analysis.winner.shown_intervals import shown_intervals
 from vgg6.common.files import write_atomic
 from vgg6.common.intervals import wilson
 from vgg6.common.templates import render
 from vgg6.config import TrialConfig
+from vgg6.tuning.run.depth import rests_on_few
 
 TEMPLATES = Path(__file__).parent / "templates"
 TOP = 25  # trials in the table of the best
@@ -126,14 +128,15 @@ def page_parts(contents: ReportContents) -> PageParts:
 
 def _given(contents: ReportContents, sections: list[Section]) -> dict[str, Any]:
     """What the templates are made from."""
-    best = contents.best
+    best, confirmation = contents.best, contents.search.confirmation
+    images = contents.facts.data.val_images
     return {
         "contents": contents, "sections": sections, "figure_titles": FIGURE_TITLES, "kinds": KINDS,
         "looks_in_words": looks_in_words, "confirmed": contents.confirmed,
-        "confirmation": contents.search.confirmation, "verdict": verdict,
-        "chance": wilson(best.winner.in_search.best_val_acc, contents.facts.data.val_images)
-        if best else None,
-        "top": contents.history.ranking(TOP),
+        "confirmation": confirmation, "verdict": verdict,
+        "bounds": shown_intervals(confirmation, images) if confirmation else {},
+        "chance": wilson(best.winner.in_search.best_val_acc, images) if best else None,
+        "few": rests_on_few(contents.history), "top": contents.history.ranking(TOP),
         "choices": {kind: sorted(contents.table[kind].unique()) for kind in KINDS},
         "front": on_front(contents.compressed), "batch": BATCH,
         "settings": winner_settings(contents) if best else WinnerSettings(),

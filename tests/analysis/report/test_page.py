@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vgg6.tuning.run.search import read_search
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 SCREEN = 900  # pixels
+FITS = "width => document.documentElement.scrollWidth <= width"  # soon: figures follow the window
 # Each on each ground it may lie on.
 TEXTS, EDGES, GROUNDS = ("ink", "soft", "accent"), ("edge", "accent", "soft"), ("bg", "panel")
 
@@ -108,7 +110,7 @@ def test_a_search_of_48_trials_takes_six_screens_and_shows_nothing_internal(
     assert ".safetensors" not in text and "`" not in text and "RUN:" not in text
     for width in (1280, 800):
         page.set_viewport_size({"width": width, "height": SCREEN})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.wait_for_function(FITS, arg=width)
         wider = page.evaluate(
             "[...document.querySelectorAll('nav ul, .scroll, pre')]"
             ".filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
@@ -119,5 +121,16 @@ def test_a_search_of_48_trials_takes_six_screens_and_shows_nothing_internal(
     page.set_viewport_size({"width": 390, "height": SCREEN})
     rows = page.locator("#result .cards tbody tr")
     assert rows.count() == 3 and rows.first.evaluate("e => getComputedStyle(e).display") == "block"
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function(FITS, arg=390)
     page.close()
+
+
+def test_a_search_that_did_not_beat_chance_says_so_before_its_winner(
+    recorded: RunFolder,
+) -> None:
+    contents = gather(read_search(recorded))
+    assert "No trial beat chance" not in page_parts(contents).sections["result"]
+    assert contents.best
+    contents.best = replace(contents.best, beats_chance=False)
+    said = page_parts(contents).sections["result"]
+    assert said.index("No trial beat chance") < said.index('class="tile"')
