@@ -7,11 +7,14 @@ from itertools import pairwise
 
 import plotly.graph_objects as go
 
-from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, ordered
+from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, colour_of, ordered, symbol_of
 from analysis.figures.style import ERROR_BAR, FULL, figure, intervals, significant
 from analysis.insights.importance import Importance
 from analysis.insights.interaction import Interaction
 from analysis.insights.matched_pairs import Effect
+from vgg6.config import CHOICES
+
+KINDS = ("activation", "optimizer")  # hyperparameters whose values have colours
 
 
 def importance(found: Importance) -> go.Figure:
@@ -65,24 +68,33 @@ def effect(rows: Sequence[Effect], title: str = "val_acc") -> go.Figure:
 
     ``title``: of what the differences are.
     """
-    shown = [r for r in rows if r.difference is not None][::-1]
-    differences = [r.difference or 0.0 for r in shown]
+    shown = [r for r in rows if r.difference is not None]
     references = {r.against for r in shown}
+    kinds = [kind for kind in KINDS if all(r.value in CHOICES[kind] for r in shown)]
+    if kinds and len(references) == 1:
+        order = ordered(kinds[0], [r.value for r in shown])
+        shown.sort(key=lambda r: order.index(r.value))
+    shown.reverse()  # the first is at the top
+    differences = [r.difference or 0.0 for r in shown]
     one = len(references) == 1 and len(shown[0].against) < 10  # else the title is too long
     named = [r.value if one else _both(r.value, r.against) for r in shown]
     trace = go.Scatter(
         x=differences,
-        y=[f"{n} ({r.pairs} pairs)" for n, r in zip(named, shown, strict=True)], mode="markers",
-        marker={"size": 11, "color": BLUE}, hovertemplate=f"%{{x:+{FULL}}}<extra></extra>",
-        error_x=intervals(differences, [r.low for r in shown], [r.high for r in shown]),
+        y=[f"{n}<br>({r.pairs} pairs)" for n, r in zip(named, shown, strict=True)], mode="markers",
+        marker={"size": 11,
+                "color": [colour_of(kinds[0], r.value) if kinds else BLUE for r in shown],
+                "symbol": [symbol_of(kinds[0], r.value) if kinds else "circle" for r in shown]},
+        hovertemplate=f"%{{x:+{FULL}}}<extra></extra>",
+        error_x=ERROR_BAR
+        | intervals(differences, [r.low for r in shown], [r.high for r in shown]),
     )  # fmt: skip
-    against = f" against {references.pop()}" if one else ""
+    against = f"against {references.pop()} " if one else ""
     return figure(
-        [trace], 120 + 40 * len(shown), yaxis={"automargin": True},
-        # A phone leaves the axis little room: a small title on two lines, and ticks that may turn.
-        xaxis={"title": {"text": f"{title}{against}<br>(95 %)", "font": {"size": 12}},
+        [trace], 120 + 44 * len(shown), yaxis={"automargin": True, "ticksuffix": " "},
+        # A phone leaves the axis little room: a small title on two lines, and few ticks.
+        xaxis={"title": {"text": f"{title}<br>{against}(95 % interval)", "font": {"size": 12}},
                "zeroline": True, "zerolinewidth": 2, "tickformat": "+.3~f", "automargin": True,
-               "rangemode": "tozero"},
+               "rangemode": "tozero", "nticks": 6, "tickangle": 0},
     )  # fmt: skip
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
+from textwrap import wrap
 
 import plotly.graph_objects as go
+from PIL import Image
 
 from vgg6.common.checks import InputError
 from vgg6.common.files import check_target, write_atomic
@@ -15,6 +18,8 @@ from vgg6.common.files import check_target, write_atomic
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "chrome")
 PAGE = ".html"
 FORMATS = (PAGE, ".png", ".svg", ".pdf")
+TITLE_WIDTH = 100  # letters in a line of a title
+PNG_COLOURS = 48
 WIDTH, SCALE = 1000, 1.6  # of a PNG file: its pixels are their product
 
 
@@ -39,23 +44,52 @@ def write_figure(figure: go.Figure, out: Path) -> None:
     """Write a figure whose file ``check_figure`` has passed."""
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == PAGE:
-        write_atomic(out, figure.to_html(include_plotlyjs=True).encode())
+        page = figure.to_html(include_plotlyjs=True, config={"displayModeBar": False})
+        write_atomic(out, page.encode())
         return
     draw_files({out: figure})
 
 
-def draw_files(figures: Mapping[Path, go.Figure]) -> None:
-    """Have the browser of ``find_browser`` draw pictures: figures by the files to write."""
+def draw_files(figures: Mapping[Path, go.Figure], titles: Mapping[Path, str] | None = None) -> None:
+    """Have the browser of ``find_browser`` draw pictures: figures by the files to write.
+
+    Args:
+        titles: of those figures that get one.
+    """
     os.environ["BROWSER_PATH"] = find_browser()
     import plotly.io
 
-    drawn = [_printed(figure) for figure in figures.values()]
+    titles = titles or {}
+    drawn = [_printed(figure, titles.get(file, "")) for file, figure in figures.items()]
     # Of several figures plotly would forget their own heights.
     heights = [figure.layout.height for figure in drawn]
     plotly.io.write_images(drawn, list(figures), width=WIDTH, height=heights, scale=SCALE)
+    for file in figures:
+        if file.suffix.lower() == ".png":
+            _shrink(file)
 
 
-def _printed(figure: go.Figure) -> go.Figure:
-    """A copy in black on white, whatever it was."""
+def _printed(figure: go.Figure, title: str) -> go.Figure:
+    """A copy in black on white, whatever it was, without what only a page can do."""
     copy = go.Figure(figure)
-    return copy.update_layout(paper_bgcolor="#fff", plot_bgcolor="#fff", font_color="#1b1f24")
+    copy.update_layout(paper_bgcolor="#fff", plot_bgcolor="#fff", font_color="#1b1f24")
+    if copy.layout.updatemenus:
+        copy.layout.updatemenus = ()
+    if title:
+        lines = wrap(title, TITLE_WIDTH)
+        room = 24 + 22 * len(lines)
+        extra = 22 * (len(lines) - 1)
+        height = (copy.layout.height or 450) + room
+        copy.update_layout(
+            height=height, margin_t=(copy.layout.margin.t or 30) + room,
+            title={"text": "<br>".join(map(escape, lines)), "font": {"size": 17}, "x": 0.02,
+                   "xanchor": "left", "y": 1 - (14 + extra) / height, "yanchor": "top"},
+        )  # fmt: skip
+    return copy
+
+
+def _shrink(file: Path) -> None:
+    """Write a PNG file again with few colours, which are enough for lines and bars."""
+    with Image.open(file) as image:
+        small = image.convert("RGB").quantize(PNG_COLOURS, dither=Image.Dither.NONE)
+    small.save(file, optimize=True)

@@ -27,6 +27,9 @@ def confirmation(found: Confirmation, bounds: Mapping[int, Bounds]) -> go.Figure
     ends = [bounds.get(r.trial, (None, None)) for r, _ in known]
     bars = intervals(means, *zip(*ends, strict=True)) if ends else {}
     shown = [r for r in rows if r.optimism is not None]
+    scores = [*(run.val_acc for _, run in runs), *(end for pair in ends for end in pair if end)]
+    wide = max(scores, default=1.0) - min(scores, default=0.0)
+    digits = 2 if wide > 0.05 else 3 if wide > 0.005 else 4
     hover = f"%{{text}}: %{{x:{FULL}}}<extra></extra>"
     traces = [
         go.Scatter(x=means, y=[names[r.trial] for r, _ in known], mode="markers",
@@ -46,7 +49,8 @@ def confirmation(found: Confirmation, bounds: Mapping[int, Bounds]) -> go.Figure
     ]  # fmt: skip
     return figure(
         traces, 136 + 56 * len(rows),
-        xaxis={"title": "validation accuracy", "nticks": 7, "tickangle": 0},
+        xaxis={"title": "validation accuracy", "nticks": 7, "tickangle": 0,
+               "tickformat": f".{digits}f"},
         yaxis={"automargin": True, "ticksuffix": " ", "categoryorder": "array",
                "categoryarray": [names[r.trial] for r in rows[::-1]]},
     )  # fmt: skip
@@ -54,12 +58,13 @@ def confirmation(found: Confirmation, bounds: Mapping[int, Bounds]) -> go.Figure
 
 def _row(row: Candidate, found: Confirmation) -> str:
     """A candidate's name on the axis, and what became of it."""
-    what = f"trial {row.trial}<br>{escape(row.config.activation)}, {escape(row.config.optimizer)}"
+    what = f"trial {row.trial}: {escape(row.config.activation)}, {escape(row.config.optimizer)}"
     if row.trial == found.winner:
         return f"<b>{what}</b>"
     if row.eliminated_after is not None:
-        seeds = f"{row.eliminated_after} seed{'s' * (row.eliminated_after > 1)}"
-        return f"{what}<br>dropped after {seeds}"
+        what += f"<br>dropped after {row.eliminated_after} seed{'s' * (row.eliminated_after > 1)}"
+    if row.behind_low is not None and row.behind_high is not None:
+        what += f"<br>{row.behind_low:.3f} to {row.behind_high:.3f} behind"
     return what
 
 

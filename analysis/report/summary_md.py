@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.figures.figure_files import draw_files, find_browser
-from analysis.report.contents import FIGURE_TITLES, ReportContents
+from analysis.report.contents import ReportContents
+from analysis.report.figure_titles import figure_titles
 from analysis.report.page import TEMPLATES
 from analysis.study.answer import Answer, Figure
 from analysis.winner.looks_at_test_set import looks_in_words
@@ -21,7 +22,12 @@ def write_summary(contents: ReportContents, folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     browser = find_browser()
     if browser:
-        draw_files({folder / f"{name}.png": figure for name, figure in contents.figures.items()})
+        files = {name: folder / f"{name}.png" for name in contents.figures}
+        titles = figure_titles(contents)
+        draw_files(
+            {files[name]: figure for name, figure in contents.figures.items()},
+            {file: titles[name] for name, file in files.items()},
+        )
     pictures = list(contents.figures) if browser else []
     write_atomic(folder / "summary.md", render_summary(contents, pictures).encode())
     return bool(browser)
@@ -34,7 +40,7 @@ def render_summary(contents: ReportContents, pictures: Sequence[str]) -> str:
     return render(
         TEMPLATES, "summary.md", contents=contents, answers=answers, pictures=pictures,
         last_pictures=[name for name in pictures if name not in with_answers],
-        confirmed=contents.confirmed, figure_titles=FIGURE_TITLES, kinds=KINDS,
+        confirmed=contents.confirmed, figure_titles=figure_titles(contents), kinds=KINDS,
         looks_in_words=looks_in_words,
     )  # fmt: skip
 

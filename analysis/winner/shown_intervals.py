@@ -7,21 +7,24 @@ from statistics import fmean
 
 from scipy import stats
 
+from analysis.winner.paired import BINOMIAL_DF
 from vgg6.tuning.run.records import Confirmation
 
-BINOMIAL_DF = 0.5  # degrees of freedom of the binomial spread of one score
 Bounds = tuple[float | None, float | None]
 
 
 def shown_intervals(found: Confirmation, images: int) -> dict[int, Bounds]:
     """Lower and upper bound of each candidate's mean, by its trial.
 
-    The spread of one score is pooled over all candidates. So two equal seeds have an interval, and
-    a candidate that was dropped after two seeds has one that shows why.
+    They are those that decided, as the confirmation holds them. Older files hold what each
+    candidate's own scores give. There the spread of one score is pooled over all candidates. So two
+    equal seeds have an interval, and one dropped after two seeds has an interval that shows why.
 
     Args:
         images: validation images behind a score.
     """
+    if found.margin is not None:
+        return {c.trial: (c.low, c.high) for c in found.candidates}
     scores = {
         c.trial: [run.val_acc for run in c.finished if run.val_acc is not None]
         for c in found.candidates

@@ -9,12 +9,16 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from PIL import Image
 from support.made_runs import STARTED, made_run
 
+from analysis.figures.figure_files import PNG_COLOURS, SCALE, draw_files, find_browser, write_figure
 from analysis.figures.learning_curves import grid_columns, small_multiples
 from analysis.figures.stopping_and_use import cluster, rungs
 from analysis.figures.trials import parallel, progress, round_ticks
 from analysis.figures.winner import confirmation
+from analysis.report.figure_titles import figure_titles
+from analysis.report.gather import gather
 from analysis.results.search_tables import tables_of
 from analysis.results.timeline import Rung, Timeline, timeline
 from analysis.winner.shown_intervals import shown_intervals
@@ -61,11 +65,21 @@ def test_a_confirmation_shows_pooled_intervals_and_every_seed_as_a_dot(recorded:
         assert down > 0.001 < up
     assert sorted(seeds.x) == sorted(run.val_acc for c in found.candidates for run in c.finished)
     dropped = [c for c in found.candidates if c.eliminated_after]
-    assert dropped and all(any(f"trial {c.trial}<br>" in y for y in seeds.y) for c in dropped)
+    assert dropped and all(any(f"trial {c.trial}: " in y for y in seeds.y) for c in dropped)
     assert any("dropped after 2 seeds" in y for y in means.y)
-    # On its own two scores, a dropped one looked as good as the winner.
-    low, _ = bounds[found.winner]
-    assert all((bounds[c.trial][1] or 1) < low for c in dropped)
+    row = next(c for c in dropped if c.behind_low is not None)
+    assert any(f"{row.behind_low:.3f} to {row.behind_high:.3f} behind" in y for y in means.y)
+
+
+def test_an_interval_is_the_one_that_decided_or_pooled_in_older_files(recorded: Search) -> None:
+    found = confirmed(recorded)
+    recorded_bounds = {c.trial: (c.low, c.high) for c in found.candidates}
+    assert shown_intervals(found, 1000) == recorded_bounds
+    older = shown_intervals(found.model_copy(update={"margin": None}), 1000)
+    # The one of the winner's three seeds is narrower than those of two seeds each.
+    widths = {trial: (high or 1) - (low or 0) for trial, (low, high) in older.items()}
+    assert min(widths, key=lambda trial: widths[trial]) == found.winner
+    assert max(widths.values()) < 0.06, "two seeds on their own give 0.17"
 
 
 def test_equal_seeds_have_an_interval_that_is_not_of_zero_width(recorded: Search) -> None:
@@ -74,7 +88,7 @@ def test_equal_seeds_have_an_interval_that_is_not_of_zero_width(recorded: Search
         row.model_copy(update={"runs": [r.model_copy(update={"val_acc": 0.95}) for r in row.runs]})
         for row in found.candidates
     ]
-    found = found.model_copy(update={"candidates": rows})
+    found = found.model_copy(update={"candidates": rows, "margin": None})
     for low, high in shown_intervals(found, 1000).values():
         assert low is not None and high is not None and high - low > 0.002
 
@@ -197,3 +211,34 @@ def test_parallel_axes_have_round_ticks_and_the_usual_order(recorded: Search) ->
     activation, momentum, *_, score = trace.dimensions
     assert list(activation.ticktext) == ["gelu", "silu", "tanh", "sigmoid", "relu"], "from below"
     assert all(len(text) <= 4 for text in (*momentum.ticktext, *score.ticktext))
+
+
+# Titles and files
+
+
+def test_titles_say_what_was_measured(recorded: Search, few_draws: None) -> None:
+    titles = figure_titles(gather(recorded))
+    assert titles["confirmation"].endswith(
+        "(3 seeds, 8 epochs each, 1,000 validation images of CIFAR-10)"
+    )
+    assert titles["progress"].endswith("(1,000 validation images of CIFAR-10)")
+    assert "after epoch 1," in titles["interaction"]
+    assert "validation images" not in titles["rungs"] + titles["cluster"]
+
+
+@pytest.mark.skipif(not find_browser(), reason="needs Chromium or Chrome")
+def test_a_picture_has_a_title_few_colours_and_no_buttons(
+    epochs: pd.DataFrame, ran: Timeline, tmp_path: Path
+) -> None:
+    figure, file = progress(epochs, ran), tmp_path / "progress.png"
+    draw_files({file: figure}, {file: "long " * 40})
+    with Image.open(file) as image:
+        assert image.mode == "P" and len(image.getcolors()) <= PNG_COLOURS
+        assert image.height > figure.layout.height * SCALE
+    assert file.stat().st_size < 60_000
+    assert figure.layout.updatemenus, "the figure itself stays as it was"
+
+
+def test_a_figure_of_a_page_has_no_buttons_over_it(tmp_path: Path) -> None:
+    write_figure(go.Figure(), tmp_path / "figure.html")
+    assert '"displayModeBar": false' in (tmp_path / "figure.html").read_text()

@@ -1,0 +1,35 @@
+"""Titles that say what a figure shows, and what was measured for it."""
+
+from __future__ import annotations
+
+from analysis.report.contents import FIGURE_TITLES, ReportContents
+from analysis.winner.ranking import data_title
+
+# Figures of validation scores, or of losses that were measured with them.
+SCORED = {"parallel", "progress", "curves", "by_activation", "by_optimizer", "interaction",
+          "effect_activation", "effect_optimizer", "pareto", "confirmation", "compression",
+          "study_baseline", "study_steps"}  # fmt: skip
+NAMES = {"cifar10": "CIFAR-10", "digits": "digits"}
+
+
+def figure_titles(contents: ReportContents) -> dict[str, str]:
+    """The title of each figure, with the images, seeds and epochs behind it."""
+    return {name: _title(contents, name) for name in FIGURE_TITLES}
+
+
+def _title(contents: ReportContents, name: str) -> str:
+    parts = []
+    confirmation = contents.search.confirmation
+    if name == "confirmation" and confirmation:
+        seeds, epochs = len(confirmation.seeds), confirmation.epochs
+        parts.append(f"{seeds} seed{'s' * (seeds > 1)}")
+        if epochs:
+            parts.append(f"{epochs} epoch{'s' * (epochs > 1)} each")
+    found = contents.insights.interaction
+    if name == "interaction" and found:
+        parts.append(f"after epoch {found.epoch}")
+    if name in SCORED:
+        data = contents.facts.data
+        name_of_data = NAMES.get(data.name, data_title(data.name))
+        parts.append(f"{data.val_images:,} validation images of {name_of_data}")
+    return FIGURE_TITLES[name] + (f" ({', '.join(parts)})" if parts else "")
