@@ -21,13 +21,13 @@ def confirmation(found: Confirmation, bounds: Mapping[int, Bounds]) -> go.Figure
     """
     rows = found.candidates
     names = {r.trial: _row(r, found) for r in rows}
-    runs = [(r, run) for r in rows for run in r.runs if run.val_acc is not None]
+    runs = [(r, run.seed, run.val_acc) for r in rows for run in r.runs if run.val_acc is not None]
     known = [(r, r.mean) for r in rows if r.mean is not None]
     means = [mean for _, mean in known]
     ends = [bounds.get(r.trial, (None, None)) for r, _ in known]
     bars = intervals(means, *zip(*ends, strict=True)) if ends else {}
     shown = [r for r in rows if r.optimism is not None]
-    scores = [*(run.val_acc for _, run in runs), *(end for pair in ends for end in pair if end)]
+    scores = [score for *_, score in runs] + [end for pair in ends for end in pair if end]
     wide = max(scores, default=1.0) - min(scores, default=0.0)
     digits = 2 if wide > 0.05 else 3 if wide > 0.005 else 4
     hover = f"%{{text}}: %{{x:{FULL}}}<extra></extra>"
@@ -37,9 +37,9 @@ def confirmation(found: Confirmation, bounds: Mapping[int, Bounds]) -> go.Figure
                    hovertemplate=hover, marker={"color": BLUE, "size": 13, "symbol": "line-ns",
                                                 "line": {"color": BLUE, "width": 3}},
                    error_x={**bars, "color": BLUE, "thickness": 2, "width": 6}),
-        go.Scatter(x=[run.val_acc for _, run in runs], y=[names[r.trial] for r, _ in runs],
+        go.Scatter(x=[score for *_, score in runs], y=[names[r.trial] for r, *_ in runs],
                    mode="markers", name="a fresh seed", hovertemplate=hover,
-                   text=[f"trial {r.trial}, seed {run.seed}" for r, run in runs],
+                   text=[f"trial {r.trial}, seed {seed}" for r, seed, _ in runs],
                    marker={"color": MUTED, "size": 8}),
         go.Scatter(x=[r.search_score for r in shown], y=[names[r.trial] for r in shown],
                    mode="markers", name="score in the search", hovertemplate=hover,

@@ -11,7 +11,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.palette import MUTED, ORANGE
+from analysis.figures.palette import COLOURS, MUTED, SYMBOLS
 from analysis.figures.style import ERROR_BAR, FULL, figure, intervals
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKED, SUMS
@@ -100,27 +100,30 @@ def draw(networks: Sequence[CompressedNetwork], accuracy: str = "validation accu
     }
     fig = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
     for column, (title, place) in enumerate(panels.items(), start=1):
-        for unbeaten in (False, True):
-            own = sorted((n for n in networks if (n in front) == unbeaten), key=place)
-            bars = intervals([n.accuracy for n in own], [n.low for n in own], [n.high for n in own])
+        # Names are in the legend: beside the points they would lie over error bars.
+        joined = sorted(front, key=place)
+        fig.add_scatter(
+            x=[place(n) for n in joined], y=[n.accuracy for n in joined], mode="lines",
+            line={"dash": "dot", "width": 1.5, "color": MUTED}, hoverinfo="skip", row=1, col=column,
+            name="front: no other beats these (filled)", showlegend=column == 1,
+        )  # fmt: skip
+        for number, network in enumerate(networks):
+            colour = COLOURS[number % len(COLOURS)]
+            symbol = SYMBOLS[(number + number // len(COLOURS)) % len(SYMBOLS)]
             fig.add_scatter(
-                x=[place(n) for n in own], y=[n.accuracy for n in own],
-                mode="markers+lines+text" if unbeaten else "markers+text",
-                text=[escape(n.name) for n in own], row=1, col=column,
-                textposition="middle right",  # the error bars run up and down
-                textfont={"size": 10}, cliponaxis=False,
-                name="on the front" if unbeaten else "beaten by another", showlegend=column == 1,
-                marker={"color": ORANGE if unbeaten else MUTED, "size": 9},
-                line={"dash": "dot", "width": 1},
-                error_y={**bars, "type": "data", "symmetric": False, **ERROR_BAR, "thickness": 0.8},
-                hovertemplate=f"%{{text}}<br>%{{y:{FULL}}}, %{{x:.4g}}<extra></extra>",
+                x=[place(network)], y=[network.accuracy], mode="markers", row=1, col=column,
+                name=escape(network.name), legendgroup=network.name, showlegend=column == 1,
+                marker={"color": colour, "size": 10, "line": {"width": 2, "color": colour},
+                        "symbol": symbol + "-open" * (network not in front)},
+                error_y=intervals([network.accuracy], [network.low], [network.high])
+                | {"type": "data", "symmetric": False, **ERROR_BAR, "thickness": 0.8},
+                hovertemplate=f"{escape(network.name)}<br>%{{y:{FULL}}}, %{{x:.4g}}<extra></extra>",
             )  # fmt: skip
         fig.update_xaxes(title=title, row=1, col=column)
-    # Room for the labels of the outermost points: they would run into the axis, or over the edge.
     sizes = [math.log10(n.bytes / 1e6) for n in networks]
     room = 0.12 * (max(sizes) - min(sizes)) + 0.15
     ends = [min(sizes) - room, max(sizes) + room]
     fig.update_xaxes(type="log", tickvals=[0.5, 1, 2, 5, 10], range=ends, row=1, col=1)
     fig.update_xaxes(range=[0, 1.12 * max(n.speed[BATCH] for n in networks)], row=1, col=2)
     fig.update_yaxes(title=accuracy, tickformat=".2f", row=1, col=1)
-    return fig.update_layout(figure([], 440).layout)
+    return fig.update_layout(figure([], 480).layout)

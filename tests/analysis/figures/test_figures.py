@@ -17,6 +17,8 @@ from analysis.figures.learning_curves import grid_columns, small_multiples
 from analysis.figures.stopping_and_use import cluster, rungs
 from analysis.figures.trials import parallel, progress, round_ticks
 from analysis.figures.winner import confirmation
+from analysis.report import compression_front
+from analysis.report.compression_front import CompressedNetwork, on_front
 from analysis.report.figure_titles import figure_titles
 from analysis.report.gather import gather
 from analysis.results.search_tables import tables_of
@@ -235,6 +237,8 @@ def test_a_picture_has_a_title_few_colours_and_no_buttons(
     with Image.open(file) as image:
         assert image.mode == "P" and len(image.getcolors()) <= PNG_COLOURS
         assert image.height > figure.layout.height * SCALE
+        colours = {colour for _, colour in image.convert("RGB").getcolors()}
+        assert {(255, 255, 255), (0x00, 0x72, 0xB2), (0xDE, 0x6D, 0x07)} <= colours, "as drawn"
     assert file.stat().st_size < 60_000
     assert figure.layout.updatemenus, "the figure itself stays as it was"
 
@@ -242,3 +246,19 @@ def test_a_picture_has_a_title_few_colours_and_no_buttons(
 def test_a_figure_of_a_page_has_no_buttons_over_it(tmp_path: Path) -> None:
     write_figure(go.Figure(), tmp_path / "figure.html")
     assert '"displayModeBar": false' in (tmp_path / "figure.html").read_text()
+
+
+def test_compressed_networks_are_named_beside_the_figure_not_over_error_bars() -> None:
+    names = [f"variant {n}" for n in range(11)]
+    networks = [
+        CompressedNetwork(name, 0.7 + n / 100, 0.6, 0.85, 10**6 * (n + 1), 10, {256: 1.0 + n % 2})
+        for n, name in enumerate(names)
+    ]
+    figure = compression_front.draw(networks)
+    assert not [trace for trace in figure.data if "text" in (trace.mode or "")]
+    points = [t for t in figure.data if t.mode == "markers" and t.showlegend]
+    assert [t.name for t in points] == names
+    looks = {(t.marker.color, t.marker.symbol.removesuffix("-open")) for t in points}
+    assert len(looks) == len(names), "no two look alike"
+    beaten = {t.name for t in points if t.marker.symbol.endswith("-open")}
+    assert beaten == {n.name for n in networks} - {n.name for n in on_front(networks)}
