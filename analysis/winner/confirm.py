@@ -41,7 +41,7 @@ from vgg6.tuning.run.records import FORMAT, WORSE, Confirmation
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import COMPLETED, RUNNING, STOPPED, TrialRecord
 from vgg6.tuning.session.plan import Plan
-from vgg6.tuning.session.session import COMPLETE, INCOMPLETE, Outcome, run_session
+from vgg6.tuning.session.session import ALL_FAILED, COMPLETE, INCOMPLETE, Outcome, run_session
 
 
 class Rounds(ray.tune.search.Searcher):
@@ -166,11 +166,15 @@ def confirm(
         return Rounds(configs, seeds, journal, images, bound)
 
     outcome = run_session(inner, plan, rounds)
+    runs = read_history(inner)
+    asked = [r for r in runs.trials.values() if run_key(r)[0] in configs and run_key(r)[1] in seeds]
+    stopped = next((r.reason for r in asked if r.state == STOPPED), "")
+    if stopped and outcome.outcome in (COMPLETE, ALL_FAILED):
+        outcome = replace(outcome, outcome=INCOMPLETE, detail=stopped)  # its time was used up
     if outcome.outcome != COMPLETE:
         return outcome, None
-    runs = read_history(inner)
     now = stand(runs, list(configs), seeds, images)
-    if not is_done(runs, now, configs, seeds, images, bound):  # its time was used up
+    if not is_done(runs, now, configs, seeds, images, bound):  # before the next run began
         return replace(outcome, outcome=INCOMPLETE), None
     found = conclude(runs, candidates, seeds, images, command, margin, len(plan.data.train))
     key = (found.winner, found.representative_seed)

@@ -23,7 +23,7 @@ from vgg6.tuning.run.search import read_search
 from vgg6.tuning.settings import Settings
 
 SEARCH = (
-    "search --data digits --limit-train 100 --trials 3 --epochs 1 --wandb disabled --name whole"
+    "search --data digits --limit-train 100 --trials 2 --epochs 1 --wandb disabled --name whole"
 )
 
 

@@ -388,6 +388,22 @@ def test_when_every_candidate_diverges_the_confirmation_says_why(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
+def test_a_confirmation_whose_time_is_used_up_is_incomplete_and_leaves_no_winner(
+    search: RunFolder, data: TrialData, tmp_path: Path
+) -> None:
+    shutil.copytree(search.path, tmp_path / "first", ignore=shutil.ignore_patterns("confirm*"))
+    found = read_search(RunFolder(str(tmp_path / "first")))
+    candidates, fresh = c.choose(found.history, top=2, count=10)
+    settings = replace(found.facts.settings, wandb="disabled")
+    plan = plan_confirmation("this machine", settings, found.facts, data, 20, time_budget=0.1)
+    outcome, winner = c.confirm(found, plan, candidates, fresh, "test", until_settled=True)
+    assert (outcome.outcome, winner) == ("incomplete", None)
+    assert "time budget of 0.1 s is used up" in outcome.detail
+    assert read_search(RunFolder(str(tmp_path / "first"))).confirmation is None
+
+
+@pytest.mark.slow
 def test_a_better_trial_that_came_after_the_confirmation_is_named(
     found: Confirmation, search: RunFolder, tmp_path: Path
 ) -> None:
