@@ -83,7 +83,7 @@ class ReportContents:
     @property
     def confirmed(self) -> ConfirmedResult | None:
         """What a confirmation says of the winner."""
-        confirmation = self.search.confirmation
+        confirmation = self.best.confirmation if self.best else None
         return confirmed_result(confirmation.chosen) if confirmation else None
 
     @property

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from analysis.winner.elimination import SETTLED, Decision, Standing
 from analysis.winner.paired import MOST_SEEDS, Difference, PairedScores
+from analysis.winner.shown_intervals import PooledMean, pooled_means
 from vgg6.model import count_parameters
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.records import DIVERGED, OPEN, WITHIN, WORSE, Candidate, ConfirmationRun
@@ -23,7 +24,7 @@ def candidate_records(
     history: History,
     seeds: list[int],
     now: Standing,
-    paired: PairedScores,
+    images: int,
     decision: Decision,
     costs: Mapping[int, float],
 ) -> list[Candidate]:
@@ -32,37 +33,46 @@ def candidate_records(
     Args:
         history: of the confirmation.
         seeds: of its whole rounds.
-        paired: the scores of those that are still in.
+        images: validation images behind a score.
     """
+    runs = {t.number: _runs_of(t.number, history, seeds) for t in candidates}
+    means = pooled_means({number: _scores(own) for number, own in runs.items()}, images)
     rows = []
     for trial in candidates:
         number = trial.number
-        runs = [r for r in history.trials.values() if run_key(r)[0] == number]
-        runs = sorted((r for r in runs if run_key(r)[1] in seeds), key=run_key)
-        scores = now.last.get(number, paired if number in now.alive else None)
         stands, behind, alpha = "", None, SETTLED
         if number in now.eliminated:
             behind, alpha = now.behind.get(number), now.alpha
             stands = WORSE if behind else DIVERGED
         elif number != decision.winner:
             stands, behind = decision.rivals[number]
-        rows.append(_record(trial, runs, scores, stands, behind, alpha, now, costs[number]))
+        rows.append(
+            _record(trial, runs[number], means.get(number), stands, behind, alpha, now,
+                    costs[number])
+        )  # fmt: skip
     return sorted(rows, key=lambda row: (row.eliminated_after is not None, -(row.mean or 0.0)))
+
+
+def _runs_of(candidate: int, history: History, seeds: list[int]) -> list[TrialRecord]:
+    runs = [r for r in history.trials.values() if run_key(r)[0] == candidate]
+    return sorted((r for r in runs if run_key(r)[1] in seeds), key=run_key)
+
+
+def _scores(runs: list[TrialRecord]) -> list[float]:
+    return [r.best_val_acc for r in runs if r.state == COMPLETED and r.best_val_acc is not None]
 
 
 def _record(
     trial: TrialRecord,
     runs: list[TrialRecord],
-    scores: PairedScores | None,
+    known: PooledMean | None,
     stands: str,
     behind: Difference | None,
     alpha: float,
     now: Standing,
     cost: float,
 ) -> Candidate:
-    done = [r.best_val_acc for r in runs if r.state == COMPLETED and r.best_val_acc is not None]
-    known = None if scores is None else scores.mean(trial.number)
-    mean = fmean(done) if done else None
+    mean = known.mean if known else None
     seconds = [row.seconds for run in runs for row in run.rows.values()]
     score = trial.best_val_acc or 0.0
     as_long = trial.state == COMPLETED and trial.epoch >= trial.config.epochs

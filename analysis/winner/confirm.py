@@ -244,10 +244,8 @@ def decided(
     margin: float,
 ) -> tuple[PairedScores, Decision]:
     """The winner after the rounds that are complete, and the scores that made it one."""
-    known = scores_of(history, list(candidates), seeds[: now.rounds])
-    scores = {c: [x for x in own if x is not None] for c, own in known.items()}
-    dropped = [scores[c] for c in now.eliminated if scores[c]]
-    paired = PairedScores({c: scores[c] for c in now.alive}, images, dropped)
+    scores = scores_of(history, now.alive, seeds[: now.rounds])
+    paired = PairedScores({c: [x or 0.0 for x in own] for c, own in scores.items()}, images)
     costs = {c: training_flops(candidates[c], images=1) for c in now.alive}
     return paired, decide(paired, costs, margin)
 
@@ -277,7 +275,7 @@ def conclude(
         raise InputError("top", len(configs), f"candidates are confirmed by no fresh seed: {why}")
     paired, decision = decided(history, now, configs, seeds, images, margin)
     rows = candidate_records(
-        candidates, history, seeds[: now.rounds], now, paired, decision,
+        candidates, history, seeds[: now.rounds], now, images, decision,
         {c: training_flops(config, train_images) for c, config in configs.items()},
     )  # fmt: skip
     return Confirmation(

@@ -28,15 +28,13 @@ class Standing:
     """``alive``: candidates that are still in, in the given order; ``eliminated``: after how many
     seeds each of the others was dropped; ``rounds``: that are complete for all who were in;
     ``behind``: by how much each that was dropped was behind the best one of its last round, where
-    it did not diverge; ``last``: the scores of that round, of each that was dropped; ``alpha``: the
-    level at which that was decided."""
+    it did not diverge; ``alpha``: the level at which that was decided."""
 
     alive: list[int]
     eliminated: dict[int, int]
     rounds: int
     alpha: float
     behind: dict[int, Difference] = field(default_factory=dict)
-    last: dict[int, PairedScores] = field(default_factory=dict)
 
 
 def standing(scores: Scores, rounds: int, images: int) -> Standing:
@@ -69,7 +67,7 @@ def standing(scores: Scores, rounds: int, images: int) -> Standing:
             found = paired.difference(best, lost)
             if is_better(found, alpha):
                 now.eliminated[lost] = number
-                now.behind[lost], now.last[lost] = found, paired
+                now.behind[lost] = found
         alive = [c for c in alive if c not in now.eliminated]
     return replace(now, alive=alive)
 

@@ -14,11 +14,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import fmean
 
 import numpy as np
-
-from vgg6.common.intervals import LEVEL
 
 # What the variance of all pairs counts for, at most, and what the binomial one does, in degrees of
 # freedom. Chosen by `python -m benchmarks.confirmation --tune`.
@@ -51,46 +48,24 @@ class Difference:
         return quantile(alpha, self.df) * self.sd / math.sqrt(self.seeds)
 
 
-@dataclass(frozen=True)
-class MeanOverSeeds:
-    """The mean of a candidate's scores, its interval at ``LEVEL``, and the standard deviation of
-    one score that the interval is made of."""
-
-    mean: float
-    sd: float
-    low: float
-    high: float
-
-
 class PairedScores:
     """Scores of candidates over the same seeds.
 
     Args:
         scores: of each candidate, one a seed: all of them as many.
         images: how many validation images each score counts.
-        dropped: the scores of each candidate that ran fewer seeds; they tell of the spread too.
     """
 
-    def __init__(
-        self,
-        scores: Mapping[int, Sequence[float]],
-        images: int,
-        dropped: Sequence[Sequence[float]] = (),
-    ) -> None:
+    def __init__(self, scores: Mapping[int, Sequence[float]], images: int) -> None:
         self.candidates = list(scores)
         x = np.array([list(scores[c]) for c in self.candidates], dtype=float)
         self.count, self.seeds = x.shape
         self.means = dict(zip(self.candidates, map(float, x.mean(axis=1)), strict=True))
         self._place = {c: i for i, c in enumerate(self.candidates)}
-        # A share near 0 or 1 has hardly a binomial spread, and one wrong image is always possible.
-        p = min(max(float(x.mean()), 1 / images), 1 - 1 / images)
-        self._binomial = p * (1 - p) / images
+        self._binomial = binomial_variance(float(x.mean()), images)
         strays = x - x.mean(axis=1, keepdims=True)
         products = strays @ strays.T
         own = np.diag(products)
-        self._own = own
-        self._strays = float(own.sum()) + sum((x - fmean(d)) ** 2 for d in dropped for x in d)
-        self._strays_df = self.count * (self.seeds - 1) + sum(max(0, len(d) - 1) for d in dropped)
         self._pairs = np.maximum(own[:, None] + own[None, :] - 2 * products, 0.0)
 
     @property
@@ -102,33 +77,19 @@ class PairedScores:
         """``one`` less ``other``."""
         i, j = self._place[one], self._place[other]
         gap, df = self.means[one] - self.means[other], self.seeds - 1
-        pairs = max(1, self.count * (self.count - 1)) * df
-        pooled = float(self._pairs.sum() / pairs) if df else 0.0
-        sd, df_all = self._moderated(
-            float(self._pairs[i, j]), pooled, (self.count - 2) * df, 2 * self._binomial
-        )
-        return Difference(gap, self.seeds, sd, df_all)
-
-    def mean(self, candidate: int) -> MeanOverSeeds:
-        """A candidate's mean. Its interval is within 0 and 1, as an accuracy is."""
-        own, df = float(self._own[self._place[candidate]]), self.seeds - 1
-        pooled = self._strays / max(1, self._strays_df)
-        sd, df_all = self._moderated(own, pooled, self._strays_df - df, self._binomial)
-        half = quantile((1 - LEVEL) / 2, df_all) * sd / math.sqrt(self.seeds)
-        mean = self.means[candidate]
-        return MeanOverSeeds(mean, sd, max(0.0, mean - half), min(1.0, mean + half))
-
-    def _moderated(
-        self, squares: float, pooled: float, others: int, binomial: float
-    ) -> tuple[float, float]:
-        """A standard deviation and its degrees of freedom, from the sum of a pair's or candidate's
-        own ``squares`` and the ``pooled`` variance, of which ``others`` made so many degrees."""
-        df = self.seeds - 1
         if not df:
-            return math.sqrt(binomial), math.inf
-        lent = min(POOLED_DF, others)
+            return Difference(gap, 1, math.sqrt(2 * self._binomial), math.inf)
+        pooled = float(self._pairs.sum()) / (max(1, self.count * (self.count - 1)) * df)
+        lent = min(POOLED_DF, (self.count - 2) * df)
         total = df + lent + BINOMIAL_DF
-        return math.sqrt((squares + lent * pooled + BINOMIAL_DF * binomial) / total), total
+        squares = float(self._pairs[i, j]) + lent * pooled + BINOMIAL_DF * 2 * self._binomial
+        return Difference(gap, self.seeds, math.sqrt(squares / total), total)
+
+
+def binomial_variance(accuracy: float, images: int) -> float:
+    """The variance of a share of so many images. Near 0 or 1 one image more or less is possible."""
+    p = min(max(accuracy, 1 / images), 1 - 1 / images)
+    return p * (1 - p) / images
 
 
 def seeds_to_tell(difference: Difference, least: float, alpha: float) -> int:

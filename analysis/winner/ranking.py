@@ -9,6 +9,7 @@ from typing import Any
 from analysis.commands import train_command
 from analysis.winner.looks_at_test_set import LookResult, recorded
 from analysis.winner.pareto import KINDS, BestOfValue, TrialCost, best_of_each, pareto_front
+from analysis.winner.shown_intervals import with_shown_intervals
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL
 from vgg6.config import TrialConfig
@@ -162,7 +163,7 @@ def summary(search: Search, top: int) -> Summary:
         trials_scored=len(ranked),
         epochs_run=len(history.arrivals),
         winner=Winner(RankedTrial.of(trial), config, command, curve),
-        confirmation=confirmed,
+        confirmation=confirmed and with_shown_intervals(confirmed, facts.data.val_images),
         unconfirmed=_unconfirmed(ranked, confirmed),
         test=tested,
         ranking=[RankedTrial.of(trial) for trial in ranked[:top]],

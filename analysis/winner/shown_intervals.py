@@ -1,45 +1,70 @@
-"""The interval of each candidate's mean over its fresh seeds, as figures and tables show it."""
+"""The interval of each candidate's mean over its fresh seeds, as all outputs show it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
-from scipy import stats
-
-from analysis.winner.paired import BINOMIAL_DF
+from analysis.winner.paired import BINOMIAL_DF, binomial_variance, quantile
+from vgg6.common.intervals import LEVEL
 from vgg6.tuning.run.records import Confirmation
 
 Bounds = tuple[float | None, float | None]
 
 
-def shown_intervals(found: Confirmation, images: int) -> dict[int, Bounds]:
-    """Lower and upper bound of each candidate's mean, by its trial.
+@dataclass(frozen=True)
+class PooledMean:
+    """A candidate's mean with its interval at ``LEVEL``, which is of accuracies and so within 0 and
+    1. ``sd``: of one score over seeds, the same for all candidates."""
 
-    They are those that decided, as the confirmation holds them. Older files hold what each
-    candidate's own scores give. There the spread of one score is pooled over all candidates. So two
-    equal seeds have an interval, and one dropped after two seeds has an interval that shows why.
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+def pooled_means(scores: Mapping[int, Sequence[float]], images: int) -> dict[int, PooledMean]:
+    """The mean of each candidate that has a score, by its trial.
+
+    The spread of one score is pooled over all candidates. So two equal seeds have an interval, and
+    a candidate that was dropped after two seeds has one that shows why.
 
     Args:
         images: validation images behind a score.
     """
-    if found.margin is not None:
-        return {c.trial: (c.low, c.high) for c in found.candidates}
+    scores = {trial: own for trial, own in scores.items() if own}
+    if not scores:
+        return {}
+    degrees = sum(len(own) - 1 for own in scores.values())
+    squares = sum((x - fmean(own)) ** 2 for own in scores.values() for x in own)
+    binomial = binomial_variance(fmean(x for own in scores.values() for x in own), images)
+    # Equal scores would have no spread: the binomial one counts a little.
+    total = degrees + BINOMIAL_DF
+    sd = math.sqrt((squares + BINOMIAL_DF * binomial) / total)
+    times = quantile((1 - LEVEL) / 2, total if degrees else math.inf)
+    found = {}
+    for trial, own in scores.items():
+        mean, half = fmean(own), times * sd / math.sqrt(len(own))
+        found[trial] = PooledMean(mean, sd, max(0.0, mean - half), min(1.0, mean + half))
+    return found
+
+
+def shown_intervals(found: Confirmation, images: int) -> dict[int, Bounds]:
+    """Lower and upper bound of each candidate's mean, by its trial: see ``pooled_means``."""
     scores = {
         c.trial: [run.val_acc for run in c.finished if run.val_acc is not None]
         for c in found.candidates
     }
-    scores = {trial: own for trial, own in scores.items() if own}
-    degrees = sum(len(own) - 1 for own in scores.values())
-    squares = sum((x - fmean(own)) ** 2 for own in scores.values() for x in own)
-    p = fmean(x for own in scores.values() for x in own)
-    binomial = p * (1 - p) / images
-    # Equal scores would have no spread: the binomial one counts a little.
-    total = degrees + BINOMIAL_DF
-    variance = (squares + BINOMIAL_DF * binomial) / total
-    quantile = float(stats.t.isf((1 - found.level) / 2, total if degrees else math.inf))
-    bounds: dict[int, Bounds] = {}
-    for trial, own in scores.items():
-        half = quantile * math.sqrt(variance / len(own))
-        bounds[trial] = (max(0.0, fmean(own) - half), min(1.0, fmean(own) + half))
-    return bounds
+    return {trial: (m.low, m.high) for trial, m in pooled_means(scores, images).items()}
+
+
+def with_shown_intervals(found: Confirmation, images: int) -> Confirmation:
+    """The same with these intervals: files of earlier versions hold a candidate's own ones."""
+    bounds = shown_intervals(found, images)
+    rows = []
+    for row in found.candidates:
+        low, high = bounds.get(row.trial, (None, None))
+        rows.append(row.model_copy(update={"low": low, "high": high}))
+    return found.model_copy(update={"candidates": rows})
