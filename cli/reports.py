@@ -98,6 +98,7 @@ def serve_report(run: RunFolder, port: int) -> None:
     """Serve the report of a search that may still run, until Ctrl-C."""
     from analysis.report.watch import serve
 
+    say("making the first page")
     server = serve(run, port)
     print(f"http://127.0.0.1:{server.server_port}/", flush=True)
     say("serving the report to this machine; Ctrl-C ends it")

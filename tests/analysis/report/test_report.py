@@ -179,7 +179,7 @@ def test_a_printed_page_is_light_and_has_every_figure_as_wide_as_the_paper(fresh
     widths = page.evaluate(
         "[...document.querySelectorAll('.figure')].map(f => f._fullLayout.width)"
     )
-    assert max(widths) <= 718, "of A4, without its margins, in pixels"
+    assert min(widths) >= 600 and max(widths) <= 718, "of A4, without its margins, in pixels"
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate(BACKGROUND) == dark
     assert page.locator("details:not([open])").count() == folded
