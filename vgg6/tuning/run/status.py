@@ -33,12 +33,14 @@ class Incumbent:
 
 @dataclass(frozen=True)
 class ConfirmedWinner:
-    """The trial that won a confirmation. ``mean``: of its validation accuracies over ``seeds``."""
+    """The trial that won a confirmation. ``mean``: of its validation accuracies over ``seeds``;
+    ``more_seeds``: how many would settle whether it is the best, None where that is not known."""
 
     trial: int
     label: str
     mean: float
     seeds: int
+    more_seeds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def _confirmed(found: Confirmation | None) -> ConfirmedWinner | None:
     if found is None or (mean := found.chosen.mean) is None:
         return None
     chosen = found.chosen
-    return ConfirmedWinner(chosen.trial, chosen.label, mean, len(chosen.finished))
+    seeds = len(chosen.finished)
+    return ConfirmedWinner(chosen.trial, chosen.label, mean, seeds, found.more_seeds)
 
 
 def render(status: Status, to_go_on: str = "") -> str:
@@ -157,7 +160,8 @@ def render(status: Status, to_go_on: str = "") -> str:
         lines.append(f"  incumbent trial {best.trial} {best.label}: {score}")
     if found := status.confirmed:
         over = f"mean val_acc {found.mean:.4f} over {counted(found.seeds, 'fresh seed')}"
-        lines.append(f"  confirmed trial {found.trial} {found.label}: {over}")
+        open_ = "; not settled against its rivals" if found.more_seeds else ""
+        lines.append(f"  confirmed trial {found.trial} {found.label}: {over}{open_}")
     if torn := status.torn_lines:
         lines.append(f"  journal   {counted(torn, 'line')} torn by a crash, left out")
     if to_go_on and status.state in ("interrupted", "incomplete", "killed", "failed"):

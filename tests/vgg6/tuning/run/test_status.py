@@ -81,6 +81,15 @@ def test_a_confirmed_search_names_the_winner_of_its_confirmation(said: Any) -> N
     assert f"confirmed trial {confirmed['winner']} " in out and f"{mean:.4f} over 3 fresh" in out
 
 
+def test_a_confirmation_that_is_not_settled_says_so(tmp_path: Path, said: Any) -> None:
+    shutil.copytree(ROOT / "docs" / "cifar10-48", tmp_path / "s")
+    file = tmp_path / "s" / "confirmation.json"
+    for more, open_ in ((4, True), (0, False)):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"more_seeds": more}))
+        _, out, _ = said("status", tmp_path / "s")
+        assert ("not settled against its rivals" in out) == open_
+
+
 def test_a_search_that_is_being_confirmed_says_so(run: RunFolder) -> None:
     inner = RunFolder(run.file(CONFIRMED))
     inner.create()
