@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import html
 import json
 import re
 
 import pandas as pd
 import pytest
 from support.paths import ROOT
+from support.readme_picture import COMMAND, LAST, PICTURE, draw
 
 import tune_vgg6
 from analysis.winner.ranking import summary
@@ -45,6 +47,19 @@ def test_the_docs_say_of_their_search_what_the_journal_says() -> None:
     ):
         assert said in page, said
     assert (winner["config"]["activation"], winner["config"]["optimizer"]) == ("gelu", "adam")
+
+
+def test_readmes_picture_is_what_the_command_in_it_prints_today(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = (ROOT / PICTURE).read_text()
+    assert shown == draw(), "PYTHONPATH=tests python -m support.readme_picture"
+    monkeypatch.chdir(ROOT)
+    assert tune_vgg6.main(COMMAND.split()[2:]) == 0
+    printed = capsys.readouterr().out.partition(LAST)[0].split()
+    drawn = [html.unescape(re.sub("<.*?>", "", t)) for t in re.findall("<text.*?</text>", shown)]
+    assert " ".join(printed) in " ".join(" ".join(drawn).split()), "cut off before the last lines"
+    assert len(shown) < 150_000 and 'url("http' not in shown
 
 
 def test_every_fault_names_tests_that_exist() -> None:
