@@ -60,8 +60,8 @@ def add_confirm_flags(parser: Any, text: str) -> None:
         "--margin",
         metavar="X",
         default=f"{MARGIN:g}",
-        help="accuracy that a confirmed winner may lose where it is cheaper to train, or where no"
-        f" more is to be told (default: {MARGIN:g})",
+        help="accuracy by which a confirmed winner may be worse than a rival: a cheaper candidate"
+        f" wins within it, and rounds end within it (default: {MARGIN:g})",
     )
 
 

@@ -85,7 +85,7 @@ def render(found: Summary) -> str:
         )
         out.print(f"\nBest by {kind}, and the epochs of that trial: {', '.join(each)}")
     out.print(
-        "\nMost accurate for their training time and size (Pareto front), of completed trials:"
+        "\nOf completed trials, the most accurate for their training time and size (Pareto front):"
     )
     if not found.pareto:
         out.print("  none: no trial was completed")

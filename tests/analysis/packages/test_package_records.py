@@ -110,6 +110,14 @@ def test_a_card_says_what_is_known_and_that_the_rest_is_not(compressed: bool) ->
         assert "The test images have not been scored." in text
 
 
+def test_a_card_compares_the_search_score_only_with_runs_of_the_same_length() -> None:
+    confirmed = {"seeds": [1, 2], "mean": 0.5, "sd": 0.1, "low": 0.4, "high": 0.6,
+                 "search_score": 0.6, "why": "It is best."}  # fmt: skip
+    for optimism, said in ((0.1, "+0.1000 above the mean"), (None, "trained for fewer epochs")):
+        metrics = {"confirmed": confirmed | {"optimism": optimism}}
+        assert said in card("A network", package(False, metrics=metrics), Path("packed"))
+
+
 WRONG: list[tuple[type[Record], dict[str, Any], str]] = [
     (Sections, {"runtim": 1}, "'runtim' is not a known key .*did you mean 'runtime'"),
     (Sections, {"stop_after": 0}, r"stop_after: 0 is not in \[1, 10000\]"),
