@@ -35,7 +35,10 @@ def candidate_records(
         seeds: of its whole rounds.
         images: validation images behind a score.
     """
-    runs = {t.number: _runs_of(t.number, history, seeds) for t in candidates}
+    runs = {  # of the rounds that it was in: one that began early decides nothing
+        t.number: _runs_of(t.number, history, seeds[: now.eliminated.get(t.number)])
+        for t in candidates
+    }
     means = pooled_means({number: _scores(own) for number, own in runs.items()}, images)
     rows = []
     for trial in candidates:

@@ -276,13 +276,17 @@ def play(rounds: c.Rounds, score: Callable[[int, int], float]) -> list[tuple[int
     asked = []
     while (wanted := rounds.suggest("")) != c.Rounds.FINISHED:
         assert isinstance(wanted, dict)
-        number, journal = wanted["number"], rounds.journal
-        key = run_key(journal.history.trials[number])
-        for row in record(number, score(*key), 1.0).curve:
-            journal.write("epoch", trial=number, node="here", pid=1, **row.metrics.to_dict())
-        journal.write("end", trial=number, state=COMPLETED, reason="")
+        key = run_key(rounds.journal.history.trials[wanted["number"]])
+        end(rounds.journal, wanted["number"], score(*key))
         asked.append(key)
     return asked
+
+
+def end(journal: Journal, number: int, score: float) -> None:
+    """Complete a run with this score."""
+    for row in record(number, score, 1.0).curve:
+        journal.write("epoch", trial=number, node="here", pid=1, **row.metrics.to_dict())
+    journal.write("end", trial=number, state=COMPLETED, reason="")
 
 
 def noisy(candidate: int, seed: int) -> float:
@@ -316,6 +320,24 @@ def test_rounds_go_on_until_the_winner_is_settled_and_from_where_they_were(tmp_p
     assert (settled.winner, settled.more_seeds) == (1, 0)
     before = c.conclude(journal.history, trials, seeds[: last - 50], IMAGES)
     assert before.more_seeds, "a round earlier it was not"
+
+
+def test_a_run_that_began_early_is_not_counted_for_a_candidate_that_was_dropped(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(RunFolder(str(tmp_path)))
+    candidates = {number: TrialConfig(epochs=2) for number in (1, 2)}
+    rounds = c.Rounds(candidates, [50, 51], journal, IMAGES)
+    first = [rounds.suggest("") for _ in range(3)]  # the leader's second seed begins
+    assert [run_key(t) for t in journal.history.trials.values()] == [(1, 50), (2, 50), (1, 51)]
+    for wanted, score in zip(first, (0.5, 0.9, 0.95), strict=True):
+        assert isinstance(wanted, dict)
+        end(journal, wanted["number"], score)
+    play(rounds, lambda *_: 0.9)
+    trials = [record(number, 0.9, 1.0) for number in candidates]
+    found = c.conclude(journal.history, trials, [50, 51], IMAGES)
+    lost = next(row for row in found.candidates if row.trial == 1)
+    assert (lost.eliminated_after, lost.mean, len(lost.runs)) == (1, 0.5, 1)
 
 
 def test_rounds_end_at_their_bound_where_candidates_are_the_same(tmp_path: Path) -> None:
