@@ -50,6 +50,7 @@ def cluster(timeline: Timeline) -> go.Figure:
                 text=[f"trial {s.trial}" for s in own], textposition="none", row=1, col=1,
                 hovertemplate="%{text}: from minute %{base:.1f}, for %{x:.1f} min<extra></extra>",
             )  # fmt: skip
+    fig.add_traces(pause_in_legend(timeline))
     minutes, counts = zip(*running_trials(spans), strict=True)
     fig.add_scatter(
         x=[round(minute, 3) for minute in minutes], y=counts, mode="lines", fill="tozeroy",
@@ -57,7 +58,7 @@ def cluster(timeline: Timeline) -> go.Figure:
         hovertemplate="%{y} at minute %{x:.1f}<extra></extra>",
     )  # fmt: skip
     fig = style_panels(fig, 330 + 26 * len(slots))
-    fig.update_layout(barmode="overlay", margin={"l": 64, "r": 16, "t": 50, "b": 64})
+    fig.update_layout(barmode="overlay", margin={"l": 64, "r": 16, "t": 50, "b": 48})
     fig.update_xaxes(title_text=None, row=1, col=1)
     fig.update_xaxes(title_text=time_axis(timeline), row=2, col=1)
     rows = [escape(f"{node} · {slot}") for node, slot in slots]
@@ -73,11 +74,14 @@ def cluster(timeline: Timeline) -> go.Figure:
 
 def time_axis(timeline: Timeline) -> str:
     """What an axis of its minutes is called."""
-    count = len(timeline.pauses)
-    if not count:
-        return "minutes since the first trial"
-    cut = "a pause, cut out" if count == 1 else f"{count} pauses, cut out"
-    return f"minutes of searching<br>(dotted: {cut})"
+    return "minutes of searching" if timeline.pauses else "minutes since the first trial"
+
+
+def pause_in_legend(timeline: Timeline) -> list[go.Scatter]:
+    """What the legend says of the lines of ``pause_lines``; nothing where there is none."""
+    name = "a pause, cut out"
+    line = go.Scatter(x=[None], y=[None], mode="lines", name=name, line=PAUSE_LINE)
+    return [line] if timeline.pauses else []
 
 
 def pause_lines(timeline: Timeline) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.palette import BLUE, LINE_SCALE, MUTED, ORANGE, STATES, ordered
-from analysis.figures.stopping_and_use import pause_lines, time_axis
+from analysis.figures.stopping_and_use import pause_in_legend, pause_lines, time_axis
 from analysis.figures.style import ACCURACY, BUTTONS, FULL, figure
 from analysis.results.timeline import Timeline
 from analysis.winner.pareto import TrialCost
@@ -112,6 +112,8 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
                 hovertemplate=f"%{{text}}: %{{y:{FULL}}}<extra></extra>",
                 marker={"color": colour, "size": 8},
             ))  # fmt: skip
+    for trace in pause_in_legend(ran):
+        add(rows.head(0), trace)
     best = rows.val_acc.cummax()
     steps = rows[(best != best.shift()) | (rows.spent == len(rows))]
     add(steps, go.Scatter(
@@ -123,7 +125,7 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
     lines = pause_lines(ran)
     switch = {
         "type": "buttons", "direction": "right", "showactive": True, "x": 0, "xanchor": "left",
-        "y": 0, "yanchor": "top", "pad": {"t": 80}, **BUTTONS,
+        "y": 0, "yanchor": "top", "pad": {"t": 58}, **BUTTONS,
         "buttons": [
             {"label": label, "method": "update",
              "args": [{"x": places[name]}, {"xaxis.title.text": text, "shapes": shapes,
@@ -137,7 +139,7 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
     return figure(
         traces, 470, yaxis=ACCURACY, shapes=lines, updatemenus=[switch],
         xaxis={"title": {"text": title}, "rangemode": "tozero"},
-        margin={"l": 64, "r": 20, "t": 30, "b": 124},
+        margin={"l": 64, "r": 20, "t": 30, "b": 100},
     )  # fmt: skip
 
 

@@ -11,9 +11,11 @@ from typing import Any
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from analysis.figures.palette import ordered
 from analysis.report import page_words as words
 from analysis.report.compression_front import BATCH, on_front
-from analysis.report.contents import FIGURE_TITLES, ReportContents
+from analysis.report.contents import ReportContents
+from analysis.report.figure_titles import figure_titles
 from analysis.study.answer import Answer
 from analysis.winner.confirmed_result import verdict
 from analysis.winner.looks_at_test_set import looks_in_words
@@ -131,13 +133,14 @@ def _given(contents: ReportContents, sections: list[Section]) -> dict[str, Any]:
     best, confirmation = contents.best, contents.search.confirmation
     images = contents.facts.data.val_images
     return {
-        "contents": contents, "sections": sections, "figure_titles": FIGURE_TITLES, "kinds": KINDS,
+        "contents": contents, "sections": sections, "figure_titles": figure_titles(contents),
+        "kinds": KINDS,
         "looks_in_words": looks_in_words, "confirmed": contents.confirmed,
         "confirmation": confirmation, "verdict": verdict,
         "bounds": shown_intervals(confirmation, images) if confirmation else {},
         "chance": wilson(best.winner.in_search.best_val_acc, images) if best else None,
         "few": rests_on_few(contents.history), "top": contents.history.ranking(TOP),
-        "choices": {kind: sorted(contents.table[kind].unique()) for kind in KINDS},
+        "choices": {kind: ordered(kind, contents.table[kind].unique()) for kind in KINDS},
         "front": on_front(contents.compressed), "batch": BATCH,
         "settings": winner_settings(contents) if best else WinnerSettings(),
         "number": words.number, "measured": words.measured, "interval": words.interval,

@@ -71,7 +71,7 @@ const page = (() => {
   const draw = async (div) => {
     if (drawn.has(div)) return;
     drawn.add(div);
-    await Plotly.newPlot(div, ...asDrawn(div), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
+    await Plotly.newPlot(div, ...asDrawn(div), { responsive: true, displayModeBar: false });
     paint(div);
     div.dataset.drawn = "yes";
     if (div.id === "fig-parallel") watchBrush(div);
