@@ -98,7 +98,7 @@ class ReportContents:
         here = SearchCommands(self.search.folder)
         if self.confirmed is None:
             return "Confirm the best", here.best("--top", "5", "--confirm", "3")
-        return "Pack the winner", here.export("packed/")
+        return "Pack the winner", here.export(unused("packed"))
 
     @property
     def commands(self) -> list[tuple[str, str]]:
