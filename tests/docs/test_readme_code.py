@@ -59,6 +59,7 @@ PARSED = {
     "export": "takes a search's weights: test_verify.py",
 }
 PARSED_LINES = {
+    "python tune_vgg6.py best first --confirm": "takes Ray: test_confirm_flag.py",
     "python tune_vgg6.py best first --top 5 --confirm 3": "takes Ray: test_confirm.py",
     "python tune_vgg6.py report first --watch": "serves until it is stopped: test_report.py",
     "python tune_vgg6.py report first --png docs/first": "takes a browser: test_report.py",
