@@ -107,12 +107,14 @@ class ReportContents:
         commands = [
             ("The search", again(self.facts.command)),
             ("Go on with it, should it have been interrupted", here.resume()),
-            ("Confirm the best over fresh seeds", here.best("--top", "5", "--confirm", "3")),
-            ("Pack the winner", here.export(packed)),
-            ("Prove that the package re-runs", verify_command(packed)),
         ]
         if self.best:
-            commands.append(("Train the winner again", self.best.winner.train_command))
+            commands += [
+                ("Confirm the best over fresh seeds", here.best("--top", "5", "--confirm", "3")),
+                ("Pack the winner", here.export(packed)),
+                ("Prove that the package re-runs", verify_command(packed)),
+                ("Train the winner again", self.best.winner.train_command),
+            ]
         return commands
 
 

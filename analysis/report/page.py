@@ -30,6 +30,7 @@ from vgg6.tuning.run.depth import rests_on_few
 TEMPLATES = Path(__file__).parent / "templates"
 TOP = 25  # trials in the table of the best
 LAST_ANSWERS = ("study-4", "study-5")  # after the pictures of every trial
+WHAT_MATTERED = {"importance", "interaction", "effect_activation", "effect_optimizer"}  # figures
 ALWAYS_SHOWN = ("epochs", "seed")  # in the winner's configuration
 
 
@@ -184,11 +185,14 @@ def _own_sections(contents: ReportContents) -> list[Section]:
     no_epoch = "" if "cluster" in drawn else "No epoch has ended yet."
     mistakes = contents.mistakes if isinstance(contents.mistakes, str) else ""
     small = "" if contents.compressed else "The winner has not been compressed; `compress` does it."
+    found = contents.insights
+    silent = not (drawn.keys() & WHAT_MATTERED)
+    unknown = f"Importance {found.notes['importance']}." if silent else ""
     return [
         Section("result", "Result", "result", empty="" if contents.best else no_score),
         Section("space", "The search", "search", empty=no_epoch),
         Section("curves-all", "Learning curves", "learning_curves", empty=no_epoch),
-        Section("mattered", "What mattered", "insights", empty=no_epoch),
+        Section("mattered", "What mattered", "insights", empty=no_epoch or unknown),
         Section("stopping", "Early stopping", "early_stopping", empty=no_epoch),
         Section("use", "Use of the cluster", "cluster", empty=no_epoch),
         Section("wrong", "What it gets wrong", "mistakes", empty=mistakes),

@@ -287,7 +287,8 @@ def test_a_search_without_results_has_a_report_that_says_so(tmp_path: Path, what
     journal.write_text("".join(lines))
     page = render_page(gather(read_search(run)))
     assert "No trial has a validation score yet" in page
-    assert page.count(' class="empty"') >= 2, "a line each"
+    assert page.count(' class="empty"') >= 5, "a line each"
+    assert "--confirm" not in page.partition('id="commands"')[2].partition("<script")[0]
     assert 'id="fig-curves"' not in page
 
 
