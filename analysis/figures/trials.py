@@ -95,7 +95,7 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
     rows = rows.assign(minutes=minutes, spent=range(1, len(rows) + 1))
     reached = rows[rows.epoch == rows.groupby("trial").best_epoch.transform("last")]
     traces: list[Any] = []
-    places: dict[str, list[list[float]]] = {"minutes": [], "spent": []}
+    places: dict[str, list[list[float | None]]] = {"minutes": [], "spent": []}
 
     def add(own: pd.DataFrame, trace: go.Scatter) -> None:
         for name, found in places.items():
@@ -113,7 +113,9 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
                 marker={"color": colour, "size": 8},
             ))  # fmt: skip
     for trace in pause_in_legend(ran):
-        add(rows.head(0), trace)
+        traces.append(trace)
+        for found in places.values():
+            found.append([None])
     best = rows.val_acc.cummax()
     steps = rows[(best != best.shift()) | (rows.spent == len(rows))]
     add(steps, go.Scatter(
@@ -125,7 +127,7 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
     lines = pause_lines(ran)
     switch = {
         "type": "buttons", "direction": "right", "showactive": True, "x": 0, "xanchor": "left",
-        "y": 0, "yanchor": "top", "pad": {"t": 58}, **BUTTONS,
+        "y": 0, "yanchor": "top", "pad": {"t": 66}, **BUTTONS,
         "buttons": [
             {"label": label, "method": "update",
              "args": [{"x": places[name]}, {"xaxis.title.text": text, "shapes": shapes,
@@ -138,8 +140,8 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
     }  # fmt: skip
     return figure(
         traces, 470, yaxis=ACCURACY, shapes=lines, updatemenus=[switch],
-        xaxis={"title": {"text": title}, "rangemode": "tozero"},
-        margin={"l": 64, "r": 20, "t": 30, "b": 100},
+        xaxis={"title": {"text": title, "standoff": 8}, "rangemode": "tozero"},
+        margin={"l": 64, "r": 20, "t": 30, "b": 108},
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ def figure_titles(contents: ReportContents) -> dict[str, str]:
 
 
 def _title(contents: ReportContents, name: str) -> str:
-    parts = []
+    title, parts = FIGURE_TITLES[name], []
     confirmation = contents.search.confirmation
     if name == "confirmation" and confirmation:
         seeds, epochs = len(confirmation.seeds), confirmation.epochs
@@ -31,5 +31,6 @@ def _title(contents: ReportContents, name: str) -> str:
     if name in SCORED:
         data = contents.facts.data
         name_of_data = NAMES.get(data.name, data_title(data.name))
-        parts.append(f"{data.val_images:,} validation images of {name_of_data}")
-    return FIGURE_TITLES[name] + (f" ({', '.join(parts)})" if parts else "")
+        images = "images" if "alidation" in title else "validation images"
+        parts.append(f"{data.val_images:,} {images} of {name_of_data}")
+    return title + (f" ({', '.join(parts)})" if parts else "")

@@ -147,6 +147,7 @@ def test_a_switch_shows_the_same_against_epochs_spent(epochs: pd.DataFrame, ran:
     figure = progress(epochs, ran)
     (switch,) = figure.layout.updatemenus
     by_time, by_epochs = switch.buttons
+    assert "a pause, cut out" in [trace.name for trace in figure.data]
     assert [list(x) for x in by_time.args[0]["x"]] == [list(t.x) for t in figure.data]
     spent = by_epochs.args[0]["x"]
     assert [len(x) for x in spent] == [len(t.x) for t in figure.data]
@@ -222,12 +223,11 @@ def test_parallel_axes_have_round_ticks_and_the_usual_order(recorded: Search) ->
 
 def test_titles_say_what_was_measured(recorded: Search, few_draws: None) -> None:
     titles = figure_titles(gather(recorded))
-    assert titles["confirmation"].endswith(
-        "(3 seeds, 8 epochs each, 1,000 validation images of CIFAR-10)"
-    )
-    assert titles["progress"].endswith("(1,000 validation images of CIFAR-10)")
+    assert titles["confirmation"].endswith("(3 seeds, 8 epochs each, 1,000 images of CIFAR-10)")
+    assert titles["progress"].endswith("(1,000 images of CIFAR-10)")
     assert "after epoch 1," in titles["interaction"]
-    assert "validation images" not in titles["rungs"] + titles["cluster"]
+    assert titles["study_baseline"].endswith("(1,000 validation images of CIFAR-10)")
+    assert "images" not in titles["rungs"] + titles["cluster"]
 
 
 @pytest.mark.skipif(not find_browser(), reason="needs Chromium or Chrome")
