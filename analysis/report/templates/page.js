@@ -146,19 +146,23 @@ const page = (() => {
 
   // A printed page is light, shows what is folded, and its figures are as wide as the paper.
   let unprinted = null;
-  const resize = (div) => Plotly.relayout(div, { autosize: true });
+  // Drawn anew: a legend would stay where the old width had put it.
+  const forget = (div) => { drawn.delete(div); delete div.dataset.drawn; Plotly.purge(div); };
   const prepare = () => {
     if (unprinted) return;
     const folded = [...document.querySelectorAll("details:not([open])")], theme = root.dataset.theme;
     folded.forEach((part) => { part.open = true; });
     root.dataset.printed = "yes";
     setTheme("light");
-    document.querySelectorAll(".figure").forEach((div) => (drawn.has(div) ? resize(div) : draw(div)));
+    document.querySelectorAll(".figure").forEach((div) => {
+      if (drawn.has(div)) forget(div);
+      draw(div);
+    });
     unprinted = () => {
       delete root.dataset.printed;
       folded.forEach((part) => { part.open = false; });
+      drawn.forEach((div) => { forget(div); near.observe(div); });
       setTheme(theme);
-      drawn.forEach(resize);
       unprinted = null;
     };
   };
