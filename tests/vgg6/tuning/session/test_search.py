@@ -288,7 +288,7 @@ def test_patience_ends_a_search_that_no_longer_improves(tmp_path: Path, digits: 
     good = {"activation": "relu", "optimizer": "adam", "batch_size": 32}
     rows = [{**good, "lr": 1e-3}, *({**good, "lr": 1e-4 + i * 1e-9} for i in range(11))]
     run, outcome = start(
-        tmp_path, points(*rows), digits, searcher="grid", epochs=4, trials=12, patience=3,
+        tmp_path, points(*rows), digits, searcher="grid", epochs=2, trials=12, patience=3,
         max_concurrent=1, scheduler="none",
     )  # fmt: skip
     assert outcome.outcome == "complete" and "no new incumbent" in outcome.detail
