@@ -92,8 +92,8 @@ class SearchCommands:
         if run.storage not in (None, Settings.storage):
             self.run += _flag("--storage", str(run.storage))
 
-    def resume(self) -> str:
-        return command("resume", *self.run)
+    def resume(self, *flags: str) -> str:
+        return command("resume", *self.run, *flags)
 
     def best(self, *flags: str) -> str:
         return command("best", *self.run, *flags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from cli.session import (
     saying_how_to_resume,
     typed_command,
 )
-from cli.winner import Confirming, add_confirm_flags, confirm_after
+from cli.winner import CONFIRMING_SHARE, Confirming, add_confirm_flags, confirm_after
 from search_spaces import SPACE_NAMES, load_space
 from vgg6.common.say import say
 from vgg6.common.schema import located
+from vgg6.common.words import duration
 from vgg6.data import data_facts, load_recorded, load_source, split
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
 from vgg6.tuning.cluster.connect import connected
@@ -34,7 +36,7 @@ from vgg6.tuning.settings import RESULTS, SEARCHED, Settings
 
 TO_THE_END = ("--scheduler", "none")
 CONFIRM = (
-    "train the best 5 again at the end, with N fresh seeds each, in what is left of the time budget"
+    "train the best 5 again at the end, with N fresh seeds each; a third of a time budget is for it"
 )
 
 
@@ -80,16 +82,22 @@ def search(args: argparse.Namespace) -> int:
     source = load_source(settings.data)
     data = split(source, split_seed=settings.split_seed, limit_train=settings.limit_train)
     space, warm = begin_from(earlier, space, settings, data.fingerprint)
+    budget = settings.budget(source.name)
+    if asked and budget:
+        settings = replace(settings, time_budget=budget * (1 - CONFIRMING_SHARE))
     if args.dry_run:
         from vgg6.tuning.session.plan import dry_run
 
         plan = dry_run(settings, space, data, warm)
         print(plan.text)
+        if asked and budget:
+            print(f"confirmed    in what is left of {duration(budget)}, a third of it at least")
         if plan.rests_on_few:
             print("warning: the ranking would rest on one or two complete trials, and so on chance")
             words = [word for word in args.typed if word not in ("--dry-run", "--dry_run")]
             print(f"for a safer answer, train all to the end: {command(*words, *TO_THE_END)}")
         return DONE
+    to_go_on = SearchCommands(run).resume(*(asked.words if asked else []))
     facts = data_facts(
         settings.data,
         source,
@@ -97,15 +105,16 @@ def search(args: argparse.Namespace) -> int:
         split_seed=settings.split_seed,
         limit_train=settings.limit_train,
     )
-    with announced(run), saying_how_to_resume(run):
+    with announced(run), saying_how_to_resume(run, to_go_on):
         with connected(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.start import start_search
 
             typed = typed_command(args)
-            to_go_on = SearchCommands(run).resume()
             outcome = start_search(where, run, settings, space, data, facts, typed, warm, to_go_on)
-        status = finish(run, outcome, settings)
-    return status if asked is None or status != DONE else confirm_after(run, args, asked, began)
+        status = finish(run, outcome, settings, to_go_on)
+    if asked is None or status != DONE:
+        return status
+    return confirm_after(run, args, asked, None if budget is None else began + budget)
 
 
 def read_settings(args: argparse.Namespace) -> Settings:
@@ -121,17 +130,21 @@ def resume(args: argparse.Namespace) -> int:
     check_params(found)
     with located(f"{run.file(SEARCH)}: "):
         WarmStart.from_facts(found.facts.warm_start, found.space)
-    with saying_how_to_resume(run):
+    to_go_on = SearchCommands(run).resume(*(asked.words if asked else []))
+    with saying_how_to_resume(run, to_go_on):
         _, data = load_recorded(found.facts.data)
         with connected(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.start import resume_search
 
-            outcome = resume_search(where, found, settings, data, SearchCommands(run).resume())
-        status = finish(run, outcome, settings)
-    return status if asked is None or status != DONE else confirm_after(run, args, asked, began)
+            outcome = resume_search(where, found, settings, data, to_go_on)
+        status = finish(run, outcome, settings, to_go_on)
+    if asked is None or status != DONE:
+        return status
+    budget = settings.time_budget
+    return confirm_after(run, args, asked, None if budget is None else began + budget)
 
 
-def finish(run: RunFolder, outcome: Any, settings: Settings) -> int:
+def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str = "") -> int:
     """Write the tables of a session that has ended. If the search is complete, pack its winner.
 
     Returns the exit status.
@@ -140,7 +153,7 @@ def finish(run: RunFolder, outcome: Any, settings: Settings) -> int:
     from vgg6.tuning.session.session import ALL_FAILED, COMPLETE
 
     if outcome.outcome not in (COMPLETE, ALL_FAILED):
-        say(f"incomplete: {outcome.detail}. To go on: {SearchCommands(run).resume()}")
+        say(f"incomplete: {outcome.detail}. To go on: {to_go_on}")
     found = read_search(run)
     write_tables(found)
     if outcome.wandb_problem:

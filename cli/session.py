@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from analysis.commands import RECORDED, SearchCommands
+from analysis.commands import RECORDED
 from cli.console import DONE, FAILED, INTERRUPTED
 from cli.flags import SESSION_FIELDS, read_fields
 from vgg6.common.say import say
@@ -30,13 +30,13 @@ def typed_command(args: argparse.Namespace) -> str:
 
 
 @contextmanager
-def saying_how_to_resume(run: RunFolder) -> Iterator[None]:
+def saying_how_to_resume(run: RunFolder, to_go_on: str) -> Iterator[None]:
     """Say how to go on when the search is interrupted while it starts, or while it is packed."""
     try:
         yield
     except KeyboardInterrupt:
         if run.exists(SEARCH):
-            say(f"incomplete: interrupted. To go on: {SearchCommands(run).resume()}")
+            say(f"incomplete: interrupted. To go on: {to_go_on}")
         raise
 
 

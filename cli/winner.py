@@ -24,6 +24,7 @@ from vgg6.tuning.run.search import Search, read_search
 
 IN_ROUNDS = "auto"  # what --confirm without a number reads as
 TOP, MOST_CONFIRM = 5, 100
+CONFIRMING_SHARE = 1 / 3  # of a search's time budget, kept for confirming its best
 MARGINS = Range(0, 0.5)
 
 
@@ -121,9 +122,11 @@ def to_tell(search: Search, asked: Confirming) -> str:
     return f"not settled. To go on: {SearchCommands(search.folder).best(*top, *words)}"
 
 
-def confirm_after(run: RunFolder, args: argparse.Namespace, asked: Confirming, began: float) -> int:
-    """Confirm a search that has just ended and show the winner. ``began``: when its session did, on
-    the monotonic clock; the confirmation has what is left of the search's time budget.
+def confirm_after(
+    run: RunFolder, args: argparse.Namespace, asked: Confirming, end: float | None
+) -> int:
+    """Confirm a search that has just ended and show the winner. ``end``: when its time budget is
+    used up, on the monotonic clock.
 
     Returns the exit status.
     """
@@ -131,8 +134,8 @@ def confirm_after(run: RunFolder, args: argparse.Namespace, asked: Confirming, b
     from analysis.winner.render_ranking import render
 
     search = read_search(run)
-    to_go_on, budget = SearchCommands(run).best(*asked.words), search.facts.settings.time_budget
-    left = None if budget is None else budget - (time.monotonic() - began)
+    to_go_on = SearchCommands(run).best(*asked.words)
+    left = None if end is None else end - time.monotonic()
     if left is not None and left <= 0:
         say(f"confirmation incomplete: the time budget is used up. To go on: {to_go_on}")
         return FAILED

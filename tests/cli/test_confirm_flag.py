@@ -58,13 +58,24 @@ def test_where_the_time_budget_is_used_up_the_command_that_goes_on_is_printed(
     run = open_run("made", str(tmp_path))
     want = Confirming.read(args)
     assert want is not None
-    assert confirm_after(run, args, want, time.monotonic() - 61) == FAILED
+    assert confirm_after(run, args, want, time.monotonic() - 1) == FAILED
     err = capsys.readouterr().err
     assert "confirmation incomplete: the time budget is used up" in err
     line = err.partition("To go on: ")[2].strip()
     goes_on = build_parser().parse_args(shlex.split(line.partition("tune_vgg6.py ")[2]))
     assert (goes_on.command, goes_on.run, goes_on.storage) == ("best", "made", str(tmp_path))
     assert Confirming.read(goes_on) == want
+
+
+@pytest.mark.parametrize("budget", [["--time-budget", "4m"], ["--trials", "auto"]])
+def test_a_search_keeps_a_third_of_its_time_budget_for_the_confirmation(
+    said: Any, budget: list[str]
+) -> None:
+    words = ("search", "--data", "digits", *budget, "--dry-run")
+    assert "4 minutes at most" in said(*words)[1]
+    status, out, _ = said(*words, "--confirm")
+    assert status == DONE and "160 seconds at most" in out or "2.7 minutes at most" in out
+    assert "confirmed    in what is left of 4 minutes" in out
 
 
 @pytest.mark.slow

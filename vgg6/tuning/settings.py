@@ -17,6 +17,8 @@ FOLLOWING = ("forest", "optuna")  # those that choose a trial by what earlier on
 SCHEDULERS = ("asha", "hyperband", "median", "none")
 WANDB_MODES = ("online", "offline", "disabled")
 AUTO_TRIALS = Range(8, 64)  # the trials that ``trials=auto`` may choose
+# What ``trials=auto`` fills, and never exceeds. Digits are for a first look.
+AUTO_SECONDS, AUTO_SECONDS_ELSE = {"digits": 240.0}, 3600.0
 DEFAULT_TRIALS = 64
 AUTO = "auto"  # of trials: as many as there is time for; of gpus_per_trial: measured
 TRIALS, COUNT, SEED = Range(1, 1_000_000), Range(1, 100_000), Range(0, 2**32 - 1)
@@ -198,6 +200,15 @@ class Settings:
             raise InputError("accelerator_type", self.accelerator_type, rule)
         if self.device == "cuda" and self.gpus_per_trial == 0:
             raise InputError("gpus_per_trial", 0, "leaves the trials no GPU, and `device` is cuda")
+
+    def budget(self, data: str) -> float | None:
+        """Seconds that the search may take on the data set of that name; None: no limit.
+
+        ``trials`` auto has one in any case, since it chooses as many as fit.
+        """
+        if self.time_budget is None and self.trials is None:
+            return AUTO_SECONDS.get(data, AUTO_SECONDS_ELSE)
+        return self.time_budget
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -33,8 +34,6 @@ from vgg6.tuning.session.trial_end import KEEP_WEIGHTS
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import default_mode
 
-# What ``trials=auto`` fills, and never exceeds. Digits are for a first look.
-AUTO_SECONDS, AUTO_SECONDS_ELSE = {"digits": 240.0}, 3600.0
 JOINING_S = 15.0  # how long a cluster's first worker may take to join
 
 
@@ -152,7 +151,7 @@ def decide(
     runtime = replace(runtime, threads=allotment.threads)
     trials = settings.trials
     if trials is None:
-        limit = settings.time_budget or AUTO_SECONDS.get(data.name, AUTO_SECONDS_ELSE)
+        limit = settings.budget(data.name) or math.inf
         trials = auto_trials(settings, space, data, runtime, allotment.concurrent, limit)
         # The plan is an estimate; what was promised is the time.
         settings = replace(settings, time_budget=limit)
