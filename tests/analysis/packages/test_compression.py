@@ -361,7 +361,8 @@ def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
         assert {k: getattr(network, k) for k in shown} == {k: recorded[k] for k in shown}
     drawn: dict[str, list[str]] = {"x": [], "x2": []}  # by panel
     for trace in found.figures["compression"].data:
-        drawn[trace.xaxis] += trace.text
+        if trace.mode == "markers":
+            drawn[trace.xaxis].append(trace.name)
     assert sorted(drawn["x"]) == sorted(drawn["x2"]) == sorted(names)
     page = render_page(found)
     assert (
