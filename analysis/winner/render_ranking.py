@@ -19,9 +19,9 @@ from vgg6.tuning.run.trials import INFEASIBLE
 AT_CHANCE = """\
 No trial beat chance: guessing is right once in {classes}, and the highest of {scores} scores is
 {best:.4f}. What follows ranks noise. Try one of these:
-  - lower learning rates, as those trials that diverged show: {infeasible} of {trials} did
   - more epochs: without normalisation a network stays at chance for its first few hundred steps
-  - a larger space, such as `default`, which varies the initialisation and the normalisation
+  - a space that varies the initialisation and the normalisation, such as `default`
+  - lower learning rates{diverged}
 """
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
@@ -41,7 +41,8 @@ def render(found: Summary) -> str:
         out.print(
             AT_CHANCE.format(
                 classes=NUM_CLASSES, scores=found.epochs_run, best=found.ranking[0].best_val_acc,
-                infeasible=found.trials.get(INFEASIBLE, 0), trials=sum(found.trials.values()),
+                diverged=f": {lost} of {counted(sum(found.trials.values()), 'trial')} diverged"
+                if (lost := found.trials.get(INFEASIBLE, 0)) else "",
             )
         )  # fmt: skip
     out.print(f"Best on {name}: trial {best.trial}, {best.label}")
