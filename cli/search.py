@@ -146,6 +146,7 @@ def resume(args: argparse.Namespace) -> int:
 
 def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str = "") -> int:
     """Write the tables of a session that has ended. If the search is complete, pack its winner.
+    ``to_go_on``: the command that resumes it, where that is more than ``resume`` alone.
 
     Returns the exit status.
     """
@@ -153,7 +154,7 @@ def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str = "")
     from vgg6.tuning.session.session import ALL_FAILED, COMPLETE
 
     if outcome.outcome not in (COMPLETE, ALL_FAILED):
-        say(f"incomplete: {outcome.detail}. To go on: {to_go_on}")
+        say(f"incomplete: {outcome.detail}. To go on: {to_go_on or SearchCommands(run).resume()}")
     found = read_search(run)
     write_tables(found)
     if outcome.wandb_problem:
