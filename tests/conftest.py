@@ -44,23 +44,21 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray are slow and come first, in two groups for two processes: ``drivers``
-    start searches in processes of their own, ``ray`` in the Ray of the test process."""
+    """Tests that start Ray are slow and come first. With ``-n`` one process runs all of them: two
+    Rays side by side take longer on two CPUs than one after the other, and share fixed ports."""
 
     def fixtures(item: pytest.Item) -> set[str]:
         return set(getattr(item, "fixturenames", ()))
 
-    def group(item: pytest.Item) -> str:
-        mark = item.get_closest_marker("xdist_group")
-        return mark.args[0] if mark else ""
+    def starts_ray(item: pytest.Item) -> bool:
+        return item.get_closest_marker("xdist_group") is not None
 
     for item in items:
-        if {"ray_here", "no_ray_here"} & fixtures(item) and not group(item):
+        if {"ray_here", "no_ray_here"} & fixtures(item) and not starts_ray(item):
             item.add_marker(pytest.mark.xdist_group("ray"))
-        if group(item):
+        if starts_ray(item):
             item.add_marker(pytest.mark.slow)
-    order = ("drivers", "ray", "")
-    items.sort(key=lambda item: (order.index(group(item)), "no_ray_here" in fixtures(item)))
+    items.sort(key=lambda item: (not starts_ray(item), "no_ray_here" in fixtures(item)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

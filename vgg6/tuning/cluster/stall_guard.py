@@ -105,9 +105,16 @@ class StallGuard(tune.Callback):
         self._over.set()
 
     def _follow(self) -> None:
+        said, read_last = False, time.monotonic()
         while not self._over.wait(BEAT_S / 2):
-            with suppress(Exception):  # as in ``beating``
-                self._beats, self._read_at = read_beats(set(self._seen)), time.monotonic()
+            try:
+                self._beats = read_beats(set(self._seen))
+            except Exception as error:  # of the store, which may be back soon
+                if not said and time.monotonic() - read_last > STALL_S:
+                    said = True
+                    say(f"a worker that stands still would not be noticed: {error}")
+                continue
+            self._read_at = read_last = time.monotonic()
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any

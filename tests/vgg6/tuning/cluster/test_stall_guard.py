@@ -50,20 +50,20 @@ def test_a_frozen_worker_is_ended_and_its_trial_finishes_with_every_epoch_once(
     rows = (row, {"lr": 2e-3})
     space = Space(name="points", parameters=(lr,), points=rows, points_only=True)
     settings = Settings(
-        name="run", storage=str(tmp_path), trials=2, epochs=6, searcher="grid", scheduler="none",
+        name="run", storage=str(tmp_path), trials=2, epochs=8, searcher="grid", scheduler="none",
         data="digits", wandb="disabled",
     )  # fmt: skip
-    data = split(load_digits(), limit_train=100)
+    data = split(load_digits(), limit_train=300)
     run = RunFolder(str(tmp_path / "run"))
     plan = planning.make_plan(settings, space, data, "this machine")
-    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=100)
+    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=300)
     create_run(run, plan, data_facts=facts, command="test")
     frozen = freeze_a_worker(tmp_path / "run")
     outcome = run_session(run, plan)
     assert frozen, "no worker was frozen: no test"
     assert outcome.outcome == "complete"
     history = read_history(run)
-    assert all(sorted(t.rows) == list(range(1, 7)) for t in history.trials.values())
+    assert all(sorted(t.rows) == list(range(1, 9)) for t in history.trials.values())
     assert all(t.state == COMPLETED for t in history.trials.values())
     assert not psutil.pid_exists(frozen[0]), "the frozen process still holds its memory"
     assert f"its process {frozen[0]} is ended" in capfd.readouterr().err

@@ -86,7 +86,7 @@ def test_a_trial_that_may_go_on_is_left_alone(
     assert not run.names(f"{CHECKPOINTS}/trial_00000")
 
 
-@pytest.mark.xdist_group("drivers")
+@pytest.mark.xdist_group("ray")
 def test_a_driver_killed_before_it_stops_a_trial_stops_it_when_resumed(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
