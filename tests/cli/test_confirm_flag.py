@@ -67,6 +67,7 @@ def test_where_the_time_budget_is_used_up_the_command_that_goes_on_is_printed(
     assert Confirming.read(goes_on) == want
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [["--time-budget", "4m"], ["--trials", "auto"]])
 def test_a_search_keeps_a_third_of_its_time_budget_for_the_confirmation(
     said: Any, budget: list[str]

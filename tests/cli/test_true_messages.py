@@ -23,6 +23,7 @@ WRONG = re.compile(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_draws")
 def test_no_output_of_a_search_of_one_trial_counts_one_as_many(tmp_path: Path, said: Any) -> None:
     made_run(tmp_path, trials=1, epochs=1, name="one")

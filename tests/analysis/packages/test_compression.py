@@ -41,6 +41,8 @@ from vgg6.pruning import cut, importances
 from vgg6.quantization import quantize
 from vgg6.tuning.run.search import read_search
 
+pytestmark = pytest.mark.slow
+
 SOURCE = load_digits()
 DATA = split(SOURCE, limit_train=300)
 FP32 = Runtime(device="cpu", precision="fp32", threads=1)

@@ -20,6 +20,7 @@ def space_of(*parameters: Parameter, **fixed: float) -> Space:
     return Space(name="one", parameters=(LEARNING_RATE, *parameters), fixed=fixed)
 
 
+@pytest.mark.slow
 def test_sharpened_epochs_count_twice_in_a_plan(digits_small: TrialData, runtime: Runtime) -> None:
     settings = Settings(name="plan", epochs=6, scheduler="none")
 
@@ -41,6 +42,7 @@ def test_epochs_that_some_of_a_space_sharpen_count_by_their_share() -> None:
     assert list(cost.sharpened_share(replace(listed, points_only=True), 3)) == [0, 0, 0.5]
 
 
+@pytest.mark.slow
 def test_automatic_trials_are_fewer_where_time_is_short(
     digits_small: TrialData, runtime: Runtime
 ) -> None:

@@ -48,6 +48,7 @@ def names(run: RunFolder) -> list[str]:
     return [path.rsplit("/", 1)[-1] for path in newest_first(run, 7)]
 
 
+@pytest.mark.slow
 def test_the_last_two_epochs_are_kept_and_the_newest_is_resumed(
     run: RunFolder, digits_small: TrialData, runtime: Runtime
 ) -> None:
@@ -73,6 +74,7 @@ def flip(file: Path) -> None:
     file.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_state_is_named_and_the_one_before_is_used(
     run: RunFolder, digits_small: TrialData, runtime: Runtime
 ) -> None:
