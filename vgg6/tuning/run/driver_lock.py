@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from vgg6.common.checks import InputError
 from vgg6.tuning.run.folder import SEARCH, RunFolder
@@ -40,11 +40,8 @@ def announced(run: RunFolder) -> Iterator[None]:
     folder = Path(run.path)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     run.create()
-    lock = FileLock(run.file(STARTING))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError("name", run.name, "is being started by another process") from None
+    taken = InputError("name", run.name, "is being started by another process")
+    lock = _lock(run, STARTING, taken)
     try:
         yield
     finally:
@@ -53,6 +50,33 @@ def announced(run: RunFolder) -> Iterator[None]:
         with suppress(OSError):  # the first that is not empty: it holds a search
             for path in made:
                 path.rmdir()
+
+
+@contextmanager
+def only_driver(run: RunFolder) -> Iterator[None]:
+    """Hold the run folder's lock. An object store has no locks: there it is up to the user.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    if not run.local:
+        yield
+        return
+    lock = _lock(run, LOCK, InputError("run", run.path, "is being run by another process"))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(run: RunFolder, name: str, taken: InputError) -> BaseFileLock:
+    """A lock of the run folder, held. Raises ``taken`` where another process holds it."""
+    lock = FileLock(run.file(name))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise taken from None
+    return lock
 
 
 def _is_held(run: RunFolder, name: str) -> bool:

@@ -15,11 +15,9 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from filelock import FileLock, Timeout
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
-from vgg6.common.checks import InputError
 from vgg6.common.interrupts import answered_by
 from vgg6.common.say import say
 from vgg6.common.words import counted
@@ -33,6 +31,7 @@ from vgg6.tuning.cluster.ray_internals import out_of_host_memory_is_a_dead_actor
 from vgg6.tuning.cluster.retries import enlarge
 from vgg6.tuning.cluster.shared_storage import mark
 from vgg6.tuning.cluster.stall_guard import StallGuard
+from vgg6.tuning.run.driver_lock import only_driver
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, trial_folder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, StorageLost
@@ -126,7 +125,7 @@ def run_session(
     Raises:
         InputError: another driver runs this search.
     """
-    with _only_driver(run):
+    with only_driver(run):
         journal = Journal(run)
         session = f"session_{len(journal.history.sessions) + 1}"
         run.delete_scraps()
@@ -259,23 +258,6 @@ def _judge(history: History, trials: int, reason: str, exhausted: bool) -> tuple
         return INCOMPLETE, f"{ended} of {counted(trials, 'trial')} ended"
     failed = f", {counts[FAILED]} of them failed" if counts[FAILED] else ""
     return COMPLETE, f"{'the trial' if trials == 1 else f'all {trials:,} trials'} ended{failed}"
-
-
-@contextmanager
-def _only_driver(run: RunFolder) -> Iterator[None]:
-    """Hold the run folder's lock. An object store has no locks: there it is up to the user."""
-    if not run.local:
-        yield
-        return
-    lock = FileLock(run.file(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError("run", run.path, "is being run by another process") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager
