@@ -8,10 +8,11 @@ from itertools import pairwise
 import plotly.graph_objects as go
 
 from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, colour_of, ordered, symbol_of
-from analysis.figures.style import ERROR_BAR, FULL, figure, intervals, significant
+from analysis.figures.style import ERROR_BAR, FULL, figure, intervals
 from analysis.insights.importance import Importance
 from analysis.insights.interaction import Interaction
 from analysis.insights.matched_pairs import Effect
+from vgg6.common.words import significant
 from vgg6.config import CHOICES
 
 KINDS = ("activation", "optimizer")  # hyperparameters whose values have colours
@@ -44,7 +45,7 @@ def interaction(found: Interaction) -> go.Figure:
     }
     names = ordered("optimizer", rows)[::-1]
     text = [
-        [f"{significant(v)} (n={n})" if v is not None else ""
+        [f"{significant(v, padded=True)} (n={n})" if v is not None else ""
          for v, n in zip(*rows[name], strict=True)]
         for name in names
     ]  # fmt: skip

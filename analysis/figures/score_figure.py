@@ -8,30 +8,25 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, MUTED, ORANGE
-from analysis.figures.style import ERROR_BAR, FULL, figure, significant
+from analysis.figures.palette import BLUE, MUTED, ORANGE
+from analysis.figures.style import ERROR_BAR, FULL, figure
+from analysis.figures.winner import confusion_cells
 from analysis.packages.evaluate import PackageScore
+from vgg6.common.words import significant
 
 
 def draw(found: PackageScore) -> go.Figure:
     """Confusion matrix, accuracy of each class, and accuracy by confidence."""
     scored = found.scored
-    names = [escape(name) for name in found.classes]
     fig = make_subplots(
         2, 2, specs=[[{"colspan": 2}, None], [{}, {}]], row_heights=[0.6, 0.4],
         vertical_spacing=0.14,
         subplot_titles=["predicted classes (across) of true ones (down)",
                         "accuracy of each class (bars: 95 %)",
-                        f"accuracy by confidence: ECE {significant(found.ece)}"],
+                        f"accuracy by confidence: ECE {significant(found.ece, padded=True)}"],
     )  # fmt: skip
-    matrix = found.confusion
-    shares = [[n / max(1, sum(row)) for n in row] for row in matrix]
-    fig.add_heatmap(
-        z=shares, x=names, y=names, text=matrix, texttemplate="%{text}",
-        textfont={"color": CELL_INK}, colorscale=CELL_SCALE, xgap=1, ygap=1,
-        zmin=0, zmax=1, showscale=False, row=1, col=1,
-        hovertemplate="%{y} taken for %{x}: %{text} (%{z:.4g} of them)<extra></extra>",
-    )  # fmt: skip
+    cells = confusion_cells(found.confusion, found.classes, showscale=False)
+    fig.add_trace(cells, row=1, col=1)
     fig.update_yaxes(
         autorange="reversed", type="category", showgrid=False, ticksuffix=" ", automargin=True,
         row=1, col=1,
@@ -62,9 +57,11 @@ def draw(found: PackageScore) -> go.Figure:
     fig.update_xaxes(title="confidence", range=[0, 1.02], row=2, col=2)
     fig.update_yaxes(title="accuracy", range=[0, 1.02], title_standoff=4, row=2, col=2)
     part = f"{scored.part} images" if scored.part else "images"
-    interval = f"{significant(found.low)} to {significant(found.high)}"
+    accuracy, low, high = (
+        significant(x, padded=True) for x in (found.accuracy, found.low, found.high)
+    )
     title = (
-        f"Accuracy {significant(found.accuracy)} ({found.level:.0%} interval {interval})"
+        f"Accuracy {accuracy} ({found.level:.0%} interval {low} to {high})"
         f"<br>on {found.images:,} {part} of {escape(scored.data)}"
     )
     layout = figure([], 900).layout.update(

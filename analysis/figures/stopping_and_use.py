@@ -9,15 +9,17 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.palette import BLUE, MUTED, STATES
-from analysis.figures.style import figure, significant, style_panels
+from analysis.figures.style import figure, style_panels
 from analysis.results.timeline import Rung, Timeline, running_trials
+from vgg6.common.words import significant
 
 PAUSE_LINE = {"color": MUTED, "dash": "dot", "width": 1.5}
 
 
 def rungs(rungs: Sequence[Rung]) -> go.Figure:
     """For each rung how many trials arrived and went on, and the score that was needed."""
-    names = [r.name + (f"<br>cut-off {significant(r.cutoff)}" if r.cutoff is not None else "")
+    names = [r.name + ("" if r.cutoff is None
+                       else f"<br>cut-off {significant(r.cutoff, padded=True)}")
              for r in rungs]  # fmt: skip
     bars = [
         go.Bar(y=names, x=counts, text=counts, name=name, marker={"color": colour},

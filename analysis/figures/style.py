@@ -31,11 +31,6 @@ def figure(traces: Iterable[Any], height: int = 420, **layout: Any) -> go.Figure
     )  # fmt: skip
 
 
-def significant(value: float) -> str:
-    """A number of four significant digits, with the zeros at its end."""
-    return f"{value:#.4g}".rstrip(".")
-
-
 def intervals(
     values: Sequence[float], lows: Sequence[float | None], highs: Sequence[float | None]
 ) -> dict[str, list[float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -68,16 +69,23 @@ def _row(row: Candidate, found: Confirmation) -> str:
     return what
 
 
-def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Figure:
-    """True classes down, predicted classes across, as shares of the true class."""
+def confusion_cells(
+    matrix: Sequence[Sequence[int]], classes: Sequence[str], **more: Any
+) -> go.Heatmap:
+    """The cells of a confusion matrix: counts, coloured by their share of the true class."""
     names = [escape(c) for c in classes]
     shares = [[n / max(1, sum(row)) for n in row] for row in matrix]
-    trace = go.Heatmap(
+    return go.Heatmap(
         z=shares, x=names, y=names, text=[list(row) for row in matrix], texttemplate="%{text}",
         textfont={"color": CELL_INK}, colorscale=CELL_SCALE, xgap=1, ygap=1, zmin=0, zmax=1,
-        hovertemplate="%{y} taken for %{x}: %{text} (%{z:.4g} of them)<extra></extra>",
-        colorbar={"tickformat": ".0%", "thickness": 14, "outlinewidth": 0},
+        hovertemplate="%{y} taken for %{x}: %{text} (%{z:.4g} of them)<extra></extra>", **more,
     )  # fmt: skip
+
+
+def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Figure:
+    """True classes down, predicted classes across, as shares of the true class."""
+    scale = {"tickformat": ".0%", "thickness": 14, "outlinewidth": 0}
+    trace = confusion_cells(matrix, classes, colorbar=scale)
     return figure(
         [trace], 520,
         xaxis={"title": "predicted", "automargin": True, "type": "category", "showgrid": False},

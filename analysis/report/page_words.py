@@ -8,15 +8,10 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from analysis.winner.pareto import KINDS
+from vgg6.common.words import significant
 from vgg6.config import TrialConfig
 
-DIGITS = 4  # significant ones
 _CODE = re.compile(r"`([^`]+)`")
-
-
-def significant(value: float, *, padded: bool = False) -> str:
-    """A number of four significant digits; ``padded`` keeps the zeros at its end, for columns."""
-    return f"{value:{'#' if padded else ''}.{DIGITS}g}".rstrip(".")
 
 
 def number(value: Any) -> Markup:

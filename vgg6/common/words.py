@@ -1,8 +1,9 @@
-"""Counts, durations and rates in words."""
+"""Counts, durations, rates and measured numbers in words."""
 
 from __future__ import annotations
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+DIGITS = 4  # significant ones
 
 
 def counted(number: int, one: str, several: str = "") -> str:
@@ -30,3 +31,8 @@ def rate(a_minute: float) -> str:
             number = a_minute * size
             return f"{number:.2g} {unit}" if number < 9.95 else f"{number:,.0f} {unit}"
     return ""
+
+
+def significant(value: float, *, padded: bool = False) -> str:
+    """A number of four significant digits; ``padded`` keeps the zeros at its end, for columns."""
+    return f"{value:{'#' if padded else ''}.{DIGITS}g}".rstrip(".")
