@@ -109,7 +109,7 @@ class Answer:
 def rule(case: Case, seeds: int) -> Answer:
     """This project's, over so many seeds."""
     scores = {c: own[:seeds] for c, own in case.scores.items()}
-    now = standing(scores, seeds, IMAGES)
+    now = standing(scores, seeds, IMAGES, dict(enumerate(case.costs)))
     return _answer(case, now, seeds)
 
 
@@ -117,7 +117,8 @@ def rule_in_rounds(case: Case, seeds: int) -> Answer:
     """This project's, until the winner is settled, over so many seeds at most."""
     for number in range(2, seeds + 1):
         given = {c: own[:number] for c, own in case.scores.items()}
-        found = _answer(case, standing(given, seeds, IMAGES), number)
+        now = standing(given, seeds, IMAGES, dict(enumerate(case.costs)))
+        found = _answer(case, now, number)
         if found.settled:
             break
     return found

@@ -140,8 +140,9 @@ def resume(args: argparse.Namespace) -> int:
         status = finish(run, outcome, settings, to_go_on)
     if asked is None or status != DONE:
         return status
-    budget = settings.time_budget
-    return confirm_after(run, args, asked, None if budget is None else began + budget)
+    budget = settings.time_budget  # of the search alone: what it kept for this comes on top
+    end = None if budget is None else began + budget / (1 - CONFIRMING_SHARE)
+    return confirm_after(run, args, asked, end)
 
 
 def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str = "") -> int:

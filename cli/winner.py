@@ -114,11 +114,12 @@ def to_tell(search: Search, asked: Confirming) -> str:
     found = search.confirmation
     if found is None or not found.more_seeds:
         return ""
-    seeds = min(len(found.seeds) + found.more_seeds, MOST_CONFIRM)
-    if seeds == len(found.seeds):
-        return ""
+    seeds = len(found.seeds) + found.more_seeds
+    if seeds > MOST_CONFIRM:
+        return f"not settled, and {MOST_CONFIRM} seeds are not likely to: a wider --margin may"
     top = [] if found.top == TOP else ["--top", str(found.top)]
-    words = replace(asked, seeds=seeds).words
+    in_rounds = asked.seeds is None and seeds <= MOST_ROUNDS  # their time was used up
+    words = replace(asked, seeds=None if in_rounds else seeds).words
     return f"not settled. To go on: {SearchCommands(search.folder).best(*top, *words)}"
 
 
@@ -166,7 +167,8 @@ def confirm(
     settings = recorded_settings(facts, args)
     check_environment(settings.address, settings.wandb)
     _, data = load_recorded(facts.data)
-    seeds = asked.seeds or MOST_ROUNDS
+    known = search.confirmation.seeds if search.confirmation else []
+    seeds = asked.seeds or max(MOST_ROUNDS, len(known))  # rounds leave no seed out
     began = time.monotonic()
     with connected(settings.address, settings.verbose) as where:
         from analysis.winner import confirm as c

@@ -65,7 +65,8 @@ def _row(row: Candidate, found: Confirmation) -> str:
     if row.eliminated_after is not None:
         what += f"<br>dropped after {row.eliminated_after} seed{'s' * (row.eliminated_after > 1)}"
     if row.behind_low is not None and row.behind_high is not None:
-        what += f"<br>{row.behind_low:.3f} to {row.behind_high:.3f} behind"
+        other = "" if row.compared_with in (None, found.winner) else f" trial {row.compared_with}"
+        what += f"<br>{row.behind_low:.3f} to {row.behind_high:.3f} behind{other}"
     return what
 
 

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from analysis.winner.confirmed_result import how_it_was_lost
 from analysis.winner.elimination import SETTLED, Decision, Standing
 from analysis.winner.paired import MOST_SEEDS, Difference, PairedScores
 from analysis.winner.shown_intervals import PooledMean, pooled_means
 from vgg6.model import count_parameters
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.records import DIVERGED, OPEN, WITHIN, WORSE, Candidate, ConfirmationRun
-from vgg6.tuning.run.trials import COMPLETED, TrialRecord
+from vgg6.tuning.run.trials import COMPLETED, RUNNING, STOPPED, TrialRecord
 
 
 def run_key(run: TrialRecord) -> tuple[int, int]:
     """Which candidate and which seed a run of the confirmation is."""
     return run.params["candidate"], run.params["seed"]
+
+
+def scores_of(
+    history: History, candidates: list[int], seeds: list[int]
+) -> dict[int, list[float | None]]:
+    """Each candidate's scores by seed, up to the first that has not ended; None: it diverged or
+    crashed."""
+    runs = {run_key(run): run for run in history.trials.values()}
+    found: dict[int, list[float | None]] = {}
+    for candidate in candidates:
+        found[candidate] = []
+        for seed in seeds:
+            run = runs.get((candidate, seed))
+            if run is None or run.state in (RUNNING, STOPPED):
+                break
+            found[candidate].append(run.best_val_acc if run.state == COMPLETED else None)
+    return found
 
 
 def candidate_records(
@@ -43,14 +61,17 @@ def candidate_records(
     rows = []
     for trial in candidates:
         number = trial.number
-        stands, behind, alpha = "", None, SETTLED
-        if number in now.eliminated:
-            behind, alpha = now.behind.get(number), now.alpha
-            stands = WORSE if behind else DIVERGED
+        stands, other, behind, alpha = "", None, None, SETTLED
+        if number in now.behind:
+            stands, alpha = WORSE, now.alpha
+            other, behind = now.behind[number]
+        elif number in now.eliminated:
+            stands = DIVERGED
         elif number != decision.winner:
+            other = decision.winner
             stands, behind = decision.rivals[number]
         rows.append(
-            _record(trial, runs[number], means.get(number), stands, behind, alpha, now,
+            _record(trial, runs[number], means.get(number), stands, other, behind, alpha, now,
                     costs[number])
         )  # fmt: skip
     return sorted(rows, key=lambda row: (row.eliminated_after is not None, -(row.mean or 0.0)))
@@ -70,6 +91,7 @@ def _record(
     runs: list[TrialRecord],
     known: PooledMean | None,
     stands: str,
+    other: int | None,
     behind: Difference | None,
     alpha: float,
     now: Standing,
@@ -96,6 +118,7 @@ def _record(
         parameters=count_parameters(trial.config),
         epoch_seconds=fmean(seconds) if seconds else None,
         cost=cost,
+        compared_with=other,
         behind=behind.gap if behind else None,
         behind_low=behind.gap - half if behind else None,
         behind_high=behind.gap + half if behind else None,
@@ -116,13 +139,26 @@ def _record(
     )
 
 
-def in_words(decision: Decision, paired: PairedScores, candidates: int, margin: float) -> str:
-    """Why the winner won, what is shown of its rivals and what is not."""
+def in_words(
+    decision: Decision, paired: PairedScores, rows: Sequence[Candidate], margin: float
+) -> str:
+    """Why the winner won, what is shown of its rivals and what is not. ``rows``: all candidates."""
     seeds, winner, best = paired.seeds, decision.winner, paired.order[0]
     over = f"{seeds} fresh seed{'s' * (seeds > 1)}"
-    if candidates == 1:
+    if len(rows) == 1:
         return f"trial {winner} was the only candidate, over {over}"
-    why = f"trial {best} has the highest mean over {over}"
+    lost = [row for row in rows if row.stands == DIVERGED]
+    why = "".join(f"trial {row.trial} {how_it_was_lost(row)}; " for row in lost)
+    equal = [c for c in paired.order if paired.means[c] == paired.means[best]]
+    if len(lost) == len(rows) - 1:
+        return why + f"trial {winner} is the only one left, over {over}"
+    if len(equal) > 1:
+        why += (
+            f"{_trials(equal)} have the same highest mean over {over}, and trial {best} was first"
+            " in the search"
+        )
+    else:
+        why += f"trial {best} has the highest mean{' of the others' * bool(lost)} over {over}"
     if winner != best:
         why += f"; trial {winner} is cheaper to train and shown to be at most {margin:g} worse"
     elif all(stands == WORSE for stands, _ in decision.rivals.values()):
@@ -135,10 +171,12 @@ def in_words(decision: Decision, paired: PairedScores, candidates: int, margin: 
         why += f"; {_named(near)} shown to be at most {margin:g} better than trial {winner}"
     if unknown or decision.more_seeds:
         more = decision.more_seeds
-        count = f"more than {more}" if more >= MOST_SEEDS else f"about {more}"
+        unsure = seeds == 1 or more >= MOST_SEEDS  # one seed has no spread
+        count = f"{'at least' if unsure else 'about'} {more}"
+        within = f", or at most {margin:g} worse" if margin else ""
         why += (
-            f"; trial {winner} is not shown to be better than {_trials(unknown)}, or at most"
-            f" {margin:g} worse: {count} more seed{'s' * (more > 1)} would tell"
+            f"; trial {winner} is not shown to be better than {_trials(unknown)}{within}:"
+            f" {count} more seed{'s' * (more > 1)} would tell"
         )
     return why
 

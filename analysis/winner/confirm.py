@@ -8,13 +8,20 @@ larger one goes on from a smaller one.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 import ray.tune.search
 
-from analysis.winner.candidate_record import candidate_records, in_words, median_seed, run_key
+from analysis.winner.candidate_record import (
+    candidate_records,
+    in_words,
+    median_seed,
+    run_key,
+    scores_of,
+)
 from analysis.winner.elimination import (
     LEAST_SEEDS,
     MARGIN,
@@ -39,7 +46,7 @@ from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.records import FORMAT, WORSE, Confirmation
 from vgg6.tuning.run.search import Search
-from vgg6.tuning.run.trials import COMPLETED, RUNNING, STOPPED, TrialRecord
+from vgg6.tuning.run.trials import RUNNING, STOPPED, TrialRecord
 from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.session import ALL_FAILED, COMPLETE, INCOMPLETE, Outcome, run_session
 
@@ -54,7 +61,8 @@ class Rounds(ray.tune.search.Searcher):
         seeds: in the order in which they are run.
         journal: of the confirmation; its runs are taken in, and unfinished ones go on first.
         images: validation images behind a score.
-        margin: where it is given, the rounds end once the winner is settled.
+        margin: of accuracy; see ``standing``.
+        until_settled: the rounds end once the winner is.
     """
 
     def __init__(
@@ -63,11 +71,12 @@ class Rounds(ray.tune.search.Searcher):
         seeds: list[int],
         journal: Journal,
         images: int,
-        margin: float | None = None,
+        margin: float = MARGIN,
+        until_settled: bool = False,
     ) -> None:
         super().__init__(metric="best_val_acc", mode="max")
         self.candidates, self.seeds, self.journal, self.images = candidates, seeds, journal, images
-        self.margin = margin
+        self.margin, self.until_settled = margin, until_settled
         self.exhausted = False
         self._unfinished = []
         for run in journal.history.trials.values():
@@ -85,14 +94,15 @@ class Rounds(ray.tune.search.Searcher):
             number = self._unfinished.pop(0)
             return self.journal.history.trials[number].assignment
         history = self.journal.history
-        now = stand(history, list(self.candidates), self.seeds, self.images)
-        if is_done(history, now, self.candidates, self.seeds, self.images, self.margin):
+        now = stand(history, self.candidates, self.seeds, self.images, self.margin)
+        settles = self.margin if self.until_settled else None
+        if is_done(history, now, self.candidates, self.seeds, self.images, settles):
             self.exhausted = True
             return ray.tune.search.Searcher.FINISHED
         begun = {run_key(run) for run in history.trials.values()}
         wanted = [(c, self.seeds[now.rounds]) for c in now.alive]
         # Rounds that may be the last do not let a run begin that may not be needed.
-        ahead = self.seeds[now.rounds + 1 : None if self.margin is None else LEAST_SEEDS]
+        ahead = self.seeds[now.rounds + 1 : LEAST_SEEDS if self.until_settled else None]
         wanted += [(self._leader(now), seed) for seed in ahead]
         key = next((key for key in wanted if key not in begun), None)
         return None if key is None else self._start(*key)
@@ -148,7 +158,8 @@ def confirm(
         seeds: fresh ones.
         margin: of accuracy; a cheaper candidate that is shown to be within it wins.
         until_settled: end after the round in which the winner is better than each rival, or shown
-            to be within the margin of it.
+            to be within the margin of it; or, where the plan's time is used up, after the last
+            whole round.
 
     Returns:
         How the session ended and, if it did all it was asked, what ``confirmation.json`` now says.
@@ -163,19 +174,22 @@ def confirm(
     images, bound = len(plan.data.val), margin if until_settled else None
 
     def rounds(plan: Plan, journal: Journal) -> Rounds:
-        return Rounds(configs, seeds, journal, images, bound)
+        return Rounds(configs, seeds, journal, images, margin, until_settled)
 
     outcome = run_session(inner, plan, rounds)
     runs = read_history(inner)
     asked = [r for r in runs.trials.values() if run_key(r)[0] in configs and run_key(r)[1] in seeds]
     stopped = next((r.reason for r in asked if r.state == STOPPED), "")
+    now = stand(runs, configs, seeds, images, margin)
+    ended = outcome.outcome == COMPLETE  # maybe since its time was used up
     if stopped and outcome.outcome in (COMPLETE, ALL_FAILED):
-        outcome = replace(outcome, outcome=INCOMPLETE, detail=stopped)  # its time was used up
+        outcome = replace(outcome, outcome=INCOMPLETE, detail=stopped)
+    elif ended and not is_done(runs, now, configs, seeds, images, bound):
+        outcome = replace(outcome, outcome=INCOMPLETE)  # before the next run began
+    if ended and until_settled and now.rounds:
+        outcome = replace(outcome, outcome=COMPLETE)
     if outcome.outcome != COMPLETE:
         return outcome, None
-    now = stand(runs, list(configs), seeds, images)
-    if not is_done(runs, now, configs, seeds, images, bound):  # before the next run began
-        return replace(outcome, outcome=INCOMPLETE), None
     found = conclude(runs, candidates, seeds, images, command, margin, len(plan.data.train))
     key = (found.winner, found.representative_seed)
     number = next(r.number for r in runs.trials.values() if run_key(r) == key)
@@ -196,26 +210,20 @@ def choose(history: History, top: int, count: int) -> tuple[list[TrialRecord], l
     return list(chosen.values()), [above + i for i in range(1, count + 1)]
 
 
-def scores_of(
-    history: History, candidates: list[int], seeds: list[int]
-) -> dict[int, list[float | None]]:
-    """Each candidate's scores by seed, up to the first that has not ended; None: it diverged or
-    crashed."""
-    runs = {run_key(run): run for run in history.trials.values()}
-    found: dict[int, list[float | None]] = {}
-    for candidate in candidates:
-        found[candidate] = []
-        for seed in seeds:
-            run = runs.get((candidate, seed))
-            if run is None or run.state in (RUNNING, STOPPED):
-                break
-            found[candidate].append(run.best_val_acc if run.state == COMPLETED else None)
-    return found
-
-
-def stand(history: History, candidates: list[int], seeds: list[int], images: int) -> Standing:
+def stand(
+    history: History,
+    candidates: Mapping[int, TrialConfig],
+    seeds: list[int],
+    images: int,
+    margin: float,
+) -> Standing:
     """Who is still in, from the confirmation's journal."""
-    return standing(scores_of(history, candidates, seeds), len(seeds), images)
+    scores = scores_of(history, list(candidates), seeds)
+    return standing(scores, len(seeds), images, _costs(candidates), margin)
+
+
+def _costs(candidates: Mapping[int, TrialConfig]) -> dict[int, float]:
+    return {c: training_flops(config, images=1) for c, config in candidates.items()}
 
 
 def is_done(
@@ -226,8 +234,8 @@ def is_done(
     images: int,
     margin: float | None,
 ) -> bool:
-    """Whether a confirmation that stands like this needs no further run. ``margin``: as that of
-    ``Rounds``."""
+    """Whether a confirmation that stands like this needs no further run. ``margin``: where it is
+    given, a winner that is settled ends the rounds."""
     if now.rounds == len(seeds) or not now.alive:
         return True
     if margin is None or now.rounds < LEAST_SEEDS:
@@ -246,8 +254,7 @@ def decided(
     """The winner after the rounds that are complete, and the scores that made it one."""
     scores = scores_of(history, now.alive, seeds[: now.rounds])
     paired = PairedScores({c: [x or 0.0 for x in own] for c, own in scores.items()}, images)
-    costs = {c: training_flops(candidates[c], images=1) for c in now.alive}
-    return paired, decide(paired, costs, margin)
+    return paired, decide(paired, _costs(candidates), margin)
 
 
 def conclude(
@@ -269,7 +276,7 @@ def conclude(
         InputError: every candidate diverged or crashed under a fresh seed.
     """
     configs = {t.number: t.config for t in candidates}
-    now = stand(history, list(configs), seeds, images)
+    now = stand(history, configs, seeds, images, margin)
     if not now.alive:
         why = next(run.reason for run in history.trials.values() if run.reason)
         raise InputError("top", len(configs), f"candidates are confirmed by no fresh seed: {why}")
@@ -287,7 +294,7 @@ def conclude(
         candidates=rows,
         winner=decision.winner,
         ties=[c for c in paired.order if c == decision.winner or decision.rivals[c][0] != WORSE],
-        why=in_words(decision, paired, len(configs), margin),
+        why=in_words(decision, paired, rows, margin),
         representative_seed=median_seed(next(r for r in rows if r.trial == decision.winner)),
         created=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         command=command,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vgg6.tuning.run.records import DIVERGED, OPEN, WORSE, Candidate
+from vgg6.tuning.run.trials import FAILED
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,27 @@ def interval_in_words(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
 
 
+def how_it_was_lost(candidate: Candidate) -> str:
+    """Why a candidate lacks the score of a seed: ``diverged`` or ``crashed``."""
+    return "crashed" if any(run.state == FAILED for run in candidate.runs) else "diverged"
+
+
 def verdict(candidate: Candidate, winner: int) -> str:
-    """How a candidate stands to the one that won, with the bound that decided."""
+    """How a candidate stands to the one that won, with the bound that decided. One that was dropped
+    may have been compared with another."""
     if candidate.trial == winner:
         return "winner"
     if candidate.stands == DIVERGED:
-        return "diverged"
+        return how_it_was_lost(candidate)
     low = candidate.behind_low
     if low is None:  # of an earlier version
         if candidate.eliminated_after:
             return "dropped"
         return "not told apart" if candidate.tied else "behind"
     if candidate.stands == WORSE:
-        return f"at least {low:.4f} worse"
+        than = candidate.compared_with
+        other = "" if than is None or than == winner else f" than trial {than}"
+        return f"at least {low:.4f} worse{other}"
     if candidate.stands == OPEN:
         return f"may be {-low:.4f} better"
     return f"at most {max(0.0, -low):.4f} better"

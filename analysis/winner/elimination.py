@@ -17,9 +17,6 @@ MARGIN = 0.005  # of accuracy: what a cheaper candidate may cost
 # Rounds that go on until the winner is settled. After one seed nothing is known of the spread; and
 # a user does not wait for ever.
 LEAST_SEEDS, MOST_ROUNDS = 2, 10
-# After one seed nothing is known of how much seeds differ, and some configurations stray by 0.05:
-# only a gap above this drops one then.
-FIRST_GAP = 0.2
 SETTLED = 1 - LEVEL  # the level of a bound that says how much worse the winner may be
 
 
@@ -27,28 +24,38 @@ SETTLED = 1 - LEVEL  # the level of a bound that says how much worse the winner 
 class Standing:
     """``alive``: candidates that are still in, in the given order; ``eliminated``: after how many
     seeds each of the others was dropped; ``rounds``: that are complete for all who were in;
-    ``behind``: by how much each that was dropped was behind the best one of its last round, where
-    it did not diverge; ``alpha``: the level at which that was decided."""
+    ``behind``: of each that was dropped and had not diverged, the best one of its last round and by
+    how much it was behind it; ``alpha``: the level at which that was decided."""
 
     alive: list[int]
     eliminated: dict[int, int]
     rounds: int
     alpha: float
-    behind: dict[int, Difference] = field(default_factory=dict)
+    behind: dict[int, tuple[int, Difference]] = field(default_factory=dict)
 
 
-def standing(scores: Scores, rounds: int, images: int) -> Standing:
+def standing(
+    scores: Scores,
+    rounds: int,
+    images: int,
+    costs: Mapping[int, float] | None = None,
+    margin: float = MARGIN,
+) -> Standing:
     """Drop the clear losers of each complete round.
 
     A candidate is dropped when it is shown to be worse than the best by its differences, seed by
     seed. The bound is Bonferroni's over all comparisons that can be made: the best one is dropped
-    in at most one confirmation of twenty. One that diverged under a seed is dropped too.
+    in at most one confirmation of twenty. A cheaper one may still win within the margin, and so
+    must be worse by more than that. One that diverged under a seed is dropped too.
 
     Args:
         scores: of each candidate the rounds that have ended, in order.
         rounds: how many seeds there are.
         images: validation images behind each score.
+        costs: of training each candidate; None: all cost the same.
+        margin: of accuracy, as that of ``decide``.
     """
+    costs = costs or dict.fromkeys(scores, 1.0)
     alpha = family_alpha(len(scores), rounds)
     now = Standing(list(scores), {}, rounds, alpha)
     alive = now.alive
@@ -65,9 +72,9 @@ def standing(scores: Scores, rounds: int, images: int) -> Standing:
         best = paired.order[0]
         for lost in done:
             found = paired.difference(best, lost)
-            if is_better(found, alpha):
+            if found.bound(alpha) > (margin if costs[lost] < costs[best] else 0.0):
                 now.eliminated[lost] = number
-                now.behind[lost] = found
+                now.behind[lost] = best, found
         alive = [c for c in alive if c not in now.eliminated]
     return replace(now, alive=alive)
 
@@ -79,8 +86,7 @@ def family_alpha(candidates: int, rounds: int) -> float:
 
 def is_better(difference: Difference, alpha: float) -> bool:
     """Whether the first of a pair is shown to be better than the second."""
-    least = FIRST_GAP if difference.seeds == 1 else 0.0
-    return difference.gap > least and difference.bound(alpha) > 0
+    return difference.bound(alpha) > 0
 
 
 @dataclass(frozen=True)

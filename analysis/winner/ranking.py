@@ -77,7 +77,7 @@ class Summary:
     before it could say so. ``unconfirmed``: trials that a confirmation asked for now would take,
     and the one there is has not. ``test``: what the confirmed winner scored on the test images.
     ``best_by``: the best of each activation and of each optimizer; ``beats_chance``: whether the
-    highest score is above what guessing gives.
+    highest score, or mean of a confirmation, is above what guessing gives.
     """
 
     search: str
@@ -150,6 +150,9 @@ def summary(search: Search, top: int) -> Summary:
         curve = confirmed.representative.history
         weights = confirmed_file(trial.number, config.seed)
         tested = recorded(search.folder, weights, what=f"trial {trial.number} seed {config.seed}")
+    best, scores = ranked[0].best_val_acc or 0.0, len(history.arrivals)
+    if confirmed:
+        best, scores = best_mean(confirmed)
     ended = sum(t.state not in (RUNNING, STOPPED) for t in history.trials.values())
     outcome = history.sessions[-1].outcome if history.sessions else ""
     command = train_command(config, facts.data, facts.runtime, length)
@@ -169,9 +172,7 @@ def summary(search: Search, top: int) -> Summary:
         ranking=[RankedTrial.of(trial) for trial in ranked[:top]],
         pareto=pareto_front(ranked),
         best_by={kind: best_of_each(ranked, kind) for kind in KINDS},
-        beats_chance=beats_chance(
-            ranked[0].best_val_acc or 0.0, facts.data.val_images, len(history.arrivals)
-        ),
+        beats_chance=beats_chance(best, facts.data.val_images, scores),
     )
 
 
@@ -186,6 +187,12 @@ def beats_chance(best: float, images: int, scores: int) -> bool:
     chance = 1 / NUM_CLASSES
     bound = norm.isf((1 - LEVEL) / max(1, scores)) * math.sqrt(chance * (1 - chance) / images)
     return bool(best > chance + bound)
+
+
+def best_mean(confirmed: Confirmation) -> tuple[float, int]:
+    """The highest mean over fresh seeds, and of how many."""
+    means = [c.mean for c in confirmed.candidates if c.mean is not None]
+    return max(means), len(means)
 
 
 def _unconfirmed(ranked: list[TrialRecord], confirmed: Confirmation | None) -> list[int]:

@@ -10,14 +10,14 @@ from rich.table import Table
 from analysis.winner.confirmed_result import confirmed_result, interval_in_words, verdict
 from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import TrialCost
-from analysis.winner.ranking import Summary, data_title, states_in_words
+from analysis.winner.ranking import Summary, best_mean, data_title, states_in_words
 from vgg6.common.words import counted
 from vgg6.data import NUM_CLASSES
 from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.trials import INFEASIBLE
 
 AT_CHANCE = """\
-No trial beat chance: guessing is right once in {classes}, and the highest of {scores} scores is
+No trial beat chance: guessing is right once in {classes}, and the highest of {scores} is
 {best:.4f}. What follows ranks noise. Try one of these:
   - more epochs: without normalisation a network stays at chance for its first few hundred steps
   - a space that varies the initialisation and the normalisation, such as `default`
@@ -38,13 +38,7 @@ def render(found: Summary) -> str:
         f"{found.search} on {name}{state}: {counts}; {counted(found.epochs_run, 'epoch')} run\n"
     )
     if not found.beats_chance:
-        out.print(
-            AT_CHANCE.format(
-                classes=NUM_CLASSES, scores=found.epochs_run, best=found.ranking[0].best_val_acc,
-                diverged=f": {lost} of {counted(sum(found.trials.values()), 'trial')} diverged"
-                if (lost := found.trials.get(INFEASIBLE, 0)) else "",
-            )
-        )  # fmt: skip
+        out.print(_at_chance(found))
     out.print(f"Best on {name}: trial {best.trial}, {best.label}")
     if confirmed:
         result = confirmed_result(confirmed.chosen)
@@ -98,6 +92,16 @@ def render(found: Summary) -> str:
     out.print("\nTo train it again:")
     out.file.write(f"  {winner.train_command}\n")  # never wrapped: it is there to be copied
     return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def _at_chance(found: Summary) -> str:
+    best, of = found.ranking[0].best_val_acc, counted(found.epochs_run, "score")
+    if found.confirmation:
+        best, means = best_mean(found.confirmation)
+        of = f"{counted(means, 'mean')} over fresh seeds"
+    lost, trials = found.trials.get(INFEASIBLE, 0), counted(sum(found.trials.values()), "trial")
+    diverged = f": {lost} of {trials} diverged" if lost else ""
+    return AT_CHANCE.format(classes=NUM_CLASSES, scores=of, best=best, diverged=diverged)
 
 
 def _length(cost: TrialCost) -> str:

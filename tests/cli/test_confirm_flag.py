@@ -108,6 +108,11 @@ def test_where_the_winner_is_not_settled_the_command_with_so_many_seeds_is_print
     args = build_parser().parse_args(shlex.split(line.partition("tune_vgg6.py ")[2]))
     assert (args.command, args.run, args.storage) == ("best", "shown", str(tmp_path))
     assert (args.top, args.confirm, args.margin) == ("3", "7", "0.01")
+    line = to_tell(replace(search, confirmation=found), Confirming(None, 0.005))
+    assert line.endswith("--top 3 --confirm"), "rounds whose time was used up go on as rounds"
+    hopeless = search.confirmation.model_copy(update={"more_seeds": 100})
+    line = to_tell(replace(search, confirmation=hopeless), Confirming(3, 0.01))
+    assert "100 seeds are not likely to" in line and "To go on" not in line
 
 
 def test_a_confirmation_of_an_earlier_version_opens_and_shows_what_it_holds(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.made_runs import made_run
 
+from analysis.winner.confirm import conclude
 from analysis.winner.ranking import beats_chance, summary
 from analysis.winner.render_ranking import render
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.history import History
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.trials import COMPLETED, TrialRecord
 
 
 def at_chance(run: RunFolder, score: float) -> RunFolder:
@@ -37,6 +41,22 @@ def test_a_search_at_chance_says_so_before_it_names_a_best_one(tmp_path: Path) -
         "more epochs",
     ):
         assert said in text
+
+
+def test_a_confirmation_at_chance_says_so_whatever_the_search_scored(tmp_path: Path) -> None:
+    run = made_run(tmp_path, 8, 3)
+    search = read_search(run)
+    best = search.history.ranking()[0]
+    curve = [replace(row, val_acc=0.11, best_val_acc=0.11) for row in best.curve]
+    history = History()
+    for number, seed in enumerate((50, 51)):
+        rows = {row.epoch: row for row in curve}
+        config, params = replace(best.config, seed=seed), {"candidate": best.number, "seed": seed}
+        history.trials[number] = TrialRecord(number, config, params, 0.0, rows, COMPLETED)
+    confirmed = conclude(history, [best], [50, 51], images=100)
+    text = render(summary(replace(search, confirmation=confirmed), top=3))
+    assert text.index("No trial beat chance") < text.index("Best on")
+    assert "1 mean over fresh seeds is\n0.1100" in text
 
 
 def test_a_search_that_learns_is_not_said_to_be_at_chance(tmp_path: Path) -> None:

@@ -301,16 +301,16 @@ def test_rounds_go_on_until_the_winner_is_settled_and_from_where_they_were(tmp_p
     trials = [record(number, 0.9, 1.0) for number in candidates]
     seeds = list(range(50, 60))
 
-    def rounds(count: int, margin: float | None) -> c.Rounds:
-        return c.Rounds(candidates, seeds[:count], journal, IMAGES, margin)
+    def rounds(count: int, until_settled: bool) -> c.Rounds:
+        return c.Rounds(candidates, seeds[:count], journal, IMAGES, 0.005, until_settled)
 
-    first = play(rounds(2, None), noisy)
+    first = play(rounds(2, False), noisy)
     assert first == [(1, 50), (2, 50), (3, 50), (1, 51), (2, 51)], "the third is dropped"
     found = c.conclude(journal.history, trials, seeds[:2], IMAGES)
     assert found.winner == 1 and found.more_seeds
     assert "trial 1 is not shown to be better than trial 2" in found.why
     assert f"{found.more_seeds} more seeds would tell" in found.why
-    second = play(rounds(10, 0.005), noisy)
+    second = play(rounds(10, True), noisy)
     assert second and not set(first) & set(second)
     assert {candidate for candidate, _ in second} == {1, 2}
     last = max(seed for _, seed in second)
@@ -342,7 +342,8 @@ def test_a_run_that_began_early_is_not_counted_for_a_candidate_that_was_dropped(
 
 def test_rounds_end_at_their_bound_where_candidates_are_the_same(tmp_path: Path) -> None:
     candidates = {number: TrialConfig(epochs=2) for number in (1, 2)}
-    rounds = c.Rounds(candidates, [50, 51, 52], Journal(RunFolder(str(tmp_path))), IMAGES, 0.0)
+    journal = Journal(RunFolder(str(tmp_path)))
+    rounds = c.Rounds(candidates, [50, 51, 52], journal, IMAGES, 0.0, until_settled=True)
     asked = play(rounds, lambda candidate, seed: 0.8 + 0.01 * ((candidate + seed) % 2))
     assert len(asked) == 6
     trials = [record(number, 0.9, 1.0) for number in candidates]

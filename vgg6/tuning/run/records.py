@@ -152,9 +152,9 @@ class Candidate(Record):
     was not trained as long; ``eliminated_after``: so many seeds; ``tied``: not shown to be worse
     than the winner; ``cost``: FLOPs of training it once.
 
-    ``behind``: by how much its mean is below the winner's, or below the best of its last round if
-    it was dropped; ``behind_low`` to ``behind_high``: the bounds that decided; ``stands``: how it
-    stands to the winner, empty for the winner itself.
+    ``behind``: by how much its mean is below that of ``compared_with``, which is the winner, or the
+    best of its last round if it was dropped; ``behind_low`` to ``behind_high``: the bounds that
+    decided; ``stands``: how it stands to the winner, empty for the winner itself.
     """
 
     trial: Count
@@ -172,6 +172,7 @@ class Candidate(Record):
     parameters: Count | None = None
     epoch_seconds: Real | None = None
     cost: Real | None = None
+    compared_with: Count | None = None
     behind: Real | None = None
     behind_low: Real | None = None
     behind_high: Real | None = None
