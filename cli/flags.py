@@ -116,6 +116,11 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     add_storage_flag(parser, "where names are looked up")
 
 
+def add_force_flag(parser: Any) -> None:
+    """``--force``, for a command that writes a package."""
+    parser.add_argument("--force", action="store_true", help="replace the package that is in DIR")
+
+
 def add_storage_flag(parser: argparse.ArgumentParser, text: str) -> None:
     default = Settings.storage
     parser.add_argument(

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.packages.compression_plan import Plan
-from analysis.packages.package_files import SUMS, check_out
+from analysis.packages.package_files import SUMS, check_new, check_out
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_devices
-from cli.flags import add_fields, fill_fields, heading_of, read_fields, read_whole
+from cli.flags import add_fields, add_force_flag, fill_fields, heading_of, read_fields, read_whole
 from vgg6.common.checks import InputError, Range, check_choice
 from vgg6.common.say import say
 from vgg6.config import TrialConfig
@@ -38,6 +38,7 @@ def add_commands(add: Any) -> None:
     heading.add_argument("--threads", metavar="N", help="CPU threads (default: all)")
     heading.add_argument("--stop-after", metavar="N", help="end after so many of the epochs")
     heading.add_argument("--out", metavar="DIR", help="folder to write (default: below runs/)")
+    add_force_flag(heading)
     p = add("verify", verify, "train a package again from its folder alone, and compare")
     p.add_argument("package", metavar="DIR", help="a package, as export and train write it")
     p.add_argument("--quick", action="store_true", help="score the packed weights only")
@@ -75,6 +76,7 @@ def add_commands(add: Any) -> None:
     add_fields(p, Plan, PLAN_FIELDS)
     p.add_argument("--data", metavar="DATA", help=ITS_DATA)
     p.add_argument("--out", metavar="DIR", help="folder to write (default: beside the package)")
+    add_force_flag(p)
     add_json_flag(p)
 
 
@@ -86,8 +88,7 @@ def train(args: argparse.Namespace) -> int:
     stop_after = args.stop_after
     if stop_after is not None:
         stop_after = read_whole("stop_after", stop_after, Range(1, config.epochs))
-    out = Path(args.out or f"runs/train-{config.label}-{config.fingerprint}")
-    check_out(out)
+    out = folder_to_write(args, Path(f"runs/train-{config.label}-{config.fingerprint}"))
     check_devices()
     cut = {k: given[k] for k in ("split_seed", "limit_train")}
     source = load_source(given["data"])
@@ -142,8 +143,7 @@ def evaluate(args: argparse.Namespace) -> int:
 def compress(args: argparse.Namespace) -> int:
     plan = Plan(methods=args.method, **read_fields(args, Plan, PLAN_FIELDS))
     folder = package_folder(args.package)
-    out = Path(args.out or f"{folder.resolve()}-{plan.name}")
-    check_out(out)
+    out = folder_to_write(args, Path(f"{folder.resolve()}-{plan.name}"))
     check_devices()
     from analysis.packages.compress import compress as make
     from analysis.packages.compress import render
@@ -155,6 +155,20 @@ def compress(args: argparse.Namespace) -> int:
         return nothing_saved(error)
     print_result(found, args.json, render)
     return DONE
+
+
+def folder_to_write(args: argparse.Namespace, default: Path) -> Path:
+    """Where a package goes. The default is named after what it will hold, and may be written again.
+
+    Raises:
+        InputError: the folder holds other things, or a package that nobody asked to replace.
+    """
+    out = default if args.out is None else Path(args.out)
+    if args.out is None or args.force:
+        check_out(out)
+    else:
+        check_new(out)
+    return out
 
 
 def nothing_saved(error: ArithmeticError) -> int:

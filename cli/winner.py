@@ -13,7 +13,7 @@ from analysis.packages.package_files import PACKED, check_new, check_out
 from analysis.winner.elimination import MARGIN, MOST_ROUNDS
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_environment
-from cli.flags import add_run_argument, add_session_flags, read_real, read_whole
+from cli.flags import add_force_flag, add_run_argument, add_session_flags, read_real, read_whole
 from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
 from vgg6.common.checks import Range
 from vgg6.common.say import say
@@ -43,7 +43,7 @@ def add_commands(add: Any) -> None:
     p.add_argument(
         "--trial", metavar="N", help="this trial, whatever it scored (default: the best)"
     )
-    p.add_argument("--force", action="store_true", help="replace the package that is in DIR")
+    add_force_flag(p)
     add_json_flag(p)
 
 

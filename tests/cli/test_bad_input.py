@@ -93,6 +93,8 @@ COMMAND_LINE = [
          ["--stop-after", "3", "[1, 2]"]),
     Case("a training below a file", ["train", "--data", "digits", "--out", "{at}/file/p"],
          ["--out", "file/p'", "is no folder"]),
+    Case("a training onto a package", ["train", "--data", "digits", "--out", "{at}/package"],
+         ["--out", "package'", "holds a package already", "--force"]),
     Case("a search's name", ["status", "god"], ["RUN", "'god'", "did you mean 'good'"]),
     Case("storage below a file", [*SEARCH, "--storage", "{at}/file/runs"],
          ["--storage", "cannot be written"]),

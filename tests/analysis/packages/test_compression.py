@@ -466,6 +466,7 @@ BAD_COMMANDS: list[tuple[str, list[str]]] = [
     ("{whole} --method int8 --data {at}/none", ["--data", "none", "FOLDER"]),
     ("{whole} --method int8 --out {whole}/config.yaml", ["--out", "is a file"]),
     ("{whole} --method int8 --out {at}", ["--out", "holds other things"]),
+    ("{whole} --method int8 --out {whole}", ["--out", "holds a package already", "--force"]),
     ("{whole}-int8 --method prune", ["DIR", "compressed already"]),
     ("{at} --method int8", ["DIR", "no SHA256SUMS"]),
     ("{whole}", ["--method", "required"]),
