@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from vgg6.common.checks import InputError, check_choice, nearest, shown
+from vgg6.common.files import expanded
+
+PATH = re.compile("DIR|FILE|RUN|DATA")  # in the name that the help gives a value
 
 
 class Unreadable(ValueError):
@@ -38,7 +41,17 @@ class Parser(argparse.ArgumentParser):
             flags = self.flags_of(found.command) if unknown[0].startswith("-") else []
             raise InputError("argument", unknown[0], f"is not known{nearest(unknown[0], flags)}")
         found.typed = words
+        self._expand_paths(found)
         return found
+
+    def _expand_paths(self, found: Any) -> None:
+        """Replace ``~`` and ``$HOME`` in what the help calls a folder, a file, data or a run."""
+        for action in self.subcommands()[found.command]._actions:
+            value = getattr(found, action.dest, None)
+            if not PATH.search(str(action.metavar)) or not value:
+                continue
+            many = [expanded(v) for v in value] if isinstance(value, list) else expanded(value)
+            setattr(found, action.dest, many)
 
     def subcommands(self) -> dict[str, argparse.ArgumentParser]:
         """The parser of each command."""

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from vgg6.common.checks import InputError
+
+
+def expanded(path: str) -> str:
+    """A path with its ``~``, ``~user`` or ``$HOME`` replaced, where no shell has done it: in
+    quotes, in the environment, behind ``--out=``."""
+    return os.path.expanduser(re.sub(r"^\$(?:HOME\b|\{HOME\})", "~", path))
 
 
 def check_target(key: str, out: Path, given: str | None = None) -> None:
@@ -39,4 +46,5 @@ def write_atomic(path: Path, content: bytes, *, sync: bool = True) -> None:
 
 def user_cache() -> Path:
     """The folder for what this user need not make twice; it may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_vgg6"
+    named = expanded(os.environ.get("XDG_CACHE_HOME", ""))
+    return Path(named or Path.home() / ".cache") / "tune_vgg6"

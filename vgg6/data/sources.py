@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vgg6.common.checks import InputError, check_choice
+from vgg6.common.files import expanded
 from vgg6.common.say import say
 from vgg6.data.images import LabelledImages, Source
 from vgg6.data.layouts import (
@@ -31,6 +32,7 @@ def load_source(data: str) -> Source:
     Raises:
         InputError: the data is not there, cannot be downloaded, or is damaged.
     """
+    data = expanded(data)
     if data == "digits":
         return load_digits()
     if data in ("cifar10", "auto"):
@@ -59,7 +61,7 @@ def find_cifar10() -> Path | None:
     Raises:
         InputError: ``$CIFAR10_DIR`` is set but holds no data set of a known layout.
     """
-    named = os.environ.get("CIFAR10_DIR")
+    named = expanded(os.environ.get("CIFAR10_DIR", ""))
     if named:
         if layout_of(Path(named)) is None:
             raise InputError("CIFAR10_DIR", named, layout_rule())
