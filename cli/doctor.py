@@ -69,7 +69,7 @@ def _python() -> Finding:
 
 def _packages() -> list[Finding]:
     wrong = []
-    for line in PINNED.read_text().splitlines():
+    for line in PINNED.read_text(encoding="utf-8").splitlines():
         name, _, pinned = line.split("#")[0].strip().partition("==")
         if not pinned:
             continue

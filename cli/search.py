@@ -176,6 +176,9 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
 
     found, run = summary(search, top=5), search.folder
     run.write_json(BEST, found.to_dict())
+    packed = Path(run.path) / PACKED
+    if run.local:  # before anything is printed: whoever reads may be gone
+        export_best(search, packed, look_at_test=False)
     print(render_ranking(found))
     print(f"{outcome.detail}: {depth.in_words(search.history)}")
     if few := depth.rests_on_few(search.history):
@@ -183,8 +186,6 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
     print(f"Results: {Path(run.path).resolve() if run.local else run.uri}")
     log_whole_search(run, settings, outcome.wandb_seconds)
     if run.local:
-        packed = Path(run.path) / PACKED
-        export_best(search, packed, look_at_test=False)
         print(f"  packed in     {from_here(packed.resolve())}")
     commands = SearchCommands(run)
     if few and settings.scheduler != "none":

@@ -94,17 +94,21 @@ def write_package(
         compression=compression,
     )
     with _whole(out) as folder:
-        (folder / CONFIG).write_text(yaml.safe_dump(sections.to_dict(), sort_keys=False))
+        (folder / CONFIG).write_text(
+            yaml.safe_dump(sections.to_dict(), sort_keys=False), encoding="utf-8"
+        )
         pd.DataFrame([row.to_dict() for row in history]).to_csv(folder / HISTORY, index=False)
         _write_json(folder / METRICS, metrics)
         _write_json(folder / ENVIRONMENT, package.environment)
         (folder / ONNX).write_bytes(onnx or onnx_bytes(config, weights, data))
         if package.quantized:
-            (folder / LOADER).write_text(onnx_loader(config, data))
+            (folder / LOADER).write_text(onnx_loader(config, data), encoding="utf-8")
         else:
             save_weights(folder / WEIGHTS, weights, config)
-            (folder / LOADER).write_text(torch_loader(config, data, widths_of(weights)))
-        (folder / README).write_text(card(title, package, out))
+            (folder / LOADER).write_text(
+                torch_loader(config, data, widths_of(weights)), encoding="utf-8"
+            )
+        (folder / README).write_text(card(title, package, out), encoding="utf-8")
         write_sums(folder)
 
 
@@ -197,7 +201,7 @@ def load_network(folder: Path, package: Package) -> Network | OnnxNetwork:
 
 
 def _write_json(file: Path, content: Record) -> None:
-    file.write_text(json.dumps(content.to_dict(), indent=1) + "\n")
+    file.write_text(json.dumps(content.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
 def _rows(text: str) -> dict[str, Any]:

@@ -44,7 +44,12 @@ def check_new(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         title = "without a README.md"
         if (out / README).is_file():
-            title = (out / README).read_text(errors="replace").partition("\n")[0].lstrip("# ")
+            title = (
+                (out / README)
+                .read_text(encoding="utf-8", errors="replace")
+                .partition("\n")[0]
+                .lstrip("# ")
+            )
         rule = f"holds a package already ({title}): choose another folder, or `force`"
         raise InputError("out", str(out), rule)
 

@@ -207,4 +207,4 @@ def embedded(value: Any) -> Markup:
 
 
 def _asset(name: str) -> Markup:
-    return Markup((TEMPLATES / name).read_text())
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))

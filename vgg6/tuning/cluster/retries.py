@@ -57,7 +57,7 @@ def last_error(trial: Trial) -> str:
     """Why a trial's last attempt ended, in a line. Read from the driver's own copy of Ray's
     messages: that in the storage comes later."""
     file = Path(trial.error_file) if trial.error_file else None
-    lines = file.read_text().strip().splitlines() if file and file.exists() else []
+    lines = file.read_text(encoding="utf-8").strip().splitlines() if file and file.exists() else []
     if lines and HOST_MEMORY in lines[-1]:
         return "its host ran out of memory, and Ray ended the worker"
     return lines[-1].split(CAUSES)[0].strip() if lines else "the worker died"
