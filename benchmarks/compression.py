@@ -29,11 +29,11 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from analysis.figures.figure_files import check_figure, write_figure
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, default=RESULTS / "compression" / "front.html")
     args = parser.parse_args()
     check_figure("--figure", args.figure)
-    machine = describe(threads=args.threads, onnxruntime=onnxruntime.__version__)
+    machine = describe(threads=args.threads, onnxruntime=version("onnxruntime"))
     source, data, network = (
         from_package(args.package)
         if args.package

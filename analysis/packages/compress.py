@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor
 
@@ -116,7 +116,7 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> Co
         after=after,
         speed=speeds(network, before, found.onnx, images, plan.rounds),
         threads=threads,
-        onnxruntime=onnxruntime.__version__,
+        onnxruntime=version("onnxruntime"),
         epochs_after_pruning=found.epochs or None,
     )
     write_package(

@@ -92,8 +92,10 @@ ONNX_TEMPLATE = Template('''\
     names = load_model.classify(images)       # images: uint8 RGB array (N, 3, 32, 32)
 """
 
+import os
 from pathlib import Path
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import, or it notes this device
 import numpy
 import onnxruntime
 
