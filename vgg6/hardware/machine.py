@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 from vgg6.common.checks import Range
+from vgg6.hardware.cgroups import cpu_quota
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -14,8 +15,11 @@ THREADS = Range(1, 1024)
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may run on, which a container or taskset can make fewer."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPUs that this process may keep busy: taskset, a container or a batch system can make them
+    fewer. Of a quota that is no whole number, the whole CPUs count, one at least."""
+    here = hasattr(os, "sched_getaffinity")
+    allowed = len(os.sched_getaffinity(0)) if here else os.cpu_count() or 1
+    return max(1, int(min(allowed, cpu_quota())))
 
 
 def cpu_model() -> str:
