@@ -252,7 +252,8 @@ def main() -> None:
         "rows": rows, "by_activation": by_activation(source, args.rounds, args.threads),
     }  # fmt: skip
     write_result("compression", result)
-    write_figure(compression_front.draw(networks_of(rows), "test accuracy"), args.figure)
+    title = "Test accuracy of compressed networks against size and speed"
+    write_figure(compression_front.draw(networks_of(rows), "test accuracy"), args.figure, title)
 
 
 if __name__ == "__main__":

@@ -29,14 +29,14 @@ def importance(found: Importance) -> go.Figure:
         hovertemplate="%{x:.4g}, %{text} by chance<extra></extra>",
         error_x=ERROR_BAR | intervals(means, [r.low for r in rows], [r.high for r in rows]),
     )  # fmt: skip
-    axis = {"title": "share (bars: 95 % interval)", "tickformat": ".0%"}
+    axis = {"title": "share (lines: 95 % interval)", "tickformat": ".0%"}
     return figure([bars], 110 + 42 * len(names), xaxis=axis, yaxis={"automargin": True})
 
 
 def interaction(found: Interaction) -> go.Figure:
     """Mean accuracy by optimizer and bin of learning rates."""
     edges = found.lr_bins
-    bins = [f"{low:.2g} to {high:.2g}" for low, high in pairwise(edges)]
+    bins = [f"{low:.2g}<br>to {high:.2g}" for low, high in pairwise(edges)]
     rows = {
         name: (means, counts)
         for name, means, counts in zip(
@@ -59,7 +59,12 @@ def interaction(found: Interaction) -> go.Figure:
     return figure(
         [trace],
         height,
-        xaxis={"title": "learning rate", "automargin": True, "showgrid": False},
+        xaxis={
+            "title": {"text": "learning rate", "standoff": 8},
+            "automargin": True,
+            "tickangle": 0,
+            "showgrid": False,
+        },
         yaxis={"automargin": True, "showgrid": False, "ticksuffix": " "},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from html import escape
@@ -11,11 +12,15 @@ from textwrap import wrap
 
 import numpy as np
 import plotly.graph_objects as go
+from markupsafe import Markup
 from PIL import Image
 
 from vgg6.common.checks import InputError
 from vgg6.common.files import check_target, write_atomic
+from vgg6.common.templates import render
 
+TEMPLATES = Path(__file__).parent / "templates"
+_BREAK = re.compile("<br>")
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "chrome")
 PAGE = ".html"
 FORMATS = (PAGE, ".png", ".svg", ".pdf")
@@ -41,11 +46,22 @@ def check_figure(key: str, out: Path) -> None:
         raise InputError(key, str(out), rule)
 
 
-def write_figure(figure: go.Figure, out: Path) -> None:
-    """Write a figure whose file ``check_figure`` has passed."""
+def write_figure(figure: go.Figure, out: Path, title: str = "") -> None:
+    """Write a figure whose file ``check_figure`` has passed.
+
+    A page is light or dark as the system is, and prints in black on white.
+
+    Args:
+        title: of a figure that has none of its own.
+    """
+    if title:
+        figure = _titled(figure, title)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == PAGE:
-        page = figure.to_html(include_plotlyjs=True, config={"displayModeBar": False})
+        config = {"displayModeBar": False, "responsive": True}
+        drawn = figure.to_html(full_html=False, include_plotlyjs=True, config=config)
+        title = _BREAK.split(figure.layout.title.text or "")[0]
+        page = render(TEMPLATES, "figure.html", figure=Markup(drawn), title=Markup(title))
         write_atomic(out, page.encode())
         return
     draw_files({out: figure})
@@ -76,17 +92,20 @@ def _printed(figure: go.Figure, title: str) -> go.Figure:
     copy.update_layout(paper_bgcolor="#fff", plot_bgcolor="#fff", font_color="#1b1f24")
     if copy.layout.updatemenus:
         copy.layout.updatemenus = ()
-    if title:
-        lines = wrap(title, TITLE_WIDTH)
-        room = 24 + 22 * len(lines)
-        extra = 22 * (len(lines) - 1)
-        height = (copy.layout.height or 450) + room
-        copy.update_layout(
-            height=height, margin_t=(copy.layout.margin.t or 30) + room,
-            title={"text": "<br>".join(map(escape, lines)), "font": {"size": 17}, "x": 0.02,
-                   "xanchor": "left", "y": 1 - (14 + extra) / height, "yanchor": "top"},
-        )  # fmt: skip
-    return copy
+    return _titled(copy, title) if title else copy
+
+
+def _titled(figure: go.Figure, title: str) -> go.Figure:
+    """A copy that is higher by its title."""
+    lines = wrap(title, TITLE_WIDTH)
+    room = 24 + 22 * len(lines)
+    extra = 22 * (len(lines) - 1)
+    height = (figure.layout.height or 450) + room
+    return go.Figure(figure).update_layout(
+        height=height, margin_t=(figure.layout.margin.t or 30) + room,
+        title={"text": "<br>".join(map(escape, lines)), "font": {"size": 17}, "x": 0.02,
+               "xanchor": "left", "y": 1 - (14 + extra) / height, "yanchor": "top"},
+    )  # fmt: skip
 
 
 def _shrink(file: Path) -> None:

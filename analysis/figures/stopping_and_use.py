@@ -32,7 +32,8 @@ def rungs(rungs: Sequence[Rung]) -> go.Figure:
     ]  # fmt: skip
     return figure(
         bars, 110 + 62 * len(rungs), bargap=0.3,
-        xaxis={"title": "trials", "rangemode": "tozero", "tickformat": "d", "nticks": 6},
+        xaxis={"title": "trials", "rangemode": "tozero",
+               **whole_ticks(max(r.arrived for r in rungs))},
         yaxis={"autorange": "reversed", "automargin": True, "ticksuffix": " "},
         margin={"l": 64, "r": 36, "t": 30, "b": 54},
     )  # fmt: skip
@@ -69,9 +70,15 @@ def cluster(timeline: Timeline) -> go.Figure:
         row=1, col=1,
     )  # fmt: skip
     fig.update_yaxes(
-        title_text="at once", rangemode="tozero", tickformat="d", nticks=4, row=2, col=1
+        title_text="at once", rangemode="tozero", row=2, col=1, **whole_ticks(max(counts), 3)
     )
     return fig.update_layout(shapes=pause_lines(timeline))
+
+
+def whole_ticks(highest: int, most: int = 5) -> dict[str, object]:
+    """Ticks of an axis of counts: whole numbers, at most so many steps."""
+    ticks = {"tickformat": "d"}
+    return ticks | ({"dtick": 1} if highest <= most else {"nticks": most + 1})
 
 
 def time_axis(timeline: Timeline) -> str:

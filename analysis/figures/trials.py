@@ -23,7 +23,11 @@ FEW = 6  # values that get a step of their own on an axis
 def parallel(trials: pd.DataFrame, names: Sequence[str]) -> go.Figure:
     """One line a trial over the hyperparameters that vary, its epochs and its accuracy."""
     shown = trials.dropna(subset=["best_val_acc"])
-    dimensions = [_axis(name, shown[name]) for name in (*names, "epochs_run", "best_val_acc")]
+    dimensions = [_axis(name, shown[name]) for name in names]
+    dimensions += [
+        {**_axis(name, shown[name]), "label": label}
+        for name, label in (("epochs_run", "epochs run"), ("best_val_acc", "best val_acc"))
+    ]
     line = {
         "color": shown.best_val_acc.tolist(), "colorscale": LINE_SCALE, "showscale": True,
         "colorbar": {"title": {"text": "best val_acc"}, "thickness": 14, "outlinewidth": 0},
@@ -63,9 +67,10 @@ def _scale(values: pd.Series) -> dict[str, Any]:
     if values.isna().any():
         bottom = low - (high - low) / 8
         values, low, ticks = values.fillna(bottom), bottom, {bottom: "none", **ticks}
+    ends = {low: "", high: ""}  # Plotly draws the axis from its first tick to its last
     return {
         "values": [round(float(v), 5) for v in values], "range": [low, high],
-        "tickvals": list(ticks), "ticktext": list(ticks.values()),
+        "tickvals": list(ends | ticks), "ticktext": list((ends | ticks).values()),
     }  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def importance(tables: SearchTables, evaluator: str = FANOVA) -> tuple[Importanc
     standing = standings(tables)
     given = {t: p for t, p in hyperparameters(tables).items() if t in standing.index}
     if len(given) < MIN_TRIALS:
-        return None, f"needs {MIN_TRIALS} trials that ended, has {len(given)}"
+        return None, f"needs {MIN_TRIALS} trials that have ended, and has {len(given)}"
     names = list(dict.fromkeys(name for own in given.values() for name in own))
     able = [n for n in names if evaluator == PED_ANOVA or all(n in v for v in given.values())]
     varied = [n for n in able if len({v[n].value for v in given.values() if n in v}) > 1]
@@ -114,8 +114,8 @@ def importance(tables: SearchTables, evaluator: str = FANOVA) -> tuple[Importanc
         )
     left_out = [n for n in names if n not in varied]
     return Importance(evaluator, values, len(given), left_out), (
-        "how trials stand: completed ones by their score, then pruned ones by how far they came,"
-        " last the diverged"
+        "trials are ranked, completed ones by score, then pruned ones by how far they came,"
+        " diverged ones last"
     )
 
 

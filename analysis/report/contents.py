@@ -19,7 +19,8 @@ from analysis.winner.confirmed_result import ConfirmedResult, confirmed_result
 from analysis.winner.looks_at_test_set import Look
 from analysis.winner.ranking import Summary, data_title
 from vgg6.common.words import counted
-from vgg6.tuning.algorithms.warm_start import describe_sources
+from vgg6.tuning.algorithms.early_stopping import trained_whole
+from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.records import SearchFacts
 from vgg6.tuning.run.search import Search
@@ -85,6 +86,15 @@ class ReportContents:
         """What a confirmation says of the winner."""
         confirmation = self.best.confirmation if self.best else None
         return confirmed_result(confirmation.chosen) if confirmation else None
+
+    @property
+    def trained_whole(self) -> int:
+        """How many of the first trials no rung could stop."""
+        settings = self.facts.settings
+        warm = WarmStart.from_facts(self.facts.warm_start, self.search.space)
+        if not any(rung.arrived for rung in self.rungs):
+            return 0
+        return trained_whole(self.search.space, settings.searcher, self.facts.trials, warm.points)
 
     @property
     def earlier_searches(self) -> list[str]:

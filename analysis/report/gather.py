@@ -66,7 +66,9 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
     if not len(table):
         return
     names = [n for n in FIELD_NAMES if trials[n].astype(str).nunique() > 1]
-    yield "parallel", parallel(trials, names)
+    several = table.trial.nunique() > 1
+    if several:
+        yield "parallel", parallel(trials, names)
     ran = timeline(contents.history)
     yield "progress", progress(table, ran)
     yield "curves", curves(table)
@@ -82,13 +84,13 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
     if any(rung.arrived for rung in contents.rungs):
         yield "rungs", rungs(contents.rungs)
     yield "cluster", cluster(ran)
-    if contents.best:
+    if contents.best and several:
         costs = [TrialCost.of(trial) for trial in contents.history.ranking()]
         yield "pareto", pareto(costs, contents.best.pareto)
-        if contents.best.confirmation:
-            confirmed = contents.best.confirmation
-            bounds = shown_intervals(confirmed, contents.facts.data.val_images)
-            yield "confirmation", confirmation(confirmed, bounds)
+    if contents.best and contents.best.confirmation:
+        confirmed = contents.best.confirmation
+        bounds = shown_intervals(confirmed, contents.facts.data.val_images)
+        yield "confirmation", confirmation(confirmed, bounds)
     if isinstance(contents.mistakes, Mistakes):
         yield "confusion", confusion(contents.mistakes.confusion, contents.mistakes.classes)
     if contents.compressed:

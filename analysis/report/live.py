@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from analysis.report.gather import gather
 from analysis.report.page import PageParts, assemble, page_parts
-from analysis.report.slow_parts import SlowParts
+from analysis.report.slow_parts import SlowParts, Unmeasured
 from analysis.winner.looks_at_test_set import LOOKS
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
@@ -129,8 +129,10 @@ class LivePage:
                 return Body.of('{"reload":true}')
             return Body.of(self._changes.after(int(version), self.version))
 
-    def update(self) -> bool:
+    def update(self, quick: bool = False) -> bool:
         """Make the page again if the run's files have changed. Returns whether it was.
+
+        ``quick``: leave what takes seconds to measure to the next update.
 
         Raises:
             InputError: a file of the run is damaged.
@@ -141,11 +143,11 @@ class LivePage:
         ]
         if state == self._of:
             return False
-        parts = page_parts(gather(read_search(self.run), self._slow))
+        parts = page_parts(gather(read_search(self.run), Unmeasured() if quick else self._slow))
         with self._lock:
             self._changes.take(flat(parts))
         page = assemble(parts, live=self.version, plotly_address=plotly_address())
-        self._page, self._of = Body.of(page), state
+        self._page, self._of = Body.of(page), None if quick else state
         return True
 
     def follow(self) -> None:

@@ -16,6 +16,7 @@ from analysis.report import page_words as words
 from analysis.report.compression_front import BATCH, on_front
 from analysis.report.contents import ReportContents
 from analysis.report.figure_titles import figure_titles
+from analysis.report.slow_parts import NO_SCORE
 from analysis.study.answer import Answer
 from analysis.winner.confirmed_result import verdict
 from analysis.winner.looks_at_test_set import looks_in_words
@@ -184,7 +185,8 @@ def _own_sections(contents: ReportContents) -> list[Section]:
         no_score += f" The first reason given: {reasons[0]}"
     no_epoch = "" if "cluster" in drawn else "No epoch has ended yet."
     mistakes = contents.mistakes if isinstance(contents.mistakes, str) else ""
-    small = "" if contents.compressed else "The winner has not been compressed; `compress` does it."
+    not_small = "The winner has not been compressed; `compress` does it."
+    small = "" if contents.compressed else not_small if contents.best else NO_SCORE
     found = contents.insights
     silent = not (drawn.keys() & WHAT_MATTERED)
     unknown = f"Importance {found.notes['importance']}." if silent else ""

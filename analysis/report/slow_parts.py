@@ -11,6 +11,7 @@ from analysis.winner.export import choose
 from vgg6.common.checks import InputError
 from vgg6.tuning.run.search import Search
 
+NO_SCORE = "No trial has a score yet."
 REST = 20  # times as long as importance took to measure, until it is measured again
 
 
@@ -44,12 +45,22 @@ class SlowParts:
     def mistakes(self, search: Search) -> Mistakes | str:
         """The winner's mistakes, or a sentence that says why they are not known."""
         if not search.winner:
-            return "No trial has a score yet."
+            return NO_SCORE
         chosen = choose(search)
         weights = chosen.weights, chosen.rows[-1].best_epoch
         if weights != self._weights:
             self._mistakes, self._weights = _mistakes(search, chosen.weights), weights
         return self._mistakes
+
+
+class Unmeasured(SlowParts):
+    """Says of each slow part that it is on its way, for a first page at once."""
+
+    def importance(self, search: Search, tables: SearchTables) -> tuple[Importance | None, str]:
+        return None, "is being measured"
+
+    def mistakes(self, search: Search) -> Mistakes | str:
+        return "The winner's mistakes are being found." if search.winner else NO_SCORE
 
 
 def _mistakes(search: Search, weights: str) -> Mistakes | str:

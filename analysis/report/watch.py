@@ -85,6 +85,6 @@ def serve(run: RunFolder, port: int) -> LiveServer:
     """
     live = LivePage(run)
     server = LiveServer(live, port)
-    live.update()
+    live.update(quick=True)
     threading.Thread(target=live.follow, daemon=True).start()
     return server

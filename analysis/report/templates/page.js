@@ -68,10 +68,10 @@ const page = (() => {
     if (div.dataset.stacked && innerWidth <= 560) restack(div, layout, Number(div.dataset.stacked));
     return [data, layout];
   };
-  const draw = async (div) => {
+  const draw = async (div, figure = asDrawn(div)) => {
     if (drawn.has(div)) return;
     drawn.add(div);
-    await Plotly.newPlot(div, ...asDrawn(div), { responsive: true, displayModeBar: false });
+    await Plotly.newPlot(div, ...figure, { responsive: true, displayModeBar: false });
     paint(div);
     div.dataset.drawn = "yes";
     if (div.id === "fig-parallel") watchBrush(div);
@@ -146,22 +146,31 @@ const page = (() => {
 
   // A printed page is light, shows what is folded, and its figures are as wide as the paper.
   let unprinted = null;
-  // Drawn anew: a legend would stay where the old width had put it.
-  const forget = (div) => { drawn.delete(div); delete div.dataset.drawn; Plotly.purge(div); };
+  // A copy of each figure is printed, so that the figure keeps its zoom, its marks and its width.
+  const printCopy = (div) => {
+    const copy = div.cloneNode(false), shownNow = div.dataset.drawn ? structuredClone([div.data, div.layout]) : asDrawn(div);
+    copy.className = "figure";
+    delete copy.dataset.drawn;
+    delete shownNow[1].updatemenus;
+    div.replaceWith(copy);
+    draw(copy, shownNow);
+    return [div, copy];
+  };
   const prepare = () => {
     if (unprinted) return;
     const folded = [...document.querySelectorAll("details:not([open])")], theme = root.dataset.theme;
     folded.forEach((part) => { part.open = true; });
     root.dataset.printed = "yes";
-    setTheme("light");
-    document.querySelectorAll(".figure").forEach((div) => {
-      if (drawn.has(div)) forget(div);
-      draw(div);
-    });
+    root.dataset.theme = "light";
+    const copies = [...document.querySelectorAll(".figure")].map(printCopy);
     unprinted = () => {
       delete root.dataset.printed;
       folded.forEach((part) => { part.open = false; });
-      drawn.forEach((div) => { forget(div); near.observe(div); });
+      for (const [div, copy] of copies) {
+        drawn.delete(copy);
+        Plotly.purge(copy);
+        copy.replaceWith(div);
+      }
       setTheme(theme);
       unprinted = null;
     };

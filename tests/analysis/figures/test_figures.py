@@ -14,7 +14,7 @@ from support.made_runs import STARTED, made_run
 
 from analysis.figures.figure_files import PNG_COLOURS, SCALE, draw_files, find_browser, write_figure
 from analysis.figures.learning_curves import grid_columns, small_multiples
-from analysis.figures.stopping_and_use import cluster, rungs
+from analysis.figures.stopping_and_use import cluster, rungs, whole_ticks
 from analysis.figures.trials import parallel, progress, round_ticks
 from analysis.figures.winner import confirmation
 from analysis.report import compression_front
@@ -209,6 +209,11 @@ def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
     found = round_ticks(low, high)
     assert len(found) <= 6 and all(low <= tick <= high for tick in found)
     assert set(found) <= set(ticks) and len(found) >= min(3, len(ticks))
+
+
+def test_counts_have_whole_ticks() -> None:
+    assert whole_ticks(1)["dtick"] == whole_ticks(5)["dtick"] == 1
+    assert "dtick" not in whole_ticks(40) and whole_ticks(40)["tickformat"] == "d"
 
 
 def test_parallel_axes_have_round_ticks_and_the_usual_order(recorded: Search) -> None:

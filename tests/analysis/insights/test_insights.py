@@ -213,7 +213,7 @@ def test_diverged_trials_count_as_the_worst(tmp_path: Path) -> None:
 
 def test_too_few_trials_have_no_importance_and_it_is_said_why(tmp_path: Path) -> None:
     found, why = importance(make(tmp_path, FLAT, lambda c: 0.5, trials=12))
-    assert found is None and why == "needs 20 trials that ended, has 12"
+    assert found is None and why == "needs 20 trials that have ended, and has 12"
 
 
 def test_an_early_score_is_never_compared_with_a_late_one(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_a_page_is_sent_only_what_changed(tmp_path: Path) -> None:
     run = made_run(tmp_path, trials=48, epochs=8)
     whole = part_of(run, 150)
     with served(run) as server:
+        server.live.update()  # with what its first page did not wait for
         _, headers, first = ask(server, "/", packed=True)
         page = gzip.decompress(first)
         assert len(first) < 100_000 and plotly_library().plain[:1000] not in page
@@ -127,6 +128,24 @@ def test_the_page_is_made_again_only_when_the_journal_has_grown(tmp_path: Path) 
     page = live.page()
     assert not live.update()
     assert live.page() is page
+
+
+def test_the_first_page_does_not_wait_for_what_takes_seconds_to_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(
+        "analysis.report.slow_parts.importance",
+        lambda tables: (None, f"has measured {calls.append(1) or len(calls)}"),
+    )
+    live = LivePage(made_run(tmp_path, trials=6, epochs=2))
+    live.update(quick=True)
+    first = live.version
+    assert not calls and b"Importance is being measured" in live.page().plain
+    assert live.update() and len(calls) == 1, "the next update does, though nothing is new"
+    news = live.news(first)
+    assert news and b"Importance has measured 1" in news.plain
+    assert not live.update()
 
 
 def test_importance_of_a_running_search_is_measured_only_once_in_a_while(

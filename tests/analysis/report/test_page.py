@@ -122,6 +122,8 @@ def test_a_search_of_48_trials_takes_six_screens_and_shows_nothing_internal(
     rows = page.locator("#result .cards tbody tr")
     assert rows.count() == 3 and rows.first.evaluate("e => getComputedStyle(e).display") == "block"
     page.wait_for_function(FITS, arg=390)
+    wider = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"
+    assert page.evaluate(f"{wider}.map(e => e.innerText)") == []
     page.close()
 
 

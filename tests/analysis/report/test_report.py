@@ -170,6 +170,10 @@ def test_a_printed_page_is_light_and_has_every_figure_as_wide_as_the_paper(fresh
     page = fresh.page
     dark = page.evaluate(BACKGROUND)
     folded = page.locator("details:not([open])").count()
+    page.locator("#fig-progress").scroll_into_view_if_needed()
+    page.wait_for_selector("#fig-progress[data-drawn]")
+    page.evaluate("Plotly.relayout('fig-progress', {'xaxis.range': [1, 2]})")
+    zoom = "document.getElementById('fig-progress')._fullLayout.xaxis.range"
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.wait_for_function(
         "[...document.querySelectorAll('.figure')].every(f => f.dataset.drawn)", timeout=60_000
@@ -180,7 +184,11 @@ def test_a_printed_page_is_light_and_has_every_figure_as_wide_as_the_paper(fresh
         "[...document.querySelectorAll('.figure')].map(f => f._fullLayout.width)"
     )
     assert min(widths) >= 600 and max(widths) <= 718, "of A4, without its margins, in pixels"
+    assert page.evaluate(zoom) == [1, 2]
+    assert page.locator(".updatemenu-button").count() == 0, "paper has nothing to press"
     page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(zoom) == [1, 2]
+    assert page.locator(".updatemenu-button").count() == 2
     assert page.evaluate(BACKGROUND) == dark
     assert page.locator("details:not([open])").count() == folded
 
@@ -271,6 +279,12 @@ def test_pictures_as_high_as_their_figures_and_a_summary_are_written_where_there
         title = picture.height / SCALE - figure.layout.height
         assert picture.width == WIDTH * SCALE
         assert 45 < title < 69, "one line or two above the figure"
+
+
+def test_one_trial_alone_is_not_drawn_against_others(tmp_path: Path) -> None:
+    figures = gather(read_search(made_run(tmp_path, trials=1, epochs=2))).figures
+    assert {"progress", "curves", "cluster"} <= figures.keys()
+    assert not {"parallel", "pareto"} & figures.keys()
 
 
 @pytest.mark.parametrize("what", ["no trial", "only diverged ones", "one running"])
