@@ -90,6 +90,10 @@ def _printed(figure: go.Figure, title: str) -> go.Figure:
     """A copy in black on white, whatever it was, without what only a page can do."""
     copy = go.Figure(figure)
     copy.update_layout(paper_bgcolor="#fff", plot_bgcolor="#fff", font_color="#1b1f24")
+    lines = {"gridcolor": "#d5dae0"} | dict.fromkeys(
+        ("linecolor", "zerolinecolor", "tickcolor"), "#57606a"
+    )
+    copy.update_xaxes(lines).update_yaxes(lines)
     if copy.layout.updatemenus:
         copy.layout.updatemenus = ()
     return _titled(copy, title) if title else copy
