@@ -51,6 +51,11 @@ def train_command(
     return command("train", *words, *_out(out))
 
 
+def portable(line: str) -> str:
+    """A command of this program as it runs in any checkout of it, on whatever machine."""
+    return shlex.join([*RECORDED, *shlex.split(line)[len(RECORDED) :]])
+
+
 def again(recorded: str, *more: str) -> str:
     """A recorded command, for this machine and folder. A search gets a name of its own.
 

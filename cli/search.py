@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from analysis.commands import SearchCommands, again, command, from_here, unused
 from analysis.packages.package_files import PACKED
+from analysis.winner.elimination import MOST_ROUNDS
 from cli.console import DONE, FAILED
 from cli.environment import check_environment
 from cli.flags import add_fields, add_run_argument, add_session_flags, heading_of, read_fields
@@ -21,7 +23,7 @@ from cli.session import (
     typed_command,
 )
 from cli.winner import CONFIRMING_SHARE, Confirming, add_confirm_flags, confirm_after
-from search_spaces import SPACE_NAMES, load_space
+from search_spaces import SPACE_NAMES, Space, load_space
 from vgg6.common.say import say
 from vgg6.common.schema import located
 from vgg6.common.words import duration
@@ -78,6 +80,19 @@ def search(args: argparse.Namespace) -> int:
         space.grid()
     check_environment(settings.address, settings.wandb)
     run = new_run(settings.name, settings.storage, lambda run: SearchCommands(run).resume())
+    with nullcontext() if args.dry_run else announced(run):
+        return _search(args, run, settings, space, asked, began)
+
+
+def _search(
+    args: argparse.Namespace,
+    run: RunFolder,
+    settings: Settings,
+    space: Space,
+    asked: Confirming | None,
+    began: float,
+) -> int:
+    """Read what the search needs and run it, or show its plan."""
     earlier = read_earlier(args.warm_start, settings, space) if args.warm_start else []
     source = load_source(settings.data)
     data = split(source, split_seed=settings.split_seed, limit_train=settings.limit_train)
@@ -105,7 +120,7 @@ def search(args: argparse.Namespace) -> int:
         split_seed=settings.split_seed,
         limit_train=settings.limit_train,
     )
-    with announced(run), saying_how_to_resume(run, to_go_on):
+    with saying_how_to_resume(run, to_go_on):
         with connected(settings.address, settings.verbose) as where:
             from vgg6.tuning.session.start import start_search
 
@@ -192,6 +207,7 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
         print(f"  train all     {again(search.facts.command, *TO_THE_END)}")
         print("                trains every trial to its end, for a safer answer than chance")
     print(f"  best again    {commands.best()}")
-    print(f"  confirm       {commands.best('--confirm', '3')}")
-    print("                trains the best over 3 fresh seeds, then scores the test images, once")
+    print(f"  confirm       {commands.best('--confirm')}")
+    print(f"                trains the best over up to {MOST_ROUNDS} fresh seeds, until settled,")
+    print("                then scores the test images, once")
     print(f"  export        {commands.export(unused('packed'))}")

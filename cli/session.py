@@ -7,15 +7,19 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from analysis.commands import RECORDED
 from cli.console import DONE, FAILED, INTERRUPTED
 from cli.flags import SESSION_FIELDS, read_fields
+from search_spaces import SPACE_NAMES
 from vgg6.common.say import say
 from vgg6.tuning.run.folder import SEARCH, RunFolder
 from vgg6.tuning.run.records import SearchFacts
 from vgg6.tuning.settings import Settings
+
+SHIPPED = ("auto", "cifar10", "digits", *SPACE_NAMES)  # names of images and spaces, not paths
 
 
 def recorded_settings(facts: SearchFacts, args: argparse.Namespace) -> Settings:
@@ -25,8 +29,18 @@ def recorded_settings(facts: SearchFacts, args: argparse.Namespace) -> Settings:
 
 
 def typed_command(args: argparse.Namespace) -> str:
-    """The command that was typed, as it is recorded: any machine can repeat it."""
-    return shlex.join([*RECORDED, *args.typed])
+    """The command that was typed, as it is recorded: it can be repeated from any folder.
+
+    A space or images of the user's own are named by their absolute paths.
+    """
+    given = (getattr(args, name, None) for name in ("space", "data"))
+    own = {value for value in given if value and value not in SHIPPED and Path(value).exists()}
+
+    def whole(word: str) -> str:
+        flag, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
+        return f"{flag}{equals}{Path(value).absolute()}" if value in own else word
+
+    return shlex.join([*RECORDED, *map(whole, args.typed)])
 
 
 @contextmanager

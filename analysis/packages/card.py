@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.commands import command, from_here, train_command, verify_command
+from analysis.commands import command, portable, train_command, verify_command
 from analysis.packages.package_schema import Compression, Package
 from vgg6.common.templates import render
 from vgg6.model import count_parameters
@@ -19,15 +19,12 @@ def card(title: str, package: Package, out: Path) -> str:
         title: its heading.
         out: the folder of the package.
     """
-    compression = package.compression
+    compression, place = package.compression, _place(out.resolve())
     parts = package.config, package.data, package.runtime, package.stop_after
     if compression is None:
         commands = [train_command(*parts)]
     else:
-        trained, again = (
-            from_here(out.resolve().with_name(f"{out.resolve().name}-{part}"))
-            for part in ("trained", "again")
-        )
+        trained, again = f"{place}-trained", f"{place}-again"
         commands = [
             train_command(*parts, out=trained),
             compress_command(compression, trained, again),
@@ -42,9 +39,15 @@ def card(title: str, package: Package, out: Path) -> str:
         machine=package.environment,
         hyperparameters={k: v for k, v in package.config.to_dict().items() if v is not None},
         parameters=count_parameters(package.config),
-        commands=commands,
-        verify=verify_command(from_here(out.resolve())),
+        commands=[portable(line) for line in commands],
+        verify=portable(verify_command(place)),
     )
+
+
+def _place(folder: Path) -> str:
+    """Where the package is, without a path that only this machine has."""
+    here = Path.cwd().resolve()
+    return str(folder.relative_to(here)) if here in folder.parents else folder.name
 
 
 def compress_command(compression: Compression, trained: str, out: str) -> str:

@@ -107,7 +107,7 @@ class ReportContents:
         """What to do with the answer: confirm it, or pack it."""
         here = SearchCommands(self.search.folder)
         if self.confirmed is None:
-            return "Confirm the best", here.best("--top", "5", "--confirm", "3")
+            return "Confirm the best", here.best("--confirm")
         return "Pack the winner", here.export(unused("packed"))
 
     @property
@@ -120,7 +120,7 @@ class ReportContents:
         ]
         if self.best:
             commands += [
-                ("Confirm the best over fresh seeds", here.best("--top", "5", "--confirm", "3")),
+                ("Confirm the best over fresh seeds", here.best("--confirm")),
                 ("Pack the winner", here.export(packed)),
                 ("Prove that the package re-runs", verify_command(packed)),
                 ("Train the winner again", self.best.winner.train_command),

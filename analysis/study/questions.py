@@ -200,7 +200,7 @@ def _best(search: Search, tables: SearchTables, repeated: list[Repeated]) -> Ans
         answer.blocks.append(Text(f"Run again it has {result}; {confirmed.why}."))
     else:
         words = "Run it again over fresh seeds, which has not been done"
-        answer.blocks.append(Command(words, SearchCommands(search.folder).best("--confirm", "3")))
+        answer.blocks.append(Command(words, SearchCommands(search.folder).best("--confirm")))
     answer.blocks += _same_seed(search, winner)
     if repeated:
         same = sum(r.apart == 0 for r in repeated)

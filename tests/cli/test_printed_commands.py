@@ -17,13 +17,15 @@ import pytest
 from support.made_runs import search_facts
 from support.paths import ROOT
 
-from analysis.commands import SearchCommands, again, command, pip_command, unused
+from analysis.commands import RECORDED, SearchCommands, again, command, pip_command, unused
 from analysis.packages.package_files import SUMS
 from cli.doctor import PINNED
 from cli.main import build_parser
 from cli.search import finish, read_settings
+from cli.session import typed_command
 from search_spaces import load_space
 from vgg6.checkpoint import weights_bytes
+from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import data_facts, load_digits, split
 from vgg6.hardware.runtime import Runtime
@@ -35,6 +37,7 @@ from vgg6.tuning.session.session import Outcome
 from vgg6.tuning.settings import Settings
 
 LIMIT, EPOCHS = 100, 1
+PORTABLE = " ".join(RECORDED)
 TYPED = "python tune_vgg6.py search --data digits --name 'a name' --space study_grid"
 
 
@@ -109,8 +112,11 @@ def printed(said: Any, folder: Path, words: list[str]) -> list[str]:
         status, out, err = said(*line)
         assert status == 0, err
         texts += [out, err]
-    files = ["packed here/README.md", "pictures/summary.md", "a report.html"]
-    return texts + [without_scripts(Path(name).read_text()) for name in files]
+    files = ["pictures/summary.md", "a report.html"]
+    texts += [without_scripts(Path(name).read_text()) for name in files]
+    card = Path("packed here/README.md").read_text()
+    assert str(ROOT) not in card and sys.executable not in card, "a package travels"
+    return [*texts, card.replace(f"\n{PORTABLE} ", f"\n{command()} ")]
 
 
 def without_scripts(text: str) -> str:
@@ -276,3 +282,39 @@ def test_a_recorded_search_is_begun_again_under_a_name_of_its_own() -> None:
     assert again("python tune_vgg6.py search --name=x --trials 3") == command(
         "search", "--trials", "3"
     )
+
+
+def test_a_space_and_images_of_ones_own_are_found_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "it's here", tmp_path / "there"
+    for folder in (here, there, here / "images"):
+        folder.mkdir()
+    shutil.copy(ROOT / "search_spaces/example.yaml", here / "mine.yaml")
+    monkeypatch.chdir(here)
+    for words in ("--space mine.yaml --data images", "--space=mine.yaml --data=images"):
+        recorded = typed_command(args_of(f"search {words}"))
+        with monkeypatch.context() as moved:
+            moved.chdir(there)
+            args = args_of(again(recorded).partition(command())[2])
+            assert load_space(args.space) == load_space(str(here / "mine.yaml"))
+            assert Path(args.data) == here / "images"
+    assert typed_command(args_of("search --data digits --space study_grid")).endswith(
+        "search --data digits --space study_grid"
+    )
+
+
+def test_a_search_is_seen_to_start_before_its_images_are_read(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, str, str]] = []
+
+    def read(data: str) -> Any:
+        seen.append(said("status", "coming", "--storage", tmp_path))
+        raise InputError("data", data, "is not there")
+
+    monkeypatch.setattr("cli.search.load_source", read)
+    search = ("search", "--name", "coming", "--storage", tmp_path, "--address", "local")
+    assert said(*search)[0] == 2
+    assert [out for _, out, _ in seen] == ["coming: starting\n"]
+    assert not (tmp_path / "coming").exists()

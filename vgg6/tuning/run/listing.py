@@ -94,7 +94,9 @@ def render(found: list[Listed], storage: str) -> str:
     """A line a search."""
     if not found:
         return f"no search in {storage}"
-    table = Table("search", "state", "trials", "best", "of", "age", box=None, pad_edge=False)
+    table = Table(
+        "search", "state", "trials", "val_acc", "best trial", "age", box=None, pad_edge=False
+    )
     for one in found:
         trials = "" if one.trials is None else f"{one.ended} of {one.trials}"
         age = "" if one.age_s is None else duration(one.age_s)
