@@ -83,7 +83,7 @@ def draw_files(figures: Mapping[Path, go.Figure], titles: Mapping[Path, str] | N
     plotly.io.write_images(drawn, list(figures), width=WIDTH, height=heights, scale=SCALE)
     for file in figures:
         if file.suffix.lower() == ".png":
-            _shrink(file)
+            shrink(file)
 
 
 def _printed(figure: go.Figure, title: str) -> go.Figure:
@@ -112,8 +112,9 @@ def _titled(figure: go.Figure, title: str) -> go.Figure:
     )  # fmt: skip
 
 
-def _shrink(file: Path) -> None:
-    """Write a PNG file again with its most frequent colours, which lines and bars are made of.
+def shrink(file: Path) -> None:
+    """Write a PNG file again with few colours: the most frequent, of which lines and bars are made,
+    and others spread over all that it has, so that rare ones on a scale keep their hue.
 
     The colours between them, at the edges of letters and lines, become the nearest of those.
     """
@@ -122,9 +123,12 @@ def _shrink(file: Path) -> None:
     packed = pixels.astype(np.int64) @ (1 << 16, 1 << 8, 1)
     colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
     parts = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
-    frequent = parts[np.argsort(-counts, kind="stable")[:PNG_COLOURS]]
-    distances = ((parts[:, None] - frequent[None]) ** 2).sum(axis=2)
+    frequent = parts[np.argsort(-counts, kind="stable")[: PNG_COLOURS // 3]]
+    each_once = Image.fromarray(parts[None].astype(np.uint8))
+    spread = each_once.quantize(PNG_COLOURS - len(frequent)).getpalette() or []
+    chosen = np.concatenate([frequent, np.reshape(spread, (-1, 3))])[:PNG_COLOURS]
+    distances = ((parts[:, None] - chosen[None]) ** 2).sum(axis=2)
     nearest = distances.argmin(axis=1).astype(np.uint8)
     small = Image.fromarray(nearest[places].reshape(packed.shape))
-    small.putpalette(frequent.astype(np.uint8).tobytes())
+    small.putpalette(chosen.astype(np.uint8).tobytes())
     small.save(file, optimize=True)

@@ -126,4 +126,6 @@ def draw(networks: Sequence[CompressedNetwork], accuracy: str = "validation accu
     fig.update_xaxes(type="log", tickvals=[0.5, 1, 2, 5, 10], range=ends, row=1, col=1)
     fig.update_xaxes(range=[0, 1.12 * max(n.speed[BATCH] for n in networks)], row=1, col=2)
     fig.update_yaxes(title=accuracy, tickformat=".2f", row=1, col=1)
-    return fig.update_layout(figure([], 480).layout)
+    fig.update_layout(figure([], 540).layout)
+    # Below: a legend of many lines would grow into the title.
+    return fig.update_layout(legend={"y": -0.17, "yanchor": "top"})

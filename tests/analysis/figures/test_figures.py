@@ -6,13 +6,21 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from PIL import Image
 from support.made_runs import STARTED, made_run
 
-from analysis.figures.figure_files import PNG_COLOURS, SCALE, draw_files, find_browser, write_figure
+from analysis.figures.figure_files import (
+    PNG_COLOURS,
+    SCALE,
+    draw_files,
+    find_browser,
+    shrink,
+    write_figure,
+)
 from analysis.figures.learning_curves import grid_columns, small_multiples
 from analysis.figures.stopping_and_use import cluster, rungs, whole_ticks
 from analysis.figures.trials import parallel, progress, round_ticks
@@ -248,6 +256,19 @@ def test_a_picture_has_a_title_few_colours_and_no_buttons(
         assert {(255, 255, 255), (0x00, 0x72, 0xB2), (0xDE, 0x6D, 0x07)} <= colours, "as drawn"
     assert file.stat().st_size < 60_000
     assert figure.layout.updatemenus, "the figure itself stays as it was"
+
+
+def test_fewer_colours_of_a_picture_keep_a_rare_hue(tmp_path: Path) -> None:
+    pixels = np.full((200, 200, 3), 255, np.uint8)
+    ramp = np.arange(200)
+    pixels[:100] = np.stack([ramp // 2, ramp // 2, ramp], axis=1)  # many blues, more often
+    pixels[150, :4] = [(222, 109, 7), (221, 108, 8), (220, 107, 9), (219, 106, 10)]
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    shrink(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        red, green, blue = image.convert("RGB").getpixel((0, 150))
+        assert len(image.getcolors()) <= PNG_COLOURS
+    assert red > green + 20 and red > blue + 80, "orange still"
 
 
 def test_a_figure_of_a_page_has_no_buttons_over_it(tmp_path: Path) -> None:
