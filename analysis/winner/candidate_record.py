@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -149,7 +150,7 @@ def in_words(
         return f"trial {winner} was the only candidate, over {over}"
     lost = [row for row in rows if row.stands == DIVERGED]
     why = "".join(f"trial {row.trial} {how_it_was_lost(row)}; " for row in lost)
-    equal = [c for c in paired.order if paired.means[c] == paired.means[best]]
+    equal = [c for c in paired.order if math.isclose(paired.means[c], paired.means[best])]
     if len(lost) == len(rows) - 1:
         return why + f"trial {winner} is the only one left, over {over}"
     if len(equal) > 1:

@@ -31,7 +31,7 @@ def confirmed_result(candidate: Candidate) -> ConfirmedResult:
     if candidate.optimism is None:
         in_search += ", trained for fewer epochs: the two do not compare"
     else:
-        in_search += f": an optimism of {candidate.optimism:+.4f}"
+        in_search += f": an optimism of {round(candidate.optimism, 4) + 0.0:+.4f}"  # no -0.0000
     return ConfirmedResult(
         f"{candidate.mean or 0.0:.4f}",
         interval and f" (95 % {interval})",

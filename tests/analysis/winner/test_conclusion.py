@@ -11,7 +11,7 @@ import pytest
 
 from analysis.winner import confirm
 from analysis.winner.confirm import conclude
-from analysis.winner.confirmed_result import verdict
+from analysis.winner.confirmed_result import confirmed_result, verdict
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import CONFIRMATION, RunFolder, weights_file
 from vgg6.tuning.run.history import History
@@ -74,6 +74,11 @@ def test_of_equal_means_none_is_called_the_highest() -> None:
         "trials 6, 4 have the same highest mean over 3 fresh seeds, and trial 6 was first in the"
         " search"
     )
+
+
+def test_an_optimism_of_nothing_has_no_minus() -> None:
+    found = concluded({4: [0.9, 0.9, 0.9]}).chosen.model_copy(update={"optimism": -1e-17})
+    assert str(confirmed_result(found)).endswith("an optimism of +0.0000")
 
 
 def test_one_that_was_dropped_names_whom_it_was_compared_with() -> None:
