@@ -25,7 +25,7 @@ BROWSERS = ("google-chrome", "chromium", "chromium-browser", "chrome")
 PAGE = ".html"
 FORMATS = (PAGE, ".png", ".svg", ".pdf")
 TITLE_WIDTH = 100  # letters in a line of a title
-PNG_COLOURS = 96
+PNG_COLOURS = 64
 WIDTH, SCALE = 1000, 1.6  # of a PNG file: its pixels are their product
 
 
