@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis.commands import command, pip_command
 from cli.console import DONE, FAILED
+from cli.environment import check_home
 from cli.flags import add_storage_flag
 from vgg6.common.checks import InputError
 from vgg6.common.words import counted
@@ -54,10 +55,10 @@ def doctor(args: argparse.Namespace) -> int:
 
 def examine(storage: str) -> list[Finding]:
     """Look at everything that a search needs. Starts no Ray and downloads nothing."""
-    return [
-        _python(), *_packages(), _torch(), _cpu(), _gpu(), _ray(), _data(), _wandb(),
-        _disk(Path(storage)),
-    ]  # fmt: skip
+    begun = [_python(), *_packages(), *(folders := _folders())]
+    if any(f.state == FAIL for f in folders):
+        return begun  # what the others look for is at home
+    return [*begun, _torch(), _cpu(), _gpu(), _ray(), _data(), _wandb(), _disk(Path(storage))]
 
 
 def _python() -> Finding:
@@ -153,6 +154,16 @@ def _measured_sharing(names: list[str]) -> str:
     return (
         measured or f"not measured yet; this does: {command('search', '--gpus-per-trial', 'auto')}"
     )
+
+
+def _folders() -> list[Finding]:
+    """What keeps a search from starting here, if anything does."""
+    try:
+        check_home()
+    except InputError as error:
+        advice = f"set {error.field} to a folder that can be written"
+        return [Finding("folders", FAIL, str(error), advice)]
+    return []
 
 
 def _ray() -> Finding:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from vgg6.common.checks import InputError, check_choice
+from vgg6.common.files import check_target, home
 from vgg6.tuning.settings import WANDB_MODES, check_address
 
 # What CUDA takes: numbers, the identifiers of GPUs and of their parts, or a word for none.
@@ -29,6 +30,7 @@ def check_environment(address: str | None, wandb: str | None) -> None:
         InputError: a variable breaks its rule; the key is its name.
     """
     check_devices()
+    check_home()
     named = os.environ.get("RAY_ADDRESS")
     if named and address is None:
         check_address("RAY_ADDRESS", named)
@@ -42,6 +44,12 @@ def check_environment(address: str | None, wandb: str | None) -> None:
     server = os.environ.get("WANDB_BASE_URL")
     if server and not _is_url(server):
         raise InputError("WANDB_BASE_URL", server, "is no URL such as https://api.wandb.ai")
+
+
+def check_home() -> None:
+    """Raise InputError unless Ray can keep its token in this user's home."""
+    folder = home()
+    check_target("HOME", folder / ".ray", str(folder))
 
 
 def check_devices() -> None:
