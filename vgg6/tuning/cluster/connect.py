@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from vgg6.common.checks import InputError
+from vgg6.common.say import say
+from vgg6.common.words import counted
 from vgg6.hardware.machine import usable_cpus
+from vgg6.tuning.cluster.local_clusters import local_clusters, private_ray
 from vgg6.tuning.cluster.ray_internals import (
     PRELOAD,
     ask_cluster,
     authentication_variable,
-    local_cluster_addresses,
     use_token_of_user,
 )
 from vgg6.tuning.cluster.reaper import workers_end_with_this_process
@@ -90,10 +92,14 @@ def connect(address: str | None, verbose: bool) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         if address == "local" or not found:
-            ray.init(
-                address="local", num_cpus=usable_cpus(), include_dashboard=False,
-                _system_config=PRELOAD, **options,
-            )  # fmt: skip
+            if others := sum(cluster.private for cluster in local_clusters()):
+                beside = counted(others, "other program")
+                say(f"beside {beside} with its own Ray: they share this machine's CPUs")
+            with private_ray():
+                ray.init(
+                    address="local", num_cpus=usable_cpus(), include_dashboard=False,
+                    _system_config=PRELOAD, **options,
+                )  # fmt: skip
             return HERE
         target = found if ":" in found else f"{found}:{GCS_PORT}"
         logging.getLogger("ray").setLevel(options["logging_level"])
@@ -149,12 +155,13 @@ def _no_standard_error() -> Iterator[None]:
 
 
 def running_cluster() -> str | None:
-    """The address of a cluster on this machine that listens. Asks the processes, not Ray's note of
-    its last cluster, which a crash leaves behind."""
+    """The address of a cluster on this machine that listens, and that somebody has started for
+    others: with ``ray start``, or named in ``$RAY_ADDRESS``."""
     named = os.environ.get("RAY_ADDRESS")
     if named and named not in ("local", "auto"):
         return named.removeprefix("ray://")
-    return next((a for a in local_cluster_addresses() if not _silence(a)), None)
+    shared = [cluster.address for cluster in local_clusters() if not cluster.private]
+    return next((address for address in shared if not _silence(address)), None)
 
 
 def _silence(target: str) -> str:

@@ -28,10 +28,6 @@ INTERNALS = {
         "the run_metadata of a trial, with the failed attempts that Tune counts",
         "a public way to say that a failure does not count",
     ),
-    "ray._private.services.find_gcs_addresses": (
-        "the clusters that run on this machine, by their processes",
-        "ray.init(address='auto') that does not trust the note of a dead cluster",
-    ),
     "ray._private.accelerators.NvidiaGPUAcceleratorManager": (
         "the kind of this machine's GPU, as Ray names it, without starting Ray",
         "the same in ray.util.accelerators",
@@ -84,13 +80,6 @@ def out_of_host_memory_is_a_dead_actor() -> None:
 def set_failures(trial: Any, count: int) -> None:
     """Set how many failed attempts Tune counts for a trial."""
     trial.run_metadata.num_failures = count
-
-
-def local_cluster_addresses() -> list[str]:
-    """``host:port`` of every Ray control process on this machine, whoever started it."""
-    from ray._private.services import find_gcs_addresses
-
-    return sorted(find_gcs_addresses())
 
 
 def local_gpu_kind() -> str | None:
