@@ -19,6 +19,7 @@ from ray.tune.search import ConcurrencyLimiter
 
 from vgg6.common.say import say
 from vgg6.common.words import counted
+from vgg6.tuning.cluster.awake_clock import AwakeClock
 from vgg6.tuning.cluster.ray_internals import end_local_ray
 from vgg6.tuning.cluster.resources import Allotment, live_nodes
 from vgg6.tuning.cluster.retries import fewer
@@ -58,7 +59,8 @@ class NodeWatch(tune.Callback):
         self._enlarged = 0
         self._nodes: list[dict[str, Any]] = ray.nodes()
         self._known = _alive(self._nodes)
-        self._answered = time.monotonic()
+        self._now = AwakeClock()
+        self._answered = self._now()
         self._ended = threading.Event()
         self._empty_since: float | None = None
         self._said = 0.0
@@ -78,7 +80,7 @@ class NodeWatch(tune.Callback):
         Raises:
             ClusterLost: it does not answer.
         """
-        if time.monotonic() - self._answered > LOST_S:
+        if self._now() - self._answered > LOST_S:
             raise ClusterLost("the Ray cluster answers no more: its control process is gone")
         now = _alive(self._nodes)
         holds = self.allotment.fits(live_nodes(self._nodes))
@@ -110,11 +112,11 @@ class NodeWatch(tune.Callback):
 
     def _poll(self) -> None:
         while not self._ended.wait(POLL_S):
-            self._nodes, self._answered = ray.nodes(), time.monotonic()
+            self._nodes, self._answered = ray.nodes(), self._now()
 
     def _watch(self) -> None:
         """End the process where the main thread cannot: it may wait for the cluster for ever."""
-        while time.monotonic() - self._answered < LOST_S + EXIT_S:
+        while self._now() - self._answered < LOST_S + EXIT_S:
             if self._ended.wait(POLL_S):
                 return
         say(f"incomplete: the Ray cluster answers no more. To go on: {self.to_go_on}")

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from ray.tune.experiment import Trial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vgg6.common.say import say
+from vgg6.tuning.cluster.awake_clock import AwakeClock
 from vgg6.tuning.cluster.ray_internals import read_value, write_value
 
 BEAT_S = 3.0
@@ -92,7 +92,8 @@ class StallGuard(tune.Callback):
         self.ended: list[int] = []  # trials whose process was ended, in that order
         self._seen: dict[int, _Seen] = {}
         self._beats: dict[int, Beat] = {}
-        self._read_at = 0.0
+        self._now = AwakeClock()
+        self._read_at = self._now()
         self._over = threading.Event()
 
     def __enter__(self) -> StallGuard:
@@ -105,41 +106,41 @@ class StallGuard(tune.Callback):
         self._over.set()
 
     def _follow(self) -> None:
-        said, read_last = False, time.monotonic()
+        said, read_last = False, self._now()
         while not self._over.wait(BEAT_S / 2):
             try:
                 self._beats = read_beats(set(self._seen))
             except Exception as error:  # of the store, which may be back soon
-                if not said and time.monotonic() - read_last > STALL_S:
+                if not said and self._now() - read_last > STALL_S:
                     said = True
                     say(f"a worker that stands still would not be noticed: {error}")
                 continue
-            self._read_at = read_last = time.monotonic()
+            self._read_at = read_last = self._now()
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         # The beat of an earlier attempt is still there: it is no sign of this one.
         number = trial.config["number"]
-        self._seen[number] = _Seen(self._beats.get(number), time.monotonic(), begun=False)
+        self._seen[number] = _Seen(self._beats.get(number), self._now(), begun=False)
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Compare the beats with those of before. Where none can be read, nobody is to blame."""
-        if time.monotonic() - self._read_at > 2 * BEAT_S:
-            now = time.monotonic()
+        now = self._now()
+        if now - self._read_at > 2 * BEAT_S:
             self._seen = {n: replace(seen, when=now) for n, seen in self._seen.items()}
             return
         running = {t.config["number"] for t in trials if t.status == Trial.RUNNING}
         self._seen = {n: seen for n, seen in self._seen.items() if n in running}
         for number, seen in list(self._seen.items()):
-            beat, silent = self._beats.get(number), time.monotonic() - seen.when
+            beat, silent = self._beats.get(number), now - seen.when
             if beat is not None and beat != seen.beat:
-                self._seen[number] = _Seen(beat, time.monotonic(), begun=True)
+                self._seen[number] = _Seen(beat, now, begun=True)
             elif seen.begun and seen.beat is not None and silent > STALL_S:
                 self._end(number, seen.beat, silent)
             elif not seen.begun and silent > FIRST_BEAT_S:
                 say(f"trial {number} has not begun for {silent:.0f} s")
-                self._seen[number] = replace(seen, when=time.monotonic())
+                self._seen[number] = replace(seen, when=now)
 
     def _end(self, number: int, last: Beat, silent: float) -> None:
         say(
