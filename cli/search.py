@@ -121,7 +121,7 @@ def _search(
         limit_train=settings.limit_train,
     )
     with saying_how_to_resume(run, to_go_on):
-        with connected(settings.address, settings.verbose) as where:
+        with connected(settings.address, settings.verbose, to_go_on) as where:
             from vgg6.tuning.session.start import start_search
 
             typed = typed_command(args)
@@ -148,7 +148,7 @@ def resume(args: argparse.Namespace) -> int:
     to_go_on = SearchCommands(run).resume(*(asked.words if asked else []))
     with saying_how_to_resume(run, to_go_on):
         _, data = load_recorded(found.facts.data)
-        with connected(settings.address, settings.verbose) as where:
+        with connected(settings.address, settings.verbose, to_go_on) as where:
             from vgg6.tuning.session.start import resume_search
 
             outcome = resume_search(where, found, settings, data, to_go_on)

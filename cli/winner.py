@@ -170,7 +170,7 @@ def confirm(
     known = search.confirmation.seeds if search.confirmation else []
     seeds = asked.seeds or max(MOST_ROUNDS, len(known))  # rounds leave no seed out
     began = time.monotonic()
-    with connected(settings.address, settings.verbose) as where:
+    with connected(settings.address, settings.verbose, to_go_on) as where:
         from analysis.winner import confirm as c
         from analysis.winner.export import export_best, look_at_winner
         from analysis.winner.ranking import winner_of

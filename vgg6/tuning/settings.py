@@ -186,7 +186,9 @@ class Settings:
         None, "log to MLflow too, such as sqlite:///mlflow.db", check=check_mlflow, form="URI",
         group=RESULTS,
     )  # fmt: skip
-    verbose: bool = described(False, "let Ray's own messages through", group=RESULTS)
+    verbose: bool = described(
+        False, "let Ray's own messages through, and keep its logs", group=RESULTS
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

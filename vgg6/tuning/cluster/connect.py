@@ -22,6 +22,7 @@ from vgg6.tuning.cluster.ray_internals import (
     PRELOAD,
     ask_cluster,
     authentication_variable,
+    local_session_folder,
     use_token_of_user,
 )
 from vgg6.tuning.cluster.reaper import workers_end_with_this_process
@@ -46,8 +47,9 @@ def quiet_environment() -> None:
 
 
 @contextmanager
-def connected(address: str | None, verbose: bool) -> Iterator[str]:
-    """``connect`` for as long as the block lasts. Says where Ray runs.
+def connected(address: str | None, verbose: bool, to_go_on: str = "") -> Iterator[str]:
+    """``connect`` for as long as the block lasts. Says where Ray runs. If this process is killed
+    meanwhile, its reaper says ``to_go_on``: the command that does.
 
     Entered before torch is imported: while this process does that, Ray's workers do so as well.
     A Ray that this process runs already is used, and left running.
@@ -58,9 +60,14 @@ def connected(address: str | None, verbose: bool) -> Iterator[str]:
         yield HERE
         return
     on_term = signal.getsignal(signal.SIGTERM)
-    with workers_end_with_this_process():
+    with workers_end_with_this_process() as reaper:
         try:
             where = connect(address, verbose)
+            if where == HERE and not verbose:
+                reaper.remove(local_session_folder())
+            if to_go_on:
+                why = "the search was killed, or its node of the Ray cluster has ended"
+                reaper.say_if_killed(f"incomplete: {why}. To go on: {to_go_on}")
             signal.signal(signal.SIGTERM, on_term)  # Ray has put its own in its place
             yield where
         finally:

@@ -21,6 +21,7 @@ from vgg6.common.say import say
 from vgg6.common.words import counted
 from vgg6.tuning.cluster.awake_clock import AwakeClock
 from vgg6.tuning.cluster.ray_internals import end_local_ray
+from vgg6.tuning.cluster.reaper import nothing_more_to_say
 from vgg6.tuning.cluster.resources import Allotment, live_nodes
 from vgg6.tuning.cluster.retries import fewer
 from vgg6.tuning.run.history import History
@@ -120,6 +121,7 @@ class NodeWatch(tune.Callback):
             if self._ended.wait(POLL_S):
                 return
         say(f"incomplete: the Ray cluster answers no more. To go on: {self.to_go_on}")
+        nothing_more_to_say()
         end_local_ray()
         os._exit(1)
 

@@ -90,6 +90,15 @@ def local_gpu_kind() -> str | None:
     return None if kind is None else str(kind)
 
 
+def local_session_folder() -> str:
+    """The folder of the Ray that this process started: sockets, logs, spilled objects."""
+    from ray._private import worker
+
+    node = worker._global_node
+    assert node is not None, "Ray is not started"
+    return str(node.get_session_dir_path())
+
+
 def end_local_ray() -> None:
     """Kill the Ray processes that this process started, without waiting for any of them."""
     from ray._private import worker

@@ -3,6 +3,8 @@
 The kernel ends a local Ray's own processes with their driver, but for the raylet's agents, which
 wait a minute for a control process that is gone, and workers that stand still. This is a process of
 its own, told by the end of its standard input that the driver has ended, however that came about.
+It then does what the lines of that input ask for. It removes the folders of Ray's sessions, and
+says what a driver that was killed cannot say.
 
     python reaper.py DRIVER_PID < PIPE
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,14 +23,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 SETTLE_S, ROUNDS = 1.0, 4
+REMOVE, SAY, ENDED = "remove ", "say ", "ended"  # what a line of its input begins with
+
+
+class Reaper:
+    """What is left to do when this process has ended."""
+
+    def __init__(self, pipe: int | None) -> None:
+        self._pipe = pipe
+
+    def said(self) -> None:
+        """This process has said itself why it ends."""
+        self._tell(ENDED)
+
+    def remove(self, folder: str) -> None:
+        """Remove a folder once this process's Ray has ended."""
+        self._tell(REMOVE + folder)
+
+    def say_if_killed(self, message: str) -> None:
+        """Say a line on standard error should this process end within the block. Somebody may kill
+        it, and Ray does when its node is gone."""
+        self._tell(SAY + message)
+
+    def _tell(self, line: str) -> None:
+        if self._pipe is not None:
+            os.write(self._pipe, os.fsencode(line.replace("\n", " ") + "\n"))
+
+
+_reapers: list[Reaper] = []  # of the blocks that this process is in
+
+
+def nothing_more_to_say() -> None:
+    """This process ends at once, and has said itself why."""
+    for reaper in _reapers:
+        reaper.said()
 
 
 @contextmanager
-def workers_end_with_this_process() -> Iterator[None]:
+def workers_end_with_this_process() -> Iterator[Reaper]:
     """Whatever ends this process, the Ray that it starts in the block ends with it. Ray itself sees
     to that where there is no ``/proc``."""
     if not os.path.isdir("/proc"):
-        yield
+        yield Reaper(None)
         return
     read, write = os.pipe()
     # Ctrl-C is for the driver: a session of its own.
@@ -36,9 +73,13 @@ def workers_end_with_this_process() -> Iterator[None]:
         start_new_session=True,
     )  # fmt: skip
     os.close(read)
+    reaper = Reaper(write)
+    _reapers.append(reaper)
     try:
-        yield
+        yield reaper
     finally:
+        _reapers.remove(reaper)
+        reaper.said()
         os.close(write)
         watcher.returncode = 0  # nobody waits for it: it ends by itself
 
@@ -60,7 +101,12 @@ def left_of(driver: int) -> dict[int, str]:
 
 
 def main() -> None:
-    sys.stdin.buffer.read()
+    asked = os.fsdecode(sys.stdin.buffer.read()).splitlines()
+    if ENDED not in asked:
+        with suppress(OSError):  # nobody reads it
+            for line in asked:
+                if line.startswith(SAY):
+                    print(line.removeprefix(SAY), file=sys.stderr, flush=True)
     driver = int(sys.argv[1])
     # A Ray that the same process starts next is not to be ended.
     over = set(left_of(driver).values())
@@ -70,6 +116,9 @@ def main() -> None:
             if session in over:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+    for line in asked:
+        if line.startswith(REMOVE):
+            shutil.rmtree(line.removeprefix(REMOVE), ignore_errors=True)
 
 
 if __name__ == "__main__":
