@@ -21,7 +21,7 @@ from vgg6.common.words import counted
 from vgg6.data import find_cifar10
 from vgg6.data.sources import DOWNLOAD_FOLDER
 from vgg6.hardware.machine import mps_is_running, usable_cpus
-from vgg6.tuning.cluster.connect import running_cluster
+from vgg6.tuning.cluster.connect import ray_temp_folder, running_cluster
 from vgg6.tuning.trackers.wandb_mirror import default_mode
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -160,9 +160,13 @@ def _folders() -> list[Finding]:
     """What keeps a search from starting here, if anything does."""
     try:
         check_home()
+        folder = ray_temp_folder()
     except InputError as error:
         advice = f"set {error.field} to a folder that can be written"
         return [Finding("folders", FAIL, str(error), advice)]
+    if folder:
+        text = f"$RAY_TMPDIR or $TMPDIR is too long for sockets: Ray's files go to {folder}"
+        return [Finding("folders", WARN, text)]
     return []
 
 

@@ -6,9 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import ray
 from support.paths import ROOT
+
+from cli.doctor import examine
+from vgg6.tuning.cluster.connect import connected, ray_temp_folder
+from vgg6.tuning.cluster.ray_internals import local_session_folder
 
 READ_ALL = "+dac_read_search"
 STRANGER = ["setpriv", "--reuid=54321", f"--inh-caps={READ_ALL}", f"--ambient-caps={READ_ALL}"]
@@ -35,3 +41,24 @@ def test_a_user_without_a_home_is_told_so_before_anything_starts(home: dict[str,
     assert ended.stderr.startswith("error: HOME: ")
     told = as_a_stranger("doctor", "--storage", "/tmp", **home)
     assert "Traceback" not in told.stderr and "fail folders   HOME: " in told.stdout
+
+
+@pytest.mark.usefixtures("no_ray_here")
+@pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_folder_too_long_for_sockets_is_not_used_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    folder = tmp_path / ("of-a-batch-system-" * 5)
+    folder.mkdir()
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv(variable, str(folder))
+    assert ray_temp_folder() == f"/tmp/ray-{os.getuid()}"
+    assert [f.state for f in examine("/tmp") if f.topic == "folders"] == ["warn"]
+    with connected("local", verbose=False):
+        assert ray.get(ray.remote(lambda: 42).remote(), timeout=60) == 42
+        assert Path(local_session_folder()).parent == Path(f"/tmp/ray-{os.getuid()}")
+
+
+def test_a_short_folder_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/short")
+    assert ray_temp_folder() is None

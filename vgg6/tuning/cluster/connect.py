@@ -30,6 +30,8 @@ from vgg6.tuning.cluster.reaper import workers_end_with_this_process
 GCS_PORT = 6379
 ANSWER_S = 10.0
 HERE = "this machine"
+# A socket's path is at most 107 bytes, of which Ray takes 70 below its folder.
+LONGEST_FOLDER = 37
 
 
 def quiet_environment() -> None:
@@ -105,7 +107,7 @@ def connect(address: str | None, verbose: bool) -> str:
             with private_ray():
                 ray.init(
                     address="local", num_cpus=usable_cpus(), include_dashboard=False,
-                    _system_config=PRELOAD, **options,
+                    _system_config=PRELOAD, _temp_dir=ray_temp_folder(), **options,
                 )  # fmt: skip
             return HERE
         target = found if ":" in found else f"{found}:{GCS_PORT}"
@@ -159,6 +161,24 @@ def _no_standard_error() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def ray_temp_folder() -> str | None:
+    """The folder for Ray's files where the one that it would take has too long a path: sockets lie
+    below it, and Linux allows them 107 bytes. None: Ray's own choice is short enough.
+
+    Raises:
+        InputError: there is no other folder.
+    """
+    variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), None)
+    if variable is None or len(os.fsencode(os.environ[variable])) <= LONGEST_FOLDER:
+        return None
+    short = Path(f"/tmp/ray-{os.getuid()}")
+    usable = short if short.exists() else short.parent
+    if not os.access(usable, os.W_OK):
+        rule = f"has over {LONGEST_FOLDER} bytes, too many for Ray's sockets, and {usable} cannot"
+        raise InputError(variable, os.environ[variable], f"{rule} be written")
+    return str(short)
 
 
 def running_cluster() -> str | None:
