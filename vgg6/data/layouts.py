@@ -20,10 +20,10 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from filelock import FileLock
 
 from vgg6.common.checks import InputError
 from vgg6.common.files import user_cache
+from vgg6.common.locks import one_at_a_time
 from vgg6.common.say import say
 from vgg6.data.images import NUM_CLASSES, Array, LabelledImages
 
@@ -40,7 +40,11 @@ def download_cifar10(root: Path) -> Path:
     from torchvision.datasets import CIFAR10
 
     root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".download.lock"), tempfile.TemporaryDirectory(dir=root) as scratch:
+    lock = root / ".download.lock"
+    with (
+        one_at_a_time(lock, "it downloads CIFAR-10"),
+        tempfile.TemporaryDirectory(dir=root) as scratch,
+    ):
         if layout_of(root) is None:
             before = socket.getdefaulttimeout()
             socket.setdefaulttimeout(20)  # a silent firewall must not hang the start for ever
@@ -50,8 +54,17 @@ def download_cifar10(root: Path) -> Path:
                 raise OSError(str(error)) from error
             finally:
                 socket.setdefaulttimeout(before)
-            os.rename(Path(scratch) / TORCHVISION_FOLDER, root / TORCHVISION_FOLDER)
+            _rename(Path(scratch) / TORCHVISION_FOLDER, root / TORCHVISION_FOLDER)
     return root
+
+
+def _rename(folder: Path, target: Path) -> None:
+    """Put a folder in its place, unless another process was first: storage may have no locks."""
+    try:
+        os.rename(folder, target)
+    except OSError:
+        if not target.exists():
+            raise
 
 
 Parts = tuple[LabelledImages, LabelledImages]
@@ -172,14 +185,15 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
     target = root / key
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / f"{key}.lock")
-        lock.acquire().lock.release()
+        lock = root / f"{key}.lock"
+        with one_at_a_time(lock, "it decodes these images"):
+            pass
     except OSError as error:
         variable = "XDG_CACHE_HOME" if os.environ.get("XDG_CACHE_HOME") else "HOME"
         rule = f"cannot be written, and keeps the decoded images: {error}"
         raise InputError(variable, os.environ.get(variable), rule) from None
     # The lock lets the first of several readers decode while the others wait for its files.
-    with lock:
+    with one_at_a_time(lock, "it decodes these images"):
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=root) as scratch:
                 whole = Path(scratch) / key
@@ -188,12 +202,12 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
                 try:
                     parts = read()
                 except InputError:  # whoever waits for the lock will be told the same
-                    Path(lock.lock_file).unlink(missing_ok=True)
+                    lock.unlink(missing_ok=True)
                     raise
                 for name, part in zip(("train", "test"), parts, strict=True):
                     np.save(whole / f"{name}_images.npy", part.images)
                     np.save(whole / f"{name}_labels.npy", part.labels)
-                os.rename(whole, target)
+                _rename(whole, target)
     try:
         train, test = (
             LabelledImages(

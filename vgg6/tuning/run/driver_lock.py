@@ -1,6 +1,6 @@
 """Whether a process runs a search, or is about to: by locks in the run folder.
 
-An object store has no locks: there nobody can tell.
+An object store has no locks, nor has some network storage: there nobody can tell.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from vgg6.common.checks import InputError
+from vgg6.common.locks import take_lock
+from vgg6.common.say import say
 from vgg6.tuning.run.folder import SEARCH, RunFolder
 
 LOCK, STARTING = ".lock", ".starting"
@@ -45,7 +47,8 @@ def announced(run: RunFolder) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        if lock:
+            lock.release()
         Path(run.file(STARTING)).unlink(missing_ok=True)
         with suppress(OSError):  # the first that is not empty: it holds a search
             for path in made:
@@ -54,7 +57,7 @@ def announced(run: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def only_driver(run: RunFolder) -> Iterator[None]:
-    """Hold the run folder's lock. An object store has no locks: there it is up to the user.
+    """Hold the run folder's lock. Where the storage has none, it is up to the user, who is told.
 
     Raises:
         InputError: another process holds it.
@@ -63,27 +66,31 @@ def only_driver(run: RunFolder) -> Iterator[None]:
         yield
         return
     lock = _lock(run, LOCK, InputError("run", run.path, "is being run by another process"))
+    if lock is None:
+        say(f"{run.path} is on storage without locks: run this search from one place at a time")
     try:
         yield
     finally:
-        lock.release()
+        if lock:
+            lock.release()
 
 
-def _lock(run: RunFolder, name: str, taken: InputError) -> BaseFileLock:
-    """A lock of the run folder, held. Raises ``taken`` where another process holds it."""
-    lock = FileLock(run.file(name))
+def _lock(run: RunFolder, name: str, taken: InputError) -> BaseFileLock | None:
+    """A lock of the run folder, held; None where the storage has none. Raises ``taken`` where
+    another process holds it."""
     try:
-        lock.acquire(timeout=0)
+        return take_lock(run.file(name))
     except Timeout:
         raise taken from None
-    return lock
 
 
 def _is_held(run: RunFolder, name: str) -> bool:
     if not run.local or not run.exists(name):
         return False
     try:
-        FileLock(run.file(name)).acquire(timeout=0).lock.release()
+        lock = take_lock(run.file(name))
     except Timeout:
         return True
+    if lock:
+        lock.release()
     return False

@@ -1,0 +1,82 @@
+"""Locks on storage that has none, and on a file that somebody else holds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from errno import ENOLCK, ENOSYS
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from support.paths import ROOT
+
+from vgg6.common import locks
+from vgg6.common.locks import one_at_a_time
+
+LIBRARY = """
+#include <errno.h>
+int flock(int file, int operation) { errno = ERROR; return -1; }
+"""
+PROGRAM = """
+import sys
+from pathlib import Path
+from vgg6.data.layouts import cached
+from vgg6.data.images import LabelledImages
+from vgg6.tuning.run.driver_lock import announced, is_running, is_starting, only_driver
+from vgg6.tuning.run.folder import RunFolder
+import numpy as np
+
+run = RunFolder(sys.argv[1] + "/run")
+with announced(run):
+    assert not is_starting(run)
+    run.write_json("search.json", {})
+    with only_driver(run):
+        assert not is_running(run)
+part = LabelledImages(np.zeros((3, 32, 32, 3), np.uint8), np.zeros(3, np.int64))
+for _ in range(2):
+    train, test = cached([Path(sys.argv[0])], lambda: (part, part))
+    assert len(train.labels) == 3
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("error", [ENOLCK, ENOSYS])
+def test_a_search_goes_on_where_storage_has_no_locks_and_says_so(
+    tmp_path: Path, error: int
+) -> None:
+    (tmp_path / "no_locks.c").write_text(LIBRARY.replace("ERROR", str(error)))
+    library, program = tmp_path / "no_locks.so", tmp_path / "program.py"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "no_locks.c")], check=True
+    )
+    program.write_text(PROGRAM)
+    # What a lock that is a mere file leaves behind when its process is killed.
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").write_text("1\nanother host\n")
+    environment = {"LD_PRELOAD": str(library), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    ended = subprocess.run(
+        [sys.executable, str(program), str(tmp_path)],
+        env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "is on storage without locks" in ended.stderr
+
+
+def test_whoever_waits_for_a_lock_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "SAY_AFTER_S", 0.1)
+    file = tmp_path / "lock"
+    held = FileLock(file, thread_local=False)
+    held.acquire()
+    threading.Timer(1.0, held.release).start()
+    with one_at_a_time(file, "it decodes these images"):
+        assert not held.is_locked
+    assert capsys.readouterr().err.startswith(
+        f"waiting for another process: it decodes these images ({file} is locked)"
+    )
