@@ -100,6 +100,15 @@ def left_of(driver: int) -> dict[int, str]:
     return found
 
 
+def remove(folder: str) -> None:
+    """Remove a session's folder. Processes that are just ending may still write there."""
+    for _ in range(ROUNDS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            return
+        time.sleep(SETTLE_S)
+
+
 def main() -> None:
     asked = os.fsdecode(sys.stdin.buffer.read()).splitlines()
     if ENDED not in asked:
@@ -118,7 +127,7 @@ def main() -> None:
                     os.kill(pid, signal.SIGKILL)
     for line in asked:
         if line.startswith(REMOVE):
-            shutil.rmtree(line.removeprefix(REMOVE), ignore_errors=True)
+            remove(line.removeprefix(REMOVE))
 
 
 if __name__ == "__main__":
