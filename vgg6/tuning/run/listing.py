@@ -21,16 +21,14 @@ from vgg6.tuning.run.status import STARTING, ConfirmedWinner, Incumbent, status_
 from vgg6.tuning.run.trials import RUNNING
 
 WIDTH = 200  # of a table that is never wrapped
-FINISHED, INTERRUPTED, DAMAGED = "finished", "interrupted", "damaged"
-# How a session's outcome is called here; others stand for themselves.
-STATES = {"complete": FINISHED, "killed": INTERRUPTED, "incomplete": INTERRUPTED,
-          "not begun": INTERRUPTED}  # fmt: skip
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One search. ``ended``: of its ``trials``; ``age_s``: seconds since it was created, None where
-    that was not recorded; ``problem``: why it cannot be read."""
+    """One search. ``state``: as ``status`` says it, or damaged; ``ended``: of its ``trials``;
+    ``age_s``: seconds since it was created, None where that was not recorded; ``problem``: why it
+    cannot be read."""
 
     name: str
     state: str
@@ -74,7 +72,7 @@ def _listed(folder: RunFolder, now: float) -> Listed:
     status = status_of(search)
     return Listed(
         name=folder.name,
-        state=STATES.get(status.state, status.state),
+        state=status.state,
         trials=status.trials,
         ended=sum(n for state, n in status.by_state.items() if state != RUNNING),
         incumbent=status.incumbent,

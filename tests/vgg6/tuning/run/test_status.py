@@ -121,9 +121,12 @@ def test_every_search_of_a_storage_is_listed_with_its_state(
         _, as_json, _ = said(command, "--storage", storage, "--json")
     assert status == 0
     lines = {line.split()[0]: line for line in out.splitlines()}
-    assert "finished" in lines["done"] and "running" in lines["going"]
-    assert "interrupted" in lines["killed"]
+    assert "complete" in lines["done"] and "running" in lines["going"]
+    assert "killed" in lines["killed"]
     found = {one["name"]: one for one in json.loads(as_json)}
+    for name in ("done", "killed"):
+        alone = json.loads(said("status", name, "--storage", storage, "--json")[1])
+        assert found[name]["state"] == alone["state"], "the same word for one search"
     assert set(found) == {"done", "going", "killed", "broken"}
     best = found["done"]["incumbent"]
     for word in ("4 of 4", f"{best['best_val_acc']:.4f}", f"trial {best['trial']}"):
