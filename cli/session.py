@@ -14,11 +14,14 @@ from analysis.commands import RECORDED
 from cli.console import DONE, FAILED, INTERRUPTED
 from cli.flags import SESSION_FIELDS, read_fields
 from search_spaces import SPACE_NAMES
+from vgg6.common.files import expanded
 from vgg6.common.say import say
-from vgg6.tuning.run.folder import SEARCH, RunFolder
+from vgg6.tuning.run.folder import SEARCH, RunFolder, open_run
 from vgg6.tuning.run.records import SearchFacts
 from vgg6.tuning.settings import Settings
 
+NAMED = ("space", "data")  # flags that take a shipped name too
+PATHS = (*NAMED, "storage", "warm-start")  # flags that may name a file or a folder
 SHIPPED = ("auto", "cifar10", "digits", *SPACE_NAMES)  # names of images and spaces, not paths
 
 
@@ -31,16 +34,26 @@ def recorded_settings(facts: SearchFacts, args: argparse.Namespace) -> Settings:
 def typed_command(args: argparse.Namespace) -> str:
     """The command that was typed, as it is recorded: it can be repeated from any folder.
 
-    A space or images of the user's own are named by their absolute paths.
+    A space, images, a storage and earlier searches of the user's own are named by absolute paths.
     """
-    given = (getattr(args, name, None) for name in ("space", "data"))
-    own = {value for value in given if value and value not in SHIPPED and Path(value).exists()}
+    words, flag = [], ""
+    for word in args.typed:
+        value = word
+        if word.startswith("--"):
+            flag, _, value = word.partition("=")
+        before = word[: len(word) - len(value)]
+        words.append(before + _from_anywhere(flag.lstrip("-").replace("_", "-"), value, args))
+    return shlex.join([*RECORDED, *words])
 
-    def whole(word: str) -> str:
-        flag, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
-        return f"{flag}{equals}{Path(value).absolute()}" if value in own else word
 
-    return shlex.join([*RECORDED, *map(whole, args.typed)])
+def _from_anywhere(flag: str, value: str, args: argparse.Namespace) -> str:
+    """A flag's value, which names the same from every folder if it is a path."""
+    path = Path(expanded(value))
+    if not value or "://" in value or flag not in PATHS or (flag in NAMED and value in SHIPPED):
+        return value
+    if flag == "warm-start":
+        return open_run(expanded(value), args.storage or Settings.storage).uri
+    return str(path.absolute()) if flag == "storage" or path.exists() else value
 
 
 @contextmanager
