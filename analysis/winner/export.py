@@ -160,7 +160,10 @@ def _named(search: Search, number: int) -> Chosen:
     package = read_again(search, trial)
     if package is None:
         command = again_command(search, trial)
-        rule = f"has no weights left: the search kept its best ones'. This makes them: {command}"
+        rule = (
+            "has no weights left: a search keeps only those of its best trials. This trains it"
+            f" again, for `export` to find: {command}"
+        )
         raise InputError("trial", number, rule)
     return replace(
         chosen, what=again_name(number), weights=again_weights(number), rows=package.history
@@ -198,7 +201,7 @@ def _weights_of(search: Search, chosen: Chosen) -> dict[str, Tensor]:
     if not run.exists(chosen.weights):
         facts = search.facts
         command = train_command(chosen.config, facts.data, facts.runtime, chosen.stop_after)
-        rule = f"is not there; this makes it again: {command}"
+        rule = f"is not there. This trains the network again, as a package of its own: {command}"
         raise InputError("run", run.file(chosen.weights), rule)
     config, weights = run_weights(run, chosen.weights)
     if config != chosen.config:
