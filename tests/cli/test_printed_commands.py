@@ -62,8 +62,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     journal = Journal(run)
     journal.write("session", session="session_1")
     for number, activation in enumerate(("relu", "tanh")):
-        config = TrialConfig(activation=activation, batch_size=50, epochs=EPOCHS)
-        journal.write("trial", trial=number, config=config.to_dict(), params={})
+        params = {"activation": activation, "optimizer": "adam", "batch_size": 64, "lr": 0.001}
+        config = TrialConfig(**params, epochs=EPOCHS)
+        journal.write("trial", trial=number, config=config.to_dict(), params=params)
         state = TrainState(config, runtime)
         for metrics in fit(state, data):
             journal.write("epoch", trial=number, node="here", pid=1, **metrics.to_dict())
@@ -318,3 +319,67 @@ def test_a_search_is_seen_to_start_before_its_images_are_read(
     assert said(*search)[0] == 2
     assert [out for _, out, _ in seen] == ["coming: starting\n"]
     assert not (tmp_path / "coming").exists()
+
+
+@pytest.mark.parametrize("ground", ["a storage with a space outside"], indirect=True)
+def test_a_winner_whose_weights_are_gone_is_trained_again_as_a_package(
+    ground: tuple[Path, list[str]], said: Any
+) -> None:
+    folder, words = ground
+    for file in (folder / "weights").iterdir():
+        file.unlink()
+    status, _, err = said("export", *words, "--out", "packed")
+    assert status == 2 and "as a package of its own" in err
+    (line,) = commands_in(err)
+    assert said(*shlex.split(line))[0] == 0
+    (package,) = Path("runs").iterdir()
+    assert (package / SUMS).exists() and not list((folder / "weights").iterdir())
+
+
+def test_a_storage_and_earlier_searches_are_found_from_another_folder(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "made", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    shutil.copytree(trained, here / "runs" / "made")
+    shutil.copytree(trained, here / "runs" / "other")
+    monkeypatch.chdir(here)
+    typed = "search --name made --warm_start made runs/other --storage=../made/runs"
+    recorded = typed_command(args_of(typed))
+    assert "--name made " in recorded, "no path, though a folder is called so"
+    monkeypatch.chdir(there)
+    args = args_of(again(recorded).partition(command())[2])
+    assert Path(args.storage).samefile(here / "runs")
+    for name, earlier in zip(("made", "other"), args.warm_start, strict=True):
+        assert Path(open_run(earlier, args.storage).path).samefile(here / "runs" / name)
+    uris = "search --storage s3://bucket/runs"
+    assert typed_command(args_of(uris)).endswith(uris)
+
+
+@pytest.mark.usefixtures("ray_here", "few_draws")
+@pytest.mark.parametrize("ground", ["a storage with a space outside"], indirect=True)
+def test_the_printed_commands_that_train_on_ray_run(
+    ground: tuple[Path, list[str]], said: Any
+) -> None:
+    """Flags that come last make them short. All before is as it was printed."""
+    folder, words = ground
+    lines = [line for text in printed(said, folder, words) for line in commands_in(text)]
+    short = {
+        "resume": [],
+        "best": ["--top", "1", "--confirm", "1"],
+        "search": ["--name", "new", "--trials", "1", "--epochs", "1", "--limit-train", "100"],
+    }
+    for name, more in short.items():
+        line = next(
+            line
+            for line in lines
+            if checked(line, folder).command == name and (name != "best" or "--confirm" in line)
+        )
+        status, out, err = said(*shlex.split(line, comments=True), *more)
+        assert status == 0, (line, err)
+        for text in (out, err):
+            for found in commands_in(text):
+                args_of(found)
+    assert open_run(*words[::2]).exists("confirmation.json")
+    assert open_run("new", "runs").exists("search.json")
