@@ -29,6 +29,7 @@ from vgg6.data.images import NUM_CLASSES, Array, LabelledImages
 
 TORCHVISION_FOLDER = "cifar-10-batches-py"
 FILE_SUFFIX = ".npz"
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
 def download_cifar10(root: Path) -> Path:
@@ -223,8 +224,30 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
     return train, test
 
 
-def layout_rule() -> str:
-    return (
+def layout_rule(folder: Path) -> str:
+    """What is wrong with a folder that holds no images of a known layout."""
+    rule = (
         f"holds neither {TORCHVISION_FOLDER}/ (torchvision's layout) nor train-*.parquet and"
         " test-*.parquet files (columns img{bytes,path}, label)"
     )
+    packed = packed_in(folder)
+    return f"{rule}. Unpack {packed[0].name} there first" if packed else rule
+
+
+def packed_in(folder: Path) -> list[Path]:
+    """The archives in a folder, those of CIFAR-10 first."""
+    if not folder.is_dir():
+        return []
+    found = [file for file in folder.iterdir() if file.name.endswith(ARCHIVES)]
+    return sorted(found, key=lambda file: ("cifar" not in file.name, file.name))
+
+
+def file_rule(file: Path) -> str:
+    """Why a file is nothing to train on, and what to do."""
+    if file.name.endswith(ARCHIVES):
+        return "is packed: unpack it, and give the folder that then holds the images"
+    if file.name.endswith(FILE_SUFFIX):
+        return f"is a file: an {FILE_SUFFIX} can be scored, and not trained on. Give a folder"
+    if file.suffix == ".parquet":
+        return "is one file of a data set: give the folder that holds it"
+    return "is a file: give a folder"

@@ -15,8 +15,10 @@ from vgg6.data.layouts import (
     TORCHVISION_FOLDER,
     cached,
     download_cifar10,
+    file_rule,
     layout_of,
     layout_rule,
+    packed_in,
 )
 from vgg6.data.splits import stratified
 
@@ -45,11 +47,13 @@ def load_source(data: str) -> Source:
                     say(
                         "*** CIFAR-10 is not on this disk and could not be downloaded: using"
                         " DIGITS, 1,797 small images of handwritten digits. Scores are not"
-                        " CIFAR-10 scores."
+                        f" CIFAR-10 scores.{_packed_hint()}"
                     )
                     return load_digits()
                 raise InputError("data", data, _no_data(error)) from None
         return load_folder(folder)
+    if Path(data).is_file():
+        raise InputError("data", data, file_rule(Path(data)))
     if not Path(data).is_dir():
         check_choice("data", data, ("cifar10", "digits", "auto", "FOLDER"))
     return load_folder(Path(data))
@@ -64,7 +68,7 @@ def find_cifar10() -> Path | None:
     named = expanded(os.environ.get("CIFAR10_DIR", ""))
     if named:
         if layout_of(Path(named)) is None:
-            raise InputError("CIFAR10_DIR", named, layout_rule())
+            raise InputError("CIFAR10_DIR", named, layout_rule(Path(named)))
         return Path(named)
     return DOWNLOAD_FOLDER if layout_of(DOWNLOAD_FOLDER) else None
 
@@ -73,7 +77,7 @@ def load_folder(folder: Path) -> Source:
     """Load torchvision's folder or parquet files from ``folder``, through the decoded cache."""
     layout = layout_of(folder)
     if layout is None:
-        raise InputError("data", str(folder), layout_rule())
+        raise InputError("data", str(folder), layout_rule(folder))
     reader, files = layout
     train, test = cached(files, reader)
     return Source(
@@ -113,12 +117,17 @@ def load_digits() -> Source:
     )
 
 
+def _packed_hint() -> str:
+    packed = packed_in(DOWNLOAD_FOLDER)
+    return f" ({DOWNLOAD_FOLDER / packed[0].name} is there: unpack it)" if packed else ""
+
+
 def _no_data(error: OSError) -> str:
     return (
         f"is not on this disk and could not be downloaded ({error}). Any of these helps:\n"
         f"  1. set CIFAR10_DIR to a folder with {TORCHVISION_FOLDER}/ or train-*.parquet and"
         " test-*.parquet files\n"
-        f"  2. put one of these into {DOWNLOAD_FOLDER}/\n"
+        f"  2. put one of these into {DOWNLOAD_FOLDER}/{_packed_hint()}\n"
         "  3. run once where there is a network: it is downloaded and checked\n"
         "or try the tool on the embedded images: set `data` to digits"
     )

@@ -259,6 +259,39 @@ def test_a_folder_beside_torchvisions_is_not_taken_for_it(batches: Path) -> None
         load_source(str(beside))
 
 
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("mine.npz", "can be scored, and not trained on. Give a folder"),
+        ("cifar-10-python.tar.gz", "is packed: unpack it, and give the folder"),
+        ("cifar10.zip", "is packed"),
+        ("train-0.parquet", "is one file of a data set: give the folder"),
+        ("images.bin", "is a file: give a folder"),
+    ],
+)
+def test_a_file_is_refused_with_what_to_give_instead(tmp_path: Path, name: str, rule: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=rule):
+        load_source(str(tmp_path / name))
+
+
+def test_an_archive_in_the_folder_is_said_to_be_unpacked_first(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (nowhere / "data").mkdir()
+    for name in ("a.zip", "cifar-10-python.tar.gz"):
+        (nowhere / "data" / name).write_bytes(b"x")
+    with pytest.raises(InputError, match="Unpack cifar-10-python.tar.gz there first"):
+        load_source("data")
+    with pytest.raises(InputError, match=r"data/cifar-10-python.tar.gz is there: unpack it"):
+        load_source("cifar10")
+    assert load_source("auto").name == "digits"
+    assert "data/cifar-10-python.tar.gz is there: unpack it" in capsys.readouterr().err
+    monkeypatch.setenv("CIFAR10_DIR", str(nowhere / "data"))
+    with pytest.raises(InputError, match="Unpack cifar-10-python.tar.gz there first"):
+        load_source("cifar10")
+
+
 # Damaged parquet
 
 
