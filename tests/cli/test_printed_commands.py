@@ -123,7 +123,8 @@ def printed(said: Any, folder: Path, words: list[str]) -> list[str]:
 def without_scripts(text: str) -> str:
     """The text of a page, without what is no text for a person."""
     markup = r"<(script|style)\b.*?</\1>|</?(code|pre)\b[^>]*>"
-    return html.unescape(re.sub(markup, "\n", text, flags=re.DOTALL))
+    plain = re.sub(r"</?span\b[^>]*>", "", text)  # of a flag that is not broken in two
+    return html.unescape(re.sub(markup, "\n", plain, flags=re.DOTALL))
 
 
 def commands_in(text: str) -> list[str]:
