@@ -26,6 +26,7 @@ from analysis.winner.retrained_trial import (
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import read_record
+from vgg6.common.words import counted
 from vgg6.config import TrialConfig
 from vgg6.data import image_facts, load_recorded
 from vgg6.run_record import EpochMetrics
@@ -36,13 +37,13 @@ from vgg6.tuning.run.trials import TrialRecord
 
 CONFIRMED_FACTS = ("mean", "sd", "low", "high", "search_score", "optimism", "tied")
 UNCONFIRMED = (
-    "val_acc is the highest of selected_from scores and so optimistic: it has not been confirmed"
-    " over fresh seeds"
+    "the validation accuracy is the highest of {scores} and so optimistic: it has not been"
+    " confirmed over fresh seeds"
 )
 NAMED = "packed because this trial was asked for by its number, whatever it scored"
 CONFIRMED = (
-    "confirmed.mean is what to expect of this configuration on the validation images; val_acc is"
-    " this package's own run, the one in the middle"
+    "the confirmed mean is what to expect of this configuration on the validation images; the"
+    " validation accuracy is this package's own run's, the one in the middle"
 )
 
 
@@ -95,13 +96,14 @@ def export_best(
     if chosen.named:
         metrics["note"] = NAMED
     else:
-        metrics["selected_from"] = len(search.history.ranking())
-        metrics["note"] = CONFIRMED if chosen.confirmed else UNCONFIRMED
+        metrics["selected_from"] = scores = len(search.history.ranking())
+        unconfirmed = UNCONFIRMED.format(scores=counted(scores, "score"))
+        metrics["note"] = CONFIRMED if chosen.confirmed else unconfirmed
     if again != val_acc:
         metrics["val_acc_again"] = again
         metrics["warning"] = (
-            f"these weights score {again} on the validation images here, and scored {val_acc} in"
-            " the search: another machine or thread count rounds differently"
+            f"these weights score {again:.4f} on the validation images here, and scored"
+            f" {val_acc:.4f} in the search: another machine or thread count rounds differently"
         )
     tested = recorded(search.folder, chosen.weights)
     if look_at_test and tested is None:

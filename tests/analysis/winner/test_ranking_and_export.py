@@ -318,7 +318,7 @@ def test_the_exported_weights_score_what_the_search_recorded(
     assert "warning" not in metrics
     assert metrics["val_acc"] == epochs_table(read_search(run)).val_acc.max()
     assert metrics["test"]["images"] == 359 and 0 < metrics["test"]["accuracy"] <= 1
-    assert metrics["selected_from"] == 3
+    assert metrics["selected_from"] == 3 and "the highest of 3 scores" in metrics["note"]
     package = read_package(tmp_path / "out")
     assert package.metrics.to_dict() == metrics
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
@@ -337,7 +337,7 @@ def test_weights_that_are_not_those_of_the_score_are_called_out(
     run.write(weights_file(winner.number), content)
     metrics = export_best(read_search(run), tmp_path / "out")
     assert metrics["val_acc_again"] < metrics["val_acc"] == winner.best_val_acc
-    assert str(metrics["val_acc_again"]) in metrics["warning"]
+    assert f"{metrics['val_acc_again']:.4f} on the validation images here" in metrics["warning"]
     assert read_package(tmp_path / "out").metrics.warning == metrics["warning"]
 
 
