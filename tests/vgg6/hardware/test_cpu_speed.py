@@ -117,3 +117,23 @@ def test_trials_get_the_threads_that_train_most_images_together(
     assert f"{max(speeds.values()):.0f} with" in plan.measured
     asked = allot(Settings(name="x", cpus_per_trial=1.0), [{"CPU": cpus}], "cpu", lambda: speeds)
     assert asked.threads == 1 and not asked.measured, "what was asked for is not measured"
+
+
+@pytest.mark.parametrize(
+    ("began", "cpus", "share"),
+    [
+        (2, 8.0, "4 at once, 2 CPUs (2 threads) each"),
+        (1, 2.0, "2 at once, 1 CPU (1 thread) each"),
+        (4, 2.0, "1 at once, 2 CPUs (4 threads) each"),  # a smaller machine: slower, and the same
+    ],
+)
+def test_a_search_goes_on_with_the_threads_that_it_began_with(
+    began: int, cpus: float, share: str
+) -> None:
+    def measured() -> dict[str, float]:
+        raise AssertionError("nothing is left to measure")
+
+    plan = allot(Settings(name="x"), [{"CPU": cpus}], "cpu", measured, threads=began)
+    assert plan.threads == began and plan.why.startswith(share)
+    last = allot(Settings(name="x", trials=1), [{"CPU": 8.0}], "cpu", measured, threads=began)
+    assert last.threads == began and last.cpus == began

@@ -70,6 +70,7 @@ def allot(
     speeds: Callable[[], dict[str, float]] | None = None,
     shared_speeds: Callable[[], list[SharedSpeeds]] | None = None,
     *,
+    threads: int | None = None,
     can_grow: bool = False,
 ) -> Allotment:
     """Choose a trial's share of the cluster.
@@ -82,6 +83,8 @@ def allot(
         shared_speeds: measures how many runs train most at once on one GPU, of each kind that
             trials may get; asked only for ``gpus_per_trial=auto``. A trial does not know which kind
             it will run on: it gets the largest of the shares that are best on each.
+        threads: of each trial, where they are decided: those of a search that goes on. A trial then
+            gets as many CPUs, or all of a smaller node.
         can_grow: the nodes are a cluster's, to which others may be added.
 
     Raises:
@@ -91,7 +94,9 @@ def allot(
     if kind is not None:
         check_kind(kind, nodes)
     usable = of_kind(nodes, kind)
-    cpus, measured = settings.cpus_per_trial or 1.0, ""
+    largest = max((node.get("CPU", 0.0) for node in usable), default=0.0)
+    decided = settings.cpus_per_trial or (threads and max(1.0, min(float(threads), largest)))
+    cpus, measured = decided or 1.0, ""
     if gpus is None:
         gpus = DEFAULT_GPU_FRACTION if device == "cuda" else 0.0
     elif isinstance(gpus, str):
@@ -101,7 +106,7 @@ def allot(
         found_on = shared_speeds()
         gpus = max(share_of(best_runs(found)) for found in found_on)
         measured = f" ({'; '.join(map(gpu_sharing.describe, found_on))})"
-    free = settings.cpus_per_trial is None and settings.max_concurrent is None
+    free = decided is None and settings.max_concurrent is None
     if speeds and free and not gpus and max((n.get("CPU", 0) for n in nodes), default=0) > 1:
         found = speeds()
         cpus, measured = float(best_threads(found)), f" ({cpu_speed.describe(found)})"
@@ -114,9 +119,9 @@ def allot(
         raise InputError(key, asked, f"fits on no node: the cluster has {has or 'no node'}")
     wanted = min(settings.max_concurrent or fits, settings.trials or fits, fits)
     # Where fewer trials run than would fit, each may use more of the machine.
-    if settings.cpus_per_trial is None and not gpus:
-        cpus = max(1.0, max(n.get("CPU", 0) for n in usable) // math.ceil(wanted / len(usable)))
-    threads = max(1, int(cpus))
+    if decided is None and not gpus:
+        cpus = max(1.0, largest // math.ceil(wanted / len(usable)))
+    threads = threads or max(1, int(cpus))
     share = f"{_cpus(cpus)} ({counted(threads, 'thread')})"
     if gpus:
         held = "" if device == "cuda" else ", held and not used"

@@ -73,21 +73,32 @@ def plan_confirmation(
     Raises:
         InputError: no node can run one.
     """
-    # A run holds as many CPUs as it has threads, which are the search's, or all of a smaller node.
-    most = max((node.get("CPU", 1.0) for node in live_nodes(ray.nodes())), default=1.0)
-    cpus = settings.cpus_per_trial or max(1.0, min(float(facts.runtime.threads), most))
     wanted = replace(
         settings, name=f"{facts.name[:90]}-confirm", trials=runs, searcher="random",
-        scheduler="none", time_budget=time_budget, patience=None, cpus_per_trial=cpus,
+        scheduler="none", time_budget=time_budget, patience=None,
     )  # fmt: skip
-    plan = make_plan(wanted, facts.space, data, where)
-    return replace(plan, runtime=Runtime(**facts.runtime.to_dict()), keep_weights=runs)
+    recorded = Runtime(**facts.runtime.to_dict())
+    return replace(make_plan(wanted, facts.space, data, where, recorded), keep_weights=runs)
 
 
-def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> Plan:
-    """Plan on the Ray that this process is connected to, and say it on standard error."""
+def make_plan(
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    where: str,
+    recorded: Runtime | None = None,
+) -> Plan:
+    """Plan on the Ray that this process is connected to, and say it on standard error.
+
+    Args:
+        recorded: what a search that goes on computes in; else it is chosen.
+
+    Raises:
+        InputError: no node can run a trial.
+    """
     mode = settings.wandb or default_mode()
-    plan = decide_with_nodes(settings, space, data, mode, patient=where != HERE)
+    patient = where != HERE
+    plan = decide_with_nodes(settings, space, data, mode, recorded, patient=patient)
     if settings.wandb is None and mode == "offline":
         say("W&B: no key found, logging offline. `wandb login` stores one")
     say(
@@ -107,7 +118,13 @@ def make_plan(settings: Settings, space: Space, data: TrialData, where: str) -> 
 
 
 def decide_with_nodes(
-    settings: Settings, space: Space, data: TrialData, mode: str, *, patient: bool
+    settings: Settings,
+    space: Space,
+    data: TrialData,
+    mode: str,
+    recorded: Runtime | None = None,
+    *,
+    patient: bool,
 ) -> Plan:
     """``decide`` with the nodes that there are. ``patient``: they are a cluster's, whose workers
     may be joining just now.
@@ -119,7 +136,10 @@ def decide_with_nodes(
     while True:
         try:
             nodes = live_nodes(ray.nodes())
-            return decide(settings, space, data, nodes, mode, probe_each, can_grow=patient)
+            return decide(
+                settings, space, data, nodes, mode, probe_each,
+                recorded=recorded, can_grow=patient,
+            )  # fmt: skip
         except InputError:
             if time.monotonic() > give_up:
                 raise
@@ -134,19 +154,21 @@ def decide(
     mode: str,
     probe: Callable[..., list[SharedSpeeds]] = probe_here,
     *,
+    recorded: Runtime | None = None,
     can_grow: bool = False,
 ) -> Plan:
     """Resources, runtime and the number of trials, from the resources of the nodes.
 
     Args:
         probe: measures ``gpus_per_trial=auto``: on Ray's nodes, or here without Ray.
+        recorded: as for ``make_plan``.
     """
-    device, kind = choose_device(settings, nodes), settings.accelerator_type
-    runtime = cluster_runtime(settings, device)
+    device = recorded.device if recorded else choose_device(settings, nodes)
+    kind, runtime = settings.accelerator_type, recorded or cluster_runtime(settings, device)
     allotment = allot(
         settings, nodes, device, lambda: thread_speeds(runtime.precision),
         lambda: probe(runtime, hungriest(space), len(data.train), of_kind(nodes, kind)),
-        can_grow=can_grow,
+        threads=recorded.threads if recorded else None, can_grow=can_grow,
     )  # fmt: skip
     runtime = replace(runtime, threads=allotment.threads)
     trials = settings.trials

@@ -64,9 +64,9 @@ def resume_search(
         InputError: no node can run a trial; another process runs this search.
     """
     facts = search.facts
-    plan = make_plan(settings, search.space, data, where)
+    # Its trials compute as they began, whatever is fastest here.
+    recorded = Runtime(**facts.runtime.to_dict())
+    plan = make_plan(settings, search.space, data, where, recorded)
     warm = WarmStart.from_facts(facts.warm_start, search.space)
-    # Unfinished trials go on in the arithmetic that they began in.
-    runtime = Runtime(**facts.runtime.to_dict())
-    plan = replace(plan, runtime=runtime, warm=warm, to_go_on=to_go_on)
+    plan = replace(plan, warm=warm, to_go_on=to_go_on)
     return run_session(search.folder, plan)

@@ -417,6 +417,15 @@ def test_automatic_trials_promise_a_time_and_keep_to_it(digits: TrialData) -> No
     assert (plan.trials, plan.settings.time_budget) == (9, None)
 
 
+def test_a_resumed_search_computes_as_it_began_and_says_so(digits: TrialData) -> None:
+    began = Runtime(device="cpu", precision="fp32", threads=2)
+    nodes, space = [{"CPU": 4.0, "GPU": 1.0}], load_space("default")
+    settings = Settings(name="x", trials=9)
+    plan = planning.decide(settings, space, digits, nodes, "disabled", recorded=began)
+    assert plan.runtime == began and plan.allotment.gpus == 0
+    assert plan.allotment.why.startswith("2 at once, 2 CPUs (2 threads) each")
+
+
 def test_wandb_is_online_with_a_key_and_else_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
