@@ -247,7 +247,7 @@ def render(found: CompressedPackage) -> str:
     lost = 100 * (before.accuracy - after.accuracy)
     rows = [
         f"accuracy    {before.accuracy:.4f} -> {after.accuracy:.4f}, {_points(lost)}"
-        f" (95 % of chance in the images: {interval.low:.4f} to {interval.high:.4f})",
+        f" (95 %, for so many images: {interval.low:.4f} to {interval.high:.4f})",
         f"size        {before.bytes:,} -> {after.bytes:,} bytes of model.onnx,"
         f" {_times(before.bytes / after.bytes)}",
         f"parameters  {before.parameters:,} -> {after.parameters:,}",

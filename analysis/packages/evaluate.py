@@ -151,7 +151,7 @@ def render(found: PackageScore) -> str:
     scored = found.scored
     what = " ".join(filter(None, (scored.part, "images of", scored.data)))
     lines = [
-        f"accuracy {found.accuracy:.4f} ({found.low:.4f} to {found.high:.4f}, 95 %) of"
+        f"accuracy {found.accuracy:.4f} (95 %: {found.low:.4f} to {found.high:.4f}) of"
         f" {found.images:,} {what}",
         f"loss     {found.loss:.4f} nats",
         f"ECE      {found.ece:.4f}: how far its confidence is from its accuracy, {BINS} bins",

@@ -90,6 +90,7 @@ def test_one_command_leads_from_nothing_to_a_confirmed_winner(
     found = read_search(open_run("whole", "runs"))
     assert found.confirmation is not None and found.confirmation.more_seeds == 0
     assert found.confirmation.why in " ".join(out.split())
+    assert "search whole: " in err and "confirmation of whole: at most " in err
     assert "the only look at the test images" in out
     assert (tmp_path / "runs" / "whole" / "best" / "SHA256SUMS").is_file()
     seeds = [run.seed for run in found.confirmation.chosen.runs]

@@ -76,12 +76,24 @@ class Standing:
         return f"about {duration(min(bounds))} left" if bounds else ""
 
     @property
+    def one(self) -> str:
+        """What is counted: a search's trials, or a confirmation's runs."""
+        runs = any("candidate" in trial.params for trial in self.history.trials.values())
+        return "run" if runs else "trial"
+
+    @property
+    def leader(self) -> str:
+        """What the best trial is called; of a confirmation, where it decides nothing, the best
+        run."""
+        return "incumbent" if self.one == "trial" else "best run"
+
+    @property
     def trials(self) -> str:
         """How many trials ended and how, and how many run."""
         counts = Counter(trial.state for trial in self.history.trials.values())
         running = counts.pop(RUNNING, 0)
         states = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
-        ended = f"{counts.total()} of {counted(self.total, 'trial')} ended"
+        ended = f"{counts.total()} of {counted(self.total, self.one)} ended"
         return f"{ended}{f' ({states})' if states else ''}, {running} running"
 
     def line(self) -> str:
@@ -90,7 +102,7 @@ class Standing:
         parts = [
             self.trials,
             f"{counted(self.epochs, 'epoch')}{f', {self.speed}' if self.speed else ''}",
-            f"incumbent trial {best.number} {best.config.label} val_acc {best.best_val_acc:.4f}"
+            f"{self.leader} {best.title} {best.config.label} val_acc {best.best_val_acc:.4f}"
             if best
             else "no score yet",
             *filter(None, [self.left]),
@@ -156,7 +168,7 @@ class Progress:
         )
         best = self.history.incumbent
         if best:
-            head.append(f"incumbent: trial {best.number} {best.config.label} ")
+            head.append(f"{now.leader}: {best.title} {best.config.label} ")
             head.append(f"val_acc {best.best_val_acc:.4f}", "bold green")
         return Group(head, self._table())
 
@@ -168,7 +180,7 @@ class Progress:
         for record in running[-SHOWN_TRIALS:]:
             last = record.last
             table.add_row(
-                str(record.number),
+                record.title.removeprefix("trial "),
                 record.config.label,
                 f"{record.epoch}/{record.config.epochs}",
                 f"{last.val_acc:.4f}" if last else "-",

@@ -69,6 +69,13 @@ class TrialRecord:
         self.best_val_acc = max(row.val_acc, self.best_val_acc or 0.0)
 
     @property
+    def title(self) -> str:
+        """``trial 3``; of a confirmation's run, the candidate in the search: ``trial 3 seed 7``."""
+        if "candidate" in self.params:
+            return f"trial {self.params['candidate']} seed {self.params['seed']}"
+        return f"trial {self.number}"
+
+    @property
     def curve(self) -> list[Epoch]:
         """Its rows in the order of their epochs."""
         return [row for _, row in sorted(self.rows.items())]

@@ -78,7 +78,9 @@ def plan_confirmation(
         scheduler="none", time_budget=time_budget, patience=None,
     )  # fmt: skip
     recorded = Runtime(**facts.runtime.to_dict())
-    return replace(make_plan(wanted, facts.space, data, where, recorded), keep_weights=runs)
+    what = f"confirmation of {facts.name}: at most {counted(runs, 'run')}"
+    plan = make_plan(wanted, facts.space, data, where, recorded, what)
+    return replace(plan, keep_weights=runs)
 
 
 def make_plan(
@@ -87,11 +89,13 @@ def make_plan(
     data: TrialData,
     where: str,
     recorded: Runtime | None = None,
+    what: str = "",
 ) -> Plan:
     """Plan on the Ray that this process is connected to, and say it on standard error.
 
     Args:
         recorded: what a search that goes on computes in; else it is chosen.
+        what: how many runs of what, in words; by default, of the search.
 
     Raises:
         InputError: no node can run a trial.
@@ -101,10 +105,10 @@ def make_plan(
     plan = decide_with_nodes(settings, space, data, mode, recorded, patient=patient)
     if settings.wandb is None and mode == "offline":
         say("W&B: no key found, logging offline. `wandb login` stores one")
+    what = what or f"search {settings.name}: {counted(plan.trials, 'trial')}"
     say(
-        f"search {settings.name}: {counted(plan.trials, 'trial')} of up to"
-        f" {counted(settings.epochs, 'epoch')} on"
-        f" {data.name}, {len(data.train):,} training and {len(data.val):,} validation images"
+        f"{what} of up to {counted(settings.epochs, 'epoch')} on {data.name},"
+        f" {len(data.train):,} training and {len(data.val):,} validation images"
     )
     if plan.allotment.gpus and plan.allotment.measured:
         say(f"GPUs{plan.allotment.measured}")

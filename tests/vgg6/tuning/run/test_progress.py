@@ -41,6 +41,17 @@ def test_a_line_has_the_counts_the_incumbent_the_epochs_and_what_is_left(history
     assert line.endswith("; about 2 minutes left"), "as many again are to come"
 
 
+def test_a_confirmation_counts_runs_and_names_candidates_as_the_search_does(tmp_path: Path) -> None:
+    found = read_history(made_run(tmp_path, trials=6, epochs=2))
+    for trial in found.trials.values():
+        trial.params = {"candidate": 40 + trial.number // 2, "seed": trial.number % 2}
+    best = found.incumbent
+    assert best is not None
+    line = Standing(found, 6, 120.0, 20).line()
+    assert line.startswith("2:00  6 of 6 runs ended (")
+    assert f"; best run trial {40 + best.number // 2} seed {best.number % 2} " in line
+
+
 def test_a_time_budget_bounds_what_is_left(history: History) -> None:
     assert "about 30 seconds left" in Standing(history, 16, 120.0, 20, budget=150.0).line()
     assert Standing(History(), 16, 10.0, 0, budget=100.0).left == "about 90 seconds left"
