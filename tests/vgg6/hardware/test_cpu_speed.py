@@ -34,6 +34,7 @@ def test_a_measurement_is_made_once_and_then_read_by_the_next_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cpu_speed, "UNDISTURBED", 0.0)  # whatever else this machine does
+    monkeypatch.setattr(cpu_speed, "STEADY", 0.0)
     threads = torch.get_num_threads()
     found = thread_speeds("bf16")
     assert set(found) == {str(2**i) for i in range(min(usable_cpus(), 16).bit_length())}
@@ -60,6 +61,35 @@ def test_a_measurement_on_a_busy_machine_is_not_kept_for_other_processes() -> No
             neighbour.wait()
     assert not cache_file().exists()
     assert thread_speeds("bf16") == found, "this process decides once"
+
+
+@pytest.mark.parametrize(
+    ("seen", "chosen", "kept"),
+    [
+        # A neighbour meets the first measurement of two threads, or both of the first round.
+        ({"1": [302, 300, 301], "2": [46, 516, 510]}, 2, True),
+        ({"1": [120, 300, 301], "2": [90, 516, 510]}, 2, True),
+        # It hardly ever rests: one measurement alone is no ground for all later searches.
+        ({"1": [302, 300, 301], "2": [46, 90, 516]}, 2, False),
+        ({"1": [226, 300, 310], "2": [200, 210, 205]}, 1, True),
+        ({"1": [302, 300], "2": [510, 516]}, 2, True),
+    ],
+)
+def test_a_neighbour_that_comes_and_goes_does_not_fix_the_threads_of_later_searches(
+    monkeypatch: pytest.MonkeyPatch, seen: dict[str, list[float]], chosen: int, kept: bool
+) -> None:
+    order, rounds = [], len(seen["1"])
+
+    def speed(precision: str, threads: int, runs: int) -> float:
+        order.append(threads)
+        return seen[str(threads)].pop(0)
+
+    monkeypatch.setattr(cpu_speed, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(cpu_speed, "_speed", speed)
+    monkeypatch.setattr(cpu_speed, "UNDISTURBED", 0.0)
+    assert best_threads(thread_speeds("bf16")) == chosen
+    assert order == [1, 2] * rounds, "in turns, no more often than it takes"
+    assert cpu_speed.is_kept("bf16") == kept
 
 
 def test_a_broken_or_forbidden_cache_only_costs_another_measurement(
