@@ -20,16 +20,18 @@ AT_CHANCE = """\
 No trial beat chance: guessing is right once in {classes}, and the highest of {scores} is
 {best:.4f}. What follows ranks noise. Try one of these:
   - more epochs: without normalisation a network stays at chance for its first few hundred steps
-  - a space that varies the initialisation and the normalisation, such as `default`
+  - a space that varies the initialisation and the normalisation, such as `wide`
   - lower learning rates{diverged}
 """
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
+TEXT_WIDTH, TABLE_WIDTH = 100, 200  # a table is never wrapped, nor a name in it cut
 
 
 def render(found: Summary) -> str:
     """What won, how good it is or looks, and how to run it again."""
-    out = Console(file=StringIO(), width=100, highlight=False, markup=False)
+    out = Console(file=StringIO(), width=TEXT_WIDTH, highlight=False, markup=False)
+    wide = Console(file=out.file, width=TABLE_WIDTH, highlight=False, markup=False)
     winner, best, confirmed = found.winner, found.winner.in_search, found.confirmation
     name = data_title(found.data)
     state = "" if found.complete else ", not complete"
@@ -56,7 +58,7 @@ def render(found: Summary) -> str:
     scores = [row.val_acc for row in winner.curve]
     out.print(f"  val_acc by epoch {sparkline(scores)} {scores[0]:.3f} to {scores[-1]:.3f}\n")
     if confirmed:
-        out.print(_confirmed_table(confirmed))
+        wide.print(_confirmed_table(confirmed))
         out.print(f"{confirmed.why}\n")
         if found.unconfirmed:
             names = ", ".join(map(str, found.unconfirmed))
@@ -73,7 +75,7 @@ def render(found: Summary) -> str:
             str(place), str(row.trial), row.label, f"{row.best_val_acc:.4f}", str(row.best_epoch),
             str(row.epochs_run), row.state,
         )  # fmt: skip
-    out.print(table)
+    wide.print(table)
     for kind, values in found.best_by.items():
         each = (
             f"{best.value} {best.best.best_val_acc:.4f} ({_length(best.best)})" for best in values
@@ -91,7 +93,8 @@ def render(found: Summary) -> str:
         )
     out.print("\nTo train it again:")
     out.file.write(f"  {winner.train_command}\n")  # never wrapped: it is there to be copied
-    return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    text: str = out.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 def _at_chance(found: Summary) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.made_runs import made_run
+from support.paths import ROOT
 
 from analysis.winner.confirm import conclude
 from analysis.winner.ranking import beats_chance, summary
-from analysis.winner.render_ranking import render
+from analysis.winner.render_ranking import AT_CHANCE, render
+from search_spaces import load_space
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.search import read_search
@@ -41,6 +44,14 @@ def test_a_search_at_chance_says_so_before_it_names_a_best_one(tmp_path: Path) -
         "more epochs",
     ):
         assert said in text
+
+
+def test_the_space_that_is_advised_at_chance_varies_what_is_said_of_it() -> None:
+    page = (ROOT / "analysis/report/templates/sections/result.html").read_text()
+    for text in (AT_CHANCE, page):
+        _, _, named = text.partition("space ")
+        (name,) = re.findall(r"such as `(\w+)`", named)
+        assert {"init", "norm"} <= set(load_space(name).names)
 
 
 def test_a_confirmation_at_chance_says_so_whatever_the_search_scored(tmp_path: Path) -> None:
