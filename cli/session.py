@@ -53,7 +53,7 @@ def _from_anywhere(flag: str, value: str, args: argparse.Namespace) -> str:
         return value
     if flag == "warm-start":
         return open_run(expanded(value), args.storage or Settings.storage).uri
-    return str(path.absolute()) if flag == "storage" or path.exists() else value
+    return str(path.resolve()) if flag == "storage" or path.exists() else value
 
 
 @contextmanager

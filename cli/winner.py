@@ -110,9 +110,14 @@ def best(args: argparse.Namespace) -> int:
 
 
 def to_tell(search: Search, asked: Confirming) -> str:
-    """The command that goes on with a confirmation until it is settled, where it is not."""
+    """The command that goes on with a confirmation until it is settled, where it is not.
+
+    Nothing where no candidate beat chance: more seeds would tell no more.
+    """
+    from analysis.winner.ranking import summary
+
     found = search.confirmation
-    if found is None or not found.more_seeds:
+    if found is None or not found.more_seeds or not summary(search, top=1).beats_chance:
         return ""
     seeds = len(found.seeds) + found.more_seeds
     if seeds > MOST_CONFIRM:

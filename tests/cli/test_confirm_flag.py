@@ -114,6 +114,10 @@ def test_where_the_winner_is_not_settled_the_command_with_so_many_seeds_is_print
     hopeless = search.confirmation.model_copy(update={"more_seeds": 100})
     line = to_tell(replace(search, confirmation=hopeless), Confirming(3, 0.01))
     assert "100 seeds are not likely to" in line and "To go on" not in line
+    guessing = [one.model_copy(update={"mean": 0.1}) for one in found.candidates]
+    found = found.model_copy(update={"candidates": guessing})
+    at_chance = replace(search, confirmation=found)
+    assert to_tell(at_chance, Confirming(None, 0.005)) == "", "seeds do not mend a search"
 
 
 def test_a_confirmation_of_an_earlier_version_opens_and_shows_what_it_holds(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.made_runs import made_run
+from support.paths import ROOT
 
 from analysis.packages.compress import render as render_compressed
 from analysis.packages.latency import speedup
@@ -15,6 +18,7 @@ from analysis.packages.package_files import check_new
 from cli import doctor
 from vgg6.common.checks import InputError
 from vgg6.hardware import cpu_speed, measurements
+from vgg6.tuning.run.folder import CONFIRMATION
 
 # "1 trials", "0 minutes", "0.0 a minute": what no output may hold.
 WRONG = re.compile(
@@ -35,6 +39,16 @@ def test_no_output_of_a_search_of_one_trial_counts_one_as_many(tmp_path: Path, s
         status, out, err = said(*line, "--storage", tmp_path)
         assert status == 0 and not WRONG.search(out + err), out + err
     assert not WRONG.search((tmp_path / "png" / "summary.md").read_text())
+
+
+def test_no_name_in_a_ranking_is_cut(tmp_path: Path, said: Any) -> None:
+    shutil.copytree(ROOT / "docs" / "cifar10-48", tmp_path / "shown")
+    file = tmp_path / "shown" / CONFIRMATION
+    label = f"Leaky_relu_{'0' * 60}"
+    found = json.loads(file.read_text())
+    found["candidates"][1]["label"] = label
+    file.write_text(json.dumps(found))
+    assert label in said("best", "shown", "--storage", tmp_path)[1]
 
 
 def test_no_line_of_a_dry_run_of_one_trial_counts_one_as_many(said: Any, tmp_path: Path) -> None:
