@@ -24,7 +24,7 @@ from vgg6.hardware.machine import usable_cpus
 from vgg6.model import VGG6, with_weights
 
 INPUT, OUTPUT = "images", "logits"
-OPSET = 20  # the first with GELU as one operator
+OPSET = 20  # the first with GELU as one operator. onnxruntime 1.17 is the first that takes it
 DOMAINS = ("", "ai.onnx", "com.microsoft")  # of the operators that onnxruntime comes with
 
 

@@ -51,6 +51,11 @@ def quantize(content: bytes, images: Array) -> bytes:
         found = onnx.load(small)
     del found.metadata_props[:]
     found.metadata_props.extend(onnx.load_from_string(content).metadata_props)
+    # It names all domains that it knows, and runtimes refuse those that they do not.
+    used = {node.domain for node in found.graph.node}
+    kept = [opset for opset in found.opset_import if opset.domain in used]
+    del found.opset_import[:]
+    found.opset_import.extend(kept)
     quantized: bytes = found.SerializeToString()
     return quantized
 
