@@ -88,7 +88,8 @@ def test_points_are_lost_or_gained_and_never_lost_below_zero(
     )  # fmt: skip
     said = render_compressed(Made(metrics=metrics, out="packed"))  # type: ignore[arg-type]
     assert words in said and "-" not in said.replace("->", "") and "1 thread" in said
-    assert "1.25 times larger" in said
+    assert "1.25 times larger" in said and "10 -> 10 an image, as many" in said
+    assert "(quartiles 1.90 to 2.10)" in said
 
 
 @pytest.mark.parametrize("kept", [True, False])

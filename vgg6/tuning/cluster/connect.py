@@ -102,8 +102,8 @@ def connect(address: str | None, verbose: bool) -> str:
         warnings.simplefilter("ignore", FutureWarning)
         if address == "local" or not found:
             if others := sum(cluster.private for cluster in local_clusters()):
-                beside = counted(others, "other program")
-                say(f"beside {beside} with its own Ray: they share this machine's CPUs")
+                one, several = "other program with its own Ray", "other programs with their own Ray"
+                say(f"beside {counted(others, one, several)}: they share this machine's CPUs")
             with private_ray():
                 ray.init(
                     address="local", num_cpus=usable_cpus(), include_dashboard=False,
