@@ -84,9 +84,10 @@ def unused(name: str) -> str:
     return f"{next((n for n in names if not Path(n).exists()), name)}/"
 
 
-def pip_command(requirements: Path) -> str:
-    """The command that installs what a file of requirements lists."""
-    return shlex.join([_python(), "-m", "pip", "install", "-r", from_here(requirements)])
+def pip_command(what: Path | str) -> str:
+    """The command that installs a package, or what a file of requirements lists."""
+    words = ["-r", from_here(what)] if isinstance(what, Path) else [what]
+    return shlex.join([_python(), "-m", "pip", "install", *words])
 
 
 class SearchCommands:

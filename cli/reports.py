@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from analysis.commands import pip_command
 from analysis.insights.evaluators import EVALUATORS, FANOVA
 from analysis.results.targets import CONVERSIONS, check_table_file, conversion_target
 from cli.console import DONE, add_json_flag, print_result
@@ -156,4 +157,7 @@ def convert(args: argparse.Namespace) -> int:
 
     target, command = write(read_search(folder), args.to, args.out)
     print(f"written to {target}; to look at it:\n  {command}")
+    viewer = command.split()[0]
+    if shutil.which(viewer) is None:
+        print(f"{viewer} is not found here; to install it:\n  {pip_command(viewer)}")
     return DONE

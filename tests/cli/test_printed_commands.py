@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.made_runs import search_facts
+from support.made_runs import made_run, search_facts
 from support.paths import ROOT
 
 from analysis.commands import RECORDED, SearchCommands, again, command, pip_command, unused
@@ -253,6 +253,19 @@ def test_doctor_names_the_requirements_from_where_the_user_is(
     python, *words = shlex.split(pip_command(PINNED))
     assert words[:-1] == ["-m", "pip", "install", "-r"] and Path(words[-1]).samefile(PINNED)
     assert Path(shutil.which(python) or "").samefile(sys.executable)
+
+
+def test_a_viewer_that_is_not_there_is_named_with_what_installs_it(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_run(tmp_path, 3, 2)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    convert = ("convert", tmp_path / "made", "--to", "optuna", "--out")
+    status, text, _ = said(*convert, tmp_path / "first")
+    assert status == 0 and text.endswith(" -m pip install optuna-dashboard\n")
+    (tmp_path / "optuna-dashboard").touch(0o755)
+    status, text, _ = said(*convert, tmp_path / "second")
+    assert status == 0 and "pip install" not in text
 
 
 def test_python_is_called_by_its_path_where_the_shell_has_another(
