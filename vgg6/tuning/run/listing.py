@@ -74,7 +74,7 @@ def _listed(folder: RunFolder, now: float) -> Listed:
         name=folder.name,
         state=status.state,
         trials=status.trials,
-        ended=sum(n for state, n in status.by_state.items() if state != RUNNING),
+        ended=sum(n for state, n in search.history.states.items() if state != RUNNING),
         incumbent=status.incumbent,
         confirmed=status.confirmed,
         age_s=_age(search.facts.created, now),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from vgg6.tuning.run.history import History
 from vgg6.tuning.run.progress import remaining_epochs
 from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.trials import RUNNING, STOPPED
 
 STARTING, IN_PROGRESS, CONFIRMING = "starting", "running", "confirming"
 
@@ -85,7 +87,7 @@ def status_of(search: Search) -> Status:
         data=facts.data.name,
         state=state,
         trials=facts.trials,
-        by_state=history.states,
+        by_state=_by_state(history, state in (STARTING, IN_PROGRESS)),
         epochs_run=len(rows),
         epochs_a_minute=round(speed, 4),
         minutes_left=round(left / speed, 2) if goes_on and left is not None else None,
@@ -119,6 +121,14 @@ def _state(search: Search, now: float) -> str:
     if search.folder.local and is_running(RunFolder(search.folder.file(CONFIRMED))):
         return CONFIRMING
     return (sessions[-1].outcome or "killed") if sessions else "not begun"
+
+
+def _by_state(history: History, goes_on: bool) -> dict[str, int]:
+    """How many trials are in which state. None runs where no driver does."""
+    counts = Counter(history.states)
+    if not goes_on and (left := counts.pop(RUNNING, 0)):
+        counts[STOPPED] += left
+    return dict(counts)
 
 
 def _incumbent(history: History) -> Incumbent | None:

@@ -43,6 +43,16 @@ def test_a_search_without_an_epoch_is_starting_for_half_a_minute(
     assert f"made on digits: {state}" in shown and " 0.0" not in shown and " 0 a " not in shown
 
 
+def test_no_trial_is_said_to_run_where_no_driver_does(run: RunFolder) -> None:
+    events = run.read(JOURNAL).decode().splitlines()
+    run.write(JOURNAL, "\n".join(e for e in events if '"event": "end"' not in e).encode() + b"\n")
+    begin_again(run, 100)
+    with FileLock(run.file(".lock")):
+        assert status_of(read_search(run)).by_state == {"running": 8}
+    found = status_of(read_search(run))
+    assert found.by_state == {"stopped": 8} and "8 stopped" in render(found)
+
+
 def test_a_search_is_starting_before_it_has_a_file(tmp_path: Path, said: Any) -> None:
     coming = RunFolder(str(tmp_path / "new" / "coming"))
     with announced(coming):
