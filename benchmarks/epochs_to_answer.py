@@ -1,7 +1,7 @@
 """Claim: the default search comes to the answer in fewer epochs than what people use today.
 
     python -m benchmarks.epochs_to_answer study_grid            # replays; goes on where it was left
-    python -m benchmarks.epochs_to_answer default --methods "forest + asha" --workers 1,16
+    python -m benchmarks.epochs_to_answer default --methods "gp + asha" --workers 1,16
     python -m benchmarks.epochs_to_answer default --methods "random + plain asha" --budget 2400
 
 Recorded learning curves (``benchmarks/replay``) are replayed under the real searchers and
@@ -39,7 +39,7 @@ MOST_TRIALS = 1000
 RESAMPLES = 2000
 LEAST_POINTS = 30
 # What `search` does by default, and what it is held against.
-DEFAULT = {"study_grid": "forest + asha", "default": "forest + asha, points first"}
+DEFAULT = {"study_grid": "gp + asha", "default": "gp + asha, points first"}
 RANDOM = "random + plain asha"
 BARS = (RANDOM, "stock ray: optunasearch + asha")
 

@@ -6,11 +6,11 @@
 Two real searches of 27 trials run on CIFAR-10, with Ray. The simulator that the other benchmarks
 use then replays them on nothing but the curves in their journals:
 
-- forest and ASHA, one trial at a time. Every suggestion depends on all that came before it, so one
-  wrong decision would change all later ones.
-- random and ASHA, two at a time. The suggestions are given, and the decisions depend on the order
-  in which epochs end. It is replayed twice: with each epoch as long as it was, and with all equally
-  long, as in the other benchmarks.
+- gp and asha, one trial at a time. Every suggestion and every promotion depends on all that came
+  before it, so one wrong decision would change all later ones.
+- random and asha-stop, two at a time. The suggestions are given, and the decisions depend on the
+  order in which epochs end. It is replayed twice: with each epoch as long as it was, and with all
+  equally long, as in the other benchmarks.
 
 Where a replay lets a trial go on past its last live epoch, the trial is trained to its full length
 then and there. Its first epochs must come out as the live ones did, or the program ends.
@@ -41,19 +41,20 @@ from vgg6.training import TrainState, fit
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
-from vgg6.tuning.run.trials import INFEASIBLE, TrialRecord
+from vgg6.tuning.run.trials import INFEASIBLE, PAUSED, PRUNED, TrialRecord
 
 DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 2000, 7
-# searcher, trials at once, CPUs and threads of a trial
-SEARCHES = {"forest": ("forest", 1, 2), "random": ("random", 2, 1)}
+# searcher, scheduler, trials at once, CPUs and threads of a trial
+SEARCHES = {"gp": ("gp", "asha", 1, 2), "random": ("random", "asha-stop", 2, 1)}
 
 
 def search_arguments(name: str, storage: Path) -> list[str]:
     """The command line of the search of this name."""
-    searcher, at_once, threads = SEARCHES[name]
+    searcher, scheduler, at_once, threads = SEARCHES[name]
     return [
         "search", "--space", SPACE, "--trials", str(TRIALS), "--epochs", str(EPOCHS),
-        "--data", DATA, "--limit-train", str(IMAGES), "--searcher", searcher, "--seed", str(SEED),
+        "--data", DATA, "--limit-train", str(IMAGES), "--searcher", searcher,
+        "--scheduler", scheduler, "--seed", str(SEED),
         "--max-concurrent", str(at_once), "--cpus-per-trial", str(threads), "--address", "local",
         "--wandb", "disabled", "--storage", str(storage), "--name", name,
     ]  # fmt: skip
@@ -120,7 +121,7 @@ def replay_live(
     Raises:
         KeyError: the replay suggests a configuration that the live search never had.
     """
-    searcher, at_once, threads = SEARCHES[name]
+    searcher, scheduler, at_once, threads = SEARCHES[name]
     known = {key_of(trial.config.to_dict()): trial for trial in history.trials.values()}
 
     def curve_of(number: int, config: dict[str, Any]) -> Curve:
@@ -128,7 +129,7 @@ def replay_live(
         return Curve(EpochRows(trial, data, threads), trial.state == INFEASIBLE, clock(trial))
 
     decider = Ours(
-        load_space(SPACE), searcher=searcher, scheduler="asha", seed=SEED, trials=TRIALS,
+        load_space(SPACE), searcher=searcher, scheduler=scheduler, seed=SEED, trials=TRIALS,
         epochs=EPOCHS,
     )  # fmt: skip
     return replay(
@@ -152,11 +153,13 @@ def compare(history: History, trace: Trace) -> dict[str, Any]:
     def same(number: int) -> bool:
         return number in replayed and replayed[number] == key_of(trials[number].config.to_dict())
 
+    # A trial that still waits when a replay ends is one that the live search then ends.
+    ends = {n: PRUNED if state == PAUSED else state for n, state in trace.states.items()}
     return {
         "trials": len(trials),
         "same configuration": sum(same(n) for n in trials),
         "same last epoch": sum(same(n) and reached.get(n, 0) == t.epoch for n, t in trials.items()),
-        "same end": sum(same(n) and trace.states[n] == t.state for n, t in trials.items()),
+        "same end": sum(same(n) and ends[n] == t.state for n, t in trials.items()),
         "epochs live": sum(t.epoch for t in trials.values()),
         "epochs replayed": len(trace.moments),
         "same incumbent": replayed[best.number] == key_of(incumbent.config.to_dict()),

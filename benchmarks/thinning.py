@@ -63,7 +63,7 @@ def play(seed: int, trials: int, *, most: int, kept: int, best: int) -> tuple[li
         journal = Journal(RunFolder(folder))
         searcher = searchers.TruthfulSearcher(
             load_space("default"), searcher="optuna", seed=seed, base={"epochs": EPOCHS, "seed": 1},
-            limit=trials, journal=journal,
+            limit=trials, journal=journal, rungs=[FIRST, EPOCHS],
         )  # fmt: skip
         for number in range(trials):
             started = time.perf_counter()

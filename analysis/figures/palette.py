@@ -15,7 +15,8 @@ MUTED = "#808A96"  # what stands behind: seeds, reference lines, error bars
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#6671F8", "#B47DA4", "#47786F", "#CC60DB")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star")
 STATES = {"completed": GREEN, "pruned": ORANGE, "infeasible": RED,
-          "failed": "#CC60DB", "stopped": MUTED, "running": "#6671F8"}  # fmt: skip
+          "failed": "#CC60DB", "stopped": MUTED, "running": "#6671F8",
+          "paused": "#B47DA4"}  # fmt: skip
 # From low to high, for lines: every colour between them is seen on both pages.
 LINE_SCALE = ((0.0, "#2F78C4"), (0.5, "#8C7F8E"), (1.0, "#DE6D07"))
 # For cells that hold text: it is dark on each of them.

@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 
 from analysis.results.tables import SearchTables
-from vgg6.tuning.algorithms.forest import distribution_of
+from vgg6.tuning.algorithms.model_sampler import distribution_of
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 
 REACHED = 0.9  # of the scored trials must have come to the epoch at which they are compared

@@ -18,7 +18,7 @@ from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matche
 from analysis.results.tables import SearchTables
 from analysis.winner.ranking import data_title
 from vgg6.common.words import counted, duration
-from vgg6.tuning.run.trials import INFEASIBLE, PRUNED, RUNNING, STOPPED
+from vgg6.tuning.run.trials import INFEASIBLE, OPEN, PRUNED
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[+-]?\d+)?(?![\w.]*\w)", re.IGNORECASE)
 
@@ -114,7 +114,7 @@ def saved(tables: SearchTables) -> Saved:
 
 def infeasible(tables: SearchTables) -> Infeasible:
     """The share of the ended trials whose loss diverged, and their reasons without the numbers."""
-    ended = tables.trials[~tables.trials.state.isin((RUNNING, STOPPED))]
+    ended = tables.trials[~tables.trials.state.isin(OPEN)]
     diverged = ended[ended.state == INFEASIBLE]
     reasons = diverged.groupby(diverged.reason.map(without_numbers)).trial.agg(list)
     grouped = sorted(reasons.items(), key=lambda item: (-len(item[1]), str(item[0])))

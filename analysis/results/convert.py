@@ -20,7 +20,7 @@ from analysis.results.targets import CONVERSIONS, conversion_target
 from vgg6.tuning.algorithms.searcher import TOLD_AS, told_trial
 from vgg6.tuning.run.folder import trial_folder
 from vgg6.tuning.run.search import Search, check_params
-from vgg6.tuning.run.trials import RUNNING, STOPPED
+from vgg6.tuning.run.trials import PAUSED, RUNNING, STOPPED
 
 SCALARS = ("train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "lr")
 
@@ -57,7 +57,9 @@ def to_optuna(search: Search, out: Path) -> None:
     )
     study.set_user_attr("data", search.facts.data.name)
     study.set_user_attr("command", search.facts.command)
-    shown_as = TOLD_AS | {RUNNING: TrialState.RUNNING, STOPPED: TrialState.PRUNED}
+    shown_as = TOLD_AS | {
+        RUNNING: TrialState.RUNNING, PAUSED: TrialState.RUNNING, STOPPED: TrialState.PRUNED
+    }  # fmt: skip
     for number, trial in sorted(search.history.trials.items()):
         frozen = told_trial(trial, search.space, shown_as[trial.state])
         frozen.datetime_start = datetime.fromtimestamp(trial.created)

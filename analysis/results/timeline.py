@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, count, pairwise
 
 from vgg6.tuning.algorithms.early_stopping import AshaRule, replay, stopping_rule, trained_whole
+from vgg6.tuning.algorithms.promotion import PromotionRule
 from vgg6.tuning.algorithms.warm_start import WarmStart
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.search import Search
@@ -148,22 +149,32 @@ def rung_counts(search: Search) -> list[Rung]:
     trained whole are in no rung. Nothing where the search had no rungs.
     """
     history, settings = search.history, search.facts.settings
-    if settings.scheduler not in ("asha", "hyperband"):
+    if settings.scheduler not in ("asha", "asha-stop", "hyperband"):
         return []
     warm = WarmStart.from_facts(search.facts.warm_start, search.space)
     rule = stopping_rule(
         settings.scheduler, epochs=settings.epochs, grace=settings.grace,
-        reduction=settings.reduction, seed=settings.seed,
+        reduction=settings.reduction, seed=settings.seed, trials=search.facts.trials,
         whole=trained_whole(search.space, settings.searcher, search.facts.trials, warm.points),
     )  # fmt: skip
-    assert isinstance(rule, AshaRule)
     replay(rule, history.arrivals)
+    if isinstance(rule, PromotionRule):
+        return [
+            Rung(f"epoch {epoch}", len(scores), _passed(history, scores, epoch), rule.cutoff(epoch))
+            for epoch, scores in rule.scores.items()
+        ]
+    assert isinstance(rule, AshaRule)
     rungs = []
     for number, bracket in enumerate(rule.brackets):
         for milestone, scores in bracket.scores.items():
             name = f"epoch {milestone:g}"
             if len(rule.brackets) > 1:
                 name += f", bracket {number}"
-            went_on = sum(history.trials[int(trial)].epoch > milestone for trial in scores)
+            went_on = _passed(history, scores, milestone)
             rungs.append(Rung(name, len(scores), went_on, bracket.cutoff(scores)))
     return rungs
+
+
+def _passed(history: History, scores: dict[int, float], epoch: int) -> int:
+    """How many of the trials that were at the rung of ``epoch`` ran on past it."""
+    return sum(history.trials[number].epoch > epoch for number in scores)

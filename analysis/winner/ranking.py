@@ -18,7 +18,7 @@ from vgg6.run_record import EpochMetrics
 from vgg6.tuning.run.folder import confirmed_file
 from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
-from vgg6.tuning.run.trials import RUNNING, STOPPED, TrialRecord
+from vgg6.tuning.run.trials import OPEN, TrialRecord
 
 CURVE = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
 
@@ -153,7 +153,7 @@ def summary(search: Search, top: int) -> Summary:
     best, scores = ranked[0].best_val_acc or 0.0, len(history.arrivals)
     if confirmed:
         best, scores = best_mean(confirmed)
-    ended = sum(t.state not in (RUNNING, STOPPED) for t in history.trials.values())
+    ended = sum(t.state not in OPEN for t in history.trials.values())
     outcome = history.sessions[-1].outcome if history.sessions else ""
     command = train_command(config, facts.data, facts.runtime, length)
     return Summary(

@@ -19,6 +19,7 @@ from benchmarks.replay.simulator import Row, Start, Verdict
 from search_spaces import Space
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.early_stopping import stopping_rule, trained_whole
+from vgg6.tuning.algorithms.promotion import PromotionRule, compared_at
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
@@ -71,18 +72,22 @@ class OnRay:
     def ask(self) -> Start | None:
         if self.finished:
             return None
-        number = len(self.trials)
         self.asked += 1  # an identity of its own for each question, as Ray gives
         suggested = self.searcher.suggest(f"{self.asked:08d}")
         if not isinstance(suggested, dict):
             self.finished = suggested == Searcher.FINISHED
             return None
+        number = self.number_of(suggested)
         self.trials[number] = trial = StandIn(f"{self.asked:08d}", suggested)
         self.scheduler.on_trial_add(NO_CONTROLLER, trial)  # type: ignore[arg-type]
         return Start(number, self.config_of(suggested))
 
     def config_of(self, suggested: dict[str, Any]) -> dict[str, Any]:
         return suggested
+
+    def number_of(self, suggested: dict[str, Any]) -> int:
+        """The trial that is suggested: a new one, or one that was paused."""
+        return len(self.trials)
 
     def report(self, number: int, row: Row) -> Verdict:
         trial = self.trials[number]
@@ -136,27 +141,46 @@ class Ours(OnRay):
         added: int = 0,
     ) -> None:
         self.journal = UnwrittenJournal()
+        rule = stopping_rule(
+            scheduler, epochs=epochs, grace=LIVE.grace, reduction=LIVE.reduction, seed=seed,
+            trials=trials, whole=trained_whole(space, searcher, trials, added),
+        )  # fmt: skip
+        self.promotions = rule if isinstance(rule, PromotionRule) else None
         built = TruthfulSearcher(
             space, searcher=searcher, seed=seed, base=base(epochs),
             limit=trials, journal=self.journal, earlier=earlier,
+            rungs=compared_at(epochs, LIVE.grace, LIVE.reduction), rule=self.promotions,
         )  # fmt: skip
         if space.is_finite:
             every = [config_of(point, epochs) for point in space.grid()]
             built._seen |= {TrialConfig(**c).fingerprint for c in every if not allowed(c)}
-        rule = stopping_rule(
-            scheduler, epochs=epochs, grace=LIVE.grace, reduction=LIVE.reduction, seed=seed,
-            whole=trained_whole(space, searcher, trials, added),
-        )  # fmt: skip
         super().__init__(built, RuleScheduler(rule, between_attempts=lambda trial: None))
 
     def config_of(self, suggested: dict[str, Any]) -> dict[str, Any]:
         return dict(suggested["config"])
+
+    def number_of(self, suggested: dict[str, Any]) -> int:
+        return int(suggested["number"])
+
+    def report(self, number: int, row: Row) -> Verdict:
+        verdict = super().report(number, row)
+        whole = row["epoch"] >= self.journal.history.trials[number].config.epochs
+        if self.promotions is None or whole or not self.promotions.waits(number):
+            return verdict
+        self.searcher.on_trial_complete(self.trials[number].trial_id, dict(row))
+        self.journal.write("pause", trial=number)
+        for hopeless in self.promotions.hopeless():
+            self.promotions.end(hopeless)
+            self.journal.write("end", trial=hopeless, state=PRUNED, reason="")
+        return "pause"
 
     def reported(self, number: int, row: Row) -> None:
         self.journal.write("epoch", **UNKNOWN | {"trial": number, **row})
 
     def end(self, number: int, row: Row | None, state: str) -> None:
         super().end(number, row, state)
+        if self.promotions:
+            self.promotions.end(number)
         self.journal.write("end", trial=number, state=STATES[state], reason="")
 
 

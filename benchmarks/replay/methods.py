@@ -10,12 +10,12 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from benchmarks.replay.deciders import LIVE, Ours, StockRay
 from benchmarks.replay.peers import OPTUNA_PEERS, SYNE_TUNE_PEERS
-from benchmarks.replay.recorded import Curves
+from benchmarks.replay.recorded import Searchable
 from benchmarks.replay.simulator import Decider
 
 
 class Method(Protocol):
-    def __call__(self, curves: Curves, *, seed: int, trials: int, epochs: int) -> Decider:
+    def __call__(self, curves: Searchable, *, seed: int, trials: int, epochs: int) -> Decider:
         """A new search on ``curves``; all that is random in it comes from ``seed``."""
 
 
@@ -23,7 +23,7 @@ def ours(searcher: str, scheduler: str, *, points: bool = False) -> Method:
     """This project's own objects. ``points``: whether a space's first points are evaluated first,
     as a search does; without them a row shows what a method finds by itself."""
 
-    def make(curves: Curves, *, seed: int, trials: int, epochs: int) -> Decider:
+    def make(curves: Searchable, *, seed: int, trials: int, epochs: int) -> Decider:
         space = curves.space if points else replace(curves.space, points=())
         return Ours(
             space, searcher=searcher, scheduler=scheduler, seed=seed, trials=trials, epochs=epochs,
@@ -33,9 +33,9 @@ def ours(searcher: str, scheduler: str, *, points: bool = False) -> Method:
     return make
 
 
-def random_plain(curves: Curves, *, seed: int, trials: int, epochs: int) -> Decider:
+def random_plain(curves: Searchable, *, seed: int, trials: int, epochs: int) -> Decider:
     """This project's random search under Ray's own ASHA, which looks at a rung once."""
-    decider = ours("random", "asha")(curves, seed=seed, trials=trials, epochs=epochs)
+    decider = ours("random", "asha-stop")(curves, seed=seed, trials=trials, epochs=epochs)
     assert isinstance(decider, Ours)
     decider.scheduler = AsyncHyperBandScheduler(
         "epoch", "best_val_acc", "max", epochs, LIVE.grace, LIVE.reduction
@@ -43,7 +43,7 @@ def random_plain(curves: Curves, *, seed: int, trials: int, epochs: int) -> Deci
     return decider
 
 
-def stock(curves: Curves, *, seed: int, trials: int, epochs: int) -> Decider:
+def stock(curves: Searchable, *, seed: int, trials: int, epochs: int) -> Decider:
     space = replace(curves.space, points=())
     return StockRay(space, seed=seed, trials=trials, epochs=epochs, allowed=curves.allowed)
 
@@ -54,19 +54,20 @@ METHODS: dict[str, Method] = {
     "random + hyperband": ours("random", "hyperband"),
     "random + plain asha": random_plain,
     "random + asha": ours("random", "asha"),
+    "random + asha-stop": ours("random", "asha-stop"),
     "tpe": ours("optuna", "none"),
     "tpe + median": ours("optuna", "median"),
     "tpe + hyperband": ours("optuna", "hyperband"),
     "tpe + asha": ours("optuna", "asha"),
     "tpe + asha, points first": ours("optuna", "asha", points=True),
-    "forest + asha": ours("forest", "asha"),
-    "forest + asha, points first": ours("forest", "asha", points=True),
+    "gp + asha": ours("gp", "asha"),
+    "gp + asha, points first": ours("gp", "asha", points=True),
     "stock ray: optunasearch + asha": stock,
 }
 GRID_ONLY: dict[str, Method] = {"grid": ours("grid", "none"), "grid + asha": ours("grid", "asha")}
 
 
-def methods(curves: Curves) -> dict[str, Method]:
+def methods(curves: Searchable) -> dict[str, Method]:
     """All that can be compared on ``curves`` here: Syne Tune's rows where it is installed."""
     found = {**(GRID_ONLY if curves.space.is_finite else {}), **METHODS, **OPTUNA_PEERS}
     return found | (SYNE_TUNE_PEERS if importlib.util.find_spec("syne_tune") else {})

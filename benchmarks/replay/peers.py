@@ -24,7 +24,7 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import TrialState
 
 from benchmarks.replay.flat_space import FlatSpace
-from benchmarks.replay.recorded import Curves, config_of, recorded_points
+from benchmarks.replay.recorded import Searchable, config_of, recorded_points
 from benchmarks.replay.simulator import Decider, Row, Start, Verdict
 
 METRIC, TIME = "best_val_acc", "epoch"
@@ -51,7 +51,7 @@ class OnOptuna:
     TRIES = 20
 
     def __init__(
-        self, curves: Curves, sampler: BaseSampler, pruner: BasePruner, *,
+        self, curves: Searchable, sampler: BaseSampler, pruner: BasePruner, *,
         seed: int, trials: int, epochs: int, flat: bool = False,
     ) -> None:  # fmt: skip
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -131,7 +131,7 @@ class OnSyneTune:
     """
 
     def __init__(
-        self, curves: Curves, *, kind: str, seed: int, trials: int, epochs: int,
+        self, curves: Searchable, *, kind: str, seed: int, trials: int, epochs: int,
         scheduling: str = "stopping", brackets: int = 1, search: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         try:
@@ -225,7 +225,7 @@ def optuna_peer(
 ) -> Peer:
     """A peer of a sampler, made of a seed, and of a pruner, made of a trial's full length."""
 
-    def make(curves: Curves, *, seed: int, trials: int, epochs: int) -> Decider:
+    def make(curves: Searchable, *, seed: int, trials: int, epochs: int) -> Decider:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler, pruner = make_sampler(seed), make_pruner(epochs)

@@ -104,14 +104,20 @@ class Noise:
         return noisy
 
 
-class Curves(Protocol):
-    """What a replay asks of recorded curves."""
+class Searchable(Protocol):
+    """What a method is told of a problem."""
 
-    space: Space
-    noise: Noise
+    @property
+    def space(self) -> Space: ...
 
     def allowed(self, config: dict[str, Any]) -> bool:
         """Whether there is a curve for it."""
+
+
+class Curves(Searchable, Protocol):
+    """What a replay asks of recorded curves."""
+
+    noise: Noise
 
     def mean(self, config: dict[str, Any]) -> tuple[Array, int | None]:
         """Its curve without noise, and after how many epochs it diverges, if it does."""

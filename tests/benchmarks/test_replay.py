@@ -37,7 +37,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import load_source, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState
-from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PAUSED, PRUNED
 
 EPOCHS = plan.EPOCHS
 
@@ -219,11 +219,12 @@ def test_stragglers_finish_later_and_cost_no_more_epochs() -> None:
     assert uneven.charged == even.charged and uneven.time != even.time
 
 
+@pytest.mark.parametrize("scheduler", ["asha", "asha-stop"])
 def test_a_replay_drives_the_live_searcher_and_scheduler_and_tells_them_the_truth(
-    grid: Table,
+    grid: Table, scheduler: str
 ) -> None:
     decider = Ours(
-        grid.space, searcher="optuna", scheduler="asha", seed=3, trials=40, epochs=EPOCHS,
+        grid.space, searcher="optuna", scheduler=scheduler, seed=3, trials=40, epochs=EPOCHS,
         allowed=grid.allowed,
     )  # fmt: skip
     rng = np.random.default_rng(0)
@@ -238,9 +239,12 @@ def test_a_replay_drives_the_live_searcher_and_scheduler_and_tells_them_the_trut
     assert len(history.arrivals) == len(trace.moments)
     told = {t.number: t.state.name for t in decider.searcher.study.get_trials(deepcopy=False)}
     states = Counter(trace.states.values())
-    assert states["pruned"] == Counter(told.values())["PRUNED"] - states["infeasible"]
-    assert states["completed"] == Counter(told.values())["COMPLETE"] > 0
-    assert {r.state for r in history.trials.values()} <= {COMPLETED, PRUNED, INFEASIBLE}
+    counts = Counter(told.values())
+    waited = states["pruned"] + states["paused"]
+    assert waited == counts["PRUNED"] + counts["RUNNING"] - states["infeasible"] > 0
+    assert (states["paused"] > 0) == (scheduler == "asha") >= (counts["RUNNING"] > 0)
+    assert states["completed"] == counts["COMPLETE"] > 0
+    assert {r.state for r in history.trials.values()} <= {COMPLETED, PRUNED, INFEASIBLE, PAUSED}
 
 
 def test_the_same_seed_replays_to_the_same_search(surrogate: Surrogate) -> None:
@@ -402,17 +406,17 @@ def test_misses_are_later_than_every_hit_in_a_median() -> None:
 def test_a_replay_makes_every_decision_of_the_live_search_whose_curves_it_plays(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"DATA": "digits", "TRIALS": 8, "EPOCHS": 5, "IMAGES": 100}.items():
+    for name, value in {"DATA": "digits", "TRIALS": 14, "EPOCHS": 5, "IMAGES": 100}.items():
         monkeypatch.setattr(live_and_replay, name, value)
     # One thread: two wait for each other where something else runs.
-    monkeypatch.setitem(live_and_replay.SEARCHES, "forest", ("forest", 1, 1))
-    assert said(*live_and_replay.search_arguments("forest", tmp_path))[0] == 0
-    history = live_and_replay.run_live("forest", tmp_path)
+    monkeypatch.setitem(live_and_replay.SEARCHES, "gp", ("gp", "asha", 1, 1))
+    assert said(*live_and_replay.search_arguments("gp", tmp_path))[0] == 0
+    history = live_and_replay.run_live("gp", tmp_path)
     assert {t.state for t in history.trials.values()} >= {PRUNED, COMPLETED}
     data = split(load_source("digits"), limit_train=100)
-    trace = live_and_replay.replay_live("forest", history, data, live_and_replay.epoch_seconds)
+    trace = live_and_replay.replay_live("gp", history, data, live_and_replay.epoch_seconds)
     found = live_and_replay.compare(history, trace)
-    assert found["same configuration"] == found["same last epoch"] == found["same end"] == 8
+    assert found["same configuration"] == found["same last epoch"] == found["same end"] == 14
     assert found["epochs live"] == found["epochs replayed"] and found["same incumbent"]
     rows = live_and_replay.EpochRows(
         next(t for t in history.trials.values() if t.state == PRUNED), data, threads=1

@@ -12,9 +12,9 @@ from vgg6.common.fields import check_fields, described, metadata
 from vgg6.data import SPLIT_SEED
 from vgg6.hardware.machine import DEVICES, PRECISIONS
 
-SEARCHERS = ("forest", "optuna", "random", "grid")
-FOLLOWING = ("forest", "optuna")  # those that choose a trial by what earlier ones scored
-SCHEDULERS = ("asha", "hyperband", "median", "none")
+SEARCHERS = ("gp", "optuna", "random", "grid")
+FOLLOWING = ("gp", "optuna")  # those that choose a trial by what earlier ones scored
+SCHEDULERS = ("asha", "asha-stop", "hyperband", "median", "none")
 WANDB_MODES = ("online", "offline", "disabled")
 AUTO_TRIALS = Range(8, 64)  # the trials that ``trials=auto`` may choose
 # What ``trials=auto`` fills, and never exceeds. Digits are for a first look.
@@ -118,18 +118,18 @@ class Settings:
         read=read_trials, form="N|auto", group=SEARCHED,
     )  # fmt: skip
     epochs: int = described(30, "full length of a trial", Range(1, 10_000), group=SEARCHED)
-    searcher: str = described("forest", "what proposes configurations", SEARCHERS, group=SEARCHED)
+    searcher: str = described("gp", "what proposes configurations", SEARCHERS, group=SEARCHED)
     seed: int = described(
         42, "random seed of the searcher and of every trial", SEED, group=SEARCHED
     )
 
     scheduler: str = described("asha", "what stops weak trials early", SCHEDULERS, group=STOPPED)
     grace: int = described(
-        1, "epochs before a trial may be stopped; it is compared again each time its epochs have"
-        " doubled", Range(1, 10_000), group=STOPPED,
+        1, "epochs before a trial is first compared with others", Range(1, 10_000), group=STOPPED
     )  # fmt: skip
     reduction: float = described(
-        4.0, "one trial in so many goes on past a comparison", Range(1, 100, low_open=True),
+        4.0, "one trial in so many goes on past a comparison; the next is after so many times the"
+        " epochs", Range(1, 100, low_open=True),
         group=STOPPED,
     )  # fmt: skip
     time_budget: float | None = described(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from search_spaces import Space
 from vgg6.augment import derive_seed
+from vgg6.tuning.algorithms.promotion import LEAST_WHOLE, UNJUDGED, PromotionRule, rung_epochs
 
 HYPERBAND_BRACKETS = 3
 WHOLE_SHARE = 8
@@ -88,9 +89,10 @@ class Rungs:
 
 
 class AshaRule:
-    """ASHA (Li et al., 2020): a trial goes on past a rung if it is in the best 1/reduction there.
+    """ASHA that stops for good: a trial goes on past a rung if it is in the best 1/reduction there
+    when it arrives.
 
-    It differs from plain ASHA in four ways:
+    It differs from the ASHA that Ray Tune has in four ways:
 
     - A trial is counted among those that it is compared with. Until its second rung, the first is
       looked at again after each of its epochs. Later rungs are not: with many workers, equally good
@@ -172,18 +174,23 @@ class FullLength:
 
 
 def stopping_rule(
-    name: str, *, epochs: int, grace: int, reduction: float, seed: int, whole: int = 0
-) -> AshaRule | MedianRule | FullLength:
+    name: str, *, epochs: int, grace: int, reduction: float, seed: int, trials: int, whole: int = 0
+) -> AshaRule | MedianRule | FullLength | PromotionRule:
     """The rule that ``scheduler`` names.
 
     Args:
         epochs: a trial's full length.
+        trials: how many the search has.
         whole: this many trials, the first ones, are not stopped early.
     """
     if name == "none":
         return FullLength()
     if name == "median":
         return MedianRule(grace=grace, whole=whole)
+    if name == "asha":
+        return PromotionRule(
+            max_t=epochs, grace=grace, reduction=reduction, trials=trials, whole=whole
+        )
     return AshaRule(
         max_t=epochs, grace=grace, reduction=reduction, seed=seed, whole=whole,
         brackets=brackets_of(name, epochs, grace, reduction),
@@ -217,8 +224,8 @@ def expected_trials(
     """About how many of ``trials`` trials will run each epoch, (epochs,), for a plan made before
     the first one.
 
-    ASHA: of n trials at a rung the best n/reduction go on, and about as many again arrive early
-    and are promoted before the rung has filled. Median: half of the trials run half of the rest.
+    ASHA: of n trials at a rung the best n/reduction go on. Where it stops them for good, one more
+    does: the first to arrive. Median: half of the trials run half of the rest.
 
     Args:
         whole: this many of them are not stopped early.
@@ -230,9 +237,16 @@ def expected_trials(
     if name == "median":
         running[grace:] *= 0.75
         return whole + running
+    if name == "asha":
+        rungs = rung_epochs(epochs, grace, reduction)
+        for rung in rungs:
+            unjudged = UNJUDGED if rung == rungs[0] and len(rungs) > 1 else LEAST_WHOLE
+            left = min(left, max(left / reduction, unjudged))
+            running[rung:] = left
+        return whole + running
     rung = grace
     while rung < epochs:
         left = min(left, left / reduction + 1)
         running[rung:] = left
         rung *= SPACING
-    return whole + (running if name == "asha" else (running + trials - whole) / 2)
+    return whole + (running if name == "asha-stop" else (running + trials - whole) / 2)

@@ -14,16 +14,17 @@ from ray.tune.search import Searcher
 
 from search_spaces import Space
 from vgg6.config import TrialConfig
-from vgg6.tuning.algorithms.forest import ForestSampler
+from vgg6.tuning.algorithms.model_sampler import ModelSampler
+from vgg6.tuning.algorithms.promotion import LEAST_WHOLE, PromotionRule
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.journal import Journal
 from vgg6.tuning.run.trials import (
     COMPLETED,
     FAILED,
     INFEASIBLE,
+    OPEN,
+    PAUSED,
     PRUNED,
-    RUNNING,
-    STOPPED,
     TrialRecord,
 )
 
@@ -53,6 +54,8 @@ class TruthfulSearcher(Searcher):
         base: configuration fields that no space sets (epochs, seed).
         limit: how many trials the whole search has, resumed ones included.
         journal: receives the new trials; its history is taken in first.
+        rungs: the epochs at which trials are compared, the full length last.
+        rule: knows which paused trial goes on; None where none pauses.
         earlier: ended trials of earlier searches, to be told as if they were this one's.
     """
 
@@ -65,34 +68,62 @@ class TruthfulSearcher(Searcher):
         base: dict[str, Any],
         limit: int,
         journal: Journal,
+        rungs: Sequence[int],
+        rule: PromotionRule | None = None,
         earlier: Sequence[TrialRecord] = (),
     ) -> None:
         super().__init__(metric="best_val_acc", mode="max")
-        self.earlier = earlier
+        self.earlier, self.rungs, self.rule = earlier, rungs, rule
         self.space, self.base, self.limit, self.journal = space, base, limit, journal
         self._sampler, self._seed = searcher, seed
         done = journal.history.trials
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._numbers: dict[str, int] = {}
         self._seen = {record.config.fingerprint for record in done.values()}
-        unfinished = (n for n in sorted(done) if done[n].state in (RUNNING, STOPPED))
-        self._unfinished = deque(unfinished)
-        self._make_study(open_trials=set(self._unfinished))
+        going = (n for n in sorted(done) if done[n].state in OPEN and done[n].state != PAUSED)
+        self._unfinished = deque(going)
+        self._paused = {n for n in done if done[n].state == PAUSED}
+        self._make_study(open_trials={*self._paused, *self._unfinished})
         points = space.grid() if searcher == "grid" else list(space.points)
         self._points = deque(points[len(done) :])
         self._points_only = searcher == "grid"
         self.exhausted = False  # a finite space ran out of new configurations before the limit
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """An unfinished trial of an earlier session first, then the points, then the sampler."""
+        """An unfinished trial of an earlier session first, then one to be promoted, then a point,
+        then the sampler's. None where a running trial may yet let a paused one go on."""
+        self._tell_ended()
         if self._unfinished:
             number = self._unfinished.popleft()
+        elif (promoted := self._promoted()) is not None:
+            number = promoted
         else:
             number = len(self.journal.history.trials)
             if number >= self.limit or not self._start(number):
-                return Searcher.FINISHED
+                last = self._last_resort()
+                if last is None:
+                    return None if self.rule and self._numbers else Searcher.FINISHED
+                number = last
         self._numbers[trial_id] = number
         return self.journal.history.trials[number].assignment
+
+    def _promoted(self) -> int | None:
+        """A paused trial that goes on, journaled; None where there is none."""
+        number = self.rule.promotable() if self.rule else None
+        return None if number is None else self._promote(number)
+
+    def _last_resort(self) -> int | None:
+        """When no trial is left to begin: the best paused one, until enough are trained whole."""
+        if self.rule is None or len(self.rule.complete) + len(self._numbers) >= LEAST_WHOLE:
+            return None
+        number = self.rule.best_waiting()
+        return None if number is None else self._promote(number)
+
+    def _promote(self, number: int) -> int:
+        assert self.rule is not None
+        self.rule.go_on(number)
+        self.journal.write("promotion", trial=number)
+        return number
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if WHY_INFEASIBLE not in result:
@@ -103,6 +134,11 @@ class TruthfulSearcher(Searcher):
     ) -> None:
         """Tell Optuna once how the trial ended."""
         number = self._numbers.pop(trial_id)
+        length = self.journal.history.trials[number].config.epochs
+        if self.rule and self.rule.waits(number) and result and result["epoch"] < length:
+            self._report(number, result["epoch"], result["best_val_acc"])
+            self._paused.add(number)
+            return
         trial = self._asked[number]
         if error or not result or "epoch" not in result:
             self.study.tell(trial, state=TrialState.FAIL)
@@ -112,10 +148,18 @@ class TruthfulSearcher(Searcher):
         else:
             # Ray does not pass on the result at which it decides to stop.
             self._report(number, result["epoch"], result["best_val_acc"])
-            if result["epoch"] >= self.journal.history.trials[number].config.epochs:
+            if result["epoch"] >= length:
                 self.study.tell(trial, result["best_val_acc"])
             else:
                 self.study.tell(trial, state=TrialState.PRUNED)
+
+    def _tell_ended(self) -> None:
+        """Tell Optuna of the paused trials that will not go on."""
+        records = self.journal.history.trials
+        for number in [n for n in self._paused if records[n].state != PAUSED]:
+            self._paused.discard(number)
+            if records[number].state == PRUNED:
+                self.study.tell(self._asked[number], state=TrialState.PRUNED)
 
     def _report(self, number: int, epoch: int, score: float) -> None:
         if epoch > self._reported.get(number, 0):  # a retried trial may run an epoch again
@@ -138,7 +182,13 @@ class TruthfulSearcher(Searcher):
         # A resumed search must not draw the numbers of its first session again.
         self.study = optuna.create_study(
             direction="maximize",
-            sampler=build_sampler(self._sampler, self._seed + len(records), self.space, self.limit),
+            sampler=build_sampler(
+                self._sampler,
+                self._seed + len(records),
+                self.space,
+                self.rungs,
+                made=sum(record.by_model for record in records.values()),
+            ),
         )
         self._rng = np.random.default_rng([self._seed, len(records)])
         self._asked: dict[int, optuna.Trial] = {}
@@ -152,8 +202,8 @@ class TruthfulSearcher(Searcher):
 
     def _start(self, number: int) -> bool:
         """Ask for a new trial and journal it; False when the space has no new one left."""
-        if len(self.study.get_trials(deepcopy=False)) >= TOLD_MOST + len(self._numbers):
-            self._make_study(open_trials={*self._numbers.values(), *self._unfinished})
+        if len(self.study.get_trials(deepcopy=False)) >= TOLD_MOST + len(self._open):
+            self._make_study(open_trials=self._open)
         for trial, extra in self._candidates():
             values = {**self.base, **self.space.suggest(trial), **extra}
             config = TrialConfig.from_mapping(values)
@@ -163,12 +213,23 @@ class TruthfulSearcher(Searcher):
                 continue
             self._seen.add(config.fingerprint)
             self._asked[number] = trial
+            sampler = self.study.sampler
+            chosen = isinstance(sampler, ModelSampler) and sampler.asked_model
             self.journal.write(
-                "trial", trial=number, config=config.to_dict(), params=dict(trial.params)
+                "trial",
+                trial=number,
+                config=config.to_dict(),
+                params=dict(trial.params),
+                **({"by_model": True} if chosen else {}),
             )
             return True
         self.exhausted = True
         return False
+
+    @property
+    def _open(self) -> set[int]:
+        """Trials that run or may go on."""
+        return {*self._numbers.values(), *self._unfinished, *self._paused}
 
     def _candidates(self) -> Iterator[tuple[optuna.Trial, dict[str, Any]]]:
         """Points first; then the sampler's; then, in a finite space, whatever is left of it."""
@@ -251,11 +312,11 @@ def worth_telling(ended: list[TrialRecord], rng: np.random.Generator) -> list[Tr
 
 
 def build_sampler(
-    searcher: str, seed: int, space: Space, trials: int
+    searcher: str, seed: int, space: Space, rungs: Sequence[int], made: int = 0
 ) -> optuna.samplers.BaseSampler:
     """The sampler that ``searcher`` names, with everything set that the search relies on."""
-    if searcher == "forest":
-        return ForestSampler(space, seed, trials)
+    if searcher == "gp":
+        return ModelSampler(space, rungs, seed, made)
     if searcher in ("random", "grid"):  # a grid is a queue of points: nothing is sampled
         return optuna.samplers.RandomSampler(seed)
     with warnings.catch_warnings():

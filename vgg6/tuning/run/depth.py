@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from vgg6.common.words import counted
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, PRUNED, RUNNING, STOPPED
+from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, PAUSED, PRUNED, RUNNING, STOPPED
 
 FEW = 2  # complete trials, on which no ranking should rest
 MOST_GROUPS = 4
@@ -28,6 +28,8 @@ def in_words(history: History) -> str:
     counts = Counter(trial.state for trial in history.trials.values())
     ends = _grouped(pruned_after(history)).items()
     parts = [f"{number} ended after epoch {label}" for label, number in ends]
+    if counts[PAUSED]:
+        parts.append(f"{counts[PAUSED]} {'is' if counts[PAUSED] == 1 else 'are'} paused")
     if counts[STOPPED]:
         parts.append(f"{counts[STOPPED]} ended with the search")
     if lost := counts[INFEASIBLE] + counts[FAILED]:

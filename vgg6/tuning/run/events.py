@@ -6,10 +6,21 @@ import re
 from typing import Annotated, Any
 
 from vgg6.common.checks import InputError, Range, check_choice, check_integer, check_number
-from vgg6.common.schema import FINITE, TOP, Record, Text, leaf, one_of, read_record, real, whole
+from vgg6.common.schema import (
+    FINITE,
+    TOP,
+    Flag,
+    Record,
+    Text,
+    leaf,
+    one_of,
+    read_record,
+    real,
+    whole,
+)
 from vgg6.run_record import LONGEST, Config
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.trials import COMPLETED, METRICS, STATES
+from vgg6.tuning.run.trials import COMPLETED, METRICS, OPEN, PAUSED, STATES
 
 
 def check_event(event: Any, history: History) -> dict[str, Any]:
@@ -40,6 +51,10 @@ def check_event(event: Any, history: History) -> dict[str, Any]:
         raise InputError("trial", number, rule)
     if known and kind == "epoch" and event["epoch"] > known.config.epochs:
         check_integer("epoch", event["epoch"], Range(1, known.config.epochs))
+    if known and kind == "pause" and (known.state not in OPEN or not known.rows):
+        raise InputError("event", kind, f"is of a trial that is {known.state}, epoch {known.epoch}")
+    if known and kind == "promotion" and known.state != PAUSED:
+        raise InputError("event", kind, f"is of a trial that is {known.state}, not paused")
     if known and event.get("state") == COMPLETED and not known.rows:
         raise InputError("state", COMPLETED, "is that of a trial without a finished epoch")
     return event
@@ -100,6 +115,15 @@ class _TrialEvent(_Event):
     trial: _Number
     config: Config
     params: dict[str, Any]
+    by_model: Flag = False
+
+
+class _PauseEvent(_Event):
+    trial: _Number
+
+
+class _PromotionEvent(_Event):
+    trial: _Number
 
 
 class _EnlargedEvent(_Event):
@@ -110,7 +134,7 @@ class _EnlargedEvent(_Event):
 
 class _EndEvent(_Event):
     trial: _Number
-    state: Annotated[str, one_of(*STATES)]
+    state: Annotated[str, one_of(*(state for state in STATES if state != PAUSED))]
     reason: Text
 
 
@@ -119,6 +143,8 @@ EVENTS: dict[str, type[_Event]] = {
     "session_end": _SessionEndEvent,
     "trial": _TrialEvent,
     "epoch": _Event,
+    "pause": _PauseEvent,
+    "promotion": _PromotionEvent,
     "enlarged": _EnlargedEvent,
     "end": _EndEvent,
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vgg6.config import TrialConfig
-from vgg6.tuning.run.trials import FAILED, INFEASIBLE, Epoch, TrialRecord
+from vgg6.tuning.run.trials import FAILED, INFEASIBLE, PAUSED, RUNNING, Epoch, TrialRecord
 
 
 @dataclass
@@ -75,7 +75,10 @@ class History:
             config = event["config"]
             if not isinstance(config, TrialConfig):
                 config = TrialConfig.from_mapping(config)
-            self.trials[number] = TrialRecord(number, config, event["params"], event["time"])
+            self.trials[number] = TrialRecord(
+                number, config, event["params"], event["time"],
+                by_model=event.get("by_model", False),
+            )  # fmt: skip
         elif kind == "epoch":
             trial, epoch = self.trials[number], event["epoch"]
             if epoch in trial.rows:  # a worker died between its report and its checkpoint
@@ -86,6 +89,12 @@ class History:
         elif kind == "enlarged":
             self.trials[number].gpus = event["gpus"]
             self.enlarged += 1
+        elif kind == "pause":
+            trial = self.trials[number]  # an earlier session may have stopped it
+            trial.state, trial.reason, trial.ended = PAUSED, "", None
+        elif kind == "promotion":
+            trial = self.trials[number]
+            trial.state, trial.promoted_at = RUNNING, trial.epoch
         elif kind == "end":
             trial = self.trials[number]
             trial.state, trial.reason = event["state"], event["reason"]

@@ -18,7 +18,7 @@ from vgg6.tuning.run.driver_lock import is_starting
 from vgg6.tuning.run.folder import SEARCH, RunFolder
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.status import STARTING, ConfirmedWinner, Incumbent, status_of
-from vgg6.tuning.run.trials import RUNNING
+from vgg6.tuning.run.trials import PAUSED, RUNNING
 
 WIDTH = 200  # of a table that is never wrapped
 DAMAGED = "damaged"
@@ -74,7 +74,9 @@ def _listed(folder: RunFolder, now: float) -> Listed:
         name=folder.name,
         state=status.state,
         trials=status.trials,
-        ended=sum(n for state, n in search.history.states.items() if state != RUNNING),
+        ended=sum(
+            n for state, n in search.history.states.items() if state not in (RUNNING, PAUSED)
+        ),
         incumbent=status.incumbent,
         confirmed=status.confirmed,
         age_s=_age(search.facts.created, now),

@@ -15,7 +15,7 @@ from rich.text import Text
 from vgg6.common.say import say
 from vgg6.common.words import counted, duration, rate
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.trials import RUNNING
+from vgg6.tuning.run.trials import PAUSED, RUNNING
 
 REFRESH_S = 0.5
 LINE_EVERY_S = 60.0
@@ -91,10 +91,11 @@ class Standing:
     def trials(self) -> str:
         """How many trials ended and how, and how many run."""
         counts = Counter(trial.state for trial in self.history.trials.values())
-        running = counts.pop(RUNNING, 0)
+        running, paused = counts.pop(RUNNING, 0), counts.pop(PAUSED, 0)
         states = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
         ended = f"{counts.total()} of {counted(self.total, self.one)} ended"
-        return f"{ended}{f' ({states})' if states else ''}, {running} running"
+        going = f"{running} running" + (f", {paused} paused" if paused else "")
+        return f"{ended}{f' ({states})' if states else ''}, {going}"
 
     def line(self) -> str:
         """All of it in one line, for a log."""
@@ -203,7 +204,8 @@ def remaining_epochs(history: History, total: int) -> float | None:
     if not ended:
         return None
     mean = sum(t.epoch for t in ended) / len(ended)
-    running = (t for t in history.trials.values() if t.ended is None)
+    # Most of those that are paused will not be promoted.
+    running = (t for t in history.trials.values() if t.ended is None and t.state != PAUSED)
     under_way = sum(max(mean - t.epoch, 0.5) for t in running)
     return mean * (total - len(history.trials)) + under_way
 

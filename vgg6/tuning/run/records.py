@@ -32,8 +32,11 @@ from vgg6.tuning.run.folder import CONFIRMATION, SEARCH, RunFolder
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 from vgg6.tuning.settings import Settings
 
-FORMAT = 1
+# In format 1 the scheduler that is now called asha-stop was called asha.
+FORMAT = 2
 RETIRED = ("stop_margin",)  # settings that older searches have
+# Searchers that older searches have; what is left of them is for the other one.
+RETIRED_SEARCHERS, SUCCESSOR = ("forest",), "gp"
 # How a candidate stands to the winner: shown to be worse, shown to be at most the margin better,
 # neither of the two, or without a score of one of its seeds.
 STANDS = WORSE, WITHIN, OPEN, DIVERGED = "worse", "within", "open", "diverged"
@@ -41,7 +44,7 @@ STANDS = WORSE, WITHIN, OPEN, DIVERGED = "worse", "within", "open", "diverged"
 
 def _format(field: str, value: Any) -> None:
     check_integer(field, value, Range(1, 10**6))
-    if value != FORMAT:
+    if value > FORMAT:
         rule = f"is of a later version of this tool, which must read it: this one reads {FORMAT}"
         raise InputError(field, value, rule)
 
@@ -60,11 +63,16 @@ def _settings(field: str, value: Any) -> Settings:
     if "name" not in value:
         raise InputError(field, "name", "is missing")
     asked = {k: v for k, v in value.items() if k not in RETIRED}
+    searcher = asked.get("searcher")
+    if searcher in RETIRED_SEARCHERS:
+        asked["searcher"] = SUCCESSOR
     uri = asked.pop("mlflow", None)
     if uri is not None and not isinstance(uri, str):
         raise InputError("mlflow", uri, "is not text")
     settings = Settings(**asked)
     object.__setattr__(settings, "mlflow", uri)  # MLflow need not be installed to read of it
+    if searcher in RETIRED_SEARCHERS:
+        object.__setattr__(settings, "searcher", searcher)
     return settings
 
 
@@ -123,6 +131,18 @@ class SearchFacts(Record):
     versions: dict[str, Any] = Field(default_factory=dict)
     gpus: list[Text] = Field(default_factory=list)
     warm_start: WarmStartFacts | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scheduler_by_its_name(cls, value: dict[str, Any]) -> dict[str, Any]:
+        asked = value.get("settings")
+        if (
+            value.get("format") == 1
+            and isinstance(asked, dict)
+            and asked.get("scheduler") == "asha"
+        ):
+            return {**value, "settings": {**asked, "scheduler": "asha-stop"}}
+        return value
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; ``gpus`` and ``warm_start`` only where there are any."""

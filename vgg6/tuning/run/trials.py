@@ -11,10 +11,11 @@ from vgg6.run_record import EpochMetrics
 
 # How a trial can stand. "pruned": the scheduler stopped it early; "infeasible": its loss diverged
 # or it does not fit into device memory; "failed": it crashed more often than allowed; "stopped":
-# the search ended before it did.
-RUNNING, COMPLETED, PRUNED, INFEASIBLE, FAILED, STOPPED = STATES = (
-    "running", "completed", "pruned", "infeasible", "failed", "stopped",
+# the search ended before it did; "paused": it waits at a rung, and may be promoted.
+RUNNING, COMPLETED, PRUNED, INFEASIBLE, FAILED, STOPPED, PAUSED = STATES = (
+    "running", "completed", "pruned", "infeasible", "failed", "stopped", "paused",
 )  # fmt: skip
+OPEN = (RUNNING, STOPPED, PAUSED)  # a trial that may go on
 METRICS = tuple(f.name for f in fields(EpochMetrics) if f.name != "epoch")
 
 
@@ -56,6 +57,8 @@ class TrialRecord:
     epoch: int = 0  # the last finished one
     best_val_acc: float | None = None
     gpus: float | None = None  # its share since it ran out of device memory with the usual one
+    promoted_at: int = 0  # the epoch after which it was last promoted
+    by_model: bool = False  # a model chose it, and not a point or an even spread
 
     def __post_init__(self) -> None:
         given, self.rows = self.rows, {}

@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial
 
 from vgg6.common.say import say
 from vgg6.common.words import counted
+from vgg6.tuning.algorithms.promotion import PromotionRule
 from vgg6.tuning.cluster.ray_internals import set_failures
 from vgg6.tuning.cluster.retries import LOSSES, NODE_LOST, last_error
 from vgg6.tuning.reported_keys import DAMAGED, WHY_INFEASIBLE
@@ -24,12 +25,14 @@ from vgg6.tuning.run.trials import (
     FAILED,
     INFEASIBLE,
     METRICS,
+    OPEN,
+    PAUSED,
     PRUNED,
     RUNNING,
     STOPPED,
     TrialRecord,
 )
-from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, behind, end_trial
+from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, behind, end_trial, pause_trial
 
 # As Python, pyarrow and safetensors say that a file could not be written.
 STORAGE_FAULT = re.compile(
@@ -61,7 +64,7 @@ class StopRule(tune.Stopper):
         self.reason = ""
         self._best, self._idle = -1.0, 0
         for record in sorted(history.trials.values(), key=lambda r: r.ended or 0):
-            if record.state not in (RUNNING, STOPPED):  # those that were stopped will go on
+            if record.state not in OPEN:  # the others will go on
                 self.trial_ended(record)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -94,8 +97,10 @@ class JournalCallback(tune.Callback):
         stop: StopRule,
         progress: Progress,
         keep: int = KEEP_WEIGHTS,
+        promotions: PromotionRule | None = None,
     ) -> None:
         self.run, self.journal, self.keep = run, journal, keep
+        self.promotions = promotions
         self.stop, self.progress = stop, progress
         self.losses: Counter[int] = Counter()  # nodes, by trial, since its last epoch
         self.signal: int | None = None  # set by the signal handler, read between two steps
@@ -129,6 +134,9 @@ class JournalCallback(tune.Callback):
             self._end(record, INFEASIBLE, result[WHY_INFEASIBLE])
         elif record.epoch >= record.config.epochs:
             self._end(record, COMPLETED, "")
+        elif self.promotions and self.promotions.waits(record.number):
+            pause_trial(self.run, self.journal, record, self.promotions)
+            self._end_hopeless()
         elif self.stop.reason:
             self._end(record, STOPPED, self.stop.reason)
         else:
@@ -164,7 +172,24 @@ class JournalCallback(tune.Callback):
             if record.state == RUNNING:
                 self._end(record, STOPPED, self.stop.reason)
 
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """End the trials that wait at a rung when the search is over."""
+        if self.stop.reason:  # they can be promoted by a resumed search
+            return
+        for record in self.journal.history.trials.values():
+            if record.state == PAUSED:
+                self._end(record, PRUNED, behind(record))
+
+    def _end_hopeless(self) -> None:
+        """End the trials that wait at a rung and will not be promoted."""
+        assert self.promotions is not None
+        for number in self.promotions.hopeless():
+            record = self.journal.history.trials[number]
+            self._end(record, PRUNED, behind(record))
+
     def _end(self, record: TrialRecord, state: str, reason: str) -> None:
+        if self.promotions and state != STOPPED:  # its own length may be that of a rung
+            self.promotions.end(record.number)
         end_trial(self.run, self.journal, record, state, reason, self.keep)
         if state != STOPPED:
             self.stop.trial_ended(record)

@@ -24,6 +24,7 @@ from vgg6.common.words import counted
 from vgg6.data import DataFacts
 from vgg6.run_record import RuntimeFacts
 from vgg6.tuning.algorithms.early_stopping import replay, stopping_rule, trained_whole
+from vgg6.tuning.algorithms.promotion import PromotionRule, compared_at
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.cluster.nodes import ClusterLost, NodeWatch
@@ -36,8 +37,8 @@ from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, trial_folder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, StorageLost
 from vgg6.tuning.run.progress import Progress
-from vgg6.tuning.run.records import FORMAT, SearchFacts
-from vgg6.tuning.run.trials import FAILED, RUNNING
+from vgg6.tuning.run.records import FORMAT, RETIRED_SEARCHERS, SUCCESSOR, SearchFacts
+from vgg6.tuning.run.trials import FAILED, PAUSED, RUNNING
 from vgg6.tuning.session.callbacks import JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.trainable import train_trial
@@ -97,16 +98,26 @@ def create_run(
     run.write_json(SEARCH, facts.to_dict())
 
 
-def build_searcher(plan: Plan, journal: Journal) -> TruthfulSearcher:
-    """The plan's searcher, which knows all that the journal does."""
+def build_searcher(
+    plan: Plan, journal: Journal, promotions: PromotionRule | None
+) -> TruthfulSearcher:
+    """The plan's searcher, which knows all that the journal does.
+
+    Args:
+        promotions: says which paused trial goes on, where any pauses.
+    """
     settings = plan.settings
+    if settings.searcher in RETIRED_SEARCHERS:
+        say(f"its searcher, {settings.searcher}, is no more: {SUCCESSOR} proposes what is left")
     return TruthfulSearcher(
         plan.space,
-        searcher=settings.searcher,
+        searcher=SUCCESSOR if settings.searcher in RETIRED_SEARCHERS else settings.searcher,
         seed=settings.seed,
         base={"epochs": settings.epochs, "seed": settings.seed},
         limit=plan.trials,
         journal=journal,
+        rungs=compared_at(settings.epochs, settings.grace, settings.reduction),
+        rule=promotions,
         earlier=plan.warm.told,
     )
 
@@ -114,13 +125,13 @@ def build_searcher(plan: Plan, journal: Journal) -> TruthfulSearcher:
 def run_session(
     run: RunFolder,
     plan: Plan,
-    make_searcher: Callable[[Plan, Journal], Any] = build_searcher,
+    make_searcher: Callable[[Plan, Journal], Any] | None = None,
 ) -> Outcome:
     """Run the search, or what is left of it, on the Ray that this process is connected to.
 
     Args:
-        make_searcher: its ``exhausted`` says that it has no trial left to ask for, whatever the
-            plan's number.
+        make_searcher: of another searcher than the plan's. Its ``exhausted`` says that it has no
+            trial left to ask for, whatever the plan's number.
 
     Raises:
         InputError: another driver runs this search.
@@ -144,7 +155,8 @@ def run_session(
         try:
             outcome, detail = _fit(run, plan, journal, session, make_searcher)
         except StorageLost as lost:
-            ended = sum(t.state != RUNNING for t in journal.history.trials.values())
+            standing = journal.history.trials.values()
+            ended = sum(t.state not in (RUNNING, PAUSED) for t in standing)
             outcome, detail = (
                 INCOMPLETE,
                 f"{lost}; {ended} of {counted(plan.trials, 'trial')} ended",
@@ -172,23 +184,26 @@ def _fit(
     plan: Plan,
     journal: Journal,
     session: str,
-    make_searcher: Callable[[Plan, Journal], Any],
+    make_searcher: Callable[[Plan, Journal], Any] | None,
 ) -> tuple[str, str]:
     settings, history = plan.settings, journal.history
     rule = stopping_rule(
         settings.scheduler, epochs=settings.epochs, grace=settings.grace,
-        reduction=settings.reduction, seed=settings.seed,
+        reduction=settings.reduction, seed=settings.seed, trials=plan.trials,
         whole=trained_whole(plan.space, settings.searcher, plan.trials, plan.warm.points),
     )  # fmt: skip
+    promotions = rule if isinstance(rule, PromotionRule) else None
     scheduler = RuleScheduler(rule, between_attempts=partial(enlarge, plan.allotment))
-    settle(run, journal, replay(rule, history.arrivals), plan.keep_weights)
-    searcher = make_searcher(plan, journal)
+    settle(run, journal, replay(rule, history.arrivals), plan.keep_weights, promotions)
+    searcher: Any = (
+        make_searcher(plan, journal) if make_searcher else build_searcher(plan, journal, promotions)
+    )
     stop = StopRule(history, settings.time_budget, settings.patience)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
     watch, guard = NodeWatch(limiter, plan.allotment, history, plan.to_go_on), StallGuard()
     with watch, guard, Progress(title, plan.trials, history, settings.time_budget) as progress:
-        callback = JournalCallback(run, journal, stop, progress, plan.keep_weights)
+        callback = JournalCallback(run, journal, stop, progress, plan.keep_weights, promotions)
         trainable = tune.with_parameters(
             train_trial,
             data=plan.data,
@@ -245,7 +260,7 @@ def _mirrors(settings: Settings, history: History) -> list[tune.Callback]:
 def _judge(history: History, trials: int, reason: str, exhausted: bool) -> tuple[str, str]:
     """Whether the search did all that it was asked for, from the trials' states alone."""
     counts = Counter(t.state for t in history.trials.values())
-    ended = len(history.trials) - counts[RUNNING]
+    ended = len(history.trials) - counts[RUNNING] - counts[PAUSED]
     scored = any(t.state != RUNNING for t in history.ranking())
     if ended and not scored:
         first = next(t for t in history.trials.values() if t.reason)

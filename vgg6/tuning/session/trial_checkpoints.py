@@ -7,7 +7,7 @@ again. A worker writes these once, into the run folder, and any later session fi
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from vgg6.tuning.run.folder import RunFolder, trial_folder
 
 CHECKPOINTS = "checkpoints"
 KEPT = 2  # the newest, and the one before, should the newest turn out to be damaged
+PAUSED_BYTES = 100_000_000  # for the states of paused trials, all together
 
 
 def keep_state(run: RunFolder, number: int, state: TrainState, metrics: dict[str, Any]) -> None:
@@ -77,6 +78,23 @@ def kept_weights(run: RunFolder, number: int, epoch: int) -> dict[str, Tensor] |
 def drop_states(run: RunFolder, number: int) -> None:
     """Remove all that was kept of a trial: its training is over."""
     run.delete_folder(_folder(number))
+
+
+def keep_states(run: RunFolder, numbers: Iterable[int], room: int = PAUSED_BYTES) -> None:
+    """Of paused trials keep the newest state each, of the first ones until ``room`` bytes are full.
+
+    A trial whose state went begins anew if it is promoted, and comes to the same results.
+    """
+    for number in numbers:
+        newest, *older = newest_first(run, number) or [""]
+        for path in older:
+            run.fs.delete_dir(path)
+        if not newest:
+            continue
+        files = run.fs.get_file_info(pafs.FileSelector(newest, recursive=True))
+        room -= sum(file.size or 0 for file in files)
+        if room < 0:
+            drop_states(run, number)
 
 
 def newest_first(run: RunFolder, number: int) -> list[str]:

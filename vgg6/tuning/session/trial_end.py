@@ -7,11 +7,17 @@ what the last one did not come to, before a worker starts.
 from __future__ import annotations
 
 from vgg6.checkpoint import weights_bytes
+from vgg6.tuning.algorithms.promotion import PromotionRule
 from vgg6.tuning.run.folder import WEIGHTS, RunFolder, trial_folder, weights_file
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, StorageLost
-from vgg6.tuning.run.trials import COMPLETED, PRUNED, RUNNING, STOPPED, TrialRecord
-from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS, drop_states, kept_weights
+from vgg6.tuning.run.trials import COMPLETED, OPEN, PAUSED, PRUNED, TrialRecord
+from vgg6.tuning.session.trial_checkpoints import (
+    CHECKPOINTS,
+    drop_states,
+    keep_states,
+    kept_weights,
+)
 
 KEEP_WEIGHTS = 5
 
@@ -31,24 +37,57 @@ def end_trial(
     _clear(run, journal.history, record, keep)
 
 
-def settle(run: RunFolder, journal: Journal, decided: set[int], keep: int) -> None:
+def pause_trial(
+    run: RunFolder, journal: Journal, record: TrialRecord, promotions: PromotionRule
+) -> None:
+    """Journal that a trial waits at a rung, and keep the states that are worth their room.
+
+    Raises:
+        StorageLost: the run folder cannot be written.
+    """
+    journal.write("pause", trial=record.number)
+    keep_states(run, promotions.by_hope())
+
+
+def settle(
+    run: RunFolder,
+    journal: Journal,
+    decided: set[int],
+    keep: int,
+    promotions: PromotionRule | None = None,
+) -> None:
     """End the trials whose end was decided and not journaled, and finish ends that were cut short.
 
     Args:
         decided: trials that the scheduler's replay would not let go on.
+        promotions: has heard all results, and none of the promotions and ends.
 
     Raises:
         StorageLost: the run folder cannot be written.
     """
     left_over = set(run.names(CHECKPOINTS))
+    if promotions:
+        _tell(promotions, journal.history)
     for record in journal.history.trials.values():
-        if record.state not in (RUNNING, STOPPED):
+        if record.state not in OPEN:
             if trial_folder(record.number) in left_over:
                 _clear(run, journal.history, record, keep)
+        elif promotions and promotions.waits(record.number):
+            if record.state != PAUSED:
+                pause_trial(run, journal, record, promotions)
         elif record.epoch >= record.config.epochs:
             end_trial(run, journal, record, COMPLETED, "", keep)
-        elif record.number in decided:
+        elif record.number in decided and not promotions:
             end_trial(run, journal, record, PRUNED, behind(record), keep)
+
+
+def _tell(promotions: PromotionRule, history: History) -> None:
+    """What results alone do not say: which trials have ended, and which were promoted last."""
+    for record in history.trials.values():
+        if record.state not in OPEN or record.epoch >= record.config.epochs:
+            promotions.end(record.number)
+        elif record.promoted_at == record.epoch > 0:
+            promotions.go_on(record.number)
 
 
 def behind(record: TrialRecord) -> str:
@@ -61,7 +100,7 @@ def _clear(run: RunFolder, history: History, record: TrialRecord, keep: int) -> 
         keep_best(run, history, record, keep)
     except OSError as error:
         raise StorageLost(f"{run.path} cannot be written: {error}") from error
-    if record.state != STOPPED:  # a stopped trial can be resumed from its checkpoints
+    if record.state not in OPEN:  # a stopped trial can be resumed from its checkpoints
         drop_states(run, record.number)
 
 

@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 from vgg6.config import TrialConfig
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.trials import METRICS
+from vgg6.tuning.run.trials import METRICS, PAUSED, TrialRecord
 
 NUMBER = "trial"  # the tag by which a resumed search finds a trial's run again
 
@@ -33,6 +33,7 @@ class MlflowMirror(MLflowLoggerCallback):
         super().__init__(tracking_uri=uri, experiment_name=name)
         self.name, self.history, self.broken = name, history, ""
         self._last: dict[str, int] = {}  # the last epoch that an MLflow run has
+        self._paused: dict[int, str] = {}  # the MLflow runs of paused trials
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
         self._quietly(super().setup, *args, **kwargs)
@@ -45,6 +46,11 @@ class MlflowMirror(MLflowLoggerCallback):
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         self._quietly(self._end, trial, failed)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Say how the trials ended that waited until the search did."""
+        for number, run_id in self._paused.items():
+            self._quietly(self._tag, run_id, self.history.trials[number])
 
     def _start(self, trial: Trial) -> None:
         if trial in self._trial_runs:
@@ -77,11 +83,17 @@ class MlflowMirror(MLflowLoggerCallback):
 
     def _end(self, trial: Trial, failed: bool) -> None:
         run_id, record = self._trial_runs[trial], self.history.trials[trial.config["number"]]
+        self._tag(run_id, record)
+        self._paused.pop(record.number, None)
+        if record.state == PAUSED:
+            self._paused[record.number] = run_id
+        self.mlflow_util.end_run(run_id=run_id, status="FAILED" if failed else "FINISHED")
+
+    def _tag(self, run_id: str, record: TrialRecord) -> None:
         client = mlflow.MlflowClient()
         client.set_tag(run_id, "state", record.state)
         if record.reason:
             client.set_tag(run_id, "reason", record.reason)
-        self.mlflow_util.end_run(run_id=run_id, status="FAILED" if failed else "FINISHED")
 
     def _quietly(self, step: Any, *args: Any, **kwargs: Any) -> None:
         if self.broken:

@@ -26,7 +26,9 @@ EPOCHS = 27
 
 
 def build(name: str, whole: int = 0, grace: int = 1) -> RuleScheduler:
-    rule = stopping_rule(name, epochs=EPOCHS, grace=grace, reduction=3, seed=5, whole=whole)
+    rule = stopping_rule(
+        name, epochs=EPOCHS, grace=grace, reduction=3, seed=5, trials=24, whole=whole
+    )
     return RuleScheduler(rule, between_attempts=lambda trial: None)
 
 
@@ -66,7 +68,7 @@ def drive(
     return decisions, used
 
 
-@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+@pytest.mark.parametrize("name", ["asha-stop", "hyperband", "median"])
 @pytest.mark.parametrize("cut", [1, 40, 150, 300])
 @pytest.mark.parametrize("spared", [0, 4])
 def test_a_resumed_search_makes_the_decisions_of_an_uninterrupted_one(
@@ -84,7 +86,7 @@ def test_a_resumed_search_makes_the_decisions_of_an_uninterrupted_one(
     assert any(d == TrialScheduler.STOP for _, _, d in whole), "nothing was stopped: no test"
 
 
-@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+@pytest.mark.parametrize("name", ["asha-stop", "hyperband", "median"])
 def test_a_driver_killed_between_a_result_and_its_decision_decides_the_same_when_resumed(
     name: str,
 ) -> None:
@@ -102,7 +104,7 @@ def test_a_driver_killed_between_a_result_and_its_decision_decides_the_same_when
         assert whole[: place + 1] + after == whole
 
 
-@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+@pytest.mark.parametrize("name", ["asha-stop", "hyperband", "median"])
 def test_a_first_point_that_starts_late_is_trained_whole(name: str) -> None:
     late = [(n, e, 0.1 if n == 1 and e < 9 else score) for n, e, score in arrivals()]
     assert max(e for n, e, _ in drive(build(name), late, set())[0] if n == 1) < EPOCHS
@@ -115,7 +117,7 @@ def test_a_first_point_that_starts_late_is_trained_whole(name: str) -> None:
     assert build(name, whole=2).on_trial_result(None, trial(0), row) == TrialScheduler.STOP  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["asha", "hyperband"])
+@pytest.mark.parametrize("name", ["asha-stop", "hyperband"])
 def test_a_first_point_sets_no_bar_for_the_trials_that_follow(name: str) -> None:
     good = [(n, e, 0.9 if n < 2 else score) for n, e, score in arrivals()]
     bad = [(n, e, 0.1 if n < 2 else score) for n, e, score in arrivals()]
@@ -129,8 +131,10 @@ def test_a_first_point_sets_no_bar_for_the_trials_that_follow(name: str) -> None
 def test_where_others_are_trained_whole_the_first_of_a_rung_are_too_few_to_pass() -> None:
     rows = [(2, 1, 0.5), (3, 1, 0.6), (4, 1, 0.7), (4, 2, 0.7)]
     go, stop = TrialScheduler.CONTINUE, TrialScheduler.STOP
-    assert looks(build("asha", whole=2), rows) == [stop, stop, go, go], "one of three is a third"
-    assert looks(build("asha"), rows) == [go, go, go, go], "else a search might complete none"
+    assert looks(build("asha-stop", whole=2), rows) == [stop, stop, go, go], (
+        "one of three is a third"
+    )
+    assert looks(build("asha-stop"), rows) == [go, go, go, go], "else a search might complete none"
 
 
 def test_only_a_spaces_own_first_points_are_trained_whole_and_few_of_them() -> None:
@@ -146,10 +150,10 @@ def test_only_a_spaces_own_first_points_are_trained_whole_and_few_of_them() -> N
 def test_without_the_replay_the_decisions_differ() -> None:
     """What Ray does on a restore: rungs that start empty. Shows that the test above can fail."""
     rows = arrivals()
-    whole, _ = drive(build("asha"), rows, set())
+    whole, _ = drive(build("asha-stop"), rows, set())
     stopped: set[int] = set()
-    before, _ = drive(build("asha"), rows[:150], stopped)
-    after, _ = drive(build("asha"), rows[150:], stopped)
+    before, _ = drive(build("asha-stop"), rows[:150], stopped)
+    after, _ = drive(build("asha-stop"), rows[150:], stopped)
     assert before + after != whole
 
 
@@ -176,25 +180,27 @@ def test_asha_stops_an_early_arrival_once_later_ones_have_overtaken_it() -> None
     rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 2, 3)
     go, stop = TrialScheduler.CONTINUE, TrialScheduler.STOP
     assert looks(rays, rows) == [go, go, go, stop, go, go, go]
-    assert looks(build("asha", grace=2), rows) == [go, go, go, stop, go, go, stop]
+    assert looks(build("asha-stop", grace=2), rows) == [go, go, go, stop, go, go, stop]
 
 
 def test_asha_looks_at_the_last_rung_of_a_trial_only() -> None:
     """One that was slow at first, and leads now, is not stopped for its first epoch."""
     first = [(0, 1, 0.3), (0, 2, 0.5), (0, 3, 0.9)]
     later = [(n, 1, 0.4 + n / 100) for n in range(1, 6)]
-    assert looks(build("asha"), [*first, *later, (0, 4, 0.9)])[-1] == TrialScheduler.CONTINUE
-    assert looks(build("asha"), [*first[:2], *later, (0, 3, 0.9)])[-1] == TrialScheduler.CONTINUE
-    assert looks(build("asha"), [*first[:1], *later, (0, 2, 0.9)])[-1] == TrialScheduler.STOP
+    assert looks(build("asha-stop"), [*first, *later, (0, 4, 0.9)])[-1] == TrialScheduler.CONTINUE
+    assert (
+        looks(build("asha-stop"), [*first[:2], *later, (0, 3, 0.9)])[-1] == TrialScheduler.CONTINUE
+    )
+    assert looks(build("asha-stop"), [*first[:1], *later, (0, 2, 0.9)])[-1] == TrialScheduler.STOP
 
 
 def test_asha_looks_again_at_the_first_rung_only() -> None:
     """Equally good trials that began a little later do not take the place of one further on."""
     first = [(0, 1, 0.5), (0, 2, 0.6)]
     later = [(n, 2, 0.7 + n / 100) for n in range(1, 6)]
-    assert looks(build("asha"), [*first, *later, (0, 3, 0.65)])[-1] == TrialScheduler.CONTINUE
+    assert looks(build("asha-stop"), [*first, *later, (0, 3, 0.65)])[-1] == TrialScheduler.CONTINUE
     begun = [(n, 1, score) for n, _, score in later]
-    assert looks(build("asha"), [first[0], *begun, (0, 2, 0.6)])[-1] == TrialScheduler.STOP
+    assert looks(build("asha-stop"), [first[0], *begun, (0, 2, 0.6)])[-1] == TrialScheduler.STOP
 
 
 def test_a_trial_is_counted_among_those_that_it_is_compared_with() -> None:
@@ -203,16 +209,16 @@ def test_a_trial_is_counted_among_those_that_it_is_compared_with() -> None:
     rows = [(0, 1, 0.1), (1, 1, 0.9), (2, 1, 0.7)]
     rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
     assert looks(rays, rows)[-1] == TrialScheduler.CONTINUE
-    assert looks(build("asha"), rows)[-1] == TrialScheduler.STOP
+    assert looks(build("asha-stop"), rows)[-1] == TrialScheduler.STOP
 
 
 def test_each_rung_is_at_twice_the_epochs_of_the_one_before_whatever_the_reduction() -> None:
     def rungs(scheduler: Any) -> list[list[int]]:
         return [list(b.scores) for b in scheduler.rule.brackets]
 
-    assert rungs(build("asha")) == [[1, 2, 4, 8, 16]]
-    assert rungs(build("asha", grace=5)) == [[5, 10, 20]]
-    assert rungs(build("asha", grace=EPOCHS)) == [[]], "none at a trial's end"
+    assert rungs(build("asha-stop")) == [[1, 2, 4, 8, 16]]
+    assert rungs(build("asha-stop", grace=5)) == [[5, 10, 20]]
+    assert rungs(build("asha-stop", grace=EPOCHS)) == [[]], "none at a trial's end"
     # Hyperband's brackets begin where they did: a reduction apart.
     assert rungs(build("hyperband")) == [[1, 2, 4, 8, 16], [3, 6, 12, 24], [9, 18]]
 
@@ -225,13 +231,13 @@ def test_a_trial_that_was_the_best_of_its_first_rung_is_asked_again_at_the_secon
     behind = [*first, *second, (6, 1, 0.5), (6, 2, 0.55)]
     go, stop = TrialScheduler.CONTINUE, TrialScheduler.STOP
     assert looks(rays, behind)[-2:] == [go, go]
-    assert looks(build("asha"), behind)[-2:] == [go, stop]
+    assert looks(build("asha-stop"), behind)[-2:] == [go, stop]
 
 
 def test_asha_stops_on_arrival_all_that_rays_own_stops_until_its_window_is_full() -> None:
     rows = [(n, 1, score) for n, e, score in arrivals(60) if e == 1][:WINDOW]
     rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
-    pairs = list(zip(looks(rays, rows), looks(build("asha"), rows), strict=True))
+    pairs = list(zip(looks(rays, rows), looks(build("asha-stop"), rows), strict=True))
     stop = TrialScheduler.STOP
     assert all(ours == stop for theirs, ours in pairs if theirs == stop)
     assert 4 < sum(theirs == stop for theirs, _ in pairs) <= sum(o == stop for _, o in pairs) < 15
@@ -243,13 +249,13 @@ def test_asha_compares_with_the_latest_arrivals_when_a_searcher_has_become_bette
     rays = AsyncHyperBandScheduler("epoch", "best_val_acc", "max", EPOCHS, 1, 3)
     go = TrialScheduler.CONTINUE
     passed, theirs = (looks(s, [*beginnings, *better])[60 + WINDOW :].count(go)
-                      for s in (build("asha"), rays))  # fmt: skip
+                      for s in (build("asha-stop"), rays))  # fmt: skip
     late = len(better) - WINDOW
     assert theirs > late * 0.6, "most are in the best third of all that ever arrived"
     assert late / 6 < passed < late / 2, "about a third of those that arrive now"
 
 
-@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+@pytest.mark.parametrize("name", ["asha-stop", "hyperband", "median"])
 def test_a_diverged_trial_is_stopped_and_enters_no_rung(name: str) -> None:
     scheduler = build(name)
     scheduler.on_trial_add(None, trial(0))  # type: ignore[arg-type]
@@ -266,7 +272,7 @@ def test_median_never_pauses_a_trial_for_want_of_others() -> None:
     assert {d for _, _, d in decisions} <= {TrialScheduler.CONTINUE, TrialScheduler.STOP}
 
 
-@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+@pytest.mark.parametrize("name", ["asha-stop", "hyperband", "median"])
 def test_an_epoch_that_is_reported_again_changes_no_decision(name: str) -> None:
     rows = arrivals()
     plain, used = drive(build(name), rows, set())
@@ -292,7 +298,7 @@ def test_hyperband_has_several_brackets_but_no_more_than_rungs() -> None:
     assert brackets_of("hyperband", 27, 1, 3) == 3
     assert brackets_of("hyperband", 3, 1, 3) == 2
     assert brackets_of("hyperband", 1, 1, 3) == 1
-    assert brackets_of("asha", 27, 1, 3) == 1
+    assert brackets_of("asha-stop", 27, 1, 3) == 1
 
 
 def planned(name: str, **changes: int) -> float:
@@ -302,21 +308,21 @@ def planned(name: str, **changes: int) -> float:
 
 def test_expected_epochs_are_near_what_asha_runs() -> None:
     for n_trials in (24, 96):
-        _, used = drive(build("asha"), arrivals(n_trials), set())
-        plan = planned("asha", trials=n_trials)
+        _, used = drive(build("asha-stop"), arrivals(n_trials), set())
+        plan = planned("asha-stop", trials=n_trials)
         assert 0.4 < plan / len(used) < 2.5, (plan, len(used))
     assert planned("none", trials=10) == 10 * EPOCHS
-    assert planned("hyperband", trials=24) == (planned("asha", trials=24) + 24 * EPOCHS) / 2
+    assert planned("hyperband", trials=24) == (planned("asha-stop", trials=24) + 24 * EPOCHS) / 2
     assert planned("median", trials=8) == 8 * (1 + 0.75 * (EPOCHS - 1))
 
 
 def test_expected_epochs_count_first_points_at_their_full_length() -> None:
-    plan = planned("asha", trials=24, whole=2)
-    _, used = drive(build("asha", whole=2), arrivals(24), set())
-    assert plan == pytest.approx(2 * EPOCHS + planned("asha", trials=22))
+    plan = planned("asha-stop", trials=24, whole=2)
+    _, used = drive(build("asha-stop", whole=2), arrivals(24), set())
+    assert plan == pytest.approx(2 * EPOCHS + planned("asha-stop", trials=22))
     assert 0.4 < plan / len(used) < 2.5, (plan, len(used))
 
 
 def test_trials_are_expected_to_end_at_rungs() -> None:
-    running = expected_trials("asha", epochs=10, grace=2, reduction=4, trials=32)
+    running = expected_trials("asha-stop", epochs=10, grace=2, reduction=4, trials=32)
     assert list(running) == [32, 32, 9, 9, 3.25, 3.25, 3.25, 3.25, 1.8125, 1.8125]

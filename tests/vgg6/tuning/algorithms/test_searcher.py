@@ -14,13 +14,26 @@ from ray.tune.search import Searcher
 
 from search_spaces import Parameter, Space, load_space
 from vgg6.config import TrialConfig
+from vgg6.tuning.algorithms.early_stopping import replay
+from vgg6.tuning.algorithms.model_sampler import ModelSampler
+from vgg6.tuning.algorithms.promotion import PromotionRule, compared_at
 from vgg6.tuning.algorithms.searcher import TOLD_KEPT, TruthfulSearcher
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import Journal
-from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, METRICS, PRUNED
+from vgg6.tuning.run.trials import (
+    COMPLETED,
+    FAILED,
+    INFEASIBLE,
+    METRICS,
+    PAUSED,
+    PRUNED,
+    RUNNING,
+)
+from vgg6.tuning.session.trial_end import settle
 
 BASE = {"epochs": 4, "seed": 1}
+RUNGS = compared_at(4, 1, 4.0)
 SMALL = Space(
     name="small",
     parameters=(
@@ -33,7 +46,9 @@ SMALL = Space(
 def make(folder: Path, space: Space, *, limit: int, kind: str = "optuna") -> TruthfulSearcher:
     journal = Journal(RunFolder(str(folder)))
     journal.write("session", session=f"session_{len(journal.history.sessions) + 1}")
-    return TruthfulSearcher(space, searcher=kind, seed=7, base=BASE, limit=limit, journal=journal)
+    return TruthfulSearcher(
+        space, searcher=kind, seed=7, base=BASE, limit=limit, journal=journal, rungs=RUNGS
+    )
 
 
 def row(trial: int, epoch: int, score: float) -> dict[str, Any]:
@@ -118,13 +133,14 @@ def test_points_come_first_and_are_not_repeated_after_a_resume(tmp_path: Path) -
     assert len({c.fingerprint for c in configs}) == 3
 
 
-@pytest.mark.parametrize("kind", ["forest", "optuna"])
+@pytest.mark.parametrize("kind", ["gp", "optuna"])
 def test_the_same_seed_suggests_the_same_and_another_seed_others(tmp_path: Path, kind: str) -> None:
     def configs(folder: str, seed: int) -> list[TrialConfig]:
         journal = Journal(RunFolder(str(tmp_path / folder)))
         searcher = TruthfulSearcher(
-            load_space("wide"), searcher=kind, seed=seed, base=BASE, limit=14, journal=journal
-        )
+            load_space("wide"), searcher=kind, seed=seed, base=BASE, limit=14, journal=journal,
+            rungs=RUNGS,
+        )  # fmt: skip
         for i in range(14):
             play(searcher, str(i), [0.1 + 0.01 * (i % 5)] * 4, COMPLETED)
         return [t.config for t in journal.history.trials.values()]
@@ -135,7 +151,7 @@ def test_the_same_seed_suggests_the_same_and_another_seed_others(tmp_path: Path,
     assert configs("c", 2) != same
 
 
-@pytest.mark.parametrize("kind", ["forest", "optuna", "random", "grid"])
+@pytest.mark.parametrize("kind", ["gp", "optuna", "random", "grid"])
 def test_a_finite_space_is_walked_once_and_then_said_to_be_exhausted(
     tmp_path: Path, kind: str
 ) -> None:
@@ -153,7 +169,7 @@ def test_grid_takes_the_studys_35_rows_each_with_its_own_length(tmp_path: Path) 
     journal = Journal(RunFolder(str(tmp_path)))
     searcher = TruthfulSearcher(
         load_space("study"), searcher="grid", seed=0, base={"epochs": 30, "seed": 42}, limit=35,
-        journal=journal,
+        journal=journal, rungs=compared_at(30, 1, 4.0),
     )  # fmt: skip
     for i in range(35):
         assert isinstance(searcher.suggest(str(i)), dict)
@@ -163,7 +179,7 @@ def test_grid_takes_the_studys_35_rows_each_with_its_own_length(tmp_path: Path) 
     assert searcher.suggest("36") == Searcher.FINISHED
 
 
-@pytest.mark.parametrize("kind", ["forest", "optuna"])
+@pytest.mark.parametrize("kind", ["gp", "optuna"])
 def test_a_model_learns_from_pruned_and_infeasible_trials(tmp_path: Path, kind: str) -> None:
     """Where one activation is always pruned and one always diverges, the third is preferred."""
     space = Space(
@@ -258,3 +274,187 @@ def test_running_trials_outlive_a_thinning_and_are_told_once(
     assert TrialState.RUNNING not in [t.state for t in searcher.study.trials]
     configs = [t.config for t in searcher.journal.history.trials.values()]
     assert len({c.fingerprint for c in configs}) == 81, "a forgotten trial is not run again"
+
+
+def promoting(folder: Path, limit: int, kind: str = "random", trials: int = 0) -> TruthfulSearcher:
+    """As ``make``, with trials that pause at the first epoch of four; a journal is settled."""
+    journal = Journal(RunFolder(str(folder)))
+    journal.write("session", session=f"session_{len(journal.history.sessions) + 1}")
+    rule = PromotionRule(max_t=4, grace=1, reduction=4.0, trials=trials or limit)
+    settle(RunFolder(str(folder)), journal, replay(rule, journal.history.arrivals), 5, rule)
+    return TruthfulSearcher(
+        load_space("default"), searcher=kind, seed=7, base=BASE, limit=limit, journal=journal,
+        rungs=RUNGS, rule=rule,
+    )  # fmt: skip
+
+
+def step(searcher: TruthfulSearcher, ray_id: str, number: int, epoch: int, score: float) -> None:
+    """An epoch of a trial, in the order in which Ray tells it."""
+    result = row(number, epoch, score)
+    searcher.journal.write("epoch", **result)
+    assert searcher.rule is not None
+    if searcher.rule.stops(number, epoch, score):
+        searcher.on_trial_complete(ray_id, result)
+        if epoch == 4:
+            searcher.rule.end(number)
+            searcher.journal.write("end", trial=number, state=COMPLETED, reason="")
+        else:
+            searcher.journal.write("pause", trial=number)
+    else:
+        searcher.on_trial_result(ray_id, result)
+
+
+def begin(searcher: TruthfulSearcher, ray_id: str) -> int:
+    assignment = searcher.suggest(ray_id)
+    assert isinstance(assignment, dict), assignment
+    return int(assignment["number"])
+
+
+def early(number: int) -> float:
+    """The score after the first epoch: of twelve, the last one and the first two are best."""
+    return {0: 0.91, 1: 0.9, 11: 0.95}.get(number, 0.5 - number / 1000)
+
+
+def with_paused(searcher: TruthfulSearcher) -> None:
+    """Eight trials that pass the first epoch and complete, then four that are paused there, of
+    which the last one may go on."""
+    for number in range(12):
+        ray_id = f"ray{number}"
+        assert begin(searcher, ray_id) == number
+        step(searcher, ray_id, number, 1, early(number))
+        for epoch in (2, 3, 4) if number < 8 else ():
+            step(searcher, ray_id, number, epoch, 0.6 + number / 1000)
+
+
+def test_a_paused_trial_stays_running_for_optuna_and_goes_on_when_it_is_promoted(
+    tmp_path: Path,
+) -> None:
+    searcher = promoting(tmp_path, limit=30)
+    with_paused(searcher)
+    history = searcher.journal.history
+    told = searcher.study.trials
+    assert [t.state for t in told[:8]] == [TrialState.COMPLETE] * 8
+    paused = [n for n, t in history.trials.items() if t.state == PAUSED]
+    assert paused == [8, 9, 10, 11]
+    assert all(told[n].state == TrialState.RUNNING for n in paused)
+    assert all(told[n].intermediate_values == {1: early(n)} for n in paused)
+    promoted = 11
+    assert begin(searcher, "again") == promoted
+    events = [json.loads(x) for x in (tmp_path / "journal.jsonl").read_text().splitlines()]
+    assert events[-1]["event"] == "promotion" and events[-1]["trial"] == promoted
+    assert history.trials[promoted].state == RUNNING
+    for epoch in (2, 3, 4):
+        step(searcher, "again", promoted, epoch, 0.9)
+    frozen = searcher.study.trials[promoted]
+    assert (frozen.state, frozen.value) == (TrialState.COMPLETE, 0.9)
+    assert frozen.intermediate_values == {1: 0.95, 2: 0.9, 3: 0.9, 4: 0.9}
+
+
+def test_a_paused_trial_that_will_not_go_on_is_told_as_pruned_with_its_curve(
+    tmp_path: Path,
+) -> None:
+    searcher = promoting(tmp_path, limit=30)
+    with_paused(searcher)
+    paused = [n for n, t in searcher.journal.history.trials.items() if t.state == PAUSED]
+    lost = paused[0]
+    assert searcher.rule is not None
+    searcher.rule.end(lost)
+    searcher.journal.write("end", trial=lost, state=PRUNED, reason="behind the others")
+    begin(searcher, "next")
+    frozen = searcher.study.trials[lost]
+    assert frozen.state == TrialState.PRUNED
+    assert frozen.intermediate_values == {1: early(lost)}
+    others = [searcher.study.trials[n].state for n in paused[1:]]
+    assert set(others) == {TrialState.RUNNING}
+    begin(searcher, "it is told once")
+
+
+@pytest.mark.parametrize("kind", ["gp", "optuna"])
+def test_a_resumed_study_with_paused_and_promoted_trials_equals_the_one_never_stopped(
+    tmp_path: Path, kind: str
+) -> None:
+    live = promoting(tmp_path, limit=30, kind=kind)
+    with_paused(live)
+    promoted, fresh = begin(live, "promoted"), begin(live, "fresh")
+    step(live, "promoted", promoted, 2, 0.7)
+    live.journal.close()
+    paused = {n for n, t in live.journal.history.trials.items() if t.state == PAUSED}
+    assert paused
+
+    again = promoting(tmp_path, limit=30, kind=kind)
+    assert live.rule is not None and again.rule is not None
+    assert again.rule.by_hope() == live.rule.by_hope()
+    assert again.rule.promotable() == live.rule.promotable()
+    assert {n for n, t in again.journal.history.trials.items() if t.state == PAUSED} == paused
+    assert len(again.study.trials) == len(live.study.trials)
+    for a, b in zip(again.study.trials, live.study.trials, strict=True):
+        assert (a.state, a.params, a.distributions) == (b.state, b.params, b.distributions)
+        assert (a.value, a.intermediate_values) == (b.value, b.intermediate_values)
+    assert again.study.trials[promoted].state == TrialState.RUNNING
+    assert {begin(again, "a"), begin(again, "b")} == {promoted, fresh}, "unfinished ones first"
+
+
+def test_a_search_waits_while_a_running_trial_may_let_a_paused_one_go_on_and_then_is_finished(
+    tmp_path: Path,
+) -> None:
+    searcher = promoting(tmp_path, limit=13)
+    with_paused(searcher)
+    going = {}
+    while isinstance(found := searcher.suggest(name := f"more{len(going)}"), dict):
+        going[name] = int(found["number"])
+    assert found is None, "what runs may change who is among the best"
+    assert sorted(searcher.journal.history.trials) == list(range(13))
+    assert not searcher.exhausted
+    while going:
+        name, number = going.popitem()
+        record = searcher.journal.history.trials[number]
+        while record.state == RUNNING:
+            step(searcher, name, number, record.epoch + 1, 0.3)
+        found = searcher.suggest(f"after {name}")
+        if isinstance(found, dict):
+            going[f"after {name}"] = int(found["number"])
+        else:
+            assert (found is None) == bool(going)
+    assert found == Searcher.FINISHED
+    assert any(t.state == PAUSED for t in searcher.journal.history.trials.values())
+
+
+def test_when_no_trial_is_left_to_begin_the_best_paused_ones_go_on_until_three_are_whole(
+    tmp_path: Path,
+) -> None:
+    searcher = promoting(tmp_path, limit=11)
+    for number in range(11):
+        assert begin(searcher, f"ray{number}") == number
+        if number < 8:
+            searcher.journal.write("epoch", **row(number, 1, 0.9))
+            assert searcher.rule is not None and not searcher.rule.stops(number, 1, 0.9)
+            searcher.on_trial_complete(f"ray{number}", None, error=True)
+            searcher.rule.end(number)
+            searcher.journal.write("end", trial=number, state=FAILED, reason="crash")
+        else:
+            step(searcher, f"ray{number}", number, 1, 0.1 + number / 100)
+    assert searcher.rule is not None and searcher.rule.promotable() is None
+    assert [begin(searcher, str(i)) for i in range(3)] == [10, 9, 8]
+    assert searcher.suggest("no more") is None
+    for i, number in enumerate((10, 9, 8)):
+        for epoch in (2, 3, 4):
+            step(searcher, str(i), number, epoch, 0.5)
+    assert searcher.suggest("no more") == Searcher.FINISHED
+
+
+def test_the_journal_says_which_trials_the_model_chose_and_a_resume_counts_them(
+    tmp_path: Path,
+) -> None:
+    searcher = promoting(tmp_path, limit=60, kind="gp")
+    for i in range(30):
+        number = begin(searcher, str(i))
+        record = searcher.journal.history.trials[number]
+        while record.state == RUNNING:
+            step(searcher, str(i), number, record.epoch + 1, 0.2 + 0.02 * (number % 7))
+    chosen = [n for n, t in searcher.journal.history.trials.items() if t.by_model]
+    sampler = searcher.study.sampler
+    assert isinstance(sampler, ModelSampler) and sampler.made == len(chosen) > 3
+    assert min(chosen) >= 10
+    searcher.journal.close()
+    again = promoting(tmp_path, limit=60, kind="gp").study.sampler
+    assert isinstance(again, ModelSampler) and again.made == len(chosen)

@@ -28,6 +28,7 @@ from vgg6.common.checks import InputError
 from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig
 from vgg6.data import load_digits, split
+from vgg6.tuning.algorithms.promotion import compared_at
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.algorithms.warm_start import (
     POINTS,
@@ -271,7 +272,7 @@ def build(warm: WarmStart, space: Space, history: Journal | None = None) -> Trut
 
     return TruthfulSearcher(
         space, searcher="optuna", seed=3, base={"epochs": EPOCHS, "seed": 42}, limit=40,
-        journal=history or Unwritten(), earlier=warm.told,
+        journal=history or Unwritten(), earlier=warm.told, rungs=compared_at(EPOCHS, 1, 4.0),
     )  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def start(
         create_run(run, plan, data_facts=facts, command="test")
 
     def make_searcher(*arguments: Any) -> Any:
-        told.append(build_searcher(*arguments))
+        told.append(build_searcher(*arguments, promotions=None))
         return told[-1]
 
     outcome = run_session(run, plan, make_searcher)

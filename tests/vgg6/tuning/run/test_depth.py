@@ -80,12 +80,17 @@ def test_a_ranking_on_one_or_two_complete_trials_is_warned_of(
 
 
 def test_a_plan_says_how_many_trials_go_on_after_each_rung() -> None:
-    running = expected_trials("asha", epochs=6, grace=1, reduction=4.0, trials=8, whole=1)
+    plan = {"epochs": 6, "grace": 1, "reduction": 4.0, "trials": 8}
+    running = expected_trials("asha-stop", **plan, whole=1)  # type: ignore[arg-type]
     assert expected_in_words(running.tolist()) == (
         "of 8 trials about so many go on: 4 after epoch 1, 3 after epoch 2, 2 after epoch 4,"
         " to the end"
     )
-    none = expected_trials("none", epochs=6, grace=1, reduction=4.0, trials=8)
+    promoted = expected_trials("asha", **plan | {"trials": 40})  # type: ignore[arg-type]
+    assert expected_in_words(promoted.tolist()) == (
+        "of 40 trials about so many go on: 10 after epoch 1, 3 after epoch 4, to the end"
+    )
+    none = expected_trials("none", **plan)  # type: ignore[arg-type]
     assert expected_in_words(none.tolist()) == "all to the end"
 
 
@@ -109,7 +114,9 @@ def test_the_end_of_a_search_and_its_status_say_how_far_its_trials_were_trained(
     assert pruned_after(read_history(run)) == {1: 7}
 
 
-@pytest.mark.parametrize(("scheduler", "warned"), [("asha", True), ("none", False)])
+@pytest.mark.parametrize(
+    ("scheduler", "warned"), [("asha-stop", True), ("asha", False), ("none", False)]
+)
 def test_a_dry_run_warns_of_a_ranking_on_one_or_two_complete_trials(
     tmp_path: Path, said: Any, scheduler: str, warned: bool
 ) -> None:
@@ -120,6 +127,6 @@ def test_a_dry_run_warns_of_a_ranking_on_one_or_two_complete_trials(
     )  # fmt: skip
     assert status == 0, err
     assert ("warning: the ranking would rest on one or two complete trials" in out) == warned
-    assert ("trained      all to the end" in out) != warned
+    assert ("trained      all to the end" in out) == (scheduler == "none")
     if warned:
         assert "--scheduler none" in out and "--dry-run" not in out.split("safer answer")[1]

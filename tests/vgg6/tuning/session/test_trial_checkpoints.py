@@ -19,6 +19,7 @@ from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.session.trial_checkpoints import (
     drop_states,
     keep_state,
+    keep_states,
     kept_weights,
     newest_first,
     resume_or_start,
@@ -121,3 +122,43 @@ def test_without_a_whole_state_of_this_configuration_a_trial_starts_anew(
     drop_states(run, 7)
     assert names(run) == []
     assert resume_or_start(run, ASSIGNMENT, runtime)[0].epoch == 0
+
+
+def fake(run: RunFolder, number: int, epochs: int, size: int = 100) -> None:
+    for epoch in range(1, epochs + 1):
+        path = Path(run.file(f"checkpoints/trial_{number:05d}/epoch_{epoch:05d}"))
+        path.mkdir(parents=True)
+        (path / "state").write_bytes(b"x" * (size - 10))
+        (path / "more").write_bytes(b"x" * 10)
+
+
+def test_of_paused_trials_the_newest_state_is_kept_of_the_first_ones_within_the_room(
+    run: RunFolder,
+) -> None:
+    for number in range(5):
+        fake(run, number, epochs=2)
+    keep_states(run, [3, 1, 9, 4, 0], room=250)
+    kept = {n: [Path(p).name for p in newest_first(run, n)] for n in range(5)}
+    assert kept == {
+        3: ["epoch_00002"], 1: ["epoch_00002"], 4: [], 0: [], 2: ["epoch_00002", "epoch_00001"]
+    }, "two have room; of the trial that is not paused nothing is touched"  # fmt: skip
+    keep_states(run, [3, 1], room=200)
+    assert newest_first(run, 1), "what just fits is kept"
+    keep_states(run, [], room=0)
+    assert newest_first(run, 3)
+
+
+def test_a_trial_whose_state_was_dropped_begins_anew_and_comes_to_the_same_bits(
+    tmp_path: Path, digits_small: TrialData, runtime: Runtime
+) -> None:
+    run = RunFolder(str(tmp_path))
+    whole = TrainState(CONFIG, runtime)
+    rows = {m.epoch: m.to_dict() | {"seconds": 0} for m in fit(whole, digits_small, stop_after=2)}
+    train(run, digits_small, runtime, 1)
+    keep_states(run, [7], room=10)
+    state, metrics, damaged = resume_or_start(run, ASSIGNMENT, runtime)
+    assert (state.epoch, metrics, damaged) == (0, {}, [])
+    for m in fit(state, digits_small, stop_after=2):
+        assert m.to_dict() | {"seconds": 0} == rows[m.epoch]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(state.model.state_dict()[name], value)

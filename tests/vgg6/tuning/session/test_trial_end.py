@@ -19,9 +19,11 @@ from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
+from vgg6.tuning.algorithms.early_stopping import replay
+from vgg6.tuning.algorithms.promotion import PromotionRule
 from vgg6.tuning.run.folder import JOURNAL, WEIGHTS, RunFolder
 from vgg6.tuning.run.journal import Journal, read_history
-from vgg6.tuning.run.trials import COMPLETED, PRUNED, RUNNING
+from vgg6.tuning.run.trials import COMPLETED, METRICS, PAUSED, PRUNED, RUNNING, STOPPED
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS, keep_state
 from vgg6.tuning.session.trial_end import settle
 
@@ -86,6 +88,123 @@ def test_a_trial_that_may_go_on_is_left_alone(
     assert not run.names(f"{CHECKPOINTS}/trial_00000")
 
 
+ROW = dict.fromkeys(METRICS, 0.5)
+EPOCHS = 8  # rungs at 1 and 4
+# Twelve trials were at the first rung; the last of them, trial 11, is the one that goes on.
+BEFORE: list[tuple[Any, ...]] = [
+    *(("epoch", n, 1, 0.3) for n in range(8)),
+    *(x for n in (8, 9, 10) for x in (("epoch", n, 1, 0.2 + n / 1000), ("pause", n))),
+    ("epoch", 11, 1, 0.9),
+]
+PLACES: dict[str, tuple[list[tuple[Any, ...]], str, int]] = {
+    "before its pause": ([], PAUSED, 1),
+    "after its pause": ([("pause", 11)], PAUSED, 1),
+    "after its promotion": ([("pause", 11), ("promotion", 11)], RUNNING, 1),
+    "an epoch after its promotion": (
+        [("pause", 11), ("promotion", 11), ("epoch", 11, 2, 0.9)], RUNNING, 2
+    ),
+    "before its pause at the second rung": (
+        [("pause", 11), ("promotion", 11), *(("epoch", 11, e, 0.9) for e in (2, 3, 4))], PAUSED, 4
+    ),
+    "after its second promotion": (
+        [("pause", 11), ("promotion", 11), *(("epoch", 11, e, 0.9) for e in (2, 3, 4)),
+         ("pause", 11), ("promotion", 11)], RUNNING, 4
+    ),
+    "before its end": (
+        [("pause", 11), ("promotion", 11), *(("epoch", 11, e, 0.9) for e in (2, 3, 4)),
+         ("pause", 11), ("promotion", 11), *(("epoch", 11, e, 0.9) for e in (5, 6, 7, 8))],
+        COMPLETED, 8
+    ),
+    "after it was found hopeless, before its states were removed": (
+        [("pause", 11), ("end", 11, PRUNED)], PRUNED, 1
+    ),
+    "after the search had stopped it": (
+        [("pause", 11), ("promotion", 11), ("epoch", 11, 2, 0.9), ("end", 11, STOPPED)], STOPPED, 2
+    ),
+}  # fmt: skip
+
+
+def played(run: RunFolder, events: list[tuple[Any, ...]]) -> Journal:
+    """A journal of these events, with two states of every trial that has not ended."""
+    run.create()
+    journal = Journal(run)
+    journal.write("session", session="session_1")
+    config = TrialConfig(activation="relu", optimizer="sgd", batch_size=64, epochs=EPOCHS)
+    for kind, number, *more in events:
+        if kind == "epoch":
+            epoch, score = more
+            if number not in journal.history.trials:
+                journal.write("trial", trial=number, config=config.to_dict(), params={})
+            journal.write(
+                "epoch", trial=number, epoch=epoch,
+                **ROW | {"best_val_acc": score, "best_epoch": epoch},
+            )  # fmt: skip
+        elif kind == "end":
+            journal.write("end", trial=number, state=more[0], reason="it was so")
+        else:
+            journal.write(kind, trial=number)
+    for number, record in journal.history.trials.items():
+        for epoch in {max(0, record.epoch - 1), record.epoch}:
+            state = Path(run.file(f"{CHECKPOINTS}/trial_{number:05d}/epoch_{epoch:05d}"))
+            state.mkdir(parents=True)
+            (state / "state").write_bytes(b"x" * 100)
+    return journal
+
+
+def settled(run: RunFolder, journal: Journal) -> PromotionRule:
+    """A rule as a resumed session has it before the first worker starts."""
+    rule = PromotionRule(max_t=EPOCHS, grace=1, reduction=4.0, trials=60)
+    settle(run, journal, replay(rule, journal.history.arrivals), 5, rule)
+    return rule
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_driver_killed_around_a_pause_or_a_promotion_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, place: str
+) -> None:
+    happened, state, epoch = PLACES[place]
+    run = RunFolder(str(tmp_path))
+    journal = played(run, [*BEFORE, *happened])
+    rule = settled(run, journal)
+    records = journal.history.trials
+    assert (records[11].state, records[11].epoch) == (state, epoch)
+    assert rule.waits(11) == (state == PAUSED)
+    assert [records[n].state for n in range(11)] == [RUNNING] * 8 + [PAUSED] * 3
+    assert [n for n in range(11) if rule.waits(n)] == [8, 9, 10]
+    assert rule.promotable() == (11 if (state, epoch) == (PAUSED, 1) else None), "one is no quarter"
+    left = run.names(f"{CHECKPOINTS}/trial_00011")
+    assert (left == []) == (state in (COMPLETED, PRUNED))
+    assert f"epoch_{epoch:05d}" in left or state in (COMPLETED, PRUNED)
+    assert len(run.names(f"{CHECKPOINTS}/trial_00000")) == 2, "of a running trial all are kept"
+    lines = (tmp_path / JOURNAL).read_text()
+    again = settled(run, journal)
+    assert (tmp_path / JOURNAL).read_text() == lines, "it is settled once"
+    assert again.by_hope() == rule.by_hope() and again.hopeless() == rule.hopeless()
+    journal.close()
+    assert read_history(run).trials[11].state == state
+
+
+def test_of_a_trial_that_is_paused_when_resumed_the_newest_state_is_kept(tmp_path: Path) -> None:
+    run = RunFolder(str(tmp_path))
+    settled(run, played(run, BEFORE))
+    for number in (8, 9, 10, 11):
+        assert run.names(f"{CHECKPOINTS}/trial_{number:05d}") == ["epoch_00001"]
+
+
+def test_a_trial_that_was_stopped_and_pauses_in_the_next_session_is_paused_and_no_more_stopped(
+    tmp_path: Path,
+) -> None:
+    run = RunFolder(str(tmp_path))
+    journal = played(
+        run,
+        [*BEFORE, ("pause", 11), ("promotion", 11), ("epoch", 11, 2, 0.9), ("end", 11, STOPPED),
+         ("epoch", 11, 3, 0.9), ("epoch", 11, 4, 0.9)],
+    )  # fmt: skip
+    settled(run, journal)
+    record = journal.history.trials[11]
+    assert (record.state, record.reason, record.ended) == (PAUSED, "", None)
+
+
 @pytest.mark.xdist_group("ray")
 def test_a_driver_killed_before_it_stops_a_trial_stops_it_when_resumed(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
@@ -95,8 +214,8 @@ def test_a_driver_killed_before_it_stops_a_trial_stops_it_when_resumed(
     arguments = (
         "search", "--data", "digits", "--limit-train", "300", "--trials", "3", "--epochs", "4",
         "--name", "s", "--wandb", "disabled", "--address", "local", "--grace", "1",
-        "--reduction", "2", "--space", "space.yaml", "--searcher", "random", "--max-concurrent",
-        "1",
+        "--reduction", "2", "--scheduler", "asha-stop", "--space", "space.yaml", "--searcher",
+        "random", "--max-concurrent", "1",
     )  # fmt: skip
     killed = (
         "import os, signal, sys, tune_vgg6\n"

@@ -1,0 +1,277 @@
+"""A sampler for Optuna that models a search by a Gaussian process over its rungs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import norm, qmc
+
+from search_spaces import Space
+from search_spaces.parameter import Parameter
+from search_spaces.unit_cube import suggest_at
+from vgg6.tuning.algorithms.rung_process import Array, RungProcess
+from vgg6.tuning.algorithms.rung_scores import population, seen_at
+
+RANDOM_SHARE = 1 / 3  # of the suggestions, spread evenly
+START = 10  # trials that are spread evenly before the model is asked
+# At most so many suggestions of the model for each trial that was seen at a part of its length.
+GATE, GATE_PART = 2.0, 0.25
+MODELLED, HIGH_PART = 160, 0.75  # scores that are modelled; of them, at most above the first rung
+REFIT = 1.15  # the model's constants are learnt again when there are so many times the scores
+TAIL = 1.5  # a score below the median by more than this times the best's lead says no more
+CANDIDATES, PARENTS, CHILDREN = 300, 8, 20
+MOVED, STRIDES = 0.35, (0.045, 0.15)  # of a parent's places, those that a child has moved; by this
+NAME_SCALE = 0.7  # two names lie as far apart as the ends of a range: 0.7 * sqrt(2)
+
+
+class ModelSampler(optuna.samplers.BaseSampler):
+    """Suggests where a Gaussian process expects the most improvement at full length.
+
+    Three things keep it from running after trials that merely start fast:
+
+    - The process learns from trials that were seen at two rungs how far the lower one can be
+      trusted (``RungProcess``), again and again. No gain to come is assumed.
+    - A gate: at most ``GATE`` of its suggestions for each trial that was seen at a quarter of its
+      length. Else many workers would be sent after the first impression.
+    - A third of the suggestions, and all that the gate turns away, are spread evenly (Sobol).
+
+    A learning rate, or whatever else has a range of its own under each condition, is known by its
+    place in that range, so that trials of one optimizer teach about another.
+
+    Args:
+        space: what may vary. Suggestions hold every parameter that is active, and no other.
+        rungs: the epochs at which trials are compared, the full length last.
+        seed: of all that is random. Suggestions depend on it and on what the study has been told.
+        made: how many trials of the study the model has suggested, where it is made anew.
+    """
+
+    def __init__(self, space: Space, rungs: Sequence[int], seed: int, made: int = 0) -> None:
+        self.space, self.rungs, self.made = space, list(rungs), made
+        self.asked_model = False  # whether the last suggestion is the model's
+        self._names = space.names
+        self._rng = np.random.default_rng(seed)
+        self._even = qmc.Sobol(len(self._names), rng=np.random.default_rng(seed))
+        self._independent = optuna.samplers.RandomSampler(seed)
+        self._choices = {p.name: p.choices for p in space.parameters if p.choices is not None}
+        self._named = np.array([_is_named(space, name) for name in self._names])
+        self._distributions = {p.key: distribution_of(p) for p in space.parameters}
+        self._process: RungProcess | None = None
+        self._learnt_from = 0
+        self._known: dict[int, Array] = {}  # inputs of a trial, by its number
+        self._seen: dict[int, tuple[tuple[int, TrialState], list[float], bool]] = {}
+        quarter = GATE_PART * self.rungs[-1]
+        self._far = next(i for i, epoch in enumerate(self.rungs) if epoch >= quarter)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Values for the active parameters, by Optuna's names; none where a point is evaluated."""
+        self.asked_model = False
+        if "fixed_params" in trial.system_attrs:
+            return {}
+        told = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        scores = self._rung_scores(told)
+        far = sum(len(at_rung) for at_rung in scores[self._far :])
+        early = len(told) < START or len(scores[0]) < START // 2
+        if early or self._rng.random() < RANDOM_SHARE or self.made >= GATE * far:
+            return self.at(self._even.random()[0])
+        self.made, self.asked_model = self.made + 1, True
+        return self._most_improving(told, scores)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A random value of what a point leaves open."""
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def at(self, places: Sequence[float] | Array) -> dict[str, Any]:
+        """The active parameters of the point at ``places``: 0 to 1 for each of the space's names,
+        in order."""
+        return self.space.params_of(suggest_at(self.space, places))
+
+    def places(self, params: Mapping[str, Any]) -> Array:
+        """What ``at`` makes ``params`` of; nan for a parameter that is not active."""
+        found = np.full(len(self._names), np.nan)
+        for p in self.space.parameters:
+            if p.key in params:
+                found[self._names.index(p.name)] = _place(p, params[p.key])
+        return found
+
+    def inputs(self, params: Mapping[str, Any]) -> list[float]:
+        """Names one-hot, numbers by their place; what is not active lies in the middle."""
+        numbers = {n: 0.5 for n, named in zip(self._names, self._named, strict=True) if not named}
+        names: list[float] = []
+        for p in self.space.parameters:
+            if p.name not in numbers:
+                names += [NAME_SCALE * (params.get(p.key) == c) for c in p.choices or ()]
+            elif p.key in params:
+                numbers[p.name] = _place(p, params[p.key])
+        return [*names, *numbers.values()]
+
+    def inputs_at(self, places: Array) -> Array:
+        """``inputs`` of many points at once, from their places, (n, names)."""
+        column = dict(zip(self._names, places.T, strict=True))
+        numbers = {
+            n: np.full(len(places), 0.5)
+            for n, named in zip(self._names, self._named, strict=True) if not named
+        }  # fmt: skip
+        chosen: dict[str, npt.NDArray[np.int64]] = {}  # which choice, -1 where it is not active
+        names: list[Array] = []
+        for p in self.space.parameters:
+            active = np.ones(len(places), dtype=bool)
+            for parent, allowed in p.when.items():
+                known = self._choices[parent]
+                active &= np.isin(chosen[parent], [known.index(value) for value in allowed])
+            at = column[p.name]
+            if p.choices is not None:
+                index = np.minimum((at * len(p.choices)).astype(np.int64), len(p.choices) - 1)
+                at = (index + 0.5) / len(p.choices)
+                chosen[p.name] = np.where(active, index, -1)
+            if p.name in numbers:
+                numbers[p.name] = np.where(active, at, numbers[p.name])
+            else:
+                names += [NAME_SCALE * (chosen[p.name] == i) for i in range(len(p.choices or ()))]
+        return np.column_stack([*names, *numbers.values()])
+
+    def _rung_scores(self, trials: Sequence[FrozenTrial]) -> list[dict[int, float]]:
+        """The scores of the trials that were seen at each rung, by their number."""
+        found: list[dict[int, float]] = [{} for _ in self.rungs]
+        diverged = []
+        for t in trials:
+            now = len(t.intermediate_values), t.state
+            known = self._seen.get(t.number)
+            if known is None or known[0] != now:
+                known = now, *seen_at(t, self.rungs)
+                self._seen[t.number] = known
+            for rung, score in enumerate(known[1]):
+                found[rung][t.number] = score
+            if known[2]:
+                diverged.append((len(known[1]), t.number))
+        for rung, number in diverged:
+            if rung < len(found) and found[rung]:
+                found[rung][number] = min(found[rung].values())
+        return found
+
+    def _most_improving(
+        self, told: Sequence[FrozenTrial], scores: list[dict[int, float]]
+    ) -> dict[str, Any]:
+        by_number = {t.number: t for t in told}
+        rows = self._modelled(scores)
+        inputs = np.array([self._inputs_of(by_number[n]) for n, _, _ in rows])
+        rungs = np.array([rung for _, rung, _ in rows])
+        values = np.array([score for _, _, score in rows])
+        means, spreads = population(scores)
+        values = (values - means[rungs]) / spreads[rungs]
+        middle = np.median(values)
+        values = np.maximum(values, middle - TAIL * max(values.max() - middle, 1e-3))
+        process = self._learnt(inputs, rungs, values, sum(map(len, scores)))
+        process.condition(inputs, rungs, values)
+        # One that has begun and not reported is believed to come out as expected.
+        begun = [t for t in told if t.state == TrialState.RUNNING and t.number not in scores[0]]
+        if begun:
+            waiting = np.array([self._inputs_of(t) for t in begun])
+            top = np.full(len(begun), len(self.rungs) - 1)
+            believed, _ = process.predict(waiting)
+            process.condition(
+                np.vstack([inputs, waiting]), np.concatenate([rungs, top]),
+                np.concatenate([values, believed]),
+            )  # fmt: skip
+        numbers = list(dict.fromkeys(n for n, _, _ in rows))
+        expected, _ = process.predict(np.array([self._inputs_of(by_number[n]) for n in numbers]))
+        best_first = [by_number[numbers[i]] for i in np.argsort(-expected)[:PARENTS]]
+        candidates = self._candidates(best_first)
+        mean, deviation = process.predict(self.inputs_at(candidates))
+        gain = expected_improvement(mean, deviation, expected.max())
+        known = {_key(t.params) for t in told}
+        in_turn = (self.at(candidates[i]) for i in np.argsort(-gain))
+        new = (params for params in in_turn if _key(params) not in known)
+        # A finite space, or a corner of one, may have nothing new left.
+        return next(new, None) or self.at(self._rng.random(len(self._names)))
+
+    def _modelled(self, scores: list[dict[int, float]]) -> list[tuple[int, int, float]]:
+        """Trial, rung and score of what the process is given: the highest rungs first, the newest
+        of a rung first, and a sample of the first rung."""
+        rows = [
+            (number, rung, score)
+            for rung in range(len(scores) - 1, 0, -1)
+            for number, score in reversed(scores[rung].items())
+        ]
+        first = [(number, 0, score) for number, score in scores[0].items()]
+        if len(rows) + len(first) > MODELLED:
+            rows = rows[: int(HIGH_PART * MODELLED)]
+            room = min(len(first), MODELLED - len(rows))
+            first = [first[i] for i in self._rng.choice(len(first), room, replace=False)]
+        return rows + first
+
+    def _learnt(
+        self, inputs: Array, rungs: npt.NDArray[np.int64], values: Array, count: int
+    ) -> RungProcess:
+        if self._process is None:
+            self._process = RungProcess(inputs.shape[1], len(self.rungs))
+        if count >= REFIT * self._learnt_from + 1:
+            self._learnt_from = count
+            self._process.learn(inputs, rungs, values, self._rng)
+        return self._process
+
+    def _inputs_of(self, trial: FrozenTrial) -> Array:
+        if trial.number not in self._known:
+            self._known[trial.number] = np.array(self.inputs(trial.params))
+        return self._known[trial.number]
+
+    def _candidates(self, best_first: Sequence[FrozenTrial]) -> Array:
+        """Places of points anywhere, and of some beside the best ones, (n, names)."""
+        rng, width = self._rng, len(self._names)
+        anywhere = [rng.random((CANDIDATES, width))]
+        for parent in best_first:
+            places = np.tile(self.places(parent.params), (CHILDREN, 1))
+            fresh = rng.random(places.shape)
+            places = np.where(np.isnan(places), fresh, places)
+            moved = rng.random(places.shape) < MOVED
+            stride = rng.choice(STRIDES, (CHILDREN, 1)) * rng.normal(size=places.shape)
+            near = np.clip(places + stride, 0, 1)
+            anywhere.append(np.where(moved, np.where(self._named, fresh, near), places))
+        return np.vstack(anywhere)
+
+
+def distribution_of(p: Parameter) -> BaseDistribution:
+    """The distribution that a parameter of a space suggests from."""
+    trial = optuna.trial.FixedTrial({p.key: p.choices[0] if p.choices is not None else p.low})
+    p.suggest(trial)
+    return trial.distributions[p.key]
+
+
+def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
+    """By how much a normal variable is expected to exceed ``best`` (Jones et al., 1998)."""
+    deviation = np.maximum(deviation, 1e-6)
+    away = (mean - best) / deviation
+    return np.asarray(deviation * (away * norm.cdf(away) + norm.pdf(away)))
+
+
+def _is_named(space: Space, name: str) -> bool:
+    choices = next(p.choices for p in space.parameters if p.name == name)
+    return choices is not None and isinstance(choices[0], str)
+
+
+def _place(p: Parameter, value: Any) -> float:
+    if p.choices is None:
+        return p.place(value)
+    return (p.choices.index(value) + 0.5) / len(p.choices)
+
+
+def _key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(params.items()))

@@ -1,0 +1,126 @@
+"""ASHA by promotion: a trial waits at each rung, and goes on once it is among the best there."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+
+UNJUDGED = 8  # first trials that pass the first rung without being compared
+LEAST_WHOLE = 3  # a search trains so many trials to the end, if it has them
+
+
+def rung_epochs(epochs: int, grace: int, reduction: float) -> list[int]:
+    """The epochs of the rungs, ``reduction`` times apart, below the full length of ``epochs``."""
+    found: list[int] = []
+    rung = float(grace)
+    while round(rung) < epochs:
+        found.append(round(rung))
+        rung = max(rung * reduction, rung + 1)
+    return found
+
+
+def compared_at(epochs: int, grace: int, reduction: float) -> list[int]:
+    """The epochs at which trials are compared: those of the rungs, then the full length."""
+    return [*rung_epochs(epochs, grace, reduction), epochs]
+
+
+class PromotionRule:
+    """Which trials wait, and which of them goes on: ASHA as published (Li et al., 2020).
+
+    A trial that reaches a rung pauses and gives its worker to another. It goes on later, when it is
+    among the best 1/reduction of all trials that have been at the rung by then. So a rung that
+    fills up slowly, with bad trials first, does no harm: nobody is stopped for good.
+
+    The first ``unjudged`` trials pass the first rung, so that somebody has seen what its ranking is
+    worth. A rule hears results and promotions in their order and holds nothing else: what it knows
+    is rebuilt from the journal.
+
+    Args:
+        max_t: a trial's full length, in epochs.
+        grace: the epoch of the first rung.
+        reduction: 1/reduction of those at a rung go on. Rungs are ``reduction`` times apart.
+        trials: how many the search has: who can no longer be promoted need not wait.
+        whole: this many trials, the first ones, never wait and are in no rung.
+    """
+
+    def __init__(
+        self, *, max_t: int, grace: int, reduction: float, trials: int, whole: int = 0
+    ) -> None:
+        self.scores: dict[int, dict[int, float]] = {
+            epoch: {} for epoch in rung_epochs(max_t, grace, reduction)
+        }
+        self.reduction, self.whole, self.trials = reduction, whole, trials
+        self.complete: set[int] = set()
+        self._max_t, self._first = max_t, grace
+        self._waiting: dict[int, int] = {}  # the rung at which a trial waits
+        self._ended: Counter[int] = Counter()  # how many, by their last rung; 0 is none
+        self._ranked: dict[int, list[tuple[float, int]]] = {epoch: [] for epoch in self.scores}
+
+    def stops(self, number: int, epoch: int, score: float) -> bool:
+        """Hear the score of a trial after an epoch. Returns whether it leaves its worker."""
+        if epoch >= self._max_t:
+            self.complete.add(number)
+            return True
+        if epoch > self._waiting.get(number, epoch):  # a replay hears of no promotion
+            self.go_on(number)
+        scores = self.scores.get(epoch)
+        if number < self.whole or scores is None or number in scores:  # promoted, and heard again
+            return False
+        scores[number] = score
+        insort(self._ranked[epoch], (-score, number))
+        if epoch == self._first and number < self.whole + UNJUDGED:
+            return False
+        self._waiting[number] = epoch
+        return True
+
+    def waits(self, number: int) -> bool:
+        """Whether a trial is paused at a rung."""
+        return number in self._waiting
+
+    def go_on(self, number: int) -> None:
+        """Hear that a trial was promoted."""
+        self._waiting.pop(number, None)
+
+    def end(self, number: int) -> None:
+        """Hear that a trial will not go on."""
+        self._waiting.pop(number, None)
+        if number >= self.whole:
+            self._ended[max((e for e, s in self.scores.items() if number in s), default=0)] += 1
+
+    def promotable(self) -> int | None:
+        """A waiting trial that is among the best of its rung, of the highest such rung; or None."""
+        for epoch, scores in reversed(self.scores.items()):
+            for number in self._best(epoch, len(scores) / self.reduction):
+                if self._waiting.get(number) == epoch:
+                    return number
+        return None
+
+    def cutoff(self, epoch: int) -> float | None:
+        """The worst score that is promoted from the rung of ``epoch``; None where it is none."""
+        scores = self.scores[epoch]
+        best = self._best(epoch, len(scores) / self.reduction)
+        return scores[best[-1]] if best else None
+
+    def hopeless(self) -> list[int]:
+        """The waiting trials that will not be promoted, whatever the trials to come score."""
+        found = []
+        most = self.trials - self.whole - self._ended[0]  # that are, were or can come here
+        for epoch in self.scores:
+            keep = set(self._best(epoch, max(most / self.reduction, LEAST_WHOLE)))
+            lost = [n for n, at in self._waiting.items() if at == epoch and n not in keep]
+            most -= len(lost) + self._ended[epoch]
+            found += lost
+        return found
+
+    def _best(self, epoch: int, count: float) -> list[int]:
+        """So many trials of a rung, the best first, of equals the earlier."""
+        return [number for _, number in self._ranked[epoch][: int(count)]]
+
+    def by_hope(self) -> list[int]:
+        """The waiting trials: who came furthest first, of equals who scored best."""
+        at, scores = self._waiting, self.scores
+        return sorted(at, key=lambda n: (at[n], scores[at[n]][n], -n), reverse=True)
+
+    def best_waiting(self) -> int | None:
+        """The first of ``by_hope``; None where nobody waits."""
+        return next(iter(self.by_hope()), None)
