@@ -1,0 +1,131 @@
+"""Claim: the default search does well on problems that it was not made on.
+
+    LCBENCH_SUITE=FOLDER python -m benchmarks.suite.regret              # goes on where it was left
+    python -m benchmarks.suite.regret --role claim --workers 1,8 --seeds 10
+
+Searches are replayed on learning curves with the live searcher and scheduler. Normalised regret is
+0 for the best configuration there is and 1 for the median random one, looked at after 2, 4, 8 and
+16 full trainings' worth of epochs. A method's ratio to random search with ASHA is the geometric
+mean over problems of the ratio of mean regrets; the worst problem stands beside it.
+
+LCBench's curves (Zimmer et al., 2021) come from the surrogate of YAHPO Gym (Pfisterer et al.,
+2022). They are no part of this project: ``$LCBENCH_SUITE`` names a folder whose ``suite.py`` has
+them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.machine import describe, growing_result, write_file
+from benchmarks.replay.methods import METHODS
+from benchmarks.replay.recorded import rows_of
+from benchmarks.replay.simulator import Conditions, Curve, replay
+from benchmarks.suite.curves import Curves, problems
+from benchmarks.suite.problems import CLAIM, TUNING
+
+LOOKS = (2, 4, 8, 16)  # full trainings
+FOUND = 0.05  # a regret that counts as the answer
+FLOOR = 3e-3  # a smaller regret counts as this: ratios of nothing say nothing
+RANDOM = "random + plain asha"
+SHOWN = ("gp + asha", "random + asha", RANDOM, "stock ray: optunasearch + asha")
+RESAMPLES = 2000
+
+
+def search_once(curves: Curves, method: str, workers: int, seed: int) -> dict[str, Any]:
+    """One search: its regret at LOOKS, and the epochs to a regret of FOUND."""
+    rng = np.random.default_rng([seed, workers])
+    decider = METHODS[method](curves, seed=seed, trials=10_000, epochs=curves.epochs)
+
+    def curve_of(number: int, config: dict[str, Any]) -> Curve:
+        clean = curves.truth([config])[0]
+        noisy = (clean + curves.noise * rng.normal()).clip(0, 1)
+        scores = np.column_stack([noisy] + [np.full(len(noisy), math.nan)] * 3)
+        return Curve(rows_of(scores), False)
+
+    budget = LOOKS[-1] * curves.epochs
+    trace = replay(
+        decider, curve_of, Conditions(workers=workers), rng, epochs=curves.epochs, budget=budget
+    )
+    finals = dict(
+        zip(trace.configs, curves.truth(list(trace.configs.values()))[:, -1], strict=True)
+    )
+    span = curves.best - curves.median
+    best, regret, found = -math.inf, 1.0, None
+    looks: list[float] = []
+    for moment in trace.moments:
+        while len(looks) < len(LOOKS) and moment.charged > LOOKS[len(looks)] * curves.epochs:
+            looks.append(regret)
+        if moment.row["best_val_acc"] > best:
+            best = moment.row["best_val_acc"]
+            regret = float((curves.best - finals[moment.number]) / span)
+        if found is None and regret <= FOUND:
+            found = moment.charged
+    looks += [regret] * (len(LOOKS) - len(looks))
+    return {f"regret_{look}": r for look, r in zip(LOOKS, looks, strict=True)} | {
+        "found": found,
+        "trials": len(trace.configs),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--role", choices=(TUNING, CLAIM), help="these problems only (all)")
+    parser.add_argument("--methods", default=";".join(SHOWN), help="names, separated by ';'")
+    parser.add_argument("--workers", default="1,8,64")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--only-show", action="store_true", help="of what has been measured")
+    arguments = parser.parse_args()
+    facts = describe(role=arguments.role, seeds=arguments.seeds)
+    path = growing_result("suite", facts, ending="parquet")
+    table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
+    methods, workers = arguments.methods.split(";"), list(map(int, arguments.workers.split(",")))
+    for name, make in problems().items():
+        curves = None
+        for many in workers:
+            for method in methods:
+                done = set() if table.empty else set(
+                    table.query("problem == @name and workers == @many and method == @method").seed
+                )  # fmt: skip
+                left = [s for s in range(arguments.seeds) if s not in done]
+                if not left or arguments.only_show:
+                    continue
+                curves = curves or make()
+                if arguments.role not in (None, curves.role):
+                    break
+                began = time.perf_counter()
+                rows = [
+                    {"problem": name, "role": curves.role, "method": method, "workers": many,
+                     "seed": seed, **search_once(curves, method, many, seed)}
+                    for seed in left
+                ]  # fmt: skip
+                table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+                write_file(path, table.to_parquet(index=False, compression="zstd"))
+                print(f"{name} {many} {method}: {time.perf_counter() - began:.0f} s", flush=True)
+    show(table, arguments.role)
+
+
+def show(table: pd.DataFrame, role: str | None) -> None:
+    """Print each method's regret and its ratio to random search with plain ASHA."""
+    if role:
+        table = table[table.role == role]
+    columns = [f"regret_{look}" for look in LOOKS]
+    for many, part in table.groupby("workers"):
+        means = part.groupby(["method", "problem"])[columns].mean().clip(lower=FLOOR)
+        for method in means.index.unique("method"):
+            mine = means.loc[method]
+            ratio = (mine / means.loc[RANDOM]).dropna()
+            middle, worst = np.exp(np.log(ratio).mean()), ratio.max()
+            texts = [f"{middle[c]:.2f} ({worst[c]:.2f})" for c in columns]
+            print(f"{many:3} workers  {method:32} mean {' '.join(f'{v:.3f}' for v in mine.mean())}"
+                  f"  of random {'  '.join(texts)}  on {len(ratio)} problems")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
