@@ -20,7 +20,7 @@ from vgg6.tuning.algorithms.rung_scores import population, seen_at
 
 RANDOM_SHARE = 1 / 3  # of the suggestions, spread evenly
 START = 10  # trials that are spread evenly before the model is asked
-# At most so many suggestions of the model for each trial that was seen at a part of its length.
+# At most so many suggestions of the model for each result from this part of the full length on.
 GATE, GATE_PART = 2.0, 0.25
 MODELLED, HIGH_PART = 160, 0.75  # scores that are modelled; of them, at most above the first rung
 REFIT = 1.15  # the model's constants are learnt again when there are so many times the scores
@@ -37,8 +37,8 @@ class ModelSampler(optuna.samplers.BaseSampler):
 
     - The process learns from trials that were seen at two rungs how far the lower one can be
       trusted (``RungProcess``), again and again. No gain to come is assumed.
-    - A gate: at most ``GATE`` of its suggestions for each trial that was seen at a quarter of its
-      length. Else many workers would be sent after the first impression.
+    - A gate: at most ``GATE`` of its suggestions for each result at a rung from a quarter of the
+      full length on. Else many workers would be sent after the first impression.
     - A third of the suggestions, and all that the gate turns away, are spread evenly (Sobol).
 
     A learning rate, or whatever else has a range of its own under each condition, is known by its

@@ -17,8 +17,8 @@ from vgg6.tuning.algorithms.model_sampler import (
     START,
     ModelSampler,
     expected_improvement,
-    population,
 )
+from vgg6.tuning.algorithms.rung_scores import population
 
 LENGTH = 8
 RUNGS = [1, 4, LENGTH]
