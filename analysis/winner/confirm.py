@@ -112,6 +112,10 @@ class Rounds(ray.tune.search.Searcher):
     ) -> None:
         """Nothing: the journal has it already."""
 
+    def begin_again(self, number: int) -> None:
+        """Hear that a run did not begin: it is asked for again."""
+        self._unfinished.append(number)
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the memory."""
 

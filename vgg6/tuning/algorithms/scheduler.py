@@ -22,11 +22,18 @@ class RuleScheduler(FIFOScheduler):
     Args:
         between_attempts: changes a trial that will be tried again. Between its attempts is the one
             moment at which Ray takes other resources for it.
+        begin_again: hears the number of a trial that Ray gives up before it began, since the worker
+            that it was to take over had died.
     """
 
-    def __init__(self, rule: StoppingRule, between_attempts: Callable[[Trial], None]) -> None:
+    def __init__(
+        self,
+        rule: StoppingRule,
+        between_attempts: Callable[[Trial], None],
+        begin_again: Callable[[int], None] = lambda number: None,
+    ) -> None:
         super().__init__()
-        self.rule, self.between_attempts = rule, between_attempts
+        self.rule, self.between_attempts, self.begin_again = rule, between_attempts, begin_again
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         return True
@@ -41,3 +48,5 @@ class RuleScheduler(FIFOScheduler):
         # One that is given up is still running here.
         if trial.status == Trial.ERROR:
             self.between_attempts(trial)
+        elif trial.status == Trial.PENDING and trial.should_recover():
+            self.begin_again(trial.config["number"])

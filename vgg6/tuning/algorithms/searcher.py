@@ -82,6 +82,7 @@ class TruthfulSearcher(Searcher):
         self._seen = {record.config.fingerprint for record in done.values()}
         going = (n for n in sorted(done) if done[n].state in OPEN and done[n].state != PAUSED)
         self._unfinished = deque(going)
+        self._again: set[int] = set()
         self._paused = {n for n in done if done[n].state == PAUSED}
         self._make_study(open_trials={*self._paused, *self._unfinished})
         points = space.grid() if searcher == "grid" else list(space.points)
@@ -134,6 +135,10 @@ class TruthfulSearcher(Searcher):
     ) -> None:
         """Tell Optuna once how the trial ended."""
         number = self._numbers.pop(trial_id)
+        if number in self._again:
+            self._again.discard(number)
+            self._unfinished.appendleft(number)
+            return
         length = self.journal.history.trials[number].config.epochs
         if self.rule and self.rule.waits(number) and result and result["epoch"] < length:
             self._report(number, result["epoch"], result["best_val_acc"])
@@ -152,6 +157,10 @@ class TruthfulSearcher(Searcher):
                 self.study.tell(trial, result["best_val_acc"])
             else:
                 self.study.tell(trial, state=TrialState.PRUNED)
+
+    def begin_again(self, number: int) -> None:
+        """Hear that a trial did not begin: when it is said to have ended, it is suggested again."""
+        self._again.add(number)
 
     def _tell_ended(self) -> None:
         """Tell Optuna of the paused trials that will not go on."""

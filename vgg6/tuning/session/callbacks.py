@@ -162,6 +162,9 @@ class JournalCallback(tune.Callback):
     ) -> None:
         record = self.journal.history.trials[trial.config["number"]]
         reason = last_error(trial)
+        if trial.should_recover():  # it did not begin, and the searcher asks for it again
+            say(f"trial {record.number} goes on after epoch {record.epoch}: {reason}")
+            return
         if STORAGE_FAULT.search(reason):  # no fault of the trial: it can be resumed
             raise StorageLost(f"{self.run.path} cannot be written by a worker: {reason}")
         self._end(record, FAILED, reason)

@@ -193,11 +193,11 @@ def _fit(
         whole=trained_whole(plan.space, settings.searcher, plan.trials, plan.warm.points),
     )  # fmt: skip
     promotions = rule if isinstance(rule, PromotionRule) else None
-    scheduler = RuleScheduler(rule, between_attempts=partial(enlarge, plan.allotment))
     settle(run, journal, replay(rule, history.arrivals), plan.keep_weights, promotions)
     searcher: Any = (
         make_searcher(plan, journal) if make_searcher else build_searcher(plan, journal, promotions)
     )
+    scheduler = RuleScheduler(rule, partial(enlarge, plan.allotment), searcher.begin_again)
     stop = StopRule(history, settings.time_budget, settings.patience)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
