@@ -35,7 +35,6 @@ FOUND = 0.05  # a regret that counts as the answer
 FLOOR = 3e-3  # a smaller regret counts as this: ratios of nothing say nothing
 RANDOM = "random + plain asha"
 SHOWN = ("gp + asha", "random + asha", RANDOM, "stock ray: optunasearch + asha")
-RESAMPLES = 2000
 
 
 def search_once(curves: Curves, method: str, workers: int, seed: int) -> dict[str, Any]:
