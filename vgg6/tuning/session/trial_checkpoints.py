@@ -85,7 +85,10 @@ def keep_states(run: RunFolder, numbers: Iterable[int], room: int = PAUSED_BYTES
 
     A trial whose state went begins anew if it is promoted, and comes to the same results.
     """
+    there = set(run.names(CHECKPOINTS))  # of many paused trials, few have a state
     for number in numbers:
+        if trial_folder(number) not in there:
+            continue
         newest, *older = newest_first(run, number) or [""]
         for path in older:
             run.fs.delete_dir(path)
