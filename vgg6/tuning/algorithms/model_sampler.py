@@ -113,18 +113,20 @@ class ModelSampler(optuna.samplers.BaseSampler):
         return found
 
     def inputs(self, params: Mapping[str, Any]) -> list[float]:
-        """Names one-hot, numbers by their place; what is not active lies in the middle."""
-        numbers = {n: 0.5 for n, named in zip(self._names, self._named, strict=True) if not named}
-        names: list[float] = []
-        for p in self.space.parameters:
-            if p.name not in numbers:
-                names += [NAME_SCALE * (params.get(p.key) == c) for c in p.choices or ()]
-            elif p.key in params:
-                numbers[p.name] = _place(p, params[p.key])
-        return [*names, *numbers.values()]
+        """A trial as the process is given it."""
+        places = np.nan_to_num(self.places(params), nan=0.5)
+        return [float(x) for x in self.inputs_at(places[None])[0]]
 
     def inputs_at(self, places: Array) -> Array:
-        """``inputs`` of many points at once, from their places, (n, names)."""
+        """Points as the process is given them: names one-hot, numbers by their place; what is not
+        active lies in the middle.
+
+        Args:
+            places: (n, names).
+
+        Returns:
+            (n, inputs).
+        """
         column = dict(zip(self._names, places.T, strict=True))
         numbers = {
             n: np.full(len(places), 0.5)

@@ -31,7 +31,7 @@ class PromotionRule:
     among the best 1/reduction of all trials that have been at the rung by then. So a rung that
     fills up slowly, with bad trials first, does no harm: nobody is stopped for good.
 
-    The first ``unjudged`` trials pass the first rung, so that somebody has seen what its ranking is
+    The first ``UNJUDGED`` trials pass the first rung, so that somebody has seen what its ranking is
     worth. A rule hears results and promotions in their order and holds nothing else: what it knows
     is rebuilt from the journal.
 
