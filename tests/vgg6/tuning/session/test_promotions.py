@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.paths import ROOT
+from support.killed_search import killed_search
 
 from vgg6.data import load_digits, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.algorithms.promotion import UNJUDGED, PromotionRule
-from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
+from vgg6.tuning.run.folder import JOURNAL, SEARCH
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.trials import COMPLETED, PAUSED, PRUNED, RUNNING
 
@@ -81,13 +77,7 @@ def test_a_search_with_promotions_goes_on_after_a_kill_and_counts_every_epoch_on
         "--reduction", "2", "--space", "space.yaml", "--searcher", "random",
         "--max-concurrent", "1",
     )  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("RAY_ADDRESS", None)
-    stopped = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments], cwd=tmp_path, env=environment, timeout=180
-    )
-    assert stopped.returncode == -signal.SIGKILL
-    run = RunFolder(str(tmp_path / "runs" / "s"))
+    run = killed_search(KILLED, arguments, tmp_path, "s")
     before = read_history(run)
     (promoted,) = [n for n, t in before.trials.items() if t.promoted_at == 2 and t.epoch == 3]
     assert before.trials[promoted].state == RUNNING

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from support.paths import ROOT
+from support.killed_search import killed_search
 
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
@@ -226,13 +222,7 @@ def test_a_driver_killed_before_it_stops_a_trial_stops_it_when_resumed(
         "ends, JournalCallback.on_trial_complete = JournalCallback.on_trial_complete, die\n"
         "sys.exit(tune_vgg6.main(sys.argv[1:]))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("RAY_ADDRESS", None)
-    stopped = subprocess.run(
-        [sys.executable, "-c", killed, *arguments], cwd=tmp_path, env=environment, timeout=120
-    )
-    assert stopped.returncode == -signal.SIGKILL
-    run = RunFolder(str(tmp_path / "runs" / "s"))
+    run = killed_search(killed, arguments, tmp_path, "s")
     before = read_history(run)
     number, epoch, _ = before.arrivals[-1]
     assert before.trials[number].state == RUNNING and epoch < 4
