@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from math import gcd
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ HIDDEN = 512
 # What VGG6 is as wide as, unless it was pruned: channels after each convolution, then hidden units.
 Widths = tuple[int, ...]
 WIDTHS: Widths = (*(outputs for _, outputs, _ in LAYOUT), HIDDEN)
+GROUPS = 32  # of a group norm, if they divide the channels
 SIDE = 32  # pixels of an image's edge
 
 
@@ -116,7 +118,7 @@ def count_flops(widths: Widths = WIDTHS, num_classes: int = 10) -> int:
 def _norm(name: str, channels: int) -> nn.Module:
     if name == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(32, channels) if name == "group" else nn.Identity()
+    return nn.GroupNorm(gcd(GROUPS, channels), channels) if name == "group" else nn.Identity()
 
 
 def _initialise(model: nn.Module, config: TrialConfig) -> None:
