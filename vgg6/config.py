@@ -37,6 +37,7 @@ _OPTIMIZER_LABELS = {
 }
 
 SPARSITY = Range(0, 0.95, low_open=True)  # the share of a network's FLOPs that pruning takes
+WIDTH = Range(0.125, 2)
 SHARE, SHARE_BELOW_1 = Range(0, 1), Range(0, 1, high_open=True)
 # The fields of the first recorded runs, which every fingerprint holds.
 _FIRST = ("activation", "optimizer", "lr", "batch_size", "epochs", "seed", "schedule", "momentum",
@@ -49,7 +50,8 @@ class TrialConfig:
 
     The defaults are the study's best configuration. The learning-rate schedule is made for
     ``epochs``, even if the run is stopped earlier. ``momentum=None`` becomes 0.9 where the
-    optimizer has a momentum. ``cutout`` is in pixels.
+    optimizer has a momentum. ``cutout`` is in pixels. ``width`` 1 is the study's network: see
+    ``vgg6.model.scaled_widths``.
 
     Raises:
         InputError: a value is of the wrong type, out of range, or not a valid name.
@@ -77,6 +79,7 @@ class TrialConfig:
     sam: float = described(
         0.0, "radius of sharpness-aware minimisation, in the last third of the epochs", SHARE
     )
+    width: float = described(1.0, "channels and hidden units, as a multiple of VGG6's own", WIDTH)
 
     def __post_init__(self) -> None:
         for key, choices in CHOICES.items():
@@ -123,10 +126,12 @@ class TrialConfig:
 
     @property
     def label(self) -> str:
-        """The study's name of a run, such as ``Gelu_SGD_0.01_128_30``."""
+        """The study's name of a run, such as ``Gelu_SGD_0.01_128_30``; of another width than the
+        study's with that at its end, as ``_w0.5``."""
         optimizer = _OPTIMIZER_LABELS[self.optimizer]
         activation = self.activation.capitalize()
-        return f"{activation}_{optimizer}_{self.lr:.6g}_{self.batch_size}_{self.epochs}"
+        width = "" if self.width == 1 else f"_w{self.width:.3g}"
+        return f"{activation}_{optimizer}_{self.lr:.6g}_{self.batch_size}_{self.epochs}{width}"
 
 
 _FIELDS = {f.name: f for f in fields(TrialConfig)}

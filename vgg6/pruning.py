@@ -18,14 +18,12 @@ from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError, check_number
 from vgg6.config import SPARSITY, TrialConfig
 from vgg6.data import LabelledImages, TrialData
-from vgg6.model import count_flops
+from vgg6.model import BLOCK, count_flops
 from vgg6.network import Network
 from vgg6.run_record import EpochMetrics
 from vgg6.training import train
 
 RANKED_ON = 1000  # training images that importance is estimated from
-# Channels are cut by so many: kernels take them in blocks, and an odd width saves nothing.
-BLOCK = 8
 BATCH = 250
 
 
@@ -76,7 +74,7 @@ def check_prunable(config: TrialConfig, sparsity: object) -> None:
 def cut(network: Network, images: LabelledImages, sparsity: float) -> Network:
     """Cut out the least important channels and hidden units until so many of the FLOPs are gone.
 
-    Blocks of eight channels of one layer go one after another, always the block that loses least
+    Blocks of eight channels (``BLOCK``) of one layer go one after another, always the block that loses least
     importance for each FLOP that it saves, as Molchanov et al. (2016) weigh it, until at least that
     share is gone. One block of each layer stays. No training follows.
 

@@ -9,12 +9,12 @@ import torch
 from vgg6.augment import Normalizer
 from vgg6.config import TrialConfig
 from vgg6.data import ImageFacts
-from vgg6.model import ACTIVATIONS, WIDTHS, Widths, layout
+from vgg6.model import ACTIVATIONS, Widths, layout
 
 NORM_CODE = {
     "none": "nn.Identity()",
     "batch": "nn.BatchNorm2d(channels)",
-    "group": "nn.GroupNorm(32, channels)",
+    "group": "nn.GroupNorm(math.gcd(32, channels), channels)",
 }
 TEMPLATE = Template('''\
 """$label: the network and its weights, with nothing but torch and safetensors.
@@ -23,7 +23,7 @@ TEMPLATE = Template('''\
     names = load_model.classify(images)       # images: uint8 RGB tensor (N, 3, 32, 32)
 """
 
-from pathlib import Path
+${imports}from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
@@ -119,13 +119,15 @@ if __name__ == "__main__":
 ''')
 
 
-def torch_loader(config: TrialConfig, data: ImageFacts, widths: Widths = WIDTHS) -> str:
+def torch_loader(config: TrialConfig, data: ImageFacts, widths: Widths) -> str:
     """The text of ``load_model.py``: its logits in fp32 are VGG6's to the last bit. (VGG6
     pools before an activation that never decreases, which gives the same numbers faster.)
 
     Args:
         data: mean, std and classes are written into the file.
+        widths: of the network.
     """
+    norm = NORM_CODE[config.norm]
     normalize = Normalizer(data.mean, data.std, torch.device("cpu"))
     activation, _ = ACTIVATIONS[config.activation]
     return TEMPLATE.substitute(
@@ -136,7 +138,8 @@ def torch_loader(config: TrialConfig, data: ImageFacts, widths: Widths = WIDTHS)
         scale=repr(normalize.scale.flatten().tolist()),
         shift=repr(normalize.shift.flatten().tolist()),
         layout=repr(layout(widths)),
-        norm=NORM_CODE[config.norm],
+        norm=norm,
+        imports="import math\n" if "math." in norm else "",
         activation=type(activation()).__name__,
         last=widths[-2],
         hidden=widths[-1],

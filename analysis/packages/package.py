@@ -49,7 +49,7 @@ from vgg6.checkpoint import save_weights
 from vgg6.common.checks import InputError
 from vgg6.common.schema import R, Record, read_record
 from vgg6.config import TrialConfig
-from vgg6.model import WIDTHS, Widths, widths_of
+from vgg6.model import Widths, widths_of
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
 from vgg6.run_record import CompleteFacts, EpochMetrics, RuntimeFacts
@@ -165,7 +165,7 @@ def check_package(folder: Path) -> None:
 
 
 def package_weights(
-    folder: Path, config: TrialConfig, widths: Widths = WIDTHS
+    folder: Path, config: TrialConfig, widths: Widths | None = None
 ) -> dict[str, Tensor]:
     """The weights of a package, unless they are int8.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from vgg6.common.checks import InputError
 from vgg6.common.schema import (
@@ -22,11 +22,12 @@ from vgg6.common.schema import (
     Share,
     Text,
     at_least,
+    located,
     real,
     whole,
 )
-from vgg6.config import TrialConfig
-from vgg6.model import WIDTHS, Widths
+from vgg6.config import WIDTH, TrialConfig
+from vgg6.model import Widths, scaled_widths
 from vgg6.run_record import (
     CompleteFacts,
     Config,
@@ -38,14 +39,20 @@ from vgg6.run_record import (
 
 Size = Annotated[int, whole(1, 10**12)]
 Ratio = Annotated[float, real(0, 1e9)]
-Width = Annotated[int, whole(1, max(WIDTHS))]
+_WIDEST = scaled_widths(WIDTH.high)
+Width = Annotated[int, whole(1, max(_WIDEST))]
+
+
+def check_pruned(widths: Widths, whole: Widths) -> None:
+    """Raise InputError unless a network of the widths ``whole`` can be pruned to ``widths``."""
+    if len(widths) != len(whole) or any(w > full for w, full in zip(widths, whole, strict=True)):
+        rule = f"is not {len(whole)} widths of at most {list(whole)}"
+        raise InputError("", list(widths), rule)
 
 
 def _fit(widths: Widths) -> Widths:
-    """Those of a network that a VGG6 can be pruned to."""
-    if len(widths) != len(WIDTHS) or any(w > full for w, full in zip(widths, WIDTHS, strict=True)):
-        rule = f"is not {len(WIDTHS)} widths of at most {list(WIDTHS)}"
-        raise InputError("", list(widths), rule)
+    """Those of a network that a VGG6 can be pruned to, whatever its width."""
+    check_pruned(widths, _WIDEST)
     return widths
 
 
@@ -69,7 +76,7 @@ class Pruned(ClosedRecord):
 
     sparsity: Share
     epochs: Count
-    widths: Annotated[tuple[Width, ...], at_least(len(WIDTHS)), AfterValidator(_fit)]
+    widths: Annotated[tuple[Width, ...], at_least(len(_WIDEST)), AfterValidator(_fit)]
 
 
 class Quantized(ClosedRecord):
@@ -100,6 +107,13 @@ class Sections(_Written, ClosedRecord):
     runtime: RuntimeFacts
     stop_after: Epochs | None
     compression: Compression | None = None
+
+    @model_validator(mode="after")
+    def _pruned_of_its_width(self) -> Sections:
+        if self.compression and (pruned := self.compression.prune):
+            with located("compression.prune.widths"):
+                check_pruned(pruned.widths, scaled_widths(self.config.width))
+        return self
 
 
 class TestScore(Interval):
@@ -250,9 +264,9 @@ class Package:
 
     @property
     def widths(self) -> Widths:
-        """Of its network, as ``vgg6.model.WIDTHS``."""
+        """Of its network."""
         pruned = self.compression and self.compression.prune
-        return pruned.widths if pruned else WIDTHS
+        return pruned.widths if pruned else scaled_widths(self.config.width)
 
     @property
     def quantized(self) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.model import VGG6, WIDTHS, Widths
+from vgg6.model import VGG6, Widths
 from vgg6.tuning.run.folder import RunFolder
 
 
@@ -31,12 +31,12 @@ def run_weights(run: RunFolder, name: str) -> tuple[TrialConfig, dict[str, Tenso
 
 
 def read_weights(
-    file: Path, *, key: str = "package", shown: str | None = None, widths: Widths = WIDTHS
+    file: Path, *, key: str = "package", shown: str | None = None, widths: Widths | None = None
 ) -> tuple[TrialConfig, dict[str, Tensor]]:
     """The configuration in a file's metadata and its weights, on the CPU. No code is run.
 
     Args:
-        widths: that the network must have.
+        widths: that the network must have; by default those of its configuration.
 
     Raises:
         InputError: the file is damaged, or its tensors are not those of its configuration's

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vgg6.config import TrialConfig
-from vgg6.model import count_flops
+from vgg6.model import count_flops, scaled_widths
 from vgg6.sharpness import is_sharpened
 
 PASSES = 3  # backward takes twice the operations of forward
@@ -16,4 +16,4 @@ def training_flops(config: TrialConfig, images: int) -> float:
     """
     epochs = range(1, config.epochs + 1)
     gradients = sum(2 if is_sharpened(config, epoch) else 1 for epoch in epochs)
-    return float(PASSES * count_flops() * images * gradients)
+    return float(PASSES * count_flops(scaled_widths(config.width)) * images * gradients)

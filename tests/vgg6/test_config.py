@@ -33,6 +33,7 @@ BAD_VALUES = [
     *[("label_smoothing", v) for v in (-0.1, 1, 1.5, NAN, True, "0.1", None)],
     *[("dropout", v) for v in (-0.1, 1, 1.0, NAN, INF, True, "0.5", None)],
     *[("sam", v) for v in (-0.1, 1.1, NAN, INF, True, "0.05", None)],
+    *[("width", v) for v in (0.12, 2.1, NAN, True, "1", None)],
     *[("batch_size", v) for v in (0, -1, 4097, 1.0, 128.0, NAN, HUGE, True, "128", None)],
     *[("epochs", v) for v in (0, -3, 10_001, 2.5, INF, True, "30", None)],
     *[("cutout", v) for v in (-1, 33, 8.0, HUGE, True, "8", None)],
@@ -66,6 +67,7 @@ def test_a_bad_value_is_refused_by_name(key: str, value: object) -> None:
         *[("label_smoothing", v) for v in (0, 0.99)],
         *[("dropout", v) for v in (0, 0.99)],
         *[("sam", v) for v in (0, 1)],
+        *[("width", v) for v in (0.125, 2)],
         *[("batch_size", v) for v in (1, 4096)],
         *[("epochs", v) for v in (1, 10_000)],
         *[("seed", v) for v in (0, 2**32 - 1)],
@@ -117,7 +119,7 @@ def test_the_defaults_are_the_best_run_of_the_study() -> None:
         "activation": "gelu", "optimizer": "sgd", "lr": 0.01, "batch_size": 128, "epochs": 30,
         "seed": 42, "schedule": "constant", "momentum": 0.9, "weight_decay": 0.0,
         "label_smoothing": 0.0, "dropout": 0.5, "init": "torch", "norm": "none", "cutout": 0,
-        "flip": "random", "sam": 0.0,
+        "flip": "random", "sam": 0.0, "width": 1.0,
     }  # fmt: skip
     assert config.label == "Gelu_SGD_0.01_128_30"
 
@@ -221,7 +223,7 @@ def test_changing_any_one_field_changes_the_fingerprint(key: str) -> None:
         "activation": "relu", "optimizer": "nesterov", "lr": 0.02, "batch_size": 129, "epochs": 31,
         "seed": 43, "schedule": "cosine", "momentum": 0.8, "weight_decay": 1e-4,
         "label_smoothing": 0.1, "dropout": 0.4, "init": "kaiming", "norm": "batch", "cutout": 8,
-        "flip": "alternating", "sam": 0.05,
+        "flip": "alternating", "sam": 0.05, "width": 0.5,
     }  # fmt: skip
     changed = TrialConfig.from_mapping({key: values[key]})
     assert changed != TrialConfig()

@@ -33,15 +33,20 @@ PATIENCE_S = 600.0  # for a whole GPU to be free, and measured
 
 
 def hungriest(space: Space) -> TrialConfig:
-    """A configuration with the largest batches that the space has, and an activation and an
-    optimizer that keep most in memory. Small steps: what it learns does not matter."""
-    varied = [p for p in space.parameters if p.name == "batch_size"]
-    sizes = [size for p in varied for size in (p.choices or (p.high,)) if size is not None]
-    sizes.append(space.fixed.get("batch_size", 0))
-    largest = int(max(sizes)) or TrialConfig.batch_size
+    """A configuration with the largest batches and the widest network that the space has, and an
+    activation and an optimizer that keep most in memory. Small steps: what it learns does not
+    matter."""
     return TrialConfig(
-        activation="gelu", optimizer="adam", lr=1e-5, batch_size=largest, epochs=10_000
-    )
+        activation="gelu", optimizer="adam", lr=1e-5, epochs=10_000,
+        batch_size=int(_largest(space, "batch_size")), width=_largest(space, "width"),
+    )  # fmt: skip
+
+
+def _largest(space: Space, name: str) -> float:
+    """The largest value that a space has of a number."""
+    varied = [p for p in space.parameters if p.name == name]
+    values = [value for p in varied for value in (p.choices or (p.high,)) if value is not None]
+    return float(max(values, default=space.fixed.get(name, getattr(TrialConfig, name))))
 
 
 def probe_here(

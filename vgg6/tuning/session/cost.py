@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from search_spaces.unit_cube import suggest_at
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.hardware.runtime import Runtime
+from vgg6.model import count_flops, scaled_widths
 from vgg6.sharpness import is_sharpened
 from vgg6.training import TrainState, fit
 from vgg6.tuning.algorithms.early_stopping import expected_trials, trained_whole
@@ -44,8 +46,8 @@ def estimate(
     *,
     added: int = 0,
 ) -> Estimate:
-    """Cost of a search: seconds of a measured step, scaled to its expected epochs, of which
-    sharpened ones count twice.
+    """Cost of a search: seconds of a measured step, scaled to its expected epochs. Sharpened ones
+    count twice, and networks of another width by their FLOPs.
 
     Args:
         added: how many of the space's points a warm start added.
@@ -57,21 +59,31 @@ def estimate(
         reduction=settings.reduction, trials=trials,
         whole=trained_whole(space, settings.searcher, trials, added),
     )  # fmt: skip
-    work = running.sum() + (running * sharpened_share(space, settings.epochs)).sum()
-    seconds = float(epoch * work / min(concurrent, trials))
+    configs = sampled_configs(space, settings.epochs)
+    work = running.sum() + (running * sharpened_share(configs)).sum()
+    seconds = float(epoch * work * flops_share(configs) / min(concurrent, trials))
     return Estimate(epoch, float(running.sum()), seconds, running.tolist())
 
 
-def sharpened_share(space: Space, epochs: int) -> npt.NDArray[np.float64]:
-    """Of the configurations of a space, those that sharpen each of ``epochs`` epochs, (epochs,)."""
+def sampled_configs(space: Space, epochs: int) -> list[TrialConfig]:
+    """Configurations of a space that stand for all of them."""
     if space.points_only:
         points = [{**space.fixed, **point} for point in space.points]
     else:
         even = qmc.Sobol(len(space.names), rng=np.random.default_rng(0)).random(SAMPLED)
         points = [suggest_at(space, row) for row in even]
-    configs = [TrialConfig.from_mapping({**point, "epochs": epochs}) for point in points]
-    shares = [[is_sharpened(c, epoch) for c in configs] for epoch in range(1, epochs + 1)]
-    return np.mean(shares, axis=1)
+    return [TrialConfig.from_mapping({**point, "epochs": epochs}) for point in points]
+
+
+def sharpened_share(configs: Sequence[TrialConfig]) -> npt.NDArray[np.float64]:
+    """Of configurations of one length, those that sharpen each epoch, (epochs,)."""
+    epochs = range(1, configs[0].epochs + 1)
+    return np.mean([[is_sharpened(c, epoch) for c in configs] for epoch in epochs], axis=1)
+
+
+def flops_share(configs: Sequence[TrialConfig]) -> float:
+    """The mean FLOPs of configurations, as a multiple of the study's network's."""
+    return float(np.mean([count_flops(scaled_widths(c.width)) for c in configs]) / count_flops())
 
 
 def auto_trials(

@@ -35,11 +35,11 @@ def test_sharpened_epochs_count_twice_in_a_plan(digits_small: TrialData, runtime
 
 def test_epochs_that_some_of_a_space_sharpen_count_by_their_share() -> None:
     varied = space_of(Parameter(name="sam", choices=(0.0, 0.05, 0.1)))
-    share = cost.sharpened_share(varied, 5)
+    share = cost.sharpened_share(cost.sampled_configs(varied, 5))
     assert list(share[:3]) == [0, 0, 0], "the last third, begun ones whole"
     assert share[3:] == pytest.approx(2 / 3, abs=0.03)
     listed = replace(varied, points=({"lr": 0.1, "sam": 0.1}, {"lr": 0.1, "sam": 0.0}))
-    assert list(cost.sharpened_share(replace(listed, points_only=True), 3)) == [0, 0, 0.5]
+    assert list(cost.sharpened_share(cost.sampled_configs(replace(listed, points_only=True), 3))) == [0, 0, 0.5]
 
 
 @pytest.mark.slow
