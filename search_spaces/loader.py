@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from search_spaces import default, study, study_grid, study_sigmoide, wide
+from search_spaces import default, sizes, study, study_grid, study_sigmoide, wide
 from search_spaces.parameter import PARAMETER_NAMES, Parameter, check_name
 from search_spaces.space import Space
 from vgg6.common.checks import InputError, check_key, nearest
@@ -16,7 +16,8 @@ from vgg6.common.schema import located
 from vgg6.config import parse_value
 
 SPACES = {
-    module.SPACE.name: module.SPACE for module in (default, study, study_sigmoide, study_grid, wide)
+    module.SPACE.name: module.SPACE
+    for module in (default, wide, sizes, study, study_sigmoide, study_grid)
 }
 SPACE_NAMES = tuple(SPACES)
 

@@ -74,7 +74,7 @@ def check_prunable(config: TrialConfig, sparsity: object) -> None:
 def cut(network: Network, images: LabelledImages, sparsity: float) -> Network:
     """Cut out the least important channels and hidden units until so many of the FLOPs are gone.
 
-    Blocks of eight channels (``BLOCK``) of one layer go one after another, always the block that loses least
+    Blocks of eight channels of one layer go one after another, always the block that loses least
     importance for each FLOP that it saves, as Molchanov et al. (2016) weigh it, until at least that
     share is gone. One block of each layer stays. No training follows.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ def test_widths_are_blocks_of_eight_and_never_shrink_as_width_grows() -> None:
     assert found[0] == (8, 8, 16, 16, 32, 64) and found[-1] == tuple(2 * w for w in WIDTHS)
     assert scaled_widths(1) == WIDTHS
     assert all(units % 8 == 0 and units >= 8 for widths in found for units in widths)
-    for narrow, wide in zip(found, found[1:], strict=False):
+    for narrow, wide in pairwise(found):
         assert all(a <= b for a, b in zip(narrow, wide, strict=True))
 
 
@@ -63,13 +65,13 @@ def test_weights_and_loader_of_a_narrow_network_are_those_of_the_network(
     assert named == config and widths_of(weights) == scaled_widths(0.2)
     with pytest.raises(InputError, match="does not fit its configuration"):
         read_weights(file, widths=scaled_widths(0.3))
-    names: dict[str, object] = {"__file__": str(tmp_path / "load_model.py"), "__name__": "loader"}
-    exec(torch_loader(config, FACTS, widths_of(weights)), names)
+    (tmp_path / "load_model.py").write_text(torch_loader(config, FACTS, widths_of(weights)))
+    names = runpy.run_path(str(tmp_path / "load_model.py"))
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     pixels = Normalizer(FACTS.mean, FACTS.std, torch.device("cpu"))(images.permute(0, 2, 3, 1))
     with torch.inference_mode():
         ours = model.to(memory_format=torch.channels_last)(pixels)  # type: ignore[call-overload]
-        theirs = names["load"]()(images)  # type: ignore[operator]
+        theirs = names["load"]()(images)
     torch.testing.assert_close(ours, theirs)
 
 

@@ -39,7 +39,8 @@ def test_epochs_that_some_of_a_space_sharpen_count_by_their_share() -> None:
     assert list(share[:3]) == [0, 0, 0], "the last third, begun ones whole"
     assert share[3:] == pytest.approx(2 / 3, abs=0.03)
     listed = replace(varied, points=({"lr": 0.1, "sam": 0.1}, {"lr": 0.1, "sam": 0.0}))
-    assert list(cost.sharpened_share(cost.sampled_configs(replace(listed, points_only=True), 3))) == [0, 0, 0.5]
+    walked = cost.sampled_configs(replace(listed, points_only=True), 3)
+    assert list(cost.sharpened_share(walked)) == [0, 0, 0.5]
 
 
 @pytest.mark.slow
