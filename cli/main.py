@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cli import doctor, packages, reports, search, status, winner
-from cli.console import BAD_INPUT, FAILED, INTERRUPTED, print_any_character
+from cli.console import BAD_INPUT, FAILED, INTERRUPTED
 from cli.parser import Parser
+from cli.streams import prepare_streams
 from vgg6.common.checks import InputError
 from vgg6.common.interrupts import sigterm_as_ctrl_c
 from vgg6.common.say import say
@@ -27,7 +28,7 @@ _PLAIN_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOENT)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 2 bad input, 130 interrupted, 1 else."""
     quiet_environment()
-    print_any_character()
+    prepare_streams()
     words = sys.argv[1:] if argv is None else list(argv)
     parser = build_parser()
     try:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from io import StringIO
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from analysis.insights.importance import FANOVA, Importance, importance
@@ -17,6 +15,7 @@ from analysis.insights.interaction import Interaction, interaction
 from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matched_effects
 from analysis.results.tables import SearchTables
 from analysis.winner.ranking import data_title
+from vgg6.common.plain_text import PlainText
 from vgg6.common.words import counted, duration
 from vgg6.tuning.run.trials import INFEASIBLE, OPEN, PRUNED
 
@@ -135,7 +134,7 @@ def without_numbers(reason: str) -> str:
 
 def render(tables: SearchTables, found: Insights) -> str:
     """The insights for a person."""
-    out = Console(file=StringIO(), width=100, highlight=False)
+    out = PlainText(100)
     trials = counted(len(tables.trials), "trial")
     out.print(f"{tables.name} on {data_title(tables.data)}: {trials} by val_acc", markup=False)
     _importance(out, found)
@@ -143,10 +142,10 @@ def render(tables: SearchTables, found: Insights) -> str:
     for name, effects in found.effects.items():
         _effects(out, name, effects, found.notes[name])
     _cost(out, found)
-    return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    return out.text
 
 
-def _importance(out: Console, found: Insights) -> None:
+def _importance(out: PlainText, found: Insights) -> None:
     shares, note = found.importance, found.notes["importance"]
     if shares is None:
         out.print(f"\nImportance: none, {note}", markup=False)
@@ -165,7 +164,7 @@ def _importance(out: Console, found: Insights) -> None:
         out.print(f"  left out: {', '.join(shares.left_out)}", markup=False)
 
 
-def _interaction(out: Console, found: Insights) -> None:
+def _interaction(out: PlainText, found: Insights) -> None:
     layout, note = found.interaction, found.notes["interaction"]
     if layout is None:
         out.print(f"\nLearning rate and optimizer: {note}", markup=False)
@@ -184,7 +183,7 @@ def _interaction(out: Console, found: Insights) -> None:
         out.print(f"  their interaction explains {share}")
 
 
-def _effects(out: Console, name: str, effects: list[Effect], note: str) -> None:
+def _effects(out: PlainText, name: str, effects: list[Effect], note: str) -> None:
     if not effects:
         out.print(f"\nEffect of {name}: none, {note}", markup=False)
         return
@@ -199,7 +198,7 @@ def _effects(out: Console, name: str, effects: list[Effect], note: str) -> None:
     out.print(table)
 
 
-def _cost(out: Console, found: Insights) -> None:
+def _cost(out: PlainText, found: Insights) -> None:
     cost, diverged = found.saved, found.infeasible
     out.print(
         f"\nEarly stopping: {counted(cost.epochs_run, 'epoch')} run of"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from io import StringIO
-
-from rich.console import Console
 from rich.table import Table
 
 from analysis.winner.confirmed_result import confirmed_result, interval_in_words, verdict
 from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import Summary, best_mean, data_title, states_in_words
+from vgg6.common.plain_text import PlainText
 from vgg6.common.words import counted
 from vgg6.data import NUM_CLASSES
 from vgg6.tuning.run.records import Confirmation
@@ -30,8 +28,8 @@ TEXT_WIDTH, TABLE_WIDTH = 100, 200  # a table is never wrapped, nor a name in it
 
 def render(found: Summary) -> str:
     """What won, how good it is or looks, and how to run it again."""
-    out = Console(file=StringIO(), width=TEXT_WIDTH, highlight=False, markup=False)
-    wide = Console(file=out.file, width=TABLE_WIDTH, highlight=False, markup=False)
+    out, wide = PlainText(TEXT_WIDTH, markup=False), PlainText(TABLE_WIDTH, markup=False)
+    wide.file = out.file
     winner, best, confirmed = found.winner, found.winner.in_search, found.confirmation
     name = data_title(found.data)
     state = "" if found.complete else ", not complete"
@@ -93,8 +91,7 @@ def render(found: Summary) -> str:
         )
     out.print("\nTo train it again:")
     out.file.write(f"  {winner.train_command}\n")  # never wrapped: it is there to be copied
-    text: str = out.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    return "\n".join(line.rstrip() for line in out.text.splitlines()) + "\n"
 
 
 def _at_chance(found: Summary) -> str:

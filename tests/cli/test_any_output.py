@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.made_runs import made_run
 from support.paths import ROOT
 
 from cli.search import finish
+from cli.streams import prepare_streams
+from vgg6.common.say import say
 from vgg6.tuning.session.session import COMPLETE, Outcome
 from vgg6.tuning.settings import Settings
 
@@ -36,6 +40,60 @@ def test_a_result_is_printed_in_an_encoding_that_lacks_its_characters(
     (line,) = (line for line in text.splitlines() if "val_acc by epoch" in line)
     bars = line.split()[3]
     assert len(bars) == 3 and set(bars) <= set("12345678"), line
+
+
+def start(*words: str, cwd: Path, redirected: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with its streams as a shell redirects them."""
+    line = shlex.join([sys.executable, str(ROOT / "tune_vgg6.py"), *words])
+    return subprocess.run(
+        ["sh", "-c", f"{line} {redirected}"], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirected", ["<&- >&- 2>&-", "<&- 2>/dev/full"])
+def test_a_closed_or_full_stream_ends_no_command(tmp_path: Path, redirected: str) -> None:
+    made_run(tmp_path / "runs", trials=4, epochs=3, name="made")
+    ended = start("list", cwd=tmp_path, redirected=redirected)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    refused = start("best", "other", cwd=tmp_path, redirected=redirected)
+    assert (refused.returncode, refused.stdout) == (2, ""), "a message went where results go"
+
+
+def test_messages_to_nobody_are_dropped_and_the_others_arrive(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "__stderr__", open(2, "w", closefd=False))
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    prepare_streams()
+    say("somebody reads")
+    read, write = os.pipe()
+    os.close(read)
+    kept = os.dup(2)
+    try:
+        os.dup2(write, 2)
+        say("nobody reads")
+        say("nor this")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(write)
+    say("somebody reads again")
+    assert capfd.readouterr().err == "somebody reads\nsomebody reads again\n"
+
+
+def test_a_result_is_plain_text_whatever_the_environment_asks_of_terminals(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_run(tmp_path / "runs", trials=4, epochs=3, name="made")
+    monkeypatch.chdir(tmp_path)
+    commands = [("list",), ("best", "made")]
+    plain = [said(*command)[1] for command in commands]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert [said(*command)[1] for command in commands] == plain
+    assert all(plain) and not any("\x1b" in text for text in plain)
 
 
 class NobodyReads(io.StringIO):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from io import StringIO
 from typing import Any
 
 from pyarrow import fs as pafs
-from rich.console import Console
 from rich.table import Table
 
 from vgg6.common.checks import InputError
+from vgg6.common.plain_text import PlainText
 from vgg6.common.words import counted, duration
 from vgg6.tuning.run.driver_lock import is_starting
 from vgg6.tuning.run.folder import SEARCH, RunFolder
@@ -101,13 +100,12 @@ def render(found: list[Listed], storage: str) -> str:
         trials = "" if one.trials is None else f"{one.ended} of {one.trials}"
         age = "" if one.age_s is None else duration(one.age_s)
         table.add_row(one.name, one.state, trials, *_best(one), age)
-    out = Console(file=StringIO(), width=WIDTH, highlight=False, markup=False)
+    out = PlainText(WIDTH, markup=False)
     out.print(table)
     for one in found:
         if one.problem:
             out.file.write(f"{one.name}: {one.problem}\n")
-    text: str = out.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return "\n".join(line.rstrip() for line in out.text.splitlines())
 
 
 def _best(one: Listed) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,23 +23,37 @@ LINE_EVERY_S = 60.0
 SHOWN_TRIALS = 8
 
 
+class Best(NamedTuple):
+    """The number of a trial, and its highest validation accuracy."""
+
+    trial: int
+    score: float
+
+
 class LineSchedule:
-    """When a line is due: each minute, and whenever another trial is the incumbent.
+    """When a line is due: each minute, and whenever another trial is better than the best so far.
 
     Args:
         now: seconds, by any clock.
-        incumbent: the number of the best trial so far.
+        best: the best trial so far.
     """
 
-    def __init__(self, now: float, incumbent: int | None) -> None:
-        self._said, self._incumbent = now, incumbent
+    def __init__(self, now: float, best: Best | None) -> None:
+        self._said, self._best = now, best
 
-    def is_due(self, now: float, incumbent: int | None) -> bool:
+    def is_due(self, now: float, best: Best | None) -> bool:
         """Whether a line is due, which is then taken for said."""
-        if incumbent == self._incumbent and now - self._said < LINE_EVERY_S:
+        if not self._is_beaten_by(best) and now - self._said < LINE_EVERY_S:
             return False
-        self._said, self._incumbent = now, incumbent
+        self._said, self._best = now, best
         return True
+
+    def _is_beaten_by(self, best: Best | None) -> bool:
+        if best is None or self._best is None:
+            return best is not self._best
+        if best.trial == self._best.trial:
+            self._best = best
+        return best.score > self._best.score
 
 
 @dataclass(frozen=True)
@@ -133,11 +148,12 @@ class Progress:
         self._epochs_before = epochs_run(history)
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty():
+        # A dumb terminal cannot be drawn on again: it would show nothing until the end.
+        if sys.stderr.isatty() and not self.console.is_dumb_terminal:
             self.live = Live(self.render(), console=self.console, auto_refresh=False)
             self.live.start()
         else:
-            self.lines = LineSchedule(time.monotonic(), _number(self.history))
+            self.lines = LineSchedule(time.monotonic(), _best(self.history))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -151,7 +167,7 @@ class Progress:
         if self.live and now - self._drawn > REFRESH_S:
             self._drawn = now
             self.live.update(self.render(), refresh=True)
-        if self.lines and self.lines.is_due(now, _number(self.history)):
+        if self.lines and self.lines.is_due(now, _best(self.history)):
             say(self.standing().line())
 
     def standing(self) -> Standing:
@@ -190,8 +206,9 @@ class Progress:
         return table
 
 
-def _number(history: History) -> int | None:
-    return history.incumbent.number if history.incumbent else None
+def _best(history: History) -> Best | None:
+    best = history.incumbent
+    return Best(best.number, best.best_val_acc or 0.0) if best else None
 
 
 def epochs_run(history: History) -> int:

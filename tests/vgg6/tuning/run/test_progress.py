@@ -12,17 +12,27 @@ from support.made_runs import made_run
 from vgg6.tuning.run import progress
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
-from vgg6.tuning.run.progress import LineSchedule, Progress, Standing
+from vgg6.tuning.run.progress import Best, LineSchedule, Progress, Standing
 
 
 def test_a_line_is_due_each_minute_and_at_each_new_incumbent() -> None:
-    lines = LineSchedule(100.0, None)
-    told = [(100.5, None), (103.0, 0), (104.0, 0), (162.9, 0), (163.1, 0), (164.0, 3), (224.0, 3)]
+    lines, first, third = LineSchedule(100.0, None), Best(0, 0.3), Best(3, 0.4)
+    told = [
+        (100.5, None), (103.0, first), (104.0, first), (162.9, first), (163.1, first),
+        (164.0, third), (224.0, third),
+    ]  # fmt: skip
     assert [lines.is_due(now, best) for now, best in told] == [
         False, True, False, False, True, True, True,
     ]  # fmt: skip
-    resumed = LineSchedule(0.0, 3)
-    assert not resumed.is_due(1.0, 3), "an incumbent of the session before is not new"
+    resumed = LineSchedule(0.0, third)
+    assert not resumed.is_due(1.0, third), "an incumbent of the session before is not new"
+
+
+def test_a_trial_that_only_equals_the_incumbent_is_no_new_one() -> None:
+    lines = LineSchedule(0.0, None)
+    # The incumbent is the first of equals by number, whichever reported first.
+    told = [Best(1, 0.1), Best(0, 0.1), Best(0, 0.2), Best(0, 0.3), Best(1, 0.3), Best(1, 0.4)]
+    assert [lines.is_due(1.0, best) for best in told] == [True, False, True, False, False, True]
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +99,17 @@ def test_lines_go_to_standard_error_at_once_and_not_where_there_is_a_terminal(
     monkeypatch.setattr(sys, "stderr", terminal)
     with Progress("made", 2, shown) as live:
         assert live.lines is None
+
+
+def test_a_terminal_that_cannot_be_drawn_on_again_gets_lines(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Stream()
+    terminal.terminal = True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    monkeypatch.setenv("TERM", "dumb")
+    with Progress("made", 2, history) as shown:
+        shown.refresh()
+        assert "incumbent trial" in terminal.getvalue()
+
