@@ -14,7 +14,7 @@ from typing import Any
 
 from analysis.commands import command, pip_command
 from cli.console import DONE, FAILED
-from cli.environment import check_home
+from cli.environment import check_home, check_python
 from cli.flags import add_storage_flag
 from vgg6.common.checks import InputError
 from vgg6.common.words import counted
@@ -63,6 +63,10 @@ def examine(storage: str) -> list[Finding]:
 
 def _python() -> Finding:
     found = platform.python_version()
+    try:
+        check_python()
+    except InputError as error:
+        return Finding("python", FAIL, str(error), "start Python without it")
     if sys.version_info[:2] in ((3, 11), (3, 12), (3, 13)):
         return Finding("python", OK, found)
     return Finding("python", WARN, found, "tested on Python 3.11; the pins want 3.11 to 3.13")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -30,6 +31,7 @@ def check_environment(address: str | None, wandb: str | None) -> None:
         InputError: a variable breaks its rule; the key is its name.
     """
     check_devices()
+    check_python()
     check_home()
     named = os.environ.get("RAY_ADDRESS")
     if named and address is None:
@@ -44,6 +46,14 @@ def check_environment(address: str | None, wandb: str | None) -> None:
     server = os.environ.get("WANDB_BASE_URL")
     if server and not _is_url(server):
         raise InputError("WANDB_BASE_URL", server, "is no URL such as https://api.wandb.ai")
+
+
+def check_python() -> None:
+    """Raise InputError where Python was told to drop docstrings: Ray reads them on import."""
+    if sys.flags.optimize >= 2:
+        rule = "drops docstrings, without which Ray Tune cannot be imported: 1 (-O) keeps them"
+        named = os.environ.get("PYTHONOPTIMIZE")
+        raise InputError("PYTHONOPTIMIZE" if named else "python", named or "-OO", rule)
 
 
 def check_home() -> None:

@@ -1,6 +1,6 @@
-"""Hyperparameter search for VGG6 on CIFAR-10, from one machine to a Ray cluster.
+"""The command line of tune_vgg6: one module a group of commands.
 
-One module a group of commands. Nothing heavy is imported before what the user typed is checked.
+Nothing heavy is imported before what the user typed is checked.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from cli.streams import prepare_streams
 from vgg6.common.checks import InputError
 from vgg6.common.interrupts import sigterm_as_ctrl_c
 from vgg6.common.say import say
-from vgg6.tuning.cluster.connect import quiet_environment
+from vgg6.tuning.cluster.connect import ClusterLost, quiet_environment
 
+ABOUT = "Hyperparameter search for VGG6 on CIFAR-10, from one machine to a Ray cluster."
 # What a user mends: a full disk, one that is read-only, a folder that is gone.
 _PLAIN_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOENT)
 
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
+    except ClusterLost as lost:
+        say(f"error: {lost}")
+        return FAILED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return FAILED
@@ -57,7 +61,7 @@ def build_parser() -> Parser:
     """All commands and flags. Values stay text: they are checked where their rules are."""
     parser = Parser(
         prog="tune_vgg6.py",
-        description=__doc__.splitlines()[0],
+        description=ABOUT,
         allow_abbrev=False,
         epilog="COMMAND --help shows a command's flags. Exit status: 0 if all that was asked is"
         " done, 2 for bad input, 130 if interrupted, else 1.",

@@ -38,9 +38,9 @@ def prepare_streams() -> None:
 class _Unfailing(io.FileIO):
     """A file that takes what cannot be written for written."""
 
-    def write(self, content: Any) -> int | None:
+    def write(self, content: Any) -> int:
         with suppress(OSError):
-            return super().write(content)
+            return super().write(content) or 0
         return memoryview(content).nbytes
 
 
@@ -52,7 +52,9 @@ def _open_closed_ones() -> None:
             # The lowest number that is free, and those below are taken.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+            file = io.FileIO(number, mode, closefd=False)
+            wrapped = io.BufferedWriter(file) if mode == "w" else io.BufferedReader(file)
+            setattr(sys, name, io.TextIOWrapper(wrapped, "utf-8"))
 
 
 def _nearest(error: UnicodeError) -> tuple[str, int]:

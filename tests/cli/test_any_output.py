@@ -63,8 +63,9 @@ def test_a_closed_or_full_stream_ends_no_command(tmp_path: Path, redirected: str
 def test_messages_to_nobody_are_dropped_and_the_others_arrive(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "__stderr__", open(2, "w", closefd=False))
-    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    own = io.TextIOWrapper(io.FileIO(2, "w", closefd=False))  # type: ignore[arg-type]
+    monkeypatch.setattr(sys, "__stderr__", own)
+    monkeypatch.setattr(sys, "stderr", own)
     prepare_streams()
     say("somebody reads")
     read, write = os.pipe()

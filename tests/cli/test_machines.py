@@ -43,6 +43,20 @@ def test_a_user_without_a_home_is_told_so_before_anything_starts(home: dict[str,
     assert "Traceback" not in told.stderr and "fail folders   HOME: " in told.stdout
 
 
+@pytest.mark.slow
+def test_python_without_docstrings_is_said_to_be_so_before_ray_is_imported(tmp_path: Path) -> None:
+    def start(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-B", "-OO", str(ROOT / "tune_vgg6.py"), *words], cwd=tmp_path,
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert start("list").stdout == "no search in runs\n"
+    refused = start("search", "--data", "digits")
+    assert refused.returncode == 2, refused.stderr
+    assert refused.stderr.startswith("error: python: '-OO' drops docstrings")
+
+
 @pytest.mark.usefixtures("no_ray_here")
 @pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
 def test_a_folder_too_long_for_sockets_is_not_used_for_them(

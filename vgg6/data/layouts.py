@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import tempfile
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -205,9 +204,13 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
                 except InputError:  # whoever waits for the lock will be told the same
                     lock.unlink(missing_ok=True)
                     raise
-                for name, part in zip(("train", "test"), parts, strict=True):
-                    np.save(whole / f"{name}_images.npy", part.images)
-                    np.save(whole / f"{name}_labels.npy", part.labels)
+                try:
+                    for name, part in zip(("train", "test"), parts, strict=True):
+                        np.save(whole / f"{name}_images.npy", part.images)
+                        np.save(whole / f"{name}_labels.npy", part.labels)
+                except OSError as error:  # it is only a cache
+                    say(f"{root} is full, so the next process decodes them again: {error}")
+                    return parts
                 _rename(whole, target)
     try:
         train, test = (
@@ -219,7 +222,7 @@ def cached(files: list[Path], read: Callable[[], Parts]) -> Parts:
         )
     except (ValueError, OSError, EOFError) as error:
         shutil.rmtree(target, ignore_errors=True)  # another reader may be at it too
-        warnings.warn(f"{target} was damaged ({error}) and is made again", stacklevel=2)
+        say(f"{target} was damaged ({error}) and is made again")
         return cached(files, read)
     return train, test
 

@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import pickle
+import re
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -554,7 +556,9 @@ def test_four_first_readers_at_once_agree_and_leave_one_finished_set(
 
 @pytest.mark.parametrize("name", ["train_images.npy", "test_labels.npy"])
 @pytest.mark.parametrize("damage", ["empty", "header cut", "data cut", "missing"])
-def test_a_damaged_cache_is_made_again(parquet: Path, cache: Path, name: str, damage: str) -> None:
+def test_a_damaged_cache_is_made_again(
+    parquet: Path, cache: Path, name: str, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = np.array(load_source(str(parquet)).train.images)
     (file,) = cache.rglob(name)
     content = file.read_bytes()
@@ -562,10 +566,24 @@ def test_a_damaged_cache_is_made_again(parquet: Path, cache: Path, name: str, da
     file.unlink()
     if damage != "missing":
         file.write_bytes(content[:keep])
-    with pytest.warns(UserWarning, match="was damaged .* made again"):
-        again = load_source(str(parquet))
+    again = load_source(str(parquet))
+    assert re.search("was damaged .* made again", capsys.readouterr().err)
     np.testing.assert_array_equal(again.train.images, whole)
     assert file.read_bytes() == content
+
+
+def test_images_are_read_where_the_cache_is_full(
+    parquet: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, before[1]))  # no file may be larger
+    try:
+        found = load_source(str(parquet))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "is full" in capsys.readouterr().err
+    assert [f for f in _files(cache) if not f.endswith(".lock")] == []
+    np.testing.assert_array_equal(found.train.images, load_source(str(parquet)).train.images)
 
 
 def test_a_reader_killed_while_decoding_leaves_nothing_that_the_next_would_take(

@@ -34,6 +34,10 @@ HERE = "this machine"
 LONGEST_FOLDER = 37
 
 
+class ClusterLost(BaseException):
+    """The Ray cluster answers no more. Not an Exception: Ray Tune would go on."""
+
+
 def quiet_environment() -> None:
     """Set what Ray reads when it is imported and started. Call before the first import of Ray."""
     for name, value in {

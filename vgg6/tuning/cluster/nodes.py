@@ -20,6 +20,7 @@ from ray.tune.search import ConcurrencyLimiter
 from vgg6.common.say import say
 from vgg6.common.words import counted
 from vgg6.tuning.cluster.awake_clock import AwakeClock
+from vgg6.tuning.cluster.connect import ClusterLost
 from vgg6.tuning.cluster.ray_internals import end_local_ray
 from vgg6.tuning.cluster.reaper import nothing_more_to_say
 from vgg6.tuning.cluster.resources import Allotment, live_nodes
@@ -32,10 +33,6 @@ LOST_S = 20.0  # no answer for so long: the control process is gone
 # Then this process, which may wait inside Ray, is ended: well before Ray itself would abort it.
 EXIT_S = 10.0
 SAY_AGAIN_S = 60.0
-
-
-class ClusterLost(BaseException):
-    """The cluster's control process answers no more. Not an Exception: Ray would go on."""
 
 
 class NodeWatch(tune.Callback):

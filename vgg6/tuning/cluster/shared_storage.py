@@ -5,9 +5,18 @@ from __future__ import annotations
 import os
 
 import ray
+from ray.exceptions import (
+    GetTimeoutError,
+    LocalRayletDiedError,
+    NodeDiedError,
+    RaySystemError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vgg6.common.checks import InputError
+from vgg6.tuning.cluster.connect import ClusterLost
 from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.run.folder import RunFolder
 
@@ -19,21 +28,43 @@ def check_shared(run: RunFolder, allotment: Allotment) -> None:
     """Let every node that can hold a trial look for a file in the new run folder.
 
     Raises:
-        InputError: a node does not see it; the folder is removed again.
+        InputError: a node does not see it.
+        ClusterLost: the cluster ended while it was asked, or a node does not answer. In both cases
+            the folder is removed again.
     """
     name = f".seen-by-all-{os.getpid()}"
     run.write(name, b"")
+    try:
+        if blind := _blind_nodes(run, name, allotment):
+            raise InputError("storage", run.uri, _rule(", ".join(blind)))
+    except (InputError, ClusterLost):
+        run.fs.delete_dir(run.path)
+        raise
+    run.delete(name)
+
+
+def _blind_nodes(run: RunFolder, name: str, allotment: Allotment) -> list[str]:
+    """The addresses of the nodes that can hold a trial and do not see the file of this name."""
     blind = []
     for node in ray.nodes():
         if node["Alive"] and allotment.fits([node["Resources"]]):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            answer = _sees.options(scheduling_strategy=there).remote(run.uri, name)
-            if not ray.get(answer, timeout=ANSWER_S):
+            asked = _sees.options(scheduling_strategy=there).remote(run.uri, name)
+            if not _answer(asked, node["NodeManagerAddress"]):
                 blind.append(node["NodeManagerAddress"])
-    run.delete(name)
-    if blind:
-        run.fs.delete_dir(run.path)
-        raise InputError("storage", run.uri, _rule(", ".join(blind)))
+    return blind
+
+
+def _answer(asked: ray.ObjectRef[bool], address: str) -> bool:
+    """What a node says. One that is gone meanwhile runs no trial, and has nothing to see."""
+    try:
+        return ray.get(asked, timeout=ANSWER_S)
+    except (TaskUnschedulableError, NodeDiedError, WorkerCrashedError):
+        return True
+    except GetTimeoutError:
+        raise ClusterLost(f"node {address} does not answer within {ANSWER_S:.0f} s") from None
+    except (LocalRayletDiedError, RaySystemError):
+        raise ClusterLost("the Ray cluster, or this machine's node of it, has ended") from None
 
 
 def mark(run: RunFolder) -> None:

@@ -27,7 +27,8 @@ from vgg6.tuning.algorithms.early_stopping import replay, stopping_rule, trained
 from vgg6.tuning.algorithms.promotion import PromotionRule, compared_at
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
-from vgg6.tuning.cluster.nodes import ClusterLost, NodeWatch
+from vgg6.tuning.cluster.connect import ClusterLost
+from vgg6.tuning.cluster.nodes import NodeWatch
 from vgg6.tuning.cluster.ray_internals import out_of_host_memory_is_a_dead_actor
 from vgg6.tuning.cluster.retries import enlarge
 from vgg6.tuning.cluster.shared_storage import mark

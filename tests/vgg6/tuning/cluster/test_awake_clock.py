@@ -14,7 +14,8 @@ import pytest
 from support.paths import ROOT
 
 from vgg6.tuning.cluster import awake_clock, nodes, stall_guard
-from vgg6.tuning.cluster.nodes import LOST_S, ClusterLost, NodeWatch
+from vgg6.tuning.cluster.connect import ClusterLost
+from vgg6.tuning.cluster.nodes import LOST_S, NodeWatch
 from vgg6.tuning.cluster.stall_guard import STALL_S, Beat, StallGuard
 
 PROGRAM = """

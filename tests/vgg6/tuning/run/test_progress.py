@@ -112,4 +112,3 @@ def test_a_terminal_that_cannot_be_drawn_on_again_gets_lines(
     with Progress("made", 2, history) as shown:
         shown.refresh()
         assert "incumbent trial" in terminal.getvalue()
-
