@@ -27,7 +27,8 @@ from search_spaces import SPACE_NAMES, Space, load_space
 from vgg6.common.say import say
 from vgg6.common.schema import located
 from vgg6.common.words import duration
-from vgg6.data import data_facts, load_recorded, load_source, split
+from vgg6.data import data_facts, image_facts, load_recorded, load_source, split
+from vgg6.footprint.limits import all_in_words
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
 from vgg6.tuning.cluster.connect import connected
 from vgg6.tuning.run import depth
@@ -96,6 +97,11 @@ def _search(
     earlier = read_earlier(args.warm_start, settings, space) if args.warm_start else []
     source = load_source(settings.data)
     data = split(source, split_seed=settings.split_seed, limit_train=settings.limit_train)
+    if settings.limits:
+        from vgg6.tuning.algorithms.fitting import fit_to
+
+        space = fit_to(space, settings.limits, image_facts(source))
+        say(f"the space is cut to networks of {all_in_words(settings.limits)}")
     space, warm = begin_from(earlier, space, settings, data.fingerprint)
     budget = settings.budget(source.name)
     if asked and budget:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, model_validator
 
 from vgg6.common.checks import InputError
+from vgg6.common.quantities import latency_text
 from vgg6.common.schema import (
     ClosedRecord,
     Count,
@@ -23,10 +24,12 @@ from vgg6.common.schema import (
     Text,
     at_least,
     located,
+    one_of,
     real,
     whole,
 )
 from vgg6.config import WIDTH, TrialConfig
+from vgg6.footprint.limits import KINDS, amount, in_words
 from vgg6.model import Widths, scaled_widths
 from vgg6.run_record import (
     CompleteFacts,
@@ -146,6 +149,26 @@ class Confirmed(Interval):
     why: Text | None = None
 
 
+class KeptLimit(Record):
+    """What a network takes where its search had a limit, as counted or measured on its files.
+    ``low`` and ``high``: the quartiles of a time, in seconds, whose median is ``found``."""
+
+    kind: Annotated[str, one_of(*KINDS)]
+    most: Real
+    found: Real
+    low: Real | None = None
+    high: Real | None = None
+
+    @property
+    def words(self) -> str:
+        """``297,123 parameters, within the limit of 300,000``."""
+        text = in_words(self.kind, self.found)
+        if self.low is not None and self.high is not None:
+            text += f" (median; quartiles {latency_text(self.low)} to {latency_text(self.high)})"
+        stands = "within" if self.found <= self.most else "more than"
+        return f"{text}, {stands} the limit of {amount(self.kind, self.most)}"
+
+
 class FinalScores(_Written):
     """The metrics of the last epoch; the first packages of searches have four of them."""
 
@@ -164,7 +187,8 @@ class Metrics(_Written):
     """``metrics.json``: what the network scores on the validation images, and what else is known.
 
     ``packed``: which run of a search it is; ``selected_from``: of how many scores it is the
-    highest; ``val_acc_again``: what its weights scored where they were packed, if that differs.
+    highest; ``val_acc_again``: what its weights scored where they were packed, if that differs;
+    ``limits``: what its search allowed its network to take.
     """
 
     data: Text | None = None
@@ -180,6 +204,7 @@ class Metrics(_Written):
     val_acc_again: Share | None = None
     warning: Text | None = None
     test: TestScore | None = None
+    limits: list[KeptLimit] | None = None
 
 
 class Side(Record):

@@ -19,6 +19,7 @@ from analysis.winner.confirmed_result import ConfirmedResult, confirmed_result
 from analysis.winner.looks_at_test_set import Look
 from analysis.winner.ranking import Summary, data_title
 from vgg6.common.words import counted
+from vgg6.footprint.limits import all_in_words
 from vgg6.tuning.algorithms.early_stopping import trained_whole
 from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
 from vgg6.tuning.run.history import History
@@ -79,7 +80,10 @@ class ReportContents:
         states = sorted(self.trials.state.value_counts().to_dict().items())
         counts = ", ".join(f"{n} {state}" for state, n in states) or "no trial yet"
         written = time.strftime("%d %B %Y %H:%M")
-        return f"{counted(self.facts.trials, 'trial')} asked for: {counts}. Written {written}."
+        asked = f"{counted(self.facts.trials, 'trial')} asked for: {counts}."
+        if limits := self.facts.settings.limits:
+            asked += f" Only networks of {all_in_words(limits)} were tried."
+        return f"{asked} Written {written}."
 
     @property
     def confirmed(self) -> ConfirmedResult | None:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from analysis.commands import train_command
+from analysis.packages.limit_check import check_limits
 from analysis.packages.package import write_package
 from analysis.packages.package_files import check_out
 from analysis.packages.package_schema import Metrics
@@ -29,6 +30,8 @@ from vgg6.common.schema import read_record
 from vgg6.common.words import counted
 from vgg6.config import TrialConfig
 from vgg6.data import image_facts, load_recorded
+from vgg6.network import Network
+from vgg6.onnx_file import onnx_bytes
 from vgg6.run_record import EpochMetrics
 from vgg6.tuning.run.folder import confirmed_file, weights_file
 from vgg6.tuning.run.records import Confirmation
@@ -110,6 +113,14 @@ def export_best(
         tested = look(search, chosen.weights, chosen.what)
     if tested is not None:
         metrics["test"] = asdict(tested) | {"note": looks_in_words(tested.looks)}
+    images = facts.data.completed(image_facts(source))
+    onnx = onnx_bytes(chosen.config, weights, images)
+    if facts.settings.limits:
+        network = Network(
+            chosen.config, weights, images.mean, images.std, recorded_runtime(facts.runtime)
+        )
+        kept = check_limits(facts.settings.limits, network, onnx, images, data.train.images)
+        metrics["limits"] = [one.to_dict() for one in kept]
     kind = "the confirmed winner" if chosen.confirmed else "the best, unconfirmed,"
     if chosen.named:
         kind = chosen.what
@@ -117,7 +128,7 @@ def export_best(
         out,
         config=chosen.config,
         runtime=facts.runtime,
-        data=facts.data.completed(image_facts(source)),
+        data=images,
         weights=weights,
         history=chosen.rows,
         metrics=read_record(Metrics, metrics),
@@ -125,6 +136,7 @@ def export_best(
         title=f"{chosen.config.label}, {kind} of the search {search.name}"
         f" on {data_title(data.name)}",
         versions=facts.versions,
+        onnx=onnx,
     )
     return metrics | {"out": str(out)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from analysis.commands import train_command
@@ -77,7 +77,8 @@ class Summary:
     before it could say so. ``unconfirmed``: trials that a confirmation asked for now would take,
     and the one there is has not. ``test``: what the confirmed winner scored on the test images.
     ``best_by``: the best of each activation and of each optimizer; ``beats_chance``: whether the
-    highest score, or mean of a confirmation, is above what guessing gives.
+    highest score, or mean of a confirmation, is above what guessing gives; ``limits``: what the
+    networks that were tried may take, in words.
     """
 
     search: str
@@ -96,6 +97,7 @@ class Summary:
     pareto: list[TrialCost]
     best_by: dict[str, list[BestOfValue]]
     beats_chance: bool
+    limits: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -173,6 +175,7 @@ def summary(search: Search, top: int) -> Summary:
         pareto=pareto_front(ranked),
         best_by={kind: best_of_each(ranked, kind) for kind in KINDS},
         beats_chance=beats_chance(best, facts.data.val_images, scores),
+        limits=[limit.words for limit in facts.settings.limits],
     )
 
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.packages.package_schema import KeptLimit
 from vgg6.common.words import counted
 
 WIDTH, INDENT = 100, 22
@@ -27,6 +28,9 @@ def render(found: Mapping[str, Any]) -> str:
         rows.append(("test accuracy", said))
     else:
         rows.append(("test accuracy", "not known: the test images have not been scored"))
+    rows += [
+        (kept.kind, kept.words) for kept in (KeptLimit(**one) for one in found.get("limits") or ())
+    ]
     rows += [(key, found[key]) for key in ("note", "warning") if found.get(key)]
     rows.append(("saved in", found["out"]))
     return "\n".join(

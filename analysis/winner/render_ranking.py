@@ -53,6 +53,8 @@ def render(found: Summary) -> str:
     settings = [f"{k} {v}" for k, v in winner.config.to_dict().items() if v is not None]
     for start in range(0, len(settings), 5):
         out.print("  " + ", ".join(settings[start : start + 5]))
+    if found.limits:
+        out.print(f"  the best of networks of {' and '.join(found.limits)}")
     scores = [row.val_acc for row in winner.curve]
     out.print(f"  val_acc by epoch {sparkline(scores)} {scores[0]:.3f} to {scores[-1]:.3f}\n")
     if confirmed:

@@ -154,9 +154,9 @@ def test_both_spellings_of_a_flag_are_read() -> None:
 
 
 def test_times_may_be_given_in_seconds_minutes_and_hours() -> None:
-    from vgg6.tuning.settings import read_seconds
+    from vgg6.common.quantities import read_duration
 
-    got = [read_seconds("time_budget", text) for text in ("90", "90s", "1.5m", "2h")]
+    got = [read_duration("time_budget", text) for text in ("90", "90s", "1.5m", "2h")]
     assert got == [90, 90, 90, 7200]
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from vgg6.common.checks import InputError, Range, check_integer, check_number, read_integer
 from vgg6.common.fields import check_fields, described, metadata
+from vgg6.common.quantities import read_bytes, read_count, read_duration, read_latency
 from vgg6.data import SPLIT_SEED
+from vgg6.footprint.limits import KINDS, Limit
 from vgg6.hardware.machine import DEVICES, PRECISIONS
 
 SEARCHERS = ("gp", "optuna", "random", "grid")
@@ -22,9 +24,9 @@ AUTO_SECONDS, AUTO_SECONDS_ELSE = {"digits": 240.0}, 3600.0
 DEFAULT_TRIALS = 64
 AUTO = "auto"  # of trials: as many as there is time for; of gpus_per_trial: measured
 TRIALS, COUNT, SEED = Range(1, 1_000_000), Range(1, 100_000), Range(0, 2**32 - 1)
+POSITIVE_INTEGER = Range(1, 10**12)
 POSITIVE_SECONDS = Range(0, 1e9, low_open=True)
 _ADDRESS = re.compile(r"(?:ray://)?(?:[\w.-]+|\[[\da-fA-F:]+\])(?::(\d{1,5}))?", re.ASCII)
-_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 # The groups that fields stand in, for people.
 SEARCHED = "what is searched"
@@ -85,15 +87,6 @@ def read_gpus(key: str, text: str) -> float | str:
         raise InputError(key, text, f"is neither a number nor {AUTO}") from None
 
 
-def read_seconds(key: str, text: str) -> float:
-    """``90``, ``90s``, ``30m`` or ``2h`` in seconds."""
-    unit = _UNITS.get(text[-1:])
-    try:
-        return float(text[:-1] if unit else text) * (unit or 1)
-    except ValueError:
-        raise InputError(key, text, "is not a time such as 90s, 30m or 2h") from None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a search was asked for. None means: choose by the machine, or no limit.
@@ -104,6 +97,7 @@ class Settings:
     - ``trials``: None runs as many as are expected to fit into an hour, or into four minutes of
       digits. That time is then the time budget, unless one is given.
     - ``epochs``, ``grace``: epochs of training. ``reduction``: a ratio.
+    - ``max_parameters``: a count; ``max_size``: bytes; ``max_latency``: seconds.
     - ``time_budget``: seconds from the start of a session.
     - ``cpus_per_trial``: CPUs, which are the trial's threads too.
     - ``gpus_per_trial``: up to 1 a fraction of one GPU, else whole GPUs, or ``auto``: measured.
@@ -122,6 +116,19 @@ class Settings:
     seed: int = described(
         42, "random seed of the searcher and of every trial", SEED, group=SEARCHED
     )
+    max_parameters: int | None = described(
+        None, "try only networks of at most so many parameters, such as 300k", POSITIVE_INTEGER,
+        read=read_count, form="COUNT", group=SEARCHED,
+    )  # fmt: skip
+    max_size: int | None = described(
+        None, "try only networks of at most so many bytes as an int8 ONNX file, such as 500kB",
+        POSITIVE_INTEGER, read=read_bytes, form="SIZE", group=SEARCHED,
+    )  # fmt: skip
+    max_latency: float | None = described(
+        None, "try only networks that take at most this time for one image in onnxruntime on this"
+        " machine, such as 2ms", POSITIVE_SECONDS,
+        read=read_latency, form="TIME", group=SEARCHED,
+    )  # fmt: skip
 
     scheduler: str = described("asha", "what stops weak trials early", SCHEDULERS, group=STOPPED)
     grace: int = described(
@@ -134,7 +141,7 @@ class Settings:
     )  # fmt: skip
     time_budget: float | None = described(
         None, "end the search after this time, such as 90s, 30m or 2h", POSITIVE_SECONDS,
-        read=read_seconds, form="TIME", group=STOPPED,
+        read=read_duration, form="TIME", group=STOPPED,
     )  # fmt: skip
     patience: int | None = described(
         None, "end the search after so many trials without a better score", TRIALS, group=STOPPED
@@ -211,6 +218,12 @@ class Settings:
         if self.time_budget is None and self.trials is None:
             return AUTO_SECONDS.get(data, AUTO_SECONDS_ELSE)
         return self.time_budget
+
+    @property
+    def limits(self) -> list[Limit]:
+        """What its network may take at most."""
+        asked = {kind: getattr(self, f"max_{kind}") for kind in KINDS}
+        return [Limit(kind, most) for kind, most in asked.items() if most is not None]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -46,22 +46,22 @@ def estimate(
     *,
     added: int = 0,
 ) -> Estimate:
-    """Cost of a search: seconds of a measured step, scaled to its expected epochs. Sharpened ones
-    count twice, and networks of another width by their FLOPs.
+    """Cost of a search: seconds of a measured step, scaled to its expected epochs, of which
+    sharpened ones count twice.
 
     Args:
         added: how many of the space's points a warm start added.
     """
     local = runtime if runtime.device == "cpu" else Runtime.resolve()
-    epoch = measure_epoch(data, local)
+    configs = sampled_configs(space, settings.epochs)
+    epoch = measure_epoch(data, local, typical_width(configs))
     running = expected_trials(
         settings.scheduler, epochs=settings.epochs, grace=settings.grace,
         reduction=settings.reduction, trials=trials,
         whole=trained_whole(space, settings.searcher, trials, added),
     )  # fmt: skip
-    configs = sampled_configs(space, settings.epochs)
     work = running.sum() + (running * sharpened_share(configs)).sum()
-    seconds = float(epoch * work * flops_share(configs) / min(concurrent, trials))
+    seconds = float(epoch * work / min(concurrent, trials))
     return Estimate(epoch, float(running.sum()), seconds, running.tolist())
 
 
@@ -81,9 +81,11 @@ def sharpened_share(configs: Sequence[TrialConfig]) -> npt.NDArray[np.float64]:
     return np.mean([[is_sharpened(c, epoch) for c in configs] for epoch in epochs], axis=1)
 
 
-def flops_share(configs: Sequence[TrialConfig]) -> float:
-    """The mean FLOPs of configurations, as a multiple of the study's network's."""
-    return float(np.mean([count_flops(scaled_widths(c.width)) for c in configs]) / count_flops())
+def typical_width(configs: Sequence[TrialConfig]) -> float:
+    """The width of the configuration whose network is nearest to their mean FLOPs."""
+    flops = [count_flops(scaled_widths(c.width)) for c in configs]
+    mean = np.mean(flops)
+    return configs[int(np.argmin([abs(x - mean) for x in flops]))].width
 
 
 def auto_trials(
@@ -100,8 +102,9 @@ def auto_trials(
     return max(int(AUTO_TRIALS.low), min(most, int(most * limit / cost.total_seconds)))
 
 
-def measure_epoch(data: TrialData, runtime: Runtime) -> float:
-    """Seconds of an epoch, from two steps and their share of validation, after a warm-up."""
+def measure_epoch(data: TrialData, runtime: Runtime, width: float = 1.0) -> float:
+    """Seconds of an epoch of a network of that width, from two steps and their share of
+    validation, after a warm-up."""
     n = min(PROBE_IMAGES, len(data.train))
     part = replace(
         data,
@@ -109,7 +112,7 @@ def measure_epoch(data: TrialData, runtime: Runtime) -> float:
         val=LabelledImages(data.val.images[: max(1, n // 9)], data.val.labels[: max(1, n // 9)]),
         fingerprint=f"{data.fingerprint}-probe",
     )
-    state = TrainState(TrialConfig(activation="gelu", batch_size=128), runtime)
+    state = TrainState(TrialConfig(activation="gelu", batch_size=128, width=width), runtime)
     started = 0.0
     for metrics in fit(state, part, stop_after=2):
         if metrics.epoch == 1:

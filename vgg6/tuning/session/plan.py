@@ -237,6 +237,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             f"trials       {trials} of up to {counted(settings.epochs, 'epoch')}"
             + (f", {duration(limit)} at most" if (limit := plan.settings.time_budget) else ""),
             f"searcher     {settings.searcher}, seed {settings.seed}",
+            *(f"limit        {limit.words}" for limit in settings.limits),
             f"scheduler    {settings.scheduler}, grace {settings.grace},"
             f" reduction {settings.reduction:g}",
             f"trained      {depth.expected_in_words(cost.running)}",
