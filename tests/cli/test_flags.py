@@ -27,6 +27,8 @@ TYPED: dict[str, tuple[str, Any]] = {
     "split_seed": ("0", 0), "storage": ("else", "else"), "name": ("mine", "mine"),
     "wandb": ("offline", "offline"), "wandb_project": ("p", "p"),
     "mlflow": ("sqlite:///x.db", "sqlite:///x.db"),
+    "max_parameters": ("300k", 300_000), "max_size": ("1.5MB", 1_500_000),
+    "max_latency": ("2ms", 0.002),
 }  # fmt: skip
 
 
