@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vgg6.config import TrialConfig
 from vgg6.run_record import DataFacts, RuntimeFacts
+from vgg6.task import STUDY
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.settings import Settings
 
@@ -41,6 +42,10 @@ def train_command(
     """The command that runs ``config`` again. It spells out every value: a default may change."""
     flags = {f"--{k.replace('_', '-')}": v for k, v in config.to_dict().items() if v is not None}
     flags |= {"--data": data.argument, "--split-seed": data.split_seed}
+    if data.image_size != STUDY.side:
+        flags["--image-size"] = data.image_size
+    if data.label_column is not None:
+        flags["--label-column"] = data.label_column
     if data.limit_train is not None:
         flags["--limit-train"] = data.limit_train
     flags |= {f"--{k}": v for k, v in runtime.to_dict().items()}
@@ -48,6 +53,7 @@ def train_command(
         flags["--stop-after"] = stop_after
     # str() of a float is its shortest form that reads back as the same float.
     words = [word for flag, value in flags.items() for word in (flag, str(value))]
+    words += ["--skip-damaged"] if data.skip_damaged else []
     return command("train", *words, *_out(out))
 
 

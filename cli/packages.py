@@ -11,15 +11,16 @@ from analysis.packages.package_files import SUMS, check_new, check_out
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_devices
 from cli.flags import add_fields, add_force_flag, fill_fields, heading_of, read_fields, read_whole
+from cli.images import say_what_is_odd
 from vgg6.common.checks import InputError, Range, check_choice
 from vgg6.common.say import say
 from vgg6.config import TrialConfig
-from vgg6.data import data_facts, load_source, split
+from vgg6.data import Reading, data_facts, load_source, split
 from vgg6.hardware.machine import THREADS
 from vgg6.tuning.settings import Settings
 
 # Settings of a search that a single run has too.
-DATA_FIELDS = ("data", "limit_train", "split_seed")
+DATA_FIELDS = ("data", "image_size", "label_column", "skip_damaged", "limit_train", "split_seed")
 RUNTIME_FIELDS = ("device", "precision")
 PLAN_FIELDS = ("sparsity", "epochs", "rounds")
 ITS_DATA = "where its images are (default: where they were)"
@@ -52,7 +53,7 @@ def add_commands(add: Any) -> None:
     p.add_argument(
         "--data",
         metavar="DATA",
-        help="cifar10, digits, a folder or an .npz file (default: its own)",
+        help="a name, a folder or an .npz file, as --data of search (default: its own)",
     )
     p.add_argument(
         "--part",
@@ -91,12 +92,14 @@ def train(args: argparse.Namespace) -> int:
     out = folder_to_write(args, Path(f"runs/train-{config.label}-{config.fingerprint}"))
     check_devices()
     cut = {k: given[k] for k in ("split_seed", "limit_train")}
-    source = load_source(given["data"])
+    how = Reading(**{k: given[k] for k in ("image_size", "label_column", "skip_damaged")})
+    source = load_source(given["data"], how)
     data = split(source, **cut)
+    say_what_is_odd(source, data)
     from analysis.packages.train import train_and_save
     from vgg6.training import NonFiniteLoss
 
-    facts = data_facts(given["data"], source, data, **cut)
+    facts = data_facts(given["data"], source, data, how=how, **cut)
     try:
         train_and_save(
             config, data, out=out, data_facts=facts, threads=threads, stop_after=stop_after,

@@ -15,6 +15,7 @@ from analysis.winner.elimination import MOST_ROUNDS
 from cli.console import DONE, FAILED
 from cli.environment import check_environment
 from cli.flags import add_fields, add_run_argument, add_session_flags, heading_of, read_fields
+from cli.images import say_what_is_odd
 from cli.session import (
     exit_status,
     log_whole_search,
@@ -77,6 +78,8 @@ def add_commands(add: Any) -> None:
 def search(args: argparse.Namespace) -> int:
     asked, began = Confirming.read(args), time.monotonic()
     settings, space = read_settings(args), load_space(args.space)
+    if settings.flip is not None:
+        space = space.with_fixed("flip", settings.flip)
     if settings.searcher == "grid":
         space.grid()
     check_environment(settings.address, settings.wandb)
@@ -95,8 +98,10 @@ def _search(
 ) -> int:
     """Read what the search needs and run it, or show its plan."""
     earlier = read_earlier(args.warm_start, settings, space) if args.warm_start else []
-    source = load_source(settings.data)
+    how = settings.reading
+    source = load_source(settings.data, how)
     data = split(source, split_seed=settings.split_seed, limit_train=settings.limit_train)
+    say_what_is_odd(source, data, settings.flip)
     if settings.limits:
         from vgg6.tuning.algorithms.fitting import fit_to
 
@@ -125,6 +130,7 @@ def _search(
         data,
         split_seed=settings.split_seed,
         limit_train=settings.limit_train,
+        how=how,
     )
     with saying_how_to_resume(run, to_go_on):
         with connected(settings.address, settings.verbose, to_go_on) as where:

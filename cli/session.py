@@ -16,13 +16,14 @@ from cli.flags import SESSION_FIELDS, read_fields
 from search_spaces import SPACE_NAMES
 from vgg6.common.files import expanded
 from vgg6.common.say import say
+from vgg6.data import NAMES
 from vgg6.tuning.run.folder import SEARCH, RunFolder, open_run
 from vgg6.tuning.run.records import SearchFacts
 from vgg6.tuning.settings import Settings
 
 NAMED = ("space", "data")  # flags that take a shipped name too
 PATHS = (*NAMED, "storage", "warm-start")  # flags that may name a file or a folder
-SHIPPED = ("auto", "cifar10", "digits", *SPACE_NAMES)  # names of images and spaces, not paths
+SHIPPED = ("auto", *NAMES, *SPACE_NAMES)  # names of images and spaces, not paths
 
 
 def recorded_settings(facts: SearchFacts, args: argparse.Namespace) -> Settings:

@@ -181,6 +181,19 @@ class Space:
         if not active.contains(value):
             raise InputError(where, value, f"is outside this space ({active.values_text})")
 
+    def with_fixed(self, name: str, value: Any) -> Space:
+        """The same space with one field that holds ``value`` in every trial.
+
+        Raises:
+            InputError: nothing else varies, or another parameter depends on this one.
+        """
+        return replace(
+            self,
+            parameters=tuple(p for p in self.parameters if p.name != name),
+            fixed={**self.fixed, name: value},
+            points=tuple({k: v for k, v in p.items() if k != name} for p in self.points),
+        )
+
     def suggest(self, trial: Any) -> dict[str, Any]:
         """Sample one configuration, fixed fields included.
 

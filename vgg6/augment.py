@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PAD = 4
+
+def border(side: int) -> int:
+    """How far a crop moves, in pixels, for images of this edge: 4 for the study's 32."""
+    return side // 8
 
 
 def derive_seed(seed: int, epoch: int, purpose: str) -> int:
@@ -33,7 +36,7 @@ def epoch_batches(
     """One epoch of shuffled, augmented batches; the last one may be smaller.
 
     Args:
-        images: uint8 (N, 32, 32, 3) on any device. labels: int64 (N,) on the same device.
+        images: uint8 (N, S, S, 3) on any device. labels: int64 (N,) on the same device.
         flip: whether images are mirrored, by chance.
         alternate: mirrors each image in every second epoch instead, half of them in the even ones:
             two epochs then show both sides of every image (Jordan, 2024, "94% on CIFAR-10 in 3.29
@@ -42,14 +45,14 @@ def epoch_batches(
         colour: uint8 (3,), what a cut-out square is filled with; needed where ``cutout`` is.
 
     Yields:
-        uint8 images (B, 32, 32, 3) and labels (B,).
+        uint8 images (B, S, S, 3) and labels (B,).
     """
-    n = len(labels)
+    n, pad = len(labels), border(images.shape[1])
     # Drawn on the host for the whole epoch and sent over at once: the same numbers on every
     # device, and no synchronisation inside the epoch.
     draw = torch.Generator().manual_seed(derive_seed(seed, epoch, "augment"))
     order = torch.randperm(n, generator=draw)
-    shifts = torch.randint(0, 2 * PAD + 1, (2, n), generator=draw)
+    shifts = torch.randint(0, 2 * pad + 1, (2, n), generator=draw)
     mirror = torch.randint(0, 2, (n,), generator=draw)
     if alternate:
         fixed = torch.Generator().manual_seed(derive_seed(seed, 0, "mirror"))
@@ -70,17 +73,19 @@ def epoch_batches(
 
 
 def crop_flip(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:
-    """A 32x32 crop from 4-pixel zero padding at (top, left), then a mirror image where asked.
+    """A crop of the same size from zero padding at (top, left), then a mirror image where asked.
 
     Args:
-        images: uint8 (B, H, W, C). top, left: int64 (B,) in 0 to 8. mirror: bool (B,).
+        images: uint8 (B, H, W, C). top, left: int64 (B,) in 0 to
+            twice ``border``. mirror: bool (B,).
     """
     b, h, w, c = images.shape
-    padded = F.pad(images, (0, 0, PAD, PAD, PAD, PAD))
+    pad = border(h)
+    padded = F.pad(images, (0, 0, pad, pad, pad, pad))
     s = padded.stride()
     # Every possible crop as a view of the padded batch; the indexing then copies one of each.
     windows = padded.as_strided(
-        (b, 2 * PAD + 1, 2 * PAD + 1, h, w, c), (s[0], s[1], s[2], s[1], s[2], s[3])
+        (b, 2 * pad + 1, 2 * pad + 1, h, w, c), (s[0], s[1], s[2], s[1], s[2], s[3])
     )
     crops = windows[torch.arange(b, device=images.device), top, left]
     return torch.where(mirror[:, None, None, None], crops.flip(2), crops)
@@ -102,7 +107,7 @@ def cut_out(images: Tensor, row: Tensor, column: Tensor, side: int, colour: Tens
 
 
 class Normalizer:
-    """Turns uint8 (B, 32, 32, 3) into the network's input: float (B, 3, 32, 32), channels last."""
+    """Turns uint8 (B, S, S, 3) into the network's input: float (B, 3, S, S), channels last."""
 
     def __init__(
         self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device

@@ -15,6 +15,7 @@ from torch import Tensor
 from vgg6.common.files import write_atomic
 from vgg6.config import TrialConfig
 from vgg6.hardware.runtime import Runtime
+from vgg6.task import STUDY, Task
 from vgg6.training import Best, TrainState
 
 TENSORS, STATE = "state.safetensors", "state.json"
@@ -90,15 +91,18 @@ def _seal(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def load_state(folder: Path, runtime: Runtime) -> TrainState:
+def load_state(folder: Path, runtime: Runtime, task: Task = STUDY) -> TrainState:
     """Rebuild a TrainState so that going on from it equals never having stopped.
+
+    Args:
+        task: what its network was made for.
 
     Raises:
         DamagedCheckpoint: a file is missing, cut short, or not the one that was saved.
     """
     facts = read_facts(folder)
     tensors = _checked_tensors(folder, facts)
-    state = TrainState(TrialConfig.from_mapping(facts["config"]), runtime)
+    state = TrainState(TrialConfig.from_mapping(facts["config"]), runtime, task=task)
     state.model.load_state_dict(_group(tensors, "model"))
     _restore_optimizer(state, _group(tensors, "optimizer"))
     state.epoch = facts["epoch"]

@@ -23,7 +23,8 @@ OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "nadam", "adagrad", "rmsprop")
 SCHEDULES = ("constant", "cosine", "onecycle")
 INITS = ("torch", "kaiming", "xavier")
 NORMS = ("none", "batch", "group")
-FLIPS = ("random", "alternating")
+FLIPS = ("random", "alternating")  # where the images may be mirrored
+MIRRORINGS = ("none", "horizontal")  # whatever the images
 MOMENTUM_OPTIMIZERS = ("sgd", "nesterov", "rmsprop")
 
 _OPTIMIZER_LABELS = {
@@ -75,7 +76,10 @@ class TrialConfig:
     init: str = described("torch", "how the weights begin", INITS)
     norm: str = described("none", "normalisation after each convolution", NORMS)
     cutout: int = described(0, "side in pixels of the square hidden in each image", Range(0, 32))
-    flip: str = described("random", "mirror images by chance or in every second epoch", FLIPS)
+    flip: str = described(
+        "random", "mirror images by chance or in every second epoch, if they may be mirrored; or"
+        " never, or by chance whatever they are", (*FLIPS, *MIRRORINGS),
+    )  # fmt: skip
     sam: float = described(
         0.0, "radius of sharpness-aware minimisation, in the last third of the epochs", SHARE
     )

@@ -24,7 +24,7 @@ BINS = 15  # of confidence, of equal width, as in Guo et al. 2017
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``loss``: mean cross-entropy in nats; ``accuracy``: in 0 to 1; ``confusion``: int64 (10, 10),
+    """``loss``: mean cross-entropy in nats; ``accuracy``: in 0 to 1; ``confusion``: int64 (C, C),
     true classes down, predicted classes across."""
 
     loss: float
@@ -39,7 +39,7 @@ def evaluate(
     """Score ``model`` without augmentation or dropout.
 
     Args:
-        images: uint8 (N, 32, 32, 3) on the runtime's device. labels: int64 (N,) there too.
+        images: uint8 (N, S, S, 3) on the runtime's device. labels: int64 (N,) there too.
     """
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=images.device)
@@ -88,13 +88,13 @@ class Assessment:
 
 
 def logits_of(network: Callable[[Array], Array], images: Array) -> Array:
-    """What ``network`` gives for uint8 images (N, 32, 32, 3), batch by batch: float (N, C)."""
+    """What ``network`` gives for uint8 images (N, S, S, 3), batch by batch: float (N, C)."""
     starts = range(0, len(images), EVAL_BATCH)
     return np.concatenate([network(images[i : i + EVAL_BATCH]) for i in starts])
 
 
 def assess(network: Callable[[Array], Array], data: LabelledImages) -> Assessment:
-    """Score whatever gives logits, float (N, C), of uint8 images (N, 32, 32, 3).
+    """Score whatever gives logits, float (N, C), of uint8 images (N, S, S, 3).
 
     The expected calibration error (Naeini et al. 2015; Guo et al. 2017) is the mean, over images,
     of how far the accuracy of a bin of confidence is from its mean confidence.

@@ -32,7 +32,7 @@ class Gradients:
         self.finite.fill_(True)
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
-        """Take uint8 images (B, 32, 32, 3) and labels (B,), both on the device."""
+        """Take uint8 images (B, S, S, 3) and labels (B,), both on the device."""
         with self.runtime.autocast():
             logits = self.model(self.normalize(images))
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
-from math import gcd
 
 import torch
 from torch import Tensor, nn
 
 from vgg6.config import TrialConfig
+from vgg6.task import STUDY, Task
 
 # name: (module, whether it never decreases)
 ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
@@ -30,21 +31,21 @@ Widths = tuple[int, ...]
 WIDTHS: Widths = (*(outputs for _, outputs, _ in LAYOUT), HIDDEN)  # the study's
 BLOCK = 8  # kernels take channels in blocks of so many: a width between two of them saves nothing
 GROUPS = 32  # of a group norm, if they divide the channels
-SIDE = 32  # pixels of an image's edge
 
 
 class VGG6(nn.Module):
     """The study's network, 2.65 million parameters, 0.23 GFLOP an image forward at width 1.
 
-    Input: float (B, 3, 32, 32). Output: logits (B, 10). Initialisation draws from torch's global
+    Input: float (B, 3, S, S). Output: logits (B, C). Initialisation draws from torch's global
     generator: seed it first.
 
     Args:
+        task: the number of classes C and the side S; the study's, 10 and 32, by default.
         widths: of a network that was pruned; by default those of ``config.width``.
     """
 
     def __init__(
-        self, config: TrialConfig, num_classes: int = 10, *, widths: Widths | None = None
+        self, config: TrialConfig, task: Task = STUDY, *, widths: Widths | None = None
     ) -> None:
         super().__init__()
         widths = widths or scaled_widths(config.width)
@@ -52,8 +53,8 @@ class VGG6(nn.Module):
         layers = layout(widths)
         self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o, _ in layers)
         self.norms = nn.ModuleList(_norm(config.norm, o) for _, o, _ in layers)
-        self.fc1 = nn.Linear(widths[-2] * 4 * 4, widths[-1])
-        self.fc2 = nn.Linear(widths[-1], num_classes)
+        self.fc1 = nn.Linear(widths[-2] * task.cells, widths[-1])
+        self.fc2 = nn.Linear(widths[-1], task.classes)
         self.activation = activation()
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(config.dropout)
@@ -94,39 +95,46 @@ def widths_of(weights: Mapping[str, Tensor]) -> Widths:
     return tuple(weights[name].shape[0] for name in names)
 
 
+def task_of(weights: Mapping[str, Tensor]) -> Task:
+    """The task of the network that these are the weights of."""
+    cells = weights["fc1.weight"].shape[1] // widths_of(weights)[-2]
+    return Task(classes=weights["fc2.weight"].shape[0], side=8 * math.isqrt(cells))
+
+
 def with_weights(config: TrialConfig, weights: Mapping[str, Tensor]) -> VGG6:
     """A new VGG6 with these weights, as wide as they are, on the CPU."""
-    model = VGG6(config, widths=widths_of(weights))
+    model = VGG6(config, task_of(weights), widths=widths_of(weights))
     model.load_state_dict(weights)
     return model
 
 
-def count_parameters(config: TrialConfig, widths: Widths | None = None) -> int:
+def count_parameters(config: TrialConfig, widths: Widths | None = None, task: Task = STUDY) -> int:
     """How many numbers the network of ``config`` learns; ``widths``: as for ``VGG6``."""
-    return _count_parameters(config.norm, widths or scaled_widths(config.width))
+    return _count_parameters(config.norm, widths or scaled_widths(config.width), task)
 
 
 @cache
-def _count_parameters(norm: str, widths: Widths) -> int:
+def _count_parameters(norm: str, widths: Widths, task: Task) -> int:
     """Of the hyperparameters only the normalisation adds any, besides the width."""
     with torch.device("meta"):  # shapes only: nothing is drawn or stored
-        return sum(p.numel() for p in VGG6(TrialConfig(norm=norm), widths=widths).parameters())
+        model = VGG6(TrialConfig(norm=norm), task, widths=widths)
+        return sum(p.numel() for p in model.parameters())
 
 
-def count_flops(widths: Widths = WIDTHS, num_classes: int = 10) -> int:
+def count_flops(widths: Widths = WIDTHS, task: Task = STUDY) -> int:
     """Floating-point operations of one image forward: two for each multiplication and addition of
     the convolutions and linear layers, nothing for biases, activations, norms and pooling."""
-    products, area = 0, SIDE * SIDE
+    products, area = 0, task.side**2
     for inputs, outputs, pooled in layout(widths):
         products += inputs * outputs * 9 * area
         area //= 4 if pooled else 1
-    return 2 * (products + area * widths[-2] * widths[-1] + widths[-1] * num_classes)
+    return 2 * (products + area * widths[-2] * widths[-1] + widths[-1] * task.classes)
 
 
 def _norm(name: str, channels: int) -> nn.Module:
     if name == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(gcd(GROUPS, channels), channels) if name == "group" else nn.Identity()
+    return nn.GroupNorm(math.gcd(GROUPS, channels), channels) if name == "group" else nn.Identity()
 
 
 def _initialise(model: nn.Module, config: TrialConfig) -> None:

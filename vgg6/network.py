@@ -14,7 +14,8 @@ from vgg6.augment import Normalizer
 from vgg6.config import TrialConfig
 from vgg6.data import Array
 from vgg6.hardware.runtime import Runtime
-from vgg6.model import VGG6, Widths, widths_of, with_weights
+from vgg6.model import VGG6, Widths, task_of, widths_of, with_weights
+from vgg6.task import Task
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,17 @@ class Network:
     def widths(self) -> Widths:
         return widths_of(self.weights)
 
+    @property
+    def task(self) -> Task:
+        return task_of(self.weights)
+
     def module(self) -> VGG6:
         """A new VGG6 with these weights, on the CPU."""
         return with_weights(self.config, self.weights)
 
     @torch.inference_mode()
     def __call__(self, images: Array) -> Array:
-        """Logits, float32 (N, 10), of uint8 RGB images (N, 32, 32, 3), all as one batch."""
+        """Logits, float32 (N, C), of uint8 RGB images (N, S, S, 3), all as one batch."""
         self.runtime.apply()
         model, normalize = self._ready
         # A copy: the decoded cache is a read-only memory map, and torch wants to own what it reads.

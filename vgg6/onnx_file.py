@@ -21,7 +21,8 @@ from vgg6.common.interrupts import held_back
 from vgg6.config import TrialConfig
 from vgg6.data import Array, ImageFacts
 from vgg6.hardware.machine import usable_cpus
-from vgg6.model import VGG6, with_weights
+from vgg6.model import VGG6, task_of, with_weights
+from vgg6.task import STUDY, Task
 
 INPUT, OUTPUT = "images", "logits"
 OPSET = 20  # the first with GELU as one operator. onnxruntime 1.17 is the first that takes it
@@ -29,7 +30,7 @@ DOMAINS = ("", "ai.onnx", "com.microsoft")  # of the operators that onnxruntime 
 
 
 class FromPixels(nn.Module):
-    """VGG6 on pixels as they are: uint8 RGB (N, 3, 32, 32) to float32 logits (N, 10).
+    """VGG6 on pixels as they are: uint8 RGB (N, 3, S, S) to float32 logits (N, C).
 
     Whole pixels of a fixed shape cannot be normalised twice, or not at all, or be given with the
     colours last: onnxruntime refuses another type or shape.
@@ -57,6 +58,7 @@ def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], facts: ImageF
             into the file's metadata.
     """
     normalize = Normalizer(facts.mean, facts.std, torch.device("cpu"))
+    side = task_of(weights).side
     pixels = FromPixels(with_weights(config, weights), normalize).eval()
     with held_back(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
         # Through TorchScript: the exporter without it writes the same graph, but imports torch's
@@ -65,7 +67,7 @@ def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], facts: ImageF
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the channels are constant
         torch.onnx.export(
             pixels,
-            (torch.zeros(2, 3, 32, 32, dtype=torch.uint8),),
+            (torch.zeros(2, 3, side, side, dtype=torch.uint8),),
             exported := Path(scratch) / "model.onnx",
             dynamo=False,
             opset_version=OPSET,
@@ -97,11 +99,11 @@ class OnnxNetwork:
         self.content, self.threads = content, threads or usable_cpus()
 
     def __call__(self, images: Array) -> Array:
-        """Logits, float32 (N, 10), of uint8 RGB images (N, 32, 32, 3)."""
+        """Logits, float32 (N, C), of uint8 RGB images (N, S, S, 3)."""
         return self.run(channels_first(images))
 
     def run(self, images: Array) -> Array:
-        """Logits of images that have their colours first already: uint8 (N, 3, 32, 32)."""
+        """Logits of images that have their colours first already: uint8 (N, 3, S, S)."""
         (logits,) = self.session.run([OUTPUT], {INPUT: images})
         return np.asarray(logits)
 
@@ -116,8 +118,8 @@ class OnnxNetwork:
         )
 
 
-def check_onnx(content: bytes) -> None:
-    """Check that a file is a whole network on such images, which reads no other file.
+def check_onnx(content: bytes, task: Task = STUDY) -> None:
+    """Check that a file is a whole network for ``task``, which reads no other file.
 
     Raises:
         ValueError: it is not; says how.
@@ -143,10 +145,12 @@ def check_onnx(content: bytes) -> None:
         for v in (*graph.input, *graph.output)
     ]
     expected = [
-        (INPUT, onnx.TensorProto.UINT8, [0, 3, 32, 32]), (OUTPUT, onnx.TensorProto.FLOAT, [0, 10]),
-    ]  # fmt: skip
+        (INPUT, onnx.TensorProto.UINT8, [0, 3, task.side, task.side]),
+        (OUTPUT, onnx.TensorProto.FLOAT, [0, task.classes]),
+    ]
     if forms != expected:
-        raise ValueError("does not take uint8 images (N, 3, 32, 32) to logits (N, 10)")
+        images, logits = f"(N, 3, {task.side}, {task.side})", f"(N, {task.classes})"
+        raise ValueError(f"does not take uint8 images {images} to logits {logits}")
 
 
 def channels_first(images: Array) -> Array:

@@ -21,6 +21,7 @@ from vgg6.data import LabelledImages, TrialData
 from vgg6.model import BLOCK, count_flops
 from vgg6.network import Network
 from vgg6.run_record import EpochMetrics
+from vgg6.task import Task
 from vgg6.training import train
 
 RANKED_ON = 1000  # training images that importance is estimated from
@@ -90,10 +91,11 @@ def cut(network: Network, images: LabelledImages, sparsity: float) -> Network:
     # Blocks of a layer from its most to its least important one.
     blocks = [s[o].view(-1, BLOCK).sum(1) for s, o in zip(found, order, strict=True)]
     widths = list(network.widths)
-    target = (1 - sparsity) * count_flops(network.widths)
-    while (now := count_flops(tuple(widths))) > target:
+    target = (1 - sparsity) * count_flops(network.widths, network.task)
+    while (now := count_flops(tuple(widths), network.task)) > target:
         costs = {
-            layer: blocks[layer][width // BLOCK - 1].item() / (now - _flops_less(widths, layer))
+            layer: blocks[layer][width // BLOCK - 1].item()
+            / (now - _flops_less(widths, layer, network.task))
             for layer, width in enumerate(widths)
             if width > BLOCK
         }
@@ -144,8 +146,8 @@ def importances(network: Network, images: LabelledImages) -> list[Tensor]:
     return totals
 
 
-def _flops_less(widths: list[int], layer: int) -> int:
-    return count_flops((*widths[:layer], widths[layer] - BLOCK, *widths[layer + 1 :]))
+def _flops_less(widths: list[int], layer: int, task: Task) -> int:
+    return count_flops((*widths[:layer], widths[layer] - BLOCK, *widths[layer + 1 :]), task)
 
 
 def _select(weights: Mapping[str, Tensor], kept: list[Tensor]) -> dict[str, Tensor]:

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from vgg6.common.checks import InputError
+from vgg6.common.checks import InputError, Range, check_integer
 from vgg6.common.schema import (
     ClosedRecord,
+    Flag,
     Real,
     Record,
     Seed,
@@ -25,8 +26,10 @@ from vgg6.common.schema import (
     whole,
 )
 from vgg6.config import TrialConfig
+from vgg6.task import STUDY, Task
 
 LONGEST = 10_000  # epochs
+IMAGE_SIZES = Range(8, 128)
 
 
 def _config(field: str, value: Any) -> TrialConfig:
@@ -43,6 +46,13 @@ Epochs = Annotated[int, whole(1, LONGEST)]
 Seconds = Annotated[float, real(0, 1e9)]
 
 
+def check_image_size(field: str, value: Any) -> None:
+    """Raise InputError unless a VGG6 can be made for images of that side."""
+    check_integer(field, value, IMAGE_SIZES)
+    if value % 8:
+        raise InputError(field, value, "is not a multiple of 8: three poolings halve an image")
+
+
 def _three(value: Any) -> Any:
     if not isinstance(value, list | tuple) or len(value) != 3:
         raise InputError("", value, "is not three numbers, one for a colour")
@@ -53,25 +63,34 @@ Spread = Annotated[float, real(low=1e-6)]
 Mean = Annotated[tuple[Real, Real, Real], BeforeValidator(_three)]
 Std = Annotated[tuple[Spread, Spread, Spread], BeforeValidator(_three)]
 Classes = Annotated[tuple[Text, ...], at_least(1)]
+ImageSize = Annotated[int, leaf(check_image_size)]
 
 
 class ImageFacts(Record):
     """What whoever classifies an image needs: the normalisation and the names of the classes.
 
-    ``mean`` and ``std``: of the three colours, as shares of 255.
+    ``mean`` and ``std``: of the three colours, as shares of 255; ``image_size``: pixels of an edge.
     """
 
     mean: Mean
     std: Std
     classes: Classes
+    image_size: ImageSize = STUDY.side
+
+    @property
+    def task(self) -> Task:
+        """What a network for these images is made for."""
+        return Task(len(self.classes), self.image_size)
 
 
 class DataFacts(Record):
     """Which images a run saw, and how they were split.
 
     ``argument``: what ``data`` finds them again with; ``origin``: where they lay; ``fingerprint``:
-    of all training and validation images. The first recorded searches lack the origin, the
-    normalisation and the classes.
+    of all training and validation images; ``image_size``: pixels of an edge;
+    ``label_column`` and ``skip_damaged``: how they were read; ``mirrored``: whether a mirrored
+    image is one of its class. The first recorded searches lack the origin, the normalisation and
+    the classes.
     """
 
     name: Text
@@ -85,6 +104,15 @@ class DataFacts(Record):
     mean: Mean | None = None
     std: Std | None = None
     classes: Classes | None = None
+    image_size: ImageSize = STUDY.side
+    label_column: Text | None = None
+    skip_damaged: Flag = False
+    mirrored: Flag | None = None
+
+    @property
+    def task(self) -> Task:
+        """What a network for these images is made for."""
+        return Task(len(self.classes) if self.classes else STUDY.classes, self.image_size)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the fields that an older file lacks."""

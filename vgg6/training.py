@@ -21,6 +21,7 @@ from vgg6.network import Network
 from vgg6.optim import build_optimizer, lr_factor, set_lr
 from vgg6.run_record import EpochMetrics
 from vgg6.sharpness import Sharpened, is_sharpened
+from vgg6.task import STUDY, Task
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -31,6 +32,11 @@ class NonFiniteLoss(ArithmeticError):
         self.epoch, self.step = epoch, step
 
 
+def is_mirrored(config: TrialConfig, images: bool) -> bool:
+    """Whether a run mirrors its training images. ``images``: whether these may be."""
+    return config.flip == "horizontal" or (images and config.flip != "none")
+
+
 class TrainState:
     """All that a run carries from one epoch to the next. Saving it is a checkpoint.
 
@@ -38,13 +44,20 @@ class TrainState:
 
     Args:
         start: begins with this network's weights and widths, and not with fresh ones.
+        task: what a fresh network is made for.
     """
 
-    def __init__(self, config: TrialConfig, runtime: Runtime, start: Network | None = None) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        runtime: Runtime,
+        start: Network | None = None,
+        task: Task = STUDY,
+    ) -> None:
         runtime.apply()
         torch.manual_seed(derive_seed(config.seed, 0, "weights"))
         self.config, self.runtime = config, runtime
-        model = VGG6(config) if start is None else start.module()
+        model = VGG6(config, task) if start is None else start.module()
         self.model = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.model.parameters(), config)
         self.epoch = 0
@@ -90,7 +103,7 @@ def fit(
         batches = epoch_batches(
             parts.train_images, parts.train_labels, config.batch_size,
             seed=config.seed, epoch=epoch,
-            flip=parts.flip, alternate=config.flip == "alternating",
+            flip=is_mirrored(config, parts.flip), alternate=config.flip == "alternating",
             cutout=config.cutout, colour=parts.normalize.colour,
         )  # fmt: skip
         for step, (images, labels) in enumerate(batches):
@@ -137,7 +150,7 @@ def train(
     Raises:
         NonFiniteLoss: the run diverged.
     """
-    state = TrainState(config, runtime or Runtime.resolve(), start)
+    state = TrainState(config, runtime or Runtime.resolve(), start, data.task)
     for metrics in fit(state, data):
         if on_epoch is not None:
             on_epoch(metrics)

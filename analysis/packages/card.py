@@ -38,7 +38,7 @@ def card(title: str, package: Package, out: Path) -> str:
         data=package.data,
         machine=package.environment,
         hyperparameters={k: v for k, v in package.config.to_dict().items() if v is not None},
-        parameters=count_parameters(package.config),
+        parameters=count_parameters(package.config, task=package.data.task),
         commands=[portable(line) for line in commands],
         verify=portable(verify_command(place)),
     )

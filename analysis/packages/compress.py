@@ -220,8 +220,8 @@ def _side(network: OnnxNetwork, data: TrialData, config: TrialConfig, widths: Wi
         accuracy=scored.accuracy,
         loss=scored.loss,
         bytes=len(network.content),
-        parameters=count_parameters(config, widths),
-        flops=count_flops(widths),
+        parameters=count_parameters(config, widths, data.task),
+        flops=count_flops(widths, data.task),
     )
 
 

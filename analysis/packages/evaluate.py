@@ -7,16 +7,19 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from analysis.packages.package import check_package, load_network, read_package
 from analysis.packages.package_schema import Compression, Package
 from analysis.packages.scoring import data_here
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.data import LabelledImages, load_source, split
-from vgg6.data.layouts import FILE_SUFFIX, read_file
+from vgg6.data import LabelledImages, Source, load_source, other_classes, reading_of, split
+from vgg6.data.arrays import SUFFIX, read_npz
 from vgg6.evaluation import BINS, ConfidenceBin, assess
 
 VALIDATION, TEST, TRAIN = "validation", "test", "train"
+MATRIX_CLASSES = 25  # of a matrix that a terminal shows; of more, so many pairs
 NOTES = {
     TEST: "the test images: whatever is chosen by this number makes it optimistic",
     TRAIN: "images that the network was trained on: this says little of others",
@@ -95,9 +98,9 @@ def evaluate(folder: Path, *, data: str | None = None, part: str | None = None) 
     """Score a package, compressed or not, on labelled images.
 
     Args:
-        data: ``cifar10``, ``digits``, a folder as of ``data``, or an ``.npz`` file with
-            ``images``, uint8 (N, 32, 32, 3), and ``labels``, whole numbers from 0 to 9; default,
-            the package's own.
+        data: as of ``data`` of a search, or an ``.npz`` file with ``images``, uint8 (N, H, W, 3)
+            or (N, H, W), and ``labels``, whole numbers, the places of its classes; default, the
+            package's own.
         part: validation (default, of its own data), test (default, of any other), train.
 
     Raises:
@@ -128,22 +131,53 @@ def evaluate(folder: Path, *, data: str | None = None, part: str | None = None) 
 
 def _images(package: Package, data: str | None, part: str | None) -> tuple[LabelledImages, Scored]:
     """The images to score, and what they are."""
-    if data is not None and data.endswith(FILE_SUFFIX):
+    if data is not None and data.endswith(SUFFIX):
         if part is not None:
-            raise InputError("part", part, f"has no meaning for a {FILE_SUFFIX} file: all is taken")
-        return read_file(Path(data)), Scored(data, None, [])
+            raise InputError("part", part, f"has no meaning for a {SUFFIX} file: all is taken")
+        task = package.data.task
+        return read_npz(Path(data), task.classes, task.side), Scored(data, None, [])
     recorded = data_here(package.data, data)
-    source = load_source(recorded.argument)
+    source = load_source(recorded.argument, reading_of(recorded))
     parts = split(source, split_seed=recorded.split_seed, limit_train=recorded.limit_train)
     own = parts.fingerprint == recorded.fingerprint
-    part = part or (VALIDATION if own else TEST)
-    images = {VALIDATION: parts.val, TEST: source.test, TRAIN: parts.train}[part]
+    if part is None and not own and source.held_out:
+        # It came without a test part, and none of its images is the package's own.
+        images, part = _all_of(source), None
+    else:
+        part = part or (VALIDATION if own else TEST)
+        images = {VALIDATION: parts.val, TEST: source.test, TRAIN: parts.train}[part]
     notes = [NOTES[part]] if own and part in NOTES else []
     if not own:
         notes.append("other images than the package's own")
-    if source.classes != package.data.classes:
-        notes.append(f"labels are of other classes: {', '.join(source.classes)}")
+    known = package.data.classes
+    if source.classes != known:
+        if len(source.classes) == len(known) and not set(source.classes) <= set(known):
+            notes.append(f"labels are of other classes: {', '.join(source.classes)}")
+        else:
+            images = _by_name(images, source, known)
     return images, Scored(source.name, part, notes)
+
+
+def _by_name(images: LabelledImages, source: Source, known: tuple[str, ...]) -> LabelledImages:
+    """The images with the labels that a network of the classes ``known`` gives them.
+
+    Raises:
+        InputError: a class is none of these; says how the images differ from the package's.
+    """
+    if not set(source.classes) <= set(known):
+        rule = f"is not of this package's classes: {other_classes(source.classes, known)}"
+        raise InputError("data", source.origin, rule)
+    place = np.array([known.index(name) for name in source.classes])
+    return LabelledImages(images.images, place[images.labels])
+
+
+def _all_of(source: Source) -> LabelledImages:
+    """All images of a data set that came without a test part."""
+    parts = [source.train, source.test] + ([source.val] if source.val else [])
+    return LabelledImages(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+    )
 
 
 def render(found: PackageScore) -> str:
@@ -164,7 +198,23 @@ def render(found: PackageScore) -> str:
         if row.images:
             shown = f"{row.accuracy:.4f}    {row.low:.4f} to {row.high:.4f}"
         lines.append(f"{row.name:<14}{shown:<28}{row.images:,}")
-    return "\n".join([*lines, "", *_matrix(found.confusion, found.classes)])
+    small = len(found.classes) <= MATRIX_CLASSES
+    mistakes = _matrix(found.confusion, found.classes) if small else _confused(found)
+    return "\n".join([*lines, "", *mistakes])
+
+
+def _confused(found: PackageScore) -> list[str]:
+    """The pairs of classes that are taken for each other most, the most frequent first."""
+    pairs = [
+        (count, true, taken)
+        for true, row in enumerate(found.confusion)
+        for taken, count in enumerate(row)
+        if count and true != taken
+    ]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
+    names = found.classes
+    lines = [f"{names[true]} taken for {names[taken]}: {count:,}" for count, true, taken in pairs]
+    return ["most frequent mistakes:", *lines[:MATRIX_CLASSES]] if lines else ["no mistakes"]
 
 
 def _matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[str]:

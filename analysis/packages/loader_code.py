@@ -20,7 +20,7 @@ TEMPLATE = Template('''\
 """$label: the network and its weights, with nothing but torch and safetensors.
 
     import load_model                         # this file, beside weights.safetensors
-    names = load_model.classify(images)       # images: uint8 RGB tensor (N, 3, 32, 32)
+    names = load_model.classify(images)       # images: uint8 RGB tensor (N, 3, $side, $side)
 """
 
 ${imports}from pathlib import Path
@@ -48,14 +48,14 @@ class VGG6(nn.Module):
         self.norms = nn.ModuleList(norm(o) for _, o, _ in LAYOUT)
         self.activation = nn.$activation()
         self.pool = nn.MaxPool2d(2)
-        self.fc1 = nn.Linear($last * 4 * 4, $hidden)
+        self.fc1 = nn.Linear($last * $edge * $edge, $hidden)
         self.dropout = nn.Dropout($dropout)
         self.fc2 = nn.Linear($hidden, len(CLASSES))
 
     def forward(self, images):
-        """Logits, float32 (N, $count), of uint8 RGB images (N, 3, 32, 32)."""
-        if images.dtype != torch.uint8 or images.shape[1:] != (3, 32, 32):
-            raise ValueError("images must be uint8 RGB of shape (N, 3, 32, 32)")
+        """Logits, float32 (N, $count), of uint8 RGB images (N, 3, $side, $side)."""
+        if images.dtype != torch.uint8 or images.shape[1:] != (3, $side, $side):
+            raise ValueError("images must be uint8 RGB of shape (N, 3, $side, $side)")
         images = images.contiguous(memory_format=torch.channels_last)
         x = torch.addcmul(SHIFT.to(images.device), images.float(), SCALE.to(images.device))
         for conv, norm, (_, _, pooled) in zip(self.convs, self.norms, LAYOUT):
@@ -74,14 +74,14 @@ def load(file=Path(__file__).resolve().parent / "weights.safetensors"):
 
 @torch.inference_mode()
 def classify(images, model=None):
-    """The class name of each of uint8 RGB images (N, 3, 32, 32)."""
+    """The class name of each of uint8 RGB images (N, 3, $side, $side)."""
     logits = (model or load())(images)
     return [CLASSES[i] for i in logits.argmax(1).tolist()]
 
 
 if __name__ == "__main__":
     print("put your images here; four grey ones are taken for:")
-    print(classify(torch.full((4, 3, 32, 32), 128, dtype=torch.uint8)))
+    print(classify(torch.full((4, 3, $side, $side), 128, dtype=torch.uint8)))
 ''')
 
 
@@ -89,7 +89,7 @@ ONNX_TEMPLATE = Template('''\
 """$label: the network in model.onnx, with nothing but onnxruntime and numpy.
 
     import load_model                         # this file, beside model.onnx
-    names = load_model.classify(images)       # images: uint8 RGB array (N, 3, 32, 32)
+    names = load_model.classify(images)       # images: uint8 RGB array (N, 3, $side, $side)
 """
 
 import os
@@ -108,14 +108,14 @@ def load(file=Path(__file__).resolve().parent / "model.onnx"):
 
 
 def classify(images, model=None):
-    """The class name of each of uint8 RGB images (N, 3, 32, 32)."""
+    """The class name of each of uint8 RGB images (N, 3, $side, $side)."""
     (logits,) = (model or load()).run(None, {"images": images})
     return [CLASSES[i] for i in logits.argmax(1)]
 
 
 if __name__ == "__main__":
     print("put your images here; four grey ones are taken for:")
-    print(classify(numpy.full((4, 3, 32, 32), 128, dtype=numpy.uint8)))
+    print(classify(numpy.full((4, 3, $side, $side), 128, dtype=numpy.uint8)))
 ''')
 
 
@@ -141,7 +141,9 @@ def torch_loader(config: TrialConfig, data: ImageFacts, widths: Widths) -> str:
         norm=norm,
         imports="import math\n" if "math." in norm else "",
         activation=type(activation()).__name__,
+        side=data.image_size,
         last=widths[-2],
+        edge=data.image_size // 8,
         hidden=widths[-1],
         dropout=repr(config.dropout),
     )
@@ -149,4 +151,6 @@ def torch_loader(config: TrialConfig, data: ImageFacts, widths: Widths) -> str:
 
 def onnx_loader(config: TrialConfig, data: ImageFacts) -> str:
     """The text of ``load_model.py`` where the network is in ``model.onnx`` alone."""
-    return ONNX_TEMPLATE.substitute(label=config.label, classes=repr(data.classes))
+    return ONNX_TEMPLATE.substitute(
+        label=config.label, classes=repr(data.classes), side=data.image_size
+    )

@@ -53,6 +53,7 @@ from vgg6.model import Widths, widths_of
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
 from vgg6.run_record import CompleteFacts, EpochMetrics, RuntimeFacts
+from vgg6.task import STUDY, Task
 
 
 def write_package(
@@ -165,15 +166,16 @@ def check_package(folder: Path) -> None:
 
 
 def package_weights(
-    folder: Path, config: TrialConfig, widths: Widths | None = None
+    folder: Path, config: TrialConfig, widths: Widths | None = None, task: Task = STUDY
 ) -> dict[str, Tensor]:
     """The weights of a package, unless they are int8.
 
     Raises:
-        InputError: they are damaged, or not those of ``config`` and ``widths``; names the file.
+        InputError: they are damaged, or not those of ``config``, ``widths`` and ``task``; names the
+            file.
     """
     file = folder / WEIGHTS
-    named, weights = read_weights(file, widths=widths)
+    named, weights = read_weights(file, widths=widths, task=task)
     if named != config:
         rule = f"are the weights of {named.label} ({named.fingerprint}), not of {CONFIG}"
         raise InputError("package", str(file), rule)
@@ -181,7 +183,7 @@ def package_weights(
 
 
 def load_network(folder: Path, package: Package) -> Network | OnnxNetwork:
-    """A package's network as a function of uint8 images (N, 32, 32, 3), which gives logits (N, 10).
+    """A package's network as a function of uint8 images (N, S, S, 3), which gives logits (N, C).
 
     One that was compressed is its ``model.onnx``, on the threads that it was trained with.
 
@@ -190,11 +192,12 @@ def load_network(folder: Path, package: Package) -> Network | OnnxNetwork:
     """
     runtime = recorded_runtime(package.runtime)
     if package.compression is None:
-        weights, data = package_weights(folder, package.config), package.data
+        data = package.data
+        weights = package_weights(folder, package.config, task=data.task)
         return Network(package.config, weights, data.mean, data.std, runtime)
     content = (folder / ONNX).read_bytes()
     try:
-        check_onnx(content)
+        check_onnx(content, package.data.task)
     except ValueError as error:
         raise InputError("package", str(folder / ONNX), str(error)) from None
     return OnnxNetwork(content, runtime.threads)

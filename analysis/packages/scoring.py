@@ -12,7 +12,7 @@ from torch import Tensor
 from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.data import DataFacts, LabelledImages, TrialData
+from vgg6.data import NAMES, DataFacts, LabelledImages, TrialData
 from vgg6.evaluation import Evaluation, evaluate
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import with_weights
@@ -32,7 +32,7 @@ def data_here(facts: DataFacts, data: str | None) -> DataFacts:
     if data is not None:
         return facts.model_copy(update={"argument": data})
     argument = facts.argument
-    if argument not in ("cifar10", "digits") and not Path(argument).is_dir():
+    if argument not in NAMES and not Path(argument).exists():
         raise InputError("data", argument, "is no folder here: say where the images are")
     return facts
 

@@ -42,7 +42,7 @@ def train_and_save(
         check_integer("stop_after", stop_after, Range(1, config.epochs))
     check_out(out)
     runtime = Runtime.resolve(device, precision, threads)
-    state = TrainState(config, runtime)
+    state = TrainState(config, runtime, task=data.task)
     length = stop_after or config.epochs
     history: list[EpochMetrics] = []
     print(

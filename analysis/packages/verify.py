@@ -102,7 +102,7 @@ def verify(folder: Path, *, quick: bool = False, data: str | None = None) -> Ver
     check_package(folder)
     package = read_package(folder)
     network = load_network(folder, package)
-    weights = {} if package.quantized else package_weights(folder, package.config, package.widths)
+    weights = {} if package.quantized else _weights(folder, package)
     _check_consistent(folder, package)
     source, images = load_recorded(data_here(package.data, data))
     runtime = recorded_runtime(package.runtime)
@@ -131,7 +131,7 @@ def compare_runs(
     Args:
         weights: the package's, none where they are int8.
     """
-    state = TrainState(package.config, runtime)
+    state = TrainState(package.config, runtime, task=data.task)
     length = package.stop_after or package.config.epochs
     history: list[EpochMetrics] = []
     say(f"training {package.config.label} again: {counted(length, 'epoch')} on {data.name}")
@@ -260,6 +260,10 @@ def render(found: Verified) -> str:
         where = ", ".join(f"{k} {v}" for k, v in asdict(found.first_difference).items())
         lines.append(f"  first difference: {where}")
     return "\n".join(lines)
+
+
+def _weights(folder: Path, package: Package) -> dict[str, Tensor]:
+    return package_weights(folder, package.config, package.widths, package.data.task)
 
 
 def _check_consistent(folder: Path, package: Package) -> None:

@@ -13,10 +13,13 @@ from torch import Tensor
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.model import VGG6, Widths
+from vgg6.task import STUDY, Task
 from vgg6.tuning.run.folder import RunFolder
 
 
-def run_weights(run: RunFolder, name: str) -> tuple[TrialConfig, dict[str, Tensor]]:
+def run_weights(
+    run: RunFolder, name: str, task: Task = STUDY
+) -> tuple[TrialConfig, dict[str, Tensor]]:
     """Read weights of a run folder, which may be on a remote storage.
 
     Raises:
@@ -27,16 +30,22 @@ def run_weights(run: RunFolder, name: str) -> tuple[TrialConfig, dict[str, Tenso
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "weights.safetensors"
         file.write_bytes(run.read(name))
-        return read_weights(file, key="run", shown=run.file(name))
+        return read_weights(file, key="run", shown=run.file(name), task=task)
 
 
 def read_weights(
-    file: Path, *, key: str = "package", shown: str | None = None, widths: Widths | None = None
+    file: Path,
+    *,
+    key: str = "package",
+    shown: str | None = None,
+    widths: Widths | None = None,
+    task: Task = STUDY,
 ) -> tuple[TrialConfig, dict[str, Tensor]]:
     """The configuration in a file's metadata and its weights, on the CPU. No code is run.
 
     Args:
         widths: that the network must have; by default those of its configuration.
+        task: that it must be made for.
 
     Raises:
         InputError: the file is damaged, or its tensors are not those of its configuration's
@@ -50,7 +59,7 @@ def read_weights(
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(key, where, f"is damaged: {error!r}") from None
     with torch.device("meta"):
-        expected = VGG6(config, widths=widths).state_dict()
+        expected = VGG6(config, task, widths=widths).state_dict()
     for name in sorted(expected.keys() | weights.keys()):
         want, got = (_form(tensors.get(name)) for tensors in (expected, weights))
         if want != got:

@@ -85,7 +85,9 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
         yield "rungs", rungs(contents.rungs)
     yield "cluster", cluster(ran)
     if contents.best and several:
-        costs = [TrialCost.of(trial) for trial in contents.history.ranking()]
+        costs = [
+            TrialCost.of(trial, contents.facts.data.task) for trial in contents.history.ranking()
+        ]
         yield "pareto", pareto(costs, contents.best.pareto)
     if contents.best and contents.best.confirmation:
         confirmed = contents.best.confirmation

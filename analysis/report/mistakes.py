@@ -19,7 +19,7 @@ from vgg6.hardware.runtime import resident
 from vgg6.model import with_weights
 from vgg6.tuning.run.search import Search
 
-SHOWN, SCALE = 24, 2
+SHOWN, SHOWN_SIDE = 24, 64  # images; pixels of an edge, about
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def find_mistakes(search: Search) -> Mistakes:
         InputError: its weights or the images are not here, or are not what was recorded.
     """
     chosen = choose(search)
-    config, weights = run_weights(search.folder, chosen.weights)
+    config, weights = run_weights(search.folder, chosen.weights, search.facts.data.task)
     source, data = load_recorded(search.facts.data)
     runtime = recorded_runtime(search.facts.runtime)
     runtime.apply()
@@ -90,7 +90,8 @@ def find_mistakes(search: Search) -> Mistakes:
 
 
 def _data_uri(image: np.ndarray) -> str:
-    picture = Image.fromarray(image).resize((32 * SCALE, 32 * SCALE), Image.Resampling.NEAREST)
+    side = max(1, SHOWN_SIDE // len(image)) * len(image)
+    picture = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
     buffer = BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.insights.comparable import scores_at
 from analysis.results.tables import SearchTables
 from analysis.winner.paired import CLEAR_GAP
-from vgg6.data import NUM_CLASSES
+from vgg6.task import STUDY
 
 LEAST_EPOCHS = 4  # the second half of which has three, the fewest that a curvature is of
 THRESHOLD = 0.9  # of the best score at an epoch: a trial that has come so far has converged
@@ -87,10 +87,10 @@ def epochs_to(tables: SearchTables, epoch: int) -> tuple[pd.Series, float]:
     return first.reindex(tables.epochs.trial.unique()).astype(float), needed
 
 
-def at_chance(tables: SearchTables, images: int) -> set[int]:
+def at_chance(tables: SearchTables, images: int, classes: int = STUDY.classes) -> set[int]:
     """The trials whose best score is no more than chance gives on so many validation images:
-    CLEAR_GAP standard deviations above one class in NUM_CLASSES."""
-    share = 1 / NUM_CLASSES
+    CLEAR_GAP standard deviations above one class in ``classes``."""
+    share = 1 / classes
     most = share + CLEAR_GAP * math.sqrt(share * (1 - share) / images)
     scored = tables.trials.dropna(subset=["best_val_acc"])
     return set(scored.trial[scored.best_val_acc <= most].astype(int))

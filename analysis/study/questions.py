@@ -22,7 +22,7 @@ from analysis.winner.looks_at_test_set import looks_in_words, recorded
 from analysis.winner.ranking import data_title
 from analysis.winner.retrained_trial import again_command, again_name, again_weights, read_again
 from search_spaces.study import BASELINE
-from vgg6.augment import PAD
+from vgg6.augment import border
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import Record, read_record
 from vgg6.common.schema import Text as PlainText
@@ -61,7 +61,7 @@ def study(search: Search, tables: SearchTables, also: Sequence[Search]) -> Study
     """
     together, repeated = merged(search, tables, also)
     data = search.facts.data
-    effects = Effects(together, data.train_images, data.val_images)
+    effects = Effects(together, data.train_images, data.val_images, data.task.classes)
     first, figures = _baseline(search, tables.epochs)
     answers = [first, *effects.answers(), _pictures(search, tables.epochs)]
     answers += [_best(search, together, repeated), _again(search, also)]
@@ -104,15 +104,16 @@ def _baseline(search: Search, epochs: pd.DataFrame) -> tuple[Answer, dict[str, g
 
 
 def _transforms(data: DataFacts) -> str:
+    side = data.image_size
     flip = "" if data.name == "digits" else ", half of them mirrored"
     mean, std = (
         ", ".join(f"{v:.4f}" for v in colours) if colours else "not recorded"
         for colours in (data.mean, data.std)
     )
     return (
-        f"Training images are cropped at random to 32x32 from a border of {PAD} zeros{flip}, anew"
-        " in each epoch; validation and test images are left as they are. All are normalised by the"
-        f" mean ({mean}) and the standard deviation ({std}) of each channel."
+        f"Training images are cropped at random to {side}x{side} from a border of {border(side)}"
+        f" zeros{flip}, anew in each epoch; validation and test images are left as they are. All"
+        f" are normalised by the mean ({mean}) and the standard deviation ({std}) of each channel."
         f" {data_title(data.name)}: {data.train_images:,} training and {data.val_images:,}"
         f" validation images, the latter a stratified part fixed by the split seed"
         f" {data.split_seed}."

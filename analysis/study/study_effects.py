@@ -39,6 +39,7 @@ from analysis.study.measures import (
     unsteadiness,
 )
 from vgg6.common.intervals import MeanInterval, student
+from vgg6.task import STUDY
 from vgg6.tuning.run.trials import FAILED, INFEASIBLE, PRUNED
 
 MORE_PAIRS = (
@@ -52,10 +53,14 @@ class Effects:
 
     Args:
         train_images: that a trial was trained on. images: validation images behind a score.
+        classes: of these images.
     """
 
-    def __init__(self, tables: SearchTables, train_images: int, images: int) -> None:
+    def __init__(
+        self, tables: SearchTables, train_images: int, images: int, classes: int = STUDY.classes
+    ) -> None:
         self.tables, self.train_images, self.images = tables, train_images, images
+        self.stuck = at_chance(tables, images, classes)
         self.epoch = common_epoch(tables)
         self.longest = int(tables.epochs.epoch.max()) if len(tables.epochs) else 0
         self.figures: Figures = {}
@@ -85,7 +90,7 @@ class Effects:
             )
             answer.blocks.append(Text(why, note=True))
             return answer
-        stuck = at_chance(self.tables, self.images)
+        stuck = self.stuck
         for title, measure, name in (
             ("Convergence", speed(self.tables, self.epoch), "study_speed"),
             ("Stability", unsteadiness(self.tables, self.epoch, stuck), "study_stability"),
@@ -169,7 +174,7 @@ class Effects:
         if not self.epoch:
             return []
         first, needed = epochs_to(self.tables, self.epoch)
-        chance = at_chance(self.tables, self.images)
+        chance = self.stuck
         scores = scores_at(self.tables, self.epoch)
         rows, dead = [], []
         for optimizer, own in self.tables.trials.groupby("optimizer"):
@@ -213,7 +218,7 @@ class Effects:
     def _lengths(self) -> list[Block]:
         """What more epochs bring. A run with a constant rate has every shorter one as its start, so
         each run is its own pair."""
-        stuck = at_chance(self.tables, self.images)
+        stuck = self.stuck
         able = self.tables.trials[~self.tables.trials.trial.isin(stuck)]
         trials = able[able.schedule == "constant"]
         table = self.tables.epochs[self.tables.epochs.trial.isin(trials.trial)]

@@ -11,6 +11,7 @@ from analysis.winner.elimination import SETTLED, Decision, Standing
 from analysis.winner.paired import MOST_SEEDS, Difference, PairedScores
 from analysis.winner.shown_intervals import PooledMean, pooled_means
 from vgg6.model import count_parameters
+from vgg6.task import STUDY, Task
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.records import DIVERGED, OPEN, WITHIN, WORSE, Candidate, ConfirmationRun
 from vgg6.tuning.run.trials import COMPLETED, RUNNING, STOPPED, TrialRecord
@@ -46,6 +47,7 @@ def candidate_records(
     images: int,
     decision: Decision,
     costs: Mapping[int, float],
+    task: Task = STUDY,
 ) -> list[Candidate]:
     """A record of each candidate: those that are still in first, by their mean.
 
@@ -53,6 +55,7 @@ def candidate_records(
         history: of the confirmation.
         seeds: of its whole rounds.
         images: validation images behind a score.
+        task: what their networks are made for.
     """
     runs = {  # of the rounds that it was in: one that began early decides nothing
         t.number: _runs_of(t.number, history, seeds[: now.eliminated.get(t.number)])
@@ -73,7 +76,7 @@ def candidate_records(
             stands, behind = decision.rivals[number]
         rows.append(
             _record(trial, runs[number], means.get(number), stands, other, behind, alpha, now,
-                    costs[number])
+                    costs[number], task)
         )  # fmt: skip
     return sorted(rows, key=lambda row: (row.eliminated_after is not None, -(row.mean or 0.0)))
 
@@ -97,6 +100,7 @@ def _record(
     alpha: float,
     now: Standing,
     cost: float,
+    task: Task,
 ) -> Candidate:
     mean = known.mean if known else None
     seconds = [row.seconds for run in runs for row in run.rows.values()]
@@ -116,7 +120,7 @@ def _record(
         optimism=score - mean if mean is not None and as_long else None,
         eliminated_after=now.eliminated.get(trial.number),
         tied=stands in ("", WITHIN, OPEN),
-        parameters=count_parameters(trial.config),
+        parameters=count_parameters(trial.config, task=task),
         epoch_seconds=fmean(seconds) if seconds else None,
         cost=cost,
         compared_with=other,

@@ -35,6 +35,7 @@ from analysis.winner.training_cost import training_flops
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL
 from vgg6.config import TrialConfig
+from vgg6.task import STUDY, Task
 from vgg6.tuning.run.folder import (
     CONFIRMATION,
     CONFIRMED,
@@ -194,7 +195,8 @@ def confirm(
         outcome = replace(outcome, outcome=COMPLETE)
     if outcome.outcome != COMPLETE:
         return outcome, None
-    found = conclude(runs, candidates, seeds, images, command, margin, len(plan.data.train))
+    trained_on = len(plan.data.train), plan.data.task
+    found = conclude(runs, candidates, seeds, images, command, margin, *trained_on)
     key = (found.winner, found.representative_seed)
     number = next(r.number for r in runs.trials.values() if run_key(r) == key)
     run.write(confirmed_file(*key), inner.read(weights_file(number)))
@@ -269,12 +271,14 @@ def conclude(
     command: str = "",
     margin: float = MARGIN,
     train_images: int = 0,
+    task: Task = STUDY,
 ) -> Confirmation:
     """The winner of a confirmation whose runs have all ended. Only whole rounds count.
 
     Args:
         images: validation images behind a score.
         train_images: how many a run is trained on.
+        task: what its network is made for.
 
     Raises:
         InputError: every candidate diverged or crashed under a fresh seed.
@@ -287,7 +291,7 @@ def conclude(
     paired, decision = decided(history, now, configs, seeds, images, margin)
     rows = candidate_records(
         candidates, history, seeds[: now.rounds], now, images, decision,
-        {c: training_flops(config, train_images) for c, config in configs.items()},
+        {c: training_flops(config, train_images, task) for c, config in configs.items()}, task,
     )  # fmt: skip
     return Confirmation(
         format=FORMAT,

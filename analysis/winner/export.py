@@ -217,7 +217,7 @@ def _weights_of(search: Search, chosen: Chosen) -> dict[str, Tensor]:
         command = train_command(chosen.config, facts.data, facts.runtime, chosen.stop_after)
         rule = f"is not there. This trains the network again, as a package of its own: {command}"
         raise InputError("run", run.file(chosen.weights), rule)
-    config, weights = run_weights(run, chosen.weights)
+    config, weights = run_weights(run, chosen.weights, search.facts.data.task)
     if config != chosen.config:
         raise InputError(
             "run", run.file(chosen.weights), f"is of {config.label}, not {chosen.what}"

@@ -83,7 +83,7 @@ def look(search: Search, weights: str, what: str) -> LookResult:
     run, facts = search.folder, search.facts
     if found := recorded(run, weights):
         return found
-    config, tensors = run_weights(run, weights)
+    config, tensors = run_weights(run, weights, facts.data.task)
     source, data = load_recorded(facts.data)
     tested = score(config, tensors, source.test, data, recorded_runtime(facts.runtime))
     line = Look(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vgg6.model import count_parameters
+from vgg6.task import STUDY, Task
 from vgg6.tuning.run.trials import COMPLETED, TrialRecord
 
 KINDS = ("activation", "optimizer")
@@ -26,15 +27,15 @@ class TrialCost:
     epochs: int
 
     @classmethod
-    def of(cls, trial: TrialRecord) -> TrialCost:
-        """Of a trial with a score."""
+    def of(cls, trial: TrialRecord, task: Task = STUDY) -> TrialCost:
+        """Of a trial with a score. ``task``: what its network is made for."""
         best = trial.best_epoch
         return cls(
             trial=trial.number,
             label=trial.config.label,
             best_val_acc=trial.best_val_acc or 0.0,
             seconds=sum(row.seconds for row in trial.rows.values() if row.epoch <= best),
-            parameters=count_parameters(trial.config),
+            parameters=count_parameters(trial.config, task=task),
             epochs_run=trial.epoch,
             epochs=trial.config.epochs,
         )
@@ -52,16 +53,18 @@ class BestOfValue:
         return {kind: self.value, **asdict(self.best), "trials": self.trials}
 
 
-def pareto_front(ranked: Sequence[TrialRecord]) -> list[TrialCost]:
+def pareto_front(ranked: Sequence[TrialRecord], task: Task = STUDY) -> list[TrialCost]:
     """The completed trials that no other one beats: none is as accurate, as quick to train and as
     small, and better in one of the three. The most accurate first.
 
     Args:
         ranked: trials with a score, as ``History.ranking`` gives them.
+        task: what their networks are made for.
     """
     front: list[TrialCost] = []
     whole = (trial for trial in ranked if trial.state == COMPLETED)
-    for cost in map(TrialCost.of, whole):  # the best first: a later one cannot be more accurate
+    for trial in whole:  # the best first: a later one cannot be more accurate
+        cost = TrialCost.of(trial, task)
         beaten = any(
             other.seconds <= cost.seconds and other.parameters <= cost.parameters for other in front
         )
@@ -70,9 +73,11 @@ def pareto_front(ranked: Sequence[TrialRecord]) -> list[TrialCost]:
     return front
 
 
-def best_of_each(ranked: Sequence[TrialRecord], kind: str) -> list[BestOfValue]:
+def best_of_each(ranked: Sequence[TrialRecord], kind: str, task: Task = STUDY) -> list[BestOfValue]:
     """The best trial of each value of ``kind``, a field such as ``optimizer``; the best first."""
     trials: dict[str, list[TrialRecord]] = {}
     for trial in ranked:
         trials.setdefault(getattr(trial.config, kind), []).append(trial)
-    return [BestOfValue(value, TrialCost.of(own[0]), len(own)) for value, own in trials.items()]
+    return [
+        BestOfValue(value, TrialCost.of(own[0], task), len(own)) for value, own in trials.items()
+    ]

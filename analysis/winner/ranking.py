@@ -13,8 +13,8 @@ from analysis.winner.shown_intervals import with_shown_intervals
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL
 from vgg6.config import TrialConfig
-from vgg6.data import NUM_CLASSES
 from vgg6.run_record import EpochMetrics
+from vgg6.task import STUDY
 from vgg6.tuning.run.folder import confirmed_file
 from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
@@ -98,6 +98,7 @@ class Summary:
     best_by: dict[str, list[BestOfValue]]
     beats_chance: bool
     limits: list[str] = field(default_factory=list)
+    classes: int = STUDY.classes
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -158,6 +159,7 @@ def summary(search: Search, top: int) -> Summary:
     ended = sum(t.state not in OPEN for t in history.trials.values())
     outcome = history.sessions[-1].outcome if history.sessions else ""
     command = train_command(config, facts.data, facts.runtime, length)
+    classes = facts.data.task.classes
     return Summary(
         search=search.name,
         data=facts.data.name,
@@ -172,22 +174,23 @@ def summary(search: Search, top: int) -> Summary:
         unconfirmed=_unconfirmed(ranked, confirmed),
         test=tested,
         ranking=[RankedTrial.of(trial) for trial in ranked[:top]],
-        pareto=pareto_front(ranked),
-        best_by={kind: best_of_each(ranked, kind) for kind in KINDS},
-        beats_chance=beats_chance(best, facts.data.val_images, scores),
+        pareto=pareto_front(ranked, facts.data.task),
+        best_by={kind: best_of_each(ranked, kind, facts.data.task) for kind in KINDS},
+        classes=classes,
+        beats_chance=beats_chance(best, facts.data.val_images, scores, classes),
         limits=[limit.words for limit in facts.settings.limits],
     )
 
 
-def beats_chance(best: float, images: int, scores: int) -> bool:
+def beats_chance(best: float, images: int, scores: int, classes: int = STUDY.classes) -> bool:
     """Whether the highest of ``scores`` accuracies is above what guesses give.
 
-    Guesses are right once in ``NUM_CLASSES``. Their highest score in so many tries, each on so many
+    Guesses are right once in ``classes``. Their highest score in so many tries, each on so many
     ``images``, stays below the bound in 95 of 100 searches.
     """
     from scipy.stats import norm
 
-    chance = 1 / NUM_CLASSES
+    chance = 1 / classes
     bound = norm.isf((1 - LEVEL) / max(1, scores)) * math.sqrt(chance * (1 - chance) / images)
     return bool(best > chance + bound)
 

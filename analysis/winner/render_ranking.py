@@ -10,7 +10,6 @@ from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import Summary, best_mean, data_title, states_in_words
 from vgg6.common.plain_text import PlainText
 from vgg6.common.words import counted
-from vgg6.data import NUM_CLASSES
 from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.trials import INFEASIBLE
 
@@ -103,7 +102,7 @@ def _at_chance(found: Summary) -> str:
         of = f"{counted(means, 'mean')} over fresh seeds"
     lost, trials = found.trials.get(INFEASIBLE, 0), counted(sum(found.trials.values()), "trial")
     diverged = f": {lost} of {trials} diverged" if lost else ""
-    return AT_CHANCE.format(classes=NUM_CLASSES, scores=of, best=best, diverged=diverged)
+    return AT_CHANCE.format(classes=found.classes, scores=of, best=best, diverged=diverged)
 
 
 def _length(cost: TrialCost) -> str:

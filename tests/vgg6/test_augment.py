@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vgg6.augment import PAD, Normalizer, crop_flip, cut_out, derive_seed, epoch_batches
+from vgg6.augment import Normalizer, crop_flip, cut_out, derive_seed, epoch_batches
 from vgg6.config import TrialConfig
 from vgg6.data import Source, TrialData, split
 from vgg6.evaluation import evaluate
@@ -50,7 +50,7 @@ def _draws_of(batch: Tensor, originals: Tensor) -> list[tuple[int, int, bool]]:
     """The (top, left, mirrored) that made each image of ``batch`` from its original."""
     found = []
     for image, original in zip(batch.numpy(), originals.numpy(), strict=True):
-        padded = np.pad(original, ((PAD, PAD), (PAD, PAD), (0, 0)))
+        padded = np.pad(original, ((4, 4), (4, 4), (0, 0)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (32, 32, 3))[:, :, 0]
         # The middle of the image is in every window: it tells the offset at little cost.
         for mirrored in (False, True):

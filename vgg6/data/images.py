@@ -1,6 +1,6 @@
 """Labelled images: a whole data set, and the part of it that a trial may see.
 
-Images are uint8 arrays of shape (N, 32, 32, 3), labels int64 of shape (N,).
+Images are uint8 arrays of shape (N, S, S, 3), labels int64 of shape (N,).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-NUM_CLASSES = 10
+from vgg6.task import Task
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """``images``: uint8 (N, 32, 32, 3); ``labels``: int64 (N,) in 0 to 9."""
+    """``images``: uint8 (N, S, S, 3); ``labels``: int64 (N,), from 0."""
 
     images: Array
     labels: Array
@@ -43,6 +43,16 @@ class Source:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     flip: bool  # a mirrored digit is another character, a mirrored cat is a cat
+    val: LabelledImages | None = None  # where the data set itself has such a part
+    layout: str = ""  # how it lies on disk, in words
+    known: bool = False  # it is a published set
+    held_out: bool = False  # its test images are a part of the training images that it came with
+    remarks: tuple[str, ...] = ()  # what was met in its pictures
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of an image's edge."""
+        return int(self.train.images.shape[1])
 
 
 @dataclass(frozen=True)
@@ -56,3 +66,9 @@ class TrialData:
     std: tuple[float, float, float]
     flip: bool
     fingerprint: str
+    classes: int = 10
+
+    @property
+    def task(self) -> Task:
+        """What a network for these images is made for."""
+        return Task(self.classes, self.train.images.shape[1])

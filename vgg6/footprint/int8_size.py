@@ -11,6 +11,7 @@ import torch
 from vgg6.config import TrialConfig
 from vgg6.model import VGG6
 from vgg6.run_record import ImageFacts
+from vgg6.task import Task
 
 # Bytes that a file has besides its weights: of its nodes, their names and the scales of what flows
 # between them. They are those of the narrowest network, 10 classes, and what longer numbers take.
@@ -32,14 +33,16 @@ def int8_bytes(config: TrialConfig, images: ImageFacts) -> int:
     Args:
         images: the names of their classes are in the file.
     """
-    return _int8_bytes(config.activation, config.norm, config.width, images.classes)
+    return _int8_bytes(config.activation, config.norm, config.width, images.classes, images.task)
 
 
 @cache
-def _int8_bytes(activation: str, norm: str, width: float, classes: tuple[str, ...]) -> int:
+def _int8_bytes(
+    activation: str, norm: str, width: float, classes: tuple[str, ...], task: Task
+) -> int:
     config = TrialConfig(activation=activation, norm=norm, width=width)
     with torch.device("meta"):  # shapes only
-        model = VGG6(config, len(classes))
+        model = VGG6(config, task)
     layers = [p for p in model.parameters() if p.ndim > 1]
     weights = sum(layer.numel() for layer in layers)
     channels = sum(len(layer) for layer in layers)

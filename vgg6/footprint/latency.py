@@ -31,7 +31,7 @@ class Latency:
 
 def measure_file(content: bytes, images: ImageFacts) -> Latency:
     """Time an ONNX file on one image at a time, on as many threads as this process may use."""
-    network, side = OnnxNetwork(content), 32
+    network, side = OnnxNetwork(content), images.image_size
     image = np.random.default_rng(0).integers(0, 256, (1, 3, side, side), dtype=np.uint8)
     seconds = []
     for _ in range(WARM_UP + ROUNDS):
@@ -53,7 +53,7 @@ def latency(config: TrialConfig, images: ImageFacts) -> Latency:
     if known is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            weights = VGG6(shape, len(images.classes)).state_dict()
+            weights = VGG6(shape, images.task).state_dict()
             content = onnx_bytes(shape, weights, images)
         known = asdict(measure_file(content, images))
         remember(key, known)
@@ -65,6 +65,7 @@ def _key(shape: TrialConfig, images: ImageFacts) -> str:
 
     return (
         f"latency of one image, {cpu_model()}, {usable_cpus()} threads, onnxruntime"
-        f" {onnxruntime.__version__}, {len(images.classes)} classes, {shape.activation},"
+        f" {onnxruntime.__version__}, {len(images.classes)} classes, {images.image_size} pixels,"
+        f" {shape.activation},"
         f" {shape.norm}, width {shape.width:.6g}"
     )

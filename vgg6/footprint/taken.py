@@ -14,7 +14,7 @@ def taken(kind: str, config: TrialConfig, images: ImageFacts) -> float:
     """A figure that the network stays within: its parameters exactly, its size from above, and of
     its times the upper quartile."""
     if kind == PARAMETERS:
-        return count_parameters(config)
+        return count_parameters(config, task=images.task)
     if kind == SIZE:
         return int8_bytes(config, images)
     return latency(config, images).high

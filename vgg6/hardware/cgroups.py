@@ -23,6 +23,25 @@ def cpu_quota(mounted: Path = MOUNTED, own: Path = OWN) -> float:
     return min((_quota(folder) for folder in _groups(mounted, own)), default=math.inf)
 
 
+def memory_left(mounted: Path = MOUNTED, own: Path = OWN) -> float:
+    """Bytes of memory that the groups of this process leave it; infinite where nothing limits it.
+
+    Reads version 2. What the kernel keeps of files is given back when it is needed, and is free.
+    """
+    return min((_memory(folder) for folder in _groups(mounted, own)), default=math.inf)
+
+
+def _memory(group: Path) -> float:
+    limit = group / "memory.max"
+    if not limit.is_file() or (most := limit.read_text(encoding="utf-8").strip()) == "max":
+        return math.inf
+    used = int((group / "memory.current").read_text(encoding="utf-8"))
+    lines = (group / "memory.stat").read_text(encoding="utf-8").splitlines()
+    kept = dict(line.split() for line in lines)
+    files = sum(int(kept.get(name, 0)) for name in ("active_file", "inactive_file"))
+    return float(max(0, int(most) - used + files))
+
+
 def _groups(mounted: Path, own: Path) -> Iterator[Path]:
     """This process's group and all above it, in each version."""
     lines = own.read_text(encoding="utf-8").splitlines() if own.exists() else []

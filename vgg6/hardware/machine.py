@@ -6,8 +6,10 @@ import os
 import platform
 from pathlib import Path
 
+import psutil
+
 from vgg6.common.checks import Range
-from vgg6.hardware.cgroups import cpu_quota
+from vgg6.hardware.cgroups import cpu_quota, memory_left
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -20,6 +22,11 @@ def usable_cpus() -> int:
     here = hasattr(os, "sched_getaffinity")
     allowed = len(os.sched_getaffinity(0)) if here else os.cpu_count() or 1
     return max(1, int(min(allowed, cpu_quota())))
+
+
+def available_memory() -> float:
+    """Bytes of memory that this process may still take: a container may have less than its host."""
+    return min(float(psutil.virtual_memory().available), memory_left())
 
 
 def cpu_model() -> str:

@@ -10,9 +10,11 @@ from typing import Any
 from vgg6.common.checks import InputError, Range, check_integer, check_number, read_integer
 from vgg6.common.fields import check_fields, described, metadata
 from vgg6.common.quantities import read_bytes, read_count, read_duration, read_latency
-from vgg6.data import SPLIT_SEED
+from vgg6.config import MIRRORINGS
+from vgg6.data import SPLIT_SEED, Reading
 from vgg6.footprint.limits import KINDS, Limit
 from vgg6.hardware.machine import DEVICES, PRECISIONS
+from vgg6.run_record import IMAGE_SIZES, check_image_size
 
 SEARCHERS = ("gp", "optuna", "random", "grid")
 FOLLOWING = ("gp", "optuna")  # those that choose a trial by what earlier ones scored
@@ -173,9 +175,23 @@ class Settings:
     precision: str = described("auto", "what trials compute in", PRECISIONS, group=PLACE)
 
     data: str = described(
-        "cifar10", "images to train on. auto: CIFAR-10 where it can be had, else digits",
-        form="cifar10|digits|auto|DIR", group=RESULTS,
+        "cifar10", "images to train on: cifar10, cifar100, svhn, fashion_mnist, mnist, digits, or a"
+        " folder of your own. auto: CIFAR-10 where it can be had, else digits",
+        form="NAME|DIR", group=RESULTS,
     )  # fmt: skip
+    image_size: int = described(
+        32, "pixels of an edge that images are resized to, a multiple of 8", IMAGE_SIZES,
+        check=check_image_size, group=RESULTS,
+    )  # fmt: skip
+    label_column: str | None = described(
+        None, "column of parquet files that holds the labels", form="NAME",
+        unset="label or fine_label", group=RESULTS,
+    )  # fmt: skip
+    flip: str | None = described(
+        None, "whether training images are mirrored", MIRRORINGS, unset="by the images",
+        group=RESULTS,
+    )  # fmt: skip
+    skip_damaged: bool = described(False, "leave out pictures that cannot be read", group=RESULTS)
     limit_train: int | None = described(
         None, "train on so many images only", Range(100, 10**9), group=RESULTS
     )
@@ -224,6 +240,15 @@ class Settings:
         """What its network may take at most."""
         asked = {kind: getattr(self, f"max_{kind}") for kind in KINDS}
         return [Limit(kind, most) for kind, most in asked.items() if most is not None]
+
+    @property
+    def reading(self) -> Reading:
+        """How its images are read."""
+        return Reading(
+            image_size=self.image_size,
+            label_column=self.label_column,
+            skip_damaged=self.skip_damaged,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

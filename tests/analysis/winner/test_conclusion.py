@@ -13,6 +13,7 @@ from analysis.winner import confirm
 from analysis.winner.confirm import conclude
 from analysis.winner.confirmed_result import confirmed_result, verdict
 from vgg6.config import TrialConfig
+from vgg6.task import STUDY
 from vgg6.tuning.run.folder import CONFIRMATION, RunFolder, weights_file
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal
@@ -133,7 +134,7 @@ def ended_by_its_time(
         return Outcome(COMPLETE, "the time is used up", "", 0.0)
 
     monkeypatch.setattr(confirm, "run_session", session)
-    plan: Any = SimpleNamespace(data=SimpleNamespace(val=range(5000), train=range(300)))
+    plan: Any = SimpleNamespace(data=SimpleNamespace(val=range(5000), train=range(300), task=STUDY))
     search: Any = SimpleNamespace(folder=run)
     return confirm.confirm(search, plan, trials, list(range(50, 60)), "made", **asked)
 

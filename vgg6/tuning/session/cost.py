@@ -112,7 +112,8 @@ def measure_epoch(data: TrialData, runtime: Runtime, width: float = 1.0) -> floa
         val=LabelledImages(data.val.images[: max(1, n // 9)], data.val.labels[: max(1, n // 9)]),
         fingerprint=f"{data.fingerprint}-probe",
     )
-    state = TrainState(TrialConfig(activation="gelu", batch_size=128, width=width), runtime)
+    config = TrialConfig(activation="gelu", batch_size=128, width=width)
+    state = TrainState(config, runtime, task=data.task)
     started = 0.0
     for metrics in fit(state, part, stop_after=2):
         if metrics.epoch == 1:

@@ -65,7 +65,7 @@ def _train(
         prepare_gpu(gpu_fraction)
     worker: dict[str, Any] = {"node": get_node_ip_address(), "pid": os.getpid()}
     check_here(run, worker["node"])
-    state, missed, damaged = resume_or_start(run, assignment, runtime)
+    state, missed, damaged = resume_or_start(run, assignment, runtime, data.task)
     # Said with the first report: what a worker prints is seen by nobody.
     notes: dict[str, Any] = {DAMAGED: damaged} if damaged else {}
     if missed:
