@@ -43,7 +43,7 @@ BAD_VALUES = [
     *[("schedule", v) for v in ("", "step", "Cosine", 1, None)],
     *[("init", v) for v in ("", "zeros", "Kaiming", 1, None)],
     *[("norm", v) for v in ("", "layer", "Batch", 1, None, False)],
-    *[("flip", v) for v in ("", "none", "Random", 1, None, True)],
+    *[("flip", v) for v in ("", "vertical", "Random", 1, None, True)],
 ]
 
 

@@ -58,7 +58,7 @@ def list_class_folders(folder: Path) -> Listing | None:
                 raise InputError("data", str(found.loose[0]), rule)
     else:
         found = _scan(folder)
-        if not found.classes:
+        if not found.classes or _only_wraps(folder, found):
             return None
         parts = {TRAIN: found}
     names = tuple(sorted(parts[TRAIN].classes, key=natural))
@@ -82,6 +82,14 @@ def list_class_folders(folder: Path) -> Listing | None:
         parts={part: listing for part, (listing, _) in listed.items()},
         notes=notes,
     )
+
+
+def _only_wraps(folder: Path, found: _Found) -> bool:
+    """Whether what looks like one class is a folder that holds those of all classes."""
+    if len(found.classes) > 1:
+        return False
+    (paths,) = found.classes.values()
+    return all(path.parent.parent != folder for path in paths)
 
 
 def part_folders(folder: Path) -> dict[str, Path]:
