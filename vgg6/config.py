@@ -77,8 +77,8 @@ class TrialConfig:
     norm: str = described("none", "normalisation after each convolution", NORMS)
     cutout: int = described(0, "side in pixels of the square hidden in each image", Range(0, 32))
     flip: str = described(
-        "random", "mirror images by chance or in every second epoch, if they may be mirrored; or"
-        " never, or by chance whatever they are", (*FLIPS, *MIRRORINGS),
+        "random", "mirror images by chance or in every second epoch; horizontal: digits too",
+        (*FLIPS, *MIRRORINGS),
     )  # fmt: skip
     sam: float = described(
         0.0, "radius of sharpness-aware minimisation, in the last third of the epochs", SHARE

@@ -166,9 +166,9 @@ ENVIRONMENT = [
 # Data folders
 
 
-def png(side: int = 32) -> bytes:
+def png() -> bytes:
     file = BytesIO()
-    Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(file, "PNG")
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -205,14 +205,14 @@ def batches(at: Path) -> None:
 DATA = [
     data("a file cut short", cut("train-0.parquet"), "train-0.parquet", "cannot be read"),
     data("no parquet", written("test-0.parquet", "text"), "test-0.parquet", "cannot be read"),
-    data("no test images", lambda at: (at / "test-0.parquet").unlink(), "data'", "test-*.parquet"),
+    data("no training images", lambda at: (at / "train-0.parquet").unlink(), "data'",
+         "train-*.parquet"),
     data("label 10", lambda at: images(at, "train", 200, {7: 10}),
-         "train-0.parquet", "label 10", "0 to 9"),
-    data("label -1", lambda at: images(at, "test", 50, {7: -1}), "test-0.parquet", "-1", "0 to 9"),
-    data("a shape", lambda at: images(at, "train", 200, {3: png(28)}),
-         "train-0.parquet", "row 3", "28x28", "32x32"),
+         "data'", "one training image of the class '10'", "train, val"),
+    data("label -1", lambda at: images(at, "test", 50, {7: -1}), "test-0.parquet", "-1",
+         "0 or more"),
     data("an image of text", lambda at: images(at, "test", 50, {9: b"text"}), "row 9", "no image"),
-    data("too few of a class", lambda at: images(at, "train", 90), "data'", "at least 10"),
+    data("too few of a class", lambda at: images(at, "train", 19), "data'", "the class '9'"),
     data("checksums", batches, "cifar-10-batches-py", "checksum"),
     data("an image of a file in a file", lambda at: (at / "train-0.parquet").unlink()
          or (at / "train-0.parquet").mkdir(), "train-0.parquet", "cannot be read"),

@@ -29,6 +29,7 @@ TYPED: dict[str, tuple[str, Any]] = {
     "mlflow": ("sqlite:///x.db", "sqlite:///x.db"),
     "max_parameters": ("300k", 300_000), "max_size": ("1.5MB", 1_500_000),
     "max_latency": ("2ms", 0.002),
+    "image_size": ("64", 64), "label_column": ("kind", "kind"), "flip": ("none", "none"),
 }  # fmt: skip
 
 
@@ -41,13 +42,14 @@ def searched(*words: str) -> Settings:
 
 
 def test_every_setting_is_a_flag_that_sets_it_and_nothing_else() -> None:
-    assert set(TYPED) == {f.name for f in fields(Settings)} - {"verbose"}
+    assert set(TYPED) == {f.name for f in fields(Settings)} - {"verbose", "skip_damaged"}
     plain = searched("--name", "mine").to_dict()
     for name, (text, value) in TYPED.items():
         got = searched("--name", "mine", flag(name), text).to_dict()
         assert got[name] == value and type(got[name]) is type(value)
         assert got == plain | {name: value}
     assert searched("--verbose").verbose and not searched().verbose
+    assert searched("--skip-damaged").skip_damaged and not searched().skip_damaged
     assert searched("--trials", "auto").trials is None
 
 
@@ -104,7 +106,15 @@ def test_a_new_field_is_a_flag_with_its_help_rule_and_default() -> None:
 def test_train_and_search_describe_the_flags_they_share_alike() -> None:
     commands = build_parser().subcommands()
     helps = [{a.dest: a.help for a in commands[c]._actions} for c in ("search", "train")]
-    for name in ("data", "limit_train", "split_seed", "device", "precision"):
+    for name in (
+        "data",
+        "image_size",
+        "skip_damaged",
+        "limit_train",
+        "split_seed",
+        "device",
+        "precision",
+    ):
         assert helps[0][name] == helps[1][name]
 
 

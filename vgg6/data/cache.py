@@ -11,10 +11,10 @@ import json
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,13 @@ from vgg6.common.checks import InputError
 from vgg6.common.files import user_cache, write_atomic
 from vgg6.common.locks import one_at_a_time
 from vgg6.common.say import say
-from vgg6.data.decode import Seen, colours_of, decode_all
-from vgg6.data.images import LabelledImages
+from vgg6.data.decode import Allocate, Seen, colours_of, decode_all
+from vgg6.data.images import Array, LabelledImages
 from vgg6.data.layouts import Layout
 from vgg6.data.listing import PARTS, TEST, Listing, check_listing, used_classes
 from vgg6.data.published import rename
 from vgg6.data.reading import Reading
-from vgg6.hardware.machine import usable_cpus
+from vgg6.hardware.machine import available_memory, usable_cpus
 
 FORMAT = 2  # of what is kept; another one is made anew
 ABOUT = "about.json"
@@ -68,48 +68,83 @@ def cached(layout: Layout, how: Reading) -> Decoded:
         key = known.read_text() if known.is_file() else ""
         target = root / key
         if not key or not target.is_dir():
-            key = _content_key(layout, how)
-            target = root / key
-            if not target.is_dir():
-                try:
-                    _decode(layout, how, root, key)
-                except InputError:  # whoever waits for the lock will be told the same
-                    lock.unlink(missing_ok=True)
-                    raise
+            try:
+                key = _content_key(layout, how)
+                target = root / key
+                uncached = None if target.is_dir() else _decode(layout, how, root, key)
+            except InputError:  # whoever waits for the lock will be told the same
+                lock.unlink(missing_ok=True)
+                raise
+            if uncached is not None:
+                return uncached
             write_atomic(known, key.encode(), sync=False)
     try:
         return _read(target)
     except (ValueError, OSError, EOFError, KeyError) as error:
         shutil.rmtree(target, ignore_errors=True)  # another reader may be at it too
-        warnings.warn(f"{target} was damaged ({error}) and is made again", stacklevel=2)
+        say(f"{target} was damaged ({error}) and is made again")
         return cached(layout, how)
 
 
-def _decode(layout: Layout, how: Reading, root: Path, key: str) -> None:
+def _decode(layout: Layout, how: Reading, root: Path, key: str) -> Decoded | None:
+    """Decode a data set into the cache. Where that is full, into memory: then it is returned."""
     listing = used_classes(layout.list())
     check_listing(listing)
     images = sum(len(part.labels) for part in listing.parts.values())
-    needed, free = images * how.image_size**2 * 3, shutil.disk_usage(root).free
-    if needed > free:
-        rule = (
-            f"has {images:,} images, which take {needed / 1e9:.1f} GB when decoded, and {root} has"
-            f" {free / 1e9:.1f} GB free: a smaller `image_size` takes less"
-        )
-        raise InputError("data", str(layout.root), rule)
+    needed = images * how.image_size**2 * 3
+    say(f"decoding {images:,} images into {root}, once")
     with tempfile.TemporaryDirectory(dir=root) as scratch:
         whole = Path(scratch) / key
         whole.mkdir()
-        say(f"decoding {images:,} images into {root}, once")
-        seen = decode_all(listing, whole, how.image_size, how.skip_damaged)
-        parts = _read_parts(whole)
-        for name, part in parts.items():
-            if not len(part):
-                rule = f"has no image left in its {name} part"
-                raise InputError("data", str(layout.root), rule)
-        about = _about(listing, seen, parts)
-        (whole / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-        del parts
+        try:
+            found = _decoded(listing, how, layout, partial(_on_disk, whole))
+            _save(found, whole)
+        except OSError as error:  # it is only a cache
+            free = available_memory()
+            if needed > free:
+                rule = (
+                    f"has {images:,} images, which take {needed / 1e9:.1f} GB when decoded. {root}"
+                    f" is full ({error}), and {free / 1e9:.1f} GB of memory are free: a smaller"
+                    " `image_size` takes less"
+                )
+                raise InputError("data", str(layout.root), rule) from None
+            say(f"{root} is full, so the next process decodes them again: {error}")
+            return _decoded(listing, how, layout, _in_memory)
         rename(whole, root / key)
+    return None
+
+
+def _decoded(listing: Listing, how: Reading, layout: Layout, allocate: Allocate) -> Decoded:
+    parts, seen = decode_all(listing, how.image_size, how.skip_damaged, allocate)
+    for name, part in parts.items():
+        if not len(part):
+            raise InputError("data", str(layout.root), f"has no image left in its {name} part")
+    return Decoded(parts, _about(listing, seen, parts))
+
+
+def _on_disk(folder: Path, name: str, shape: tuple[int, ...]) -> Array:
+    """An array in a file of ``folder`` that has all of its blocks: a full disk is an error now, and
+    not a signal later."""
+    file = folder / f"{name}_images.npy"
+    found: Array = np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(file, "r+b") as content:
+            os.posix_fallocate(content.fileno(), 0, file.stat().st_size)
+    return found
+
+
+def _in_memory(name: str, shape: tuple[int, ...]) -> Array:
+    return np.empty(shape, np.uint8)
+
+
+def _save(found: Decoded, folder: Path) -> None:
+    for name, part in found.parts.items():
+        if isinstance(part.images, np.memmap):
+            part.images.flush()
+        else:  # without what was damaged, it is another array
+            np.save(folder / f"{name}_images.npy", part.images)
+        np.save(folder / f"{name}_labels.npy", part.labels)
+    (folder / ABOUT).write_text(json.dumps(found.about), encoding="utf-8")
 
 
 def _about(listing: Listing, seen: Seen, parts: dict[str, LabelledImages]) -> dict[str, Any]:

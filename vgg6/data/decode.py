@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vgg6.common.checks import InputError
 from vgg6.common.words import counted
-from vgg6.data.images import Array
+from vgg6.data.images import Array, LabelledImages
 from vgg6.data.listing import TEST, TRAIN, Encoded, Listing, PartListing
 from vgg6.data.pictures import NoPicture, Picture, decode, resized
 from vgg6.data.splits import stratified
@@ -67,20 +67,23 @@ def held_out(listing: Listing) -> dict[str, Destination]:
     return found
 
 
-def decode_all(listing: Listing, folder: Path, side: int, skip_damaged: bool) -> Seen:
-    """Write ``PART_images.npy`` and ``PART_labels.npy`` for each part into ``folder``.
+Allocate = Callable[[str, tuple[int, ...]], Array]
+
+
+def decode_all(
+    listing: Listing, side: int, skip_damaged: bool, allocate: Allocate
+) -> tuple[dict[str, LabelledImages], Seen]:
+    """The images of each part, resized to ``side`` pixels an edge.
+
+    Args:
+        allocate: gives an array of uint8 for the part of that name, of that shape.
 
     Raises:
         InputError: a picture is damaged, and such are not to be skipped; names the first ones.
     """
     places, seen = held_out(listing), Seen()
     counts = Counter(str(name) for place in places.values() for name in place.part)
-    pixels: dict[str, Array] = {
-        name: np.lib.format.open_memmap(
-            folder / f"{name}_images.npy", "w+", np.uint8, (count, side, side, 3)
-        )
-        for name, count in counts.items()
-    }
+    pixels = {name: allocate(name, (count, side, side, 3)) for name, count in counts.items()}
     labels = {name: np.zeros(count, np.int64) for name, count in counts.items()}
     whole = {name: np.zeros(count, bool) for name, count in counts.items()}
     with _bar() as bar, ThreadPoolExecutor(usable_cpus()) as pool:
@@ -108,13 +111,11 @@ def decode_all(listing: Listing, folder: Path, side: int, skip_damaged: bool) ->
                 labels[own][place.row[mine]] = part.labels[mine]
     if seen.damaged and not skip_damaged:
         raise _damaged(seen.damaged)
-    for name, image in pixels.items():
-        assert isinstance(image, np.memmap)
-        image.flush()
-        if not whole[name].all():
-            np.save(folder / f"{name}_images.npy", np.array(image[whole[name]]))
-        np.save(folder / f"{name}_labels.npy", labels[name][whole[name]])
-    return seen
+    parts = {}
+    for name, images in pixels.items():
+        kept = whole[name]
+        parts[name] = LabelledImages(images if kept.all() else images[kept], labels[name][kept])
+    return parts, seen
 
 
 def _take(done: Future[tuple[int, Seen]], seen: Seen, bar: Progress, task: object) -> None:
