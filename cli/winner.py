@@ -15,7 +15,8 @@ from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_environment
 from cli.flags import add_force_flag, add_run_argument, add_session_flags, read_real, read_whole
 from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
-from vgg6.common.checks import Range
+from vgg6.common.checks import InputError, Range, check_integer
+from vgg6.common.quantities import read_count
 from vgg6.common.say import say
 from vgg6.data import load_recorded
 from vgg6.tuning.cluster.connect import connected
@@ -26,6 +27,7 @@ IN_ROUNDS = "auto"  # what --confirm without a number reads as
 TOP, MOST_CONFIRM = 5, 100
 CONFIRMING_SHARE = 1 / 3  # of a search's time budget, kept for confirming its best
 MARGINS = Range(0, 0.5)
+COUNTED = Range(1, 10**12)
 
 
 def add_commands(add: Any) -> None:
@@ -42,6 +44,9 @@ def add_commands(add: Any) -> None:
     p.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     p.add_argument(
         "--trial", metavar="N", help="this trial, whatever it scored (default: the best)"
+    )
+    p.add_argument(
+        "--at", metavar="COUNT", help="the best trial of at most so many parameters, such as 300k"
     )
     add_force_flag(p)
     add_json_flag(p)
@@ -206,8 +211,16 @@ def confirm(
 
 def export(args: argparse.Namespace) -> int:
     trial = None if args.trial is None else read_whole("trial", args.trial, Range(0, 10**7))
+    most = None if args.at is None else check_integer("at", read_count("at", args.at), COUNTED)
+    if trial is not None and most is not None:
+        raise InputError("at", args.at, "cannot stand beside `trial`, which names the trial itself")
     check_out(Path(args.out)) if args.force else check_new(Path(args.out))
     search = read_search(open_run(args.run, args.storage))
+    if most is not None:
+        from analysis.winner.sizes import best_within
+
+        trial = best_within(search, most)
+        say(f"trial {trial} is the first of the ranking with at most {most:,} parameters")
     from analysis.winner.export import export_best
     from analysis.winner.render_export import render
 

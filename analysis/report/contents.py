@@ -145,6 +145,7 @@ FIGURE_TITLES = {
     "rungs": "Trials that arrived at each rung, and that went on",
     "cluster": "Which worker ran which trial when, and how many trials ran at once",
     "pareto": "Validation accuracy against training time",
+    "sizes": "Validation accuracy against the size of the network",
     "confirmation": "Validation accuracy of the candidates over fresh seeds",
     "confusion": "Validation images by true and predicted class",
     "study_baseline": "The baseline's losses and accuracies by epoch",

@@ -7,7 +7,7 @@ from analysis.winner.ranking import data_title
 
 # Figures of validation scores, or of losses that were measured with them.
 SCORED = {"parallel", "progress", "curves", "by_activation", "by_optimizer", "interaction",
-          "effect_activation", "effect_optimizer", "pareto", "confirmation", "compression",
+          "effect_activation", "effect_optimizer", "pareto", "sizes", "confirmation", "compression",
           "study_baseline", "study_steps"}  # fmt: skip
 NAMES = {"cifar10": "CIFAR-10", "digits": "digits"}
 

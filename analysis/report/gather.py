@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from analysis.figures.effects import effect, importance, interaction
 from analysis.figures.learning_curves import curves, small_multiples
 from analysis.figures.stopping_and_use import cluster, rungs
-from analysis.figures.trials import parallel, pareto, progress
+from analysis.figures.trials import parallel, pareto, progress, sizes
 from analysis.figures.winner import confirmation, confusion
 from analysis.insights.insights import insights
 from analysis.report import compression_front
@@ -23,6 +23,7 @@ from analysis.winner.looks_at_test_set import looks
 from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import summary
 from analysis.winner.shown_intervals import shown_intervals
+from analysis.winner.sizes import sized_trials
 from vgg6.config import FIELD_NAMES
 from vgg6.tuning.run.search import Search
 
@@ -89,6 +90,9 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
             TrialCost.of(trial, contents.facts.data.task) for trial in contents.history.ranking()
         ]
         yield "pareto", pareto(costs, contents.best.pareto)
+        if contents.best.size_front:
+            sized = sized_trials(contents.history.ranking(), contents.facts.data)
+            yield "sizes", sizes(sized, contents.best.size_front)
     if contents.best and contents.best.confirmation:
         confirmed = contents.best.confirmation
         bounds = shown_intervals(confirmed, contents.facts.data.val_images)

@@ -10,6 +10,7 @@ from analysis.commands import train_command
 from analysis.winner.looks_at_test_set import LookResult, recorded
 from analysis.winner.pareto import KINDS, BestOfValue, TrialCost, best_of_each, pareto_front
 from analysis.winner.shown_intervals import with_shown_intervals
+from analysis.winner.sizes import SizedTrial, size_front
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL
 from vgg6.config import TrialConfig
@@ -78,7 +79,8 @@ class Summary:
     and the one there is has not. ``test``: what the confirmed winner scored on the test images.
     ``best_by``: the best of each activation and of each optimizer; ``beats_chance``: whether the
     highest score, or mean of a confirmation, is above what guessing gives; ``limits``: what the
-    networks that were tried may take, in words.
+    networks that were tried may take, in words; ``size_front``: the most accurate completed
+    trials for their number of parameters, where networks of several widths were tried.
     """
 
     search: str
@@ -99,6 +101,7 @@ class Summary:
     beats_chance: bool
     limits: list[str] = field(default_factory=list)
     classes: int = STUDY.classes
+    size_front: list[SizedTrial] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -110,6 +113,7 @@ class Summary:
             "test": self.test and asdict(self.test),
             "ranking": [asdict(trial) for trial in self.ranking],
             "pareto": [asdict(trial) for trial in self.pareto],
+            "size_front": [asdict(trial) for trial in self.size_front],
             **{
                 f"best_by_{kind}": [best.to_dict(kind) for best in found]
                 for kind, found in self.best_by.items()
@@ -179,6 +183,7 @@ def summary(search: Search, top: int) -> Summary:
         classes=classes,
         beats_chance=beats_chance(best, facts.data.val_images, scores, classes),
         limits=[limit.words for limit in facts.settings.limits],
+        size_front=size_front(ranked, facts.data),
     )
 
 

@@ -90,6 +90,10 @@ def render(found: Summary) -> str:
             f"  trial {cost.trial}, {cost.label}: val_acc {cost.best_val_acc:.4f},"
             f" {cost.seconds:.0f} s, {cost.parameters:,} parameters"
         )
+    if found.size_front:
+        out.print("\nOf completed trials, the most accurate for their size:")
+    for sized in found.size_front:
+        out.print(f"  trial {sized.trial}, {sized.label}: {sized.best_val_acc:.4f}, {sized.words}")
     out.print("\nTo train it again:")
     out.file.write(f"  {winner.train_command}\n")  # never wrapped: it is there to be copied
     return "\n".join(line.rstrip() for line in out.text.splitlines()) + "\n"
