@@ -18,6 +18,7 @@ from vgg6.footprint.int8_size import int8_bytes
 from vgg6.model import count_parameters
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 from vgg6.tuning.run.search import Search, read_search
+from vgg6.tuning.session.trial_end import worth_keeping
 
 WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)
 IMAGES = {"mean": [0.4] * 3, "std": [0.2] * 3, "classes": list("0123456789")}
@@ -76,6 +77,14 @@ def test_the_best_of_a_size_is_the_first_of_the_ranking_that_is_as_small(tmp_pat
     assert search.history.trials[best_within(search, 10**7 * 2)] is search.history.ranking()[0]
     with pytest.raises(InputError, match="the smallest has 42,418"):
         best_within(search, 42_000)
+    kept = worth_keeping(search.history, keep=1)
+    for width in WIDTHS:  # the weights that it needs are there
+        assert best_within(search, count_parameters(TrialConfig(width=width))) in kept
+
+
+def test_where_all_are_of_one_width_only_the_best_few_keep_their_weights(tmp_path: Path) -> None:
+    history = read_search(made_run(tmp_path, 20, 4)).history
+    assert worth_keeping(history, 5) == {t.number for t in history.ranking(first=5)}
 
 
 def test_export_takes_a_trial_or_a_size(tmp_path: Path, said: Any) -> None:

@@ -6,6 +6,8 @@ what the last one did not come to, before a worker starts.
 
 from __future__ import annotations
 
+import math
+
 from vgg6.checkpoint import weights_bytes
 from vgg6.tuning.algorithms.promotion import PromotionRule
 from vgg6.tuning.run.folder import WEIGHTS, RunFolder, trial_folder, weights_file
@@ -107,10 +109,9 @@ def _clear(run: RunFolder, history: History, record: TrialRecord, keep: int) -> 
 def keep_best(
     run: RunFolder, history: History, ended: TrialRecord, keep: int = KEEP_WEIGHTS
 ) -> None:
-    """Keep the best weights of an ended trial if it is among the best few, and forget the rest."""
-    running = sum(t.ended is None for t in history.trials.values())
-    ranked = history.ranking(keep + running)
-    best = [t.number for t in ranked if t.ended is not None][:keep]
+    """Keep the best weights of an ended trial if it is among those that are worth it, and forget
+    the rest."""
+    best = worth_keeping(history, keep)
     if ended.number not in best:
         return
     for name in run.names(WEIGHTS):
@@ -119,3 +120,19 @@ def keep_best(
     weights = kept_weights(run, ended.number, ended.best_epoch)
     if weights is not None:
         run.write(weights_file(ended.number), weights_bytes(weights, ended.config))
+
+
+def worth_keeping(history: History, keep: int) -> set[int]:
+    """The best few ended trials; and where the width varies, each that is the best of its width
+    and all narrower ones. So the best network of at most any size can be packed."""
+    running = sum(t.ended is None for t in history.trials.values())
+    widths = {t.config.width for t in history.trials.values()}
+    ranked = history.ranking(keep + running if len(widths) == 1 else None)
+    ended = [t for t in ranked if t.ended is not None]
+    best = {t.number for t in ended[:keep]}
+    narrowest = math.inf
+    for trial in ended:
+        if trial.config.width < narrowest:
+            narrowest = trial.config.width
+            best.add(trial.number)
+    return best
