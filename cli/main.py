@@ -17,7 +17,7 @@ from cli.console import BAD_INPUT, FAILED, INTERRUPTED
 from cli.parser import Parser
 from cli.streams import prepare_streams
 from vgg6.common.checks import InputError
-from vgg6.common.interrupts import sigterm_as_ctrl_c
+from vgg6.common.interrupts import ends_as_ctrl_c
 from vgg6.common.say import say
 from vgg6.tuning.cluster.connect import ClusterLost, quiet_environment
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     parser = build_parser()
     try:
-        with sigterm_as_ctrl_c():
+        with ends_as_ctrl_c():
             args = parser.parse_args(words)
             status = int(args.handler(args))
             sys.stdout.flush()  # here and not at exit: its reader may be gone

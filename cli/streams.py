@@ -20,19 +20,26 @@ def prepare_streams() -> None:
     A closed one is opened on the null device, for else the next file would take its place, and what
     libraries write to it. Every character can be printed: one that the encoding lacks becomes its
     nearest of ASCII, a sparkline's bar a digit, others a question mark. Messages to nobody are
-    dropped: a search goes on when whoever read its standard error is gone, or its disk is full.
+    dropped: a search goes on when whoever read its standard error is gone, or its disk is full. So
+    are results on a terminal that is gone.
     """
     _open_closed_ones()
     if os.environ.get("COLUMNS") == "0":  # unknown, to all but Rich: it would draw nothing
         del os.environ["COLUMNS"]
     if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
-        encoding = sys.stderr.encoding
-        file = io.BufferedWriter(_Unfailing(2, "wb", closefd=False))
-        sys.stderr = io.TextIOWrapper(file, encoding, line_buffering=True)
+        sys.stderr = _unfailing(2, sys.stderr.encoding)
+    original = sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper)
+    if original and sys.stdout.isatty():
+        sys.stdout = _unfailing(1, sys.stdout.encoding)
     codecs.register_error("nearest", _nearest)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="nearest")
+
+
+def _unfailing(number: int, encoding: str) -> io.TextIOWrapper:
+    file = io.BufferedWriter(_Unfailing(number, "wb", closefd=False))
+    return io.TextIOWrapper(file, encoding, line_buffering=True)
 
 
 class _Unfailing(io.FileIO):

@@ -6,13 +6,13 @@ import signal
 
 import pytest
 
-from vgg6.common.interrupts import held_back, sigterm_as_ctrl_c
+from vgg6.common.interrupts import ends_as_ctrl_c, held_back
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_is_not_lost_in_a_library_that_swallows_it(number: int) -> None:
     steps = []
-    with sigterm_as_ctrl_c():
+    with ends_as_ctrl_c():
         with pytest.raises(KeyboardInterrupt), held_back():
             try:
                 signal.raise_signal(number)

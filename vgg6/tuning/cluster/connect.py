@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vgg6.common.checks import InputError
+from vgg6.common.interrupts import spared
 from vgg6.common.say import say
 from vgg6.common.words import counted
 from vgg6.hardware.machine import usable_cpus
@@ -108,7 +109,7 @@ def connect(address: str | None, verbose: bool) -> str:
             if others := sum(cluster.private for cluster in local_clusters()):
                 one, several = "other program with its own Ray", "other programs with their own Ray"
                 say(f"beside {counted(others, one, several)}: they share this machine's CPUs")
-            with private_ray():
+            with private_ray(), spared(signal.SIGHUP):
                 ray.init(
                     address="local", num_cpus=usable_cpus(), include_dashboard=False,
                     _system_config=PRELOAD, _temp_dir=ray_temp_folder(), **options,

@@ -18,7 +18,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
-from vgg6.common.interrupts import answered_by
+from vgg6.common.interrupts import answered_by, ends, leave_lost_terminal
 from vgg6.common.say import say
 from vgg6.common.words import counted
 from vgg6.data import DataFacts
@@ -278,16 +278,20 @@ def _judge(history: History, trials: int, reason: str, exhausted: bool) -> tuple
 
 @contextmanager
 def _signals_to(callback: JournalCallback) -> Iterator[None]:
-    """Hand SIGINT and SIGTERM to the callback, which ends the search between two steps.
+    """Hand the signals that end a process to the callback, which ends the search between two steps.
 
     A second signal does not wait for a step: Ray may be the thing that hangs.
     """
 
     def on_signal(number: int, frame: object) -> None:
+        if callback.signal == number == signal.SIGHUP:
+            return  # the kernel and a shell may both have sent it, and nobody asks for haste
         if callback.signal is not None:
             raise SearchInterrupted
         callback.signal = number
+        if number == signal.SIGHUP:
+            leave_lost_terminal()
         print("\nending the search; once more to end it at once", file=sys.stderr, flush=True)
 
-    with answered_by(on_signal, signal.SIGINT, signal.SIGTERM):
+    with answered_by(on_signal, *ends()):
         yield
