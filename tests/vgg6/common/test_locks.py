@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -80,3 +81,64 @@ def test_whoever_waits_for_a_lock_says_so(
     assert capsys.readouterr().err.startswith(
         f"waiting for another process: it decodes these images ({file} is locked)"
     )
+
+
+# What a network storage does that is mounted with locks of one machine alone.
+OF_ONE_MACHINE = "int flock(int file, int operation) { return 0; }\n"
+DRIVES = """
+import sys, time
+from pathlib import Path
+from vgg6.common.checks import InputError
+from vgg6.tuning.run import driver_beat
+from vgg6.tuning.run.driver_lock import only_driver
+from vgg6.tuning.run.folder import RunFolder
+
+driver_beat.BEAT_S, driver_beat.WATCH_S = 0.2, 1.0
+try:
+    with only_driver(RunFolder(sys.argv[1])):
+        print("drives", flush=True)
+        sys.stdin.read()
+except InputError as error:
+    print(f"refused: {error}")
+"""
+OTHER_MACHINE = "hostname other && mount --bind $BOOT /proc/sys/kernel/random/boot_id && exec "
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs namespaces")
+def test_a_driver_on_another_machine_is_seen_where_locks_are_of_one_machine(tmp_path: Path) -> None:
+    (tmp_path / "locks.c").write_text(OF_ONE_MACHINE)
+    library, program = tmp_path / "locks.so", tmp_path / "program.py"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "locks.c")], check=True
+    )
+    program.write_text(DRIVES)
+    (boot := tmp_path / "boot").write_text("another\n")
+    (run := tmp_path / "run").mkdir()
+    environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(ROOT)}
+    drives = [sys.executable, str(program), str(run)]
+    there = ["unshare", "-m", "--uts", "sh", "-c", OTHER_MACHINE + shlex.join(drives)]
+    other = subprocess.Popen(
+        there, env=environment | {"BOOT": str(boot)}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+    def drive() -> tuple[str, str]:
+        here = subprocess.run(drives, env=environment, capture_output=True, text=True, input="")
+        return here.stdout, here.stderr
+
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "drives\n", other.communicate()
+        out, said = drive()
+        assert out.startswith("refused: ") and "is being run by another process on other" in out
+        assert "was run on other and did not end there" in said
+        other.kill()
+        other.wait()
+        assert drive()[0] == "drives\n", (
+            "a sign that stands still is one of a driver that was killed"
+        )
+        assert drive() == ("drives\n", ""), "a driver that has ended leaves none"
+    finally:
+        other.kill()
+        other.communicate()

@@ -14,6 +14,7 @@ from filelock import BaseFileLock, Timeout
 from vgg6.common.checks import InputError
 from vgg6.common.locks import take_lock
 from vgg6.common.say import say
+from vgg6.tuning.run.driver_beat import beating, last_host, runs_elsewhere
 from vgg6.tuning.run.folder import SEARCH, RunFolder
 
 LOCK, STARTING = ".lock", ".starting"
@@ -60,16 +61,22 @@ def only_driver(run: RunFolder) -> Iterator[None]:
     """Hold the run folder's lock. Where the storage has none, it is up to the user, who is told.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or shows from another machine that it runs.
     """
     if not run.local:
         yield
         return
-    lock = _lock(run, LOCK, InputError("run", run.path, "is being run by another process"))
+    host = last_host(run)
+    rule = f"is being run by another process{f' on {host}' if host else ''}"
+    taken = InputError("run", run.path, rule)
+    lock = _lock(run, LOCK, taken)
     if lock is None:
         say(f"{run.path} is on storage without locks: run this search from one place at a time")
     try:
-        yield
+        if runs_elsewhere(run):
+            raise taken
+        with beating(run):
+            yield
     finally:
         if lock:
             lock.release()
