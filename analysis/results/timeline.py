@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -108,7 +109,7 @@ def timeline(history: History) -> Timeline:
         if known is None or ends[known] > span.start + SLACK:
             numbers = count(1)
             known = next(
-                (node, n) for n in numbers if ends.get((node, n), -1.0) <= span.start + SLACK
+                (node, n) for n in numbers if ends.get((node, n), -math.inf) <= span.start + SLACK
             )
         slots[node, pid], ends[known] = known, span.end
         spans.append(replace(span, slot=known))

@@ -14,12 +14,13 @@ from vgg6.tuning.run.trials import FAILED, INFEASIBLE, PAUSED, RUNNING, Epoch, T
 @dataclass
 class Session:
     """One driver's run of a search. ``began``: when; ``time``: when it began, or ended;
-    ``outcome``: how it ended, empty before it has."""
+    ``outcome``: how it ended, empty before it has; ``arrived``: epochs that were there before."""
 
     name: str
     began: float
     time: float
     outcome: str = ""
+    arrived: int = 0
 
 
 @dataclass
@@ -64,7 +65,8 @@ class History:
         """Take in one event, as it is written or as it is read back."""
         kind = event["event"]
         if kind == "session":
-            self.sessions.append(Session(event["session"], event["time"], event["time"]))
+            began, arrived = event["time"], len(self.arrivals)
+            self.sessions.append(Session(event["session"], began, began, arrived=arrived))
             return
         if kind == "session_end":
             session = self.sessions[-1]

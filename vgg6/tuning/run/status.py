@@ -77,7 +77,9 @@ def status_of(search: Search) -> Status:
     state = _state(search, now)
     started = session.time if session else 0.0
     rows = [row for trial in history.trials.values() for row in trial.rows.values()]
-    recent = [row.time for row in rows if row.time >= started]
+    # Counted and not compared by their times: a clock may have been set back.
+    arrivals = history.arrivals[session.arrived :] if session else []
+    recent = [history.trials[number].rows[epoch].time for number, epoch, _ in arrivals]
     last = max(recent, default=started)
     speed = len(recent) / (last - started) * 60 if last > started else 0.0
     left = remaining_epochs(history, facts.trials)
@@ -91,7 +93,7 @@ def status_of(search: Search) -> Status:
         epochs_run=len(rows),
         epochs_a_minute=round(speed, 4),
         minutes_left=round(left / speed, 2) if goes_on and left is not None else None,
-        last_news_s=round(now - last) if last else None,
+        last_news_s=max(0, round(now - last)) if last else None,
         incumbent=_incumbent(history),
         repeated_rows=history.repeated_rows,
         torn_lines=history.torn_lines,
@@ -114,10 +116,10 @@ def _state(search: Search, now: float) -> str:
     """What the driver does, or how its last session ended."""
     sessions = search.history.sessions
     if is_running(search.folder):
-        begun = sessions[-1].time if sessions else now
-        epochs = (row for trial in search.history.trials.values() for row in trial.rows.values())
-        waits = now - begun < STARTING_S and all(row.time < begun for row in epochs)
-        return STARTING if waits else IN_PROGRESS
+        if not sessions:
+            return STARTING
+        waits = len(search.history.arrivals) == sessions[-1].arrived
+        return STARTING if waits and 0 <= now - sessions[-1].time < STARTING_S else IN_PROGRESS
     if search.folder.local and is_running(RunFolder(search.folder.file(CONFIRMED))):
         return CONFIRMING
     return (sessions[-1].outcome or "killed") if sessions else "not begun"
