@@ -169,7 +169,8 @@ def _folders() -> list[Finding]:
         advice = f"set {error.field} to a folder that can be written"
         return [Finding("folders", FAIL, str(error), advice)]
     if folder:
-        text = f"$RAY_TMPDIR or $TMPDIR is too long for sockets: Ray's files go to {folder}"
+        why = "the usual folder is another user's, or its path too long for sockets"
+        text = f"Ray's files go to {folder}: {why}"
         return [Finding("folders", WARN, text)]
     return []
 

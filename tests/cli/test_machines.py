@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from cli.doctor import examine
 from vgg6.tuning.cluster.connect import connected, ray_temp_folder
 from vgg6.tuning.cluster.ray_internals import local_session_folder
 
+ASKED = "from vgg6.tuning.cluster.connect import ray_temp_folder; print(ray_temp_folder())"
 READ_ALL = "+dac_read_search"
 STRANGER = ["setpriv", "--reuid=54321", f"--inh-caps={READ_ALL}", f"--ambient-caps={READ_ALL}"]
 
@@ -71,6 +73,22 @@ def test_a_folder_too_long_for_sockets_is_not_used_for_them(
     with connected("local", verbose=False):
         assert ray.get(ray.remote(lambda: 42).remote(), timeout=60) == 42
         assert Path(local_session_folder()).parent == Path(f"/tmp/ray-{os.getuid()}")
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs root and `setpriv`"
+)
+def test_a_second_user_of_a_machine_has_a_folder_of_its_own_for_ray() -> None:
+    with tempfile.TemporaryDirectory(prefix="u") as shared:  # short
+        os.chmod(shared, 0o777)
+        (theirs := Path(shared, "ray")).mkdir()
+        for owner, folder in ((0, "/tmp/ray-54321"), (54321, "None")):
+            os.chown(theirs, owner, owner)
+            asked = subprocess.run(
+                [*STRANGER, sys.executable, "-B", "-c", ASKED], cwd=ROOT, capture_output=True,
+                text=True, env={**os.environ, "RAY_TMPDIR": shared}, timeout=60,
+            )  # fmt: skip
+            assert asked.stdout.strip() == folder, asked.stderr
 
 
 def test_a_short_folder_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:

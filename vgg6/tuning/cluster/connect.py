@@ -169,20 +169,27 @@ def _no_standard_error() -> Iterator[None]:
 
 
 def ray_temp_folder() -> str | None:
-    """The folder for Ray's files where the one that it would take has too long a path: sockets lie
-    below it, and Linux allows them 107 bytes. None: Ray's own choice is short enough.
+    """The folder for Ray's files where the one that it would take will not do: it is another
+    user's, or its path too long. Sockets lie below it, and Linux allows them 107 bytes. None: Ray's
+    own choice will do.
 
     Raises:
         InputError: there is no other folder.
     """
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), None)
-    if variable is None or len(os.fsencode(os.environ[variable])) <= LONGEST_FOLDER:
+    base = Path(os.environ[variable] if variable else "/tmp")
+    fault = ""
+    if len(os.fsencode(base)) > LONGEST_FOLDER:
+        fault = f"has over {LONGEST_FOLDER} bytes, too many for Ray's sockets"
+    elif (base / "ray").exists() and (base / "ray").stat().st_uid != os.getuid():
+        fault = "holds the Ray of another user"
+    if not fault:
         return None
     short = Path(f"/tmp/ray-{os.getuid()}")
     usable = short if short.exists() else short.parent
     if not os.access(usable, os.W_OK):
-        rule = f"has over {LONGEST_FOLDER} bytes, too many for Ray's sockets, and {usable} cannot"
-        raise InputError(variable, os.environ[variable], f"{rule} be written")
+        rule = f"{fault}, and {usable} cannot be written"
+        raise InputError(variable or "TMPDIR", str(base), rule)
     return str(short)
 
 
