@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from vgg6.config import TrialConfig
 from vgg6.hardware import measurements
 from vgg6.hardware.machine import cpu_model, usable_cpus
-from vgg6.hardware.measurements import recall, remember
+from vgg6.hardware.measurements import forget, recall, remember
 from vgg6.model import VGG6
 from vgg6.optim import build_optimizer
 
@@ -30,6 +30,9 @@ UNDISTURBED = 0.65
 # The candidates are measured in turns, so that a neighbour who comes and goes meets them all. Two
 # rounds are enough if each candidate's two fastest measurements agree to this part.
 STEADY, ROUNDS = 0.85, 3
+# Trials have other batches than what is measured, and validate: only more than this many times as
+# fast or as slow says that the machine was busy then, or has changed since.
+UNLIKE = 2.5
 
 
 def precision_speeds() -> dict[str, float]:
@@ -49,6 +52,17 @@ def thread_speeds(precision: str) -> dict[str, float]:
 def is_kept(precision: str) -> bool:
     """Whether what ``thread_speeds`` gives is in the file for other processes."""
     return measurements.is_kept(_full_key(_threads_key(precision)))
+
+
+def contradicted(precision: str, threads: int, speed: float) -> bool:
+    """Whether trials really trained ``speed`` images a second together, on so many threads each,
+    and ``thread_speeds`` keeps a quite different number. Then it is measured again."""
+    key = _full_key(_threads_key(precision))
+    measured = (recall(key) or {}).get(str(threads))
+    if not measured or 1 / UNLIKE <= speed / measured <= UNLIKE:
+        return False
+    forget(key)
+    return True
 
 
 def _cpus_measured() -> int:

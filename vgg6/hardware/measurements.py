@@ -33,6 +33,13 @@ def remember(key: str, found: Any, *, keep: bool = True) -> None:
         _keep(known)
 
 
+def forget(key: str) -> None:
+    """Let this be measured again, here and by other processes."""
+    known = _known(cache_file())
+    if known.pop(key, None) is not None:
+        _keep(known)
+
+
 def is_kept(key: str) -> bool:
     """Whether the file holds a measurement for this key."""
     return key in _read(cache_file())

@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from support.made_runs import made_run
 
 from cli.doctor import examine
 from vgg6.hardware import cpu_speed, measurements
@@ -18,6 +20,8 @@ from vgg6.hardware.machine import usable_cpus
 from vgg6.hardware.measurements import cache_file
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.cluster.resources import allot
+from vgg6.tuning.run.journal import read_history
+from vgg6.tuning.session.trial_speed import trials_speed
 from vgg6.tuning.settings import Settings
 
 
@@ -90,6 +94,29 @@ def test_a_neighbour_that_comes_and_goes_does_not_fix_the_threads_of_later_searc
     assert best_threads(thread_speeds("bf16")) == chosen
     assert order == [1, 2] * rounds, "in turns, no more often than it takes"
     assert cpu_speed.is_kept("bf16") == kept
+
+
+@pytest.mark.parametrize(
+    ("seconds", "again"),
+    # 200 images in an epoch of a second, two at once: 400 images a second, and 300 were measured.
+    [(1.0, False), (0.7, False), (0.5, True), (5.0, True)],
+)
+def test_a_kept_choice_that_trials_contradict_is_measured_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: float, again: bool
+) -> None:
+    monkeypatch.setattr(cpu_speed, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(cpu_speed, "_speed", lambda precision, threads, runs: 300.0 / threads)
+    monkeypatch.setattr(cpu_speed, "UNDISTURBED", 0.0)
+    assert best_threads(thread_speeds("fp32")) == 1 and cpu_speed.is_kept("fp32")
+    history = read_history(made_run(tmp_path, trials=6, epochs=4))
+    for trial in history.trials.values():
+        trial.rows = {n: replace(row, seconds=seconds) for n, row in trial.rows.items()}
+    speed = trials_speed(history, images=200, at_once=2)
+    assert speed == pytest.approx(400 / seconds)
+    assert cpu_speed.contradicted("fp32", 1, speed) == again
+    assert cpu_speed.is_kept("fp32") == (not again)
+    measurements._known.cache_clear()
+    assert (not measurements.remembered("threads")) == again, "the next process, too"
 
 
 def test_a_broken_or_forbidden_cache_only_costs_another_measurement(

@@ -45,6 +45,7 @@ from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS
 from vgg6.tuning.session.trial_end import settle
+from vgg6.tuning.session.trial_speed import check_measured_threads
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import WandbMirror, local_folder
 
@@ -155,6 +156,7 @@ def run_session(
         outcome = "failed"
         try:
             outcome, detail = _fit(run, plan, journal, session, make_searcher)
+            check_measured_threads(plan, journal.history)
         except StorageLost as lost:
             standing = journal.history.trials.values()
             ended = sum(t.state not in (RUNNING, PAUSED) for t in standing)
