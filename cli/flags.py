@@ -13,6 +13,7 @@ from typing import Any
 
 from vgg6.common.checks import Range, check_integer, check_number, read_integer, read_number
 from vgg6.common.fields import about, check_field, read_field, type_of
+from vgg6.onnx_versions import FIRST_RUNTIME, LOWEST, OPSETS
 from vgg6.tuning.settings import Settings
 
 SESSION_FIELDS = ("address", "wandb", "verbose")  # what a session on an old search may change
@@ -106,6 +107,22 @@ def read_whole(key: str, text: str, allowed: Range) -> int:
 def read_real(key: str, text: str, allowed: Range) -> float:
     """The value of a flag that is no field: a number in ``allowed``."""
     return check_number(key, read_number(key, text, allowed), allowed)
+
+
+def add_opset_flag(parser: Any) -> None:
+    """``--opset``, of whatever is written as ONNX."""
+    oldest = ", ".join(f"{n}: {version}" for n, version in FIRST_RUNTIME.items())
+    parser.add_argument(
+        "--opset",
+        metavar="N",
+        help=f"ONNX opset of model.onnx, {OPSETS.words} (default: {LOWEST}, which opens in most"
+        f" runtimes). The oldest onnxruntime for each: {oldest}",
+    )
+
+
+def read_opset(args: argparse.Namespace) -> int:
+    """The value of ``--opset``."""
+    return LOWEST if args.opset is None else read_whole("opset", args.opset, OPSETS)
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:

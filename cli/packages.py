@@ -10,7 +10,16 @@ from analysis.packages.compression_plan import Plan
 from analysis.packages.package_files import SUMS, check_new, check_out
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_devices
-from cli.flags import add_fields, add_force_flag, fill_fields, heading_of, read_fields, read_whole
+from cli.flags import (
+    add_fields,
+    add_force_flag,
+    add_opset_flag,
+    fill_fields,
+    heading_of,
+    read_fields,
+    read_opset,
+    read_whole,
+)
 from cli.images import say_what_is_odd
 from vgg6.common.checks import InputError, Range, check_choice
 from vgg6.common.say import say
@@ -38,6 +47,7 @@ def add_commands(add: Any) -> None:
     heading = heading_of(p, group)
     heading.add_argument("--threads", metavar="N", help="CPU threads (default: all)")
     heading.add_argument("--stop-after", metavar="N", help="end after so many of the epochs")
+    add_opset_flag(heading)
     heading.add_argument("--out", metavar="DIR", help="folder to write (default: below runs/)")
     add_force_flag(heading)
     p = add("verify", verify, "train a package again from its folder alone, and compare")
@@ -89,6 +99,7 @@ def train(args: argparse.Namespace) -> int:
     stop_after = args.stop_after
     if stop_after is not None:
         stop_after = read_whole("stop_after", stop_after, Range(1, config.epochs))
+    opset = read_opset(args)
     out = folder_to_write(args, Path(f"runs/train-{config.label}-{config.fingerprint}"))
     check_devices()
     cut = {k: given[k] for k in ("split_seed", "limit_train")}
@@ -103,7 +114,7 @@ def train(args: argparse.Namespace) -> int:
     try:
         train_and_save(
             config, data, out=out, data_facts=facts, threads=threads, stop_after=stop_after,
-            **runtime,
+            opset=opset, **runtime,
         )  # fmt: skip
     except NonFiniteLoss as error:
         return nothing_saved(error)

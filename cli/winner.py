@@ -13,7 +13,15 @@ from analysis.packages.package_files import PACKED, check_new, check_out
 from analysis.winner.elimination import MARGIN, MOST_ROUNDS
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_environment
-from cli.flags import add_force_flag, add_run_argument, add_session_flags, read_real, read_whole
+from cli.flags import (
+    add_force_flag,
+    add_opset_flag,
+    add_run_argument,
+    add_session_flags,
+    read_opset,
+    read_real,
+    read_whole,
+)
 from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
 from vgg6.common.checks import InputError, Range, check_integer
 from vgg6.common.quantities import read_count
@@ -48,6 +56,7 @@ def add_commands(add: Any) -> None:
     p.add_argument(
         "--at", metavar="COUNT", help="the best trial of at most so many parameters, such as 300k"
     )
+    add_opset_flag(p)
     add_force_flag(p)
     add_json_flag(p)
 
@@ -214,6 +223,7 @@ def export(args: argparse.Namespace) -> int:
     most = None if args.at is None else check_integer("at", read_count("at", args.at), COUNTED)
     if trial is not None and most is not None:
         raise InputError("at", args.at, "cannot stand beside `trial`, which names the trial itself")
+    opset = read_opset(args)
     check_out(Path(args.out)) if args.force else check_new(Path(args.out))
     search = read_search(open_run(args.run, args.storage))
     if most is not None:
@@ -224,6 +234,7 @@ def export(args: argparse.Namespace) -> int:
     from analysis.winner.export import export_best
     from analysis.winner.render_export import render
 
-    print_result(export_best(search, Path(args.out), trial=trial), args.json, render)
+    packed = export_best(search, Path(args.out), trial=trial, opset=opset)
+    print_result(packed, args.json, render)
     say(f"to train it again and compare: {verify_command(args.out)}")
     return DONE

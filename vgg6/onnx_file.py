@@ -22,11 +22,12 @@ from vgg6.config import TrialConfig
 from vgg6.data import Array, ImageFacts
 from vgg6.hardware.machine import usable_cpus
 from vgg6.model import VGG6, task_of, with_weights
+from vgg6.onnx_versions import LOWEST
 from vgg6.task import STUDY, Task
 
 INPUT, OUTPUT = "images", "logits"
-OPSET = 20  # the first with GELU as one operator. onnxruntime 1.17 is the first that takes it
-DOMAINS = ("", "ai.onnx", "com.microsoft")  # of the operators that onnxruntime comes with
+OWN_DOMAINS = ("", "ai.onnx")
+DOMAINS = (*OWN_DOMAINS, "com.microsoft")  # of the operators that onnxruntime comes with
 
 
 class FromPixels(nn.Module):
@@ -50,12 +51,19 @@ class FromPixels(nn.Module):
         return logits
 
 
-def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], facts: ImageFacts) -> bytes:
+def onnx_bytes(
+    config: TrialConfig,
+    weights: Mapping[str, Tensor],
+    facts: ImageFacts,
+    opset: int = LOWEST,
+) -> bytes:
     """The network in fp32 as one ONNX file, for any number of images at once.
 
     Args:
         facts: their mean and std go into the graph, their classes and the configuration's label
             into the file's metadata.
+        opset: the version of ONNX's operators. The lowest opens in most runtimes, and the logits
+            are the same.
     """
     normalize = Normalizer(facts.mean, facts.std, torch.device("cpu"))
     side = task_of(weights).side
@@ -70,7 +78,7 @@ def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], facts: ImageF
             (torch.zeros(2, 3, side, side, dtype=torch.uint8),),
             exported := Path(scratch) / "model.onnx",
             dynamo=False,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
@@ -83,8 +91,26 @@ def onnx_bytes(config: TrialConfig, weights: Mapping[str, Tensor], facts: ImageF
     for key, value in about.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
+    ask_for_least(proto)
     content: bytes = proto.SerializeToString()
     return content
+
+
+def opset_of(content: bytes) -> int:
+    """The version of ONNX's own operators that a network is written in."""
+    proto = onnx.load_from_string(content)
+    return int(next(o.version for o in proto.opset_import if o.domain in OWN_DOMAINS))
+
+
+def ask_for_least(proto: onnx.ModelProto) -> None:
+    """Let a file name only the domains whose operators it has, and the oldest file format (the IR
+    version) that they came with: runtimes refuse what they do not know, used or not."""
+    used = {node.domain for node in proto.graph.node}
+    kept = [opset for opset in proto.opset_import if opset.domain in used]
+    del proto.opset_import[:]
+    proto.opset_import.extend(kept)
+    own = [opset for opset in kept if opset.domain in OWN_DOMAINS]
+    proto.ir_version = onnx.helper.find_min_ir_version_for(own)
 
 
 class OnnxNetwork:

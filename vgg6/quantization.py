@@ -10,7 +10,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from vgg6.data import Array
-from vgg6.onnx_file import channels_first
+from vgg6.onnx_file import ask_for_least, channels_first
 
 CALIBRATED_ON = 512  # training images
 BATCH = 64
@@ -46,18 +46,29 @@ def quantize(content: bytes, images: Array) -> bytes:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[node.name for node in graph.node[:before]],
+            nodes_to_exclude=[node.name for node in graph.node[:before]] + gelu_nodes(graph),
         )
         found = onnx.load(small)
     del found.metadata_props[:]
     found.metadata_props.extend(onnx.load_from_string(content).metadata_props)
-    # It names all domains that it knows, and runtimes refuse those that they do not.
-    used = {node.domain for node in found.graph.node}
-    kept = [opset for opset in found.opset_import if opset.domain in used]
-    del found.opset_import[:]
-    found.opset_import.extend(kept)
+    ask_for_least(found)
     quantized: bytes = found.SerializeToString()
     return quantized
+
+
+def gelu_nodes(graph: onnx.GraphProto) -> list[str]:
+    """The names of the operators that make up GELU where it is a formula, x (1 + erf(x / √2)) / 2.
+    They stay fp32, as GELU does where it is one operator."""
+    makes = {name: node for node in graph.node for name in node.output}
+    takes = {name: node for node in graph.node for name in node.input}
+    found = []
+    for erf in graph.node:
+        if erf.op_type == "Erf":
+            chain = [makes[erf.input[0]], erf]
+            for _ in range(3):  # 1 + erf, times x, by 2
+                chain.append(takes[chain[-1].output[0]])
+            found += [node.name for node in chain]
+    return found
 
 
 class _Calibration(CalibrationDataReader):

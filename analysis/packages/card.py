@@ -8,16 +8,18 @@ from analysis.commands import command, portable, train_command, verify_command
 from analysis.packages.package_schema import Compression, Package
 from vgg6.common.templates import render
 from vgg6.model import count_parameters
+from vgg6.onnx_versions import LOWEST, oldest_runtime
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def card(title: str, package: Package, out: Path) -> str:
+def card(title: str, package: Package, out: Path, opset: int = LOWEST) -> str:
     """The text of the card.
 
     Args:
         title: its heading.
         out: the folder of the package.
+        opset: of its ``model.onnx``.
     """
     compression, place = package.compression, _place(out.resolve())
     parts = package.config, package.data, package.runtime, package.stop_after
@@ -40,6 +42,8 @@ def card(title: str, package: Package, out: Path) -> str:
         hyperparameters={k: v for k, v in package.config.to_dict().items() if v is not None},
         parameters=count_parameters(package.config, task=package.data.task),
         commands=[portable(line) for line in commands],
+        opset=opset,
+        oldest_runtime=oldest_runtime(opset),
         verify=portable(verify_command(place)),
     )
 

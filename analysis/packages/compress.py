@@ -41,7 +41,8 @@ from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import Widths, count_flops, count_parameters
 from vgg6.network import Network
-from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes
+from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes, opset_of
+from vgg6.onnx_versions import LOWEST, OPSETS
 from vgg6.pruning import check_prunable, prune
 from vgg6.quantization import CALIBRATED_ON, quantize
 from vgg6.run_record import EpochMetrics
@@ -93,7 +94,12 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> Co
     _, images = load_recorded(data_here(package.data, data))
     network = load_network(folder, package)
     assert isinstance(network, Network)
-    found = compress_network(network, images, package.data, plan, _say_epoch(plan))
+    before = (folder / ONNX).read_bytes()
+    opset = opset_of(before)
+    found = compress_network(
+        network, images, package.data, plan, _say_epoch(plan),
+        opset=opset if opset in OPSETS else LOWEST,
+    )  # fmt: skip
     widths = found.network.widths
     compression = Compression(
         source=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
@@ -102,7 +108,7 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> Co
         else Pruned(sparsity=plan.sparsity, epochs=plan.epochs, widths=widths),
         int8=Quantized(images=min(CALIBRATED_ON, len(images.train))) if plan.quantizes else None,
     )
-    threads, before = network.runtime.threads, (folder / ONNX).read_bytes()
+    threads = network.runtime.threads
     after = _side(OnnxNetwork(found.onnx, threads), images, network.config, widths)
     metrics = CompressedMetrics(
         data=images.name,
@@ -142,8 +148,13 @@ def compress_network(
     facts: ImageFacts,
     plan: Plan,
     on_epoch: Callable[[EpochMetrics], object] = lambda metrics: None,
+    *,
+    opset: int = LOWEST,
 ) -> Compressed:
     """What ``plan`` makes of a network. The same network, data and plan give the same bits.
+
+    Args:
+        opset: the version of ONNX's operators that it is written in.
 
     Raises:
         NonFiniteLoss: the training after pruning diverged.
@@ -156,16 +167,21 @@ def compress_network(
 
     if plan.sparsity is not None:
         network = prune(network, data, sparsity=plan.sparsity, epochs=plan.epochs, on_epoch=told)
-    content = onnx_bytes(network.config, network.weights, facts)
+    content = onnx_bytes(network.config, network.weights, facts, opset)
     if plan.quantizes:
         content = quantize(content, data.train.images[:CALIBRATED_ON])
     return Compressed(network, content, epochs)
 
 
 def compress_again(
-    package: Package, weights: Mapping[str, Tensor], data: TrialData, runtime: Runtime
+    package: Package,
+    weights: Mapping[str, Tensor],
+    data: TrialData,
+    runtime: Runtime,
+    opset: int,
 ) -> Compressed:
     """What the compression that a package records makes of ``weights``, as training left them.
+    ``opset``: of its ``model.onnx``.
 
     Raises:
         NonFiniteLoss: the training after pruning diverged.
@@ -178,7 +194,7 @@ def compress_again(
         epochs=pruned.epochs,
     )  # fmt: skip
     network = Network(package.config, weights, package.data.mean, package.data.std, runtime)
-    return compress_network(network, data, package.data, plan)
+    return compress_network(network, data, package.data, plan, opset=opset)
 
 
 def onnx_tensors(content: bytes) -> dict[str, Tensor]:

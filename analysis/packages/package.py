@@ -51,7 +51,8 @@ from vgg6.common.schema import R, Record, read_record
 from vgg6.config import TrialConfig
 from vgg6.model import Widths, widths_of
 from vgg6.network import Network
-from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
+from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes, opset_of
+from vgg6.onnx_versions import LOWEST
 from vgg6.run_record import CompleteFacts, EpochMetrics, RuntimeFacts
 from vgg6.task import STUDY, Task
 
@@ -70,6 +71,7 @@ def write_package(
     versions: dict[str, str] | None = None,
     compression: Compression | None = None,
     onnx: bytes | None = None,
+    opset: int = LOWEST,
 ) -> None:
     """Write a package into ``out``, whole or not at all.
 
@@ -77,6 +79,7 @@ def write_package(
         versions: of the packages that the search began with, where the run is one of a search.
         compression: as in ``Package``; ``weights`` are then what it left of them.
         onnx: the network as ONNX, where it is not simply ``weights`` in fp32.
+        opset: else the version of ONNX's operators that it is written in.
 
     Raises:
         InputError: ``out`` holds other things.
@@ -101,7 +104,8 @@ def write_package(
         pd.DataFrame([row.to_dict() for row in history]).to_csv(folder / HISTORY, index=False)
         _write_json(folder / METRICS, metrics)
         _write_json(folder / ENVIRONMENT, package.environment)
-        (folder / ONNX).write_bytes(onnx or onnx_bytes(config, weights, data))
+        content = onnx or onnx_bytes(config, weights, data, opset)
+        (folder / ONNX).write_bytes(content)
         if package.quantized:
             (folder / LOADER).write_text(onnx_loader(config, data), encoding="utf-8")
         else:
@@ -109,7 +113,7 @@ def write_package(
             (folder / LOADER).write_text(
                 torch_loader(config, data, widths_of(weights)), encoding="utf-8"
             )
-        (folder / README).write_text(card(title, package, out), encoding="utf-8")
+        (folder / README).write_text(card(title, package, out, opset_of(content)), encoding="utf-8")
         write_sums(folder)
 
 

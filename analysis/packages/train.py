@@ -17,6 +17,7 @@ from vgg6.common.words import counted
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
+from vgg6.onnx_versions import LOWEST
 from vgg6.run_record import CompleteFacts, EpochMetrics, RuntimeFacts
 from vgg6.training import TrainState, fit
 
@@ -31,8 +32,12 @@ def train_and_save(
     precision: str,
     threads: int | None,
     stop_after: int | None,
+    opset: int = LOWEST,
 ) -> None:
     """Train, print a line an epoch, save weights, configuration and history into ``out``.
+
+    Args:
+        opset: the version of ONNX's operators that ``model.onnx`` is written in.
 
     Raises:
         InputError: ``out`` holds something else, or a runtime value breaks its rule.
@@ -73,6 +78,7 @@ def train_and_save(
         metrics=scores,
         stop_after=stop_after,
         title=f"{config.label} on {data.name}",
+        opset=opset,
     )
     print(f"best_val_acc {state.best.val_acc:.4f} at epoch {state.best.epoch}; saved in {out}")
 

@@ -33,7 +33,7 @@ from vgg6.evaluation import Assessment, Evaluation, assess
 from vgg6.hardware.machine import usable_cpus
 from vgg6.hardware.runtime import Runtime, native_bf16
 from vgg6.network import Network
-from vgg6.onnx_file import OnnxNetwork
+from vgg6.onnx_file import OnnxNetwork, opset_of
 from vgg6.run_record import EpochMetrics
 from vgg6.training import NonFiniteLoss, TrainState, fit
 
@@ -146,7 +146,7 @@ def compare_runs(
         again, val_acc, tensors = state.best.weights, state.best.val_acc, dict(weights)
         if isinstance(network, OnnxNetwork):
             assert isinstance(package.metrics, CompressedMetrics)
-            small = compress_again(package, again, data, runtime)
+            small = compress_again(package, again, data, runtime, opset_of(network.content))
             after_pruning = package.metrics.epochs_after_pruning or []
             first = first or first_difference(after_pruning, small.epochs)
             val_acc = assess(OnnxNetwork(small.onnx, runtime.threads), data.val).accuracy

@@ -32,6 +32,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import image_facts, load_recorded
 from vgg6.network import Network
 from vgg6.onnx_file import onnx_bytes
+from vgg6.onnx_versions import LOWEST
 from vgg6.run_record import EpochMetrics
 from vgg6.tuning.run.folder import confirmed_file, weights_file
 from vgg6.tuning.run.records import Confirmation
@@ -66,13 +67,19 @@ class Chosen:
 
 
 def export_best(
-    search: Search, out: Path, *, trial: int | None = None, look_at_test: bool = True
+    search: Search,
+    out: Path,
+    *,
+    trial: int | None = None,
+    look_at_test: bool = True,
+    opset: int = LOWEST,
 ) -> dict[str, Any]:
     """Pack the confirmed winner of a search, or the first of its ranking where none is confirmed;
     or the trial of that number.
 
     Its weights are scored on the test images once, ever: see looks_at_test_set.py. Without
     ``look_at_test`` they are not scored, and a score is given only if there is one already.
+    ``opset``: the version of ONNX's operators that ``model.onnx`` is written in.
     Returns the package's metrics and, as ``out``, its folder.
 
     Raises:
@@ -114,7 +121,7 @@ def export_best(
     if tested is not None:
         metrics["test"] = asdict(tested) | {"note": looks_in_words(tested.looks)}
     images = facts.data.completed(image_facts(source))
-    onnx = onnx_bytes(chosen.config, weights, images)
+    onnx = onnx_bytes(chosen.config, weights, images, opset)
     if facts.settings.limits:
         network = Network(
             chosen.config, weights, images.mean, images.std, recorded_runtime(facts.runtime)

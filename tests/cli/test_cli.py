@@ -73,6 +73,8 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["status", "nothing", "--storage", "{tmp}/none"], ["RUN", "nothing"]),
     (["best", "taken", "--storage", "{tmp}", "--top", "x"], ["--top", "x", "whole number"]),
     (["export", "taken"], ["--out"]),
+    (["export", "taken", "--out", "{tmp}/o", "--opset", "12"], ["--opset", "12", "[13, 20]"]),
+    (["train", "--opset", "latest"], ["--opset", "latest", "[13, 20]"]),
     (["train", "--threads", "0"], ["--threads", "0", "[1, 1024]"]),
     (["train", "--epochs", "2", "--stop-after", "3"], ["--stop-after", "3", "[1, 2]"]),
     (["train", "--precision", "fp16"], ["--precision", "fp16", "bf16"]),

@@ -104,6 +104,9 @@ def test_a_card_says_what_is_known_and_that_the_rest_is_not(compressed: bool) ->
     assert text.startswith("# A network\n\nVGG6,") and text.endswith("with\ntorch 2.\n")
     assert "| 0.4000 to 0.6000 |" in text or "0.4000 to 0.6000 (95 %, Wilson)" in text
     assert "\n\n\n" not in text and "{{" not in text and "None " not in text
+    assert "`model.onnx` is written in opset 13: it needs onnxruntime 1.6 or newer." in text
+    newest = card("A network", package(compressed), Path("packed"), opset=20)
+    assert "opset 20: it needs onnxruntime 1.17 or newer." in newest
     if compressed:
         assert "pruned" in text.lower() and "--method prune --sparsity 0.5 --epochs 5" in text
     else:
