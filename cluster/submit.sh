@@ -31,6 +31,9 @@ case $storage in
         ;;
 esac
 
+# A proxy is for hosts elsewhere: it would look for this machine's dashboard on its own.
+export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}"
+export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
 # Not sent: what .gitignore names (.venv, data, runs, wandb), and what no search reads.
 export RAY_AUTH_MODE=${RAY_AUTH_MODE:-token}
 exec ray job submit --address "$address" --working-dir "$checkout" \
