@@ -122,15 +122,15 @@ def _narrowed(p: Parameter, fit: Callable[[float], bool]) -> Parameter | None:
         kept = tuple(c for c in p.choices if fit(c))
         return replace(p, choices=kept) if kept else None
     assert p.low is not None and p.high is not None
+    if not fit(p.low):  # asked first: to refuse a space at once, however long each answer takes
+        return None
     if fit(p.high):
         return p
     ends = [p.low, *(k / STEPS for k in range(1, 2 * STEPS + 1) if p.low < k / STEPS < p.high)]
-    fitting, beyond = -1, len(ends)
+    fitting, beyond = 0, len(ends)
     while beyond - fitting > 1:
         middle = (fitting + beyond) // 2
         fitting, beyond = (middle, beyond) if fit(ends[middle]) else (fitting, middle)
-    if fitting < 0:
-        return None
     if fitting == 0:
         return replace(p, choices=(p.low,), low=None, high=None, log=False)
     return replace(p, high=ends[fitting])
