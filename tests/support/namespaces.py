@@ -26,10 +26,14 @@ class Host:
         """What a command begins with to run there: with its own network, and mounts of its own."""
         return ("ip", "netns", "exec", self.name)
 
+    def pids(self) -> list[str]:
+        """The processes that run there."""
+        return _ip("netns", "pids", self.name).split()
+
     def end_processes(self) -> None:
         """End all that runs there, which is nothing but what the test has started."""
         end = time.monotonic() + 10
-        while (pids := _ip("netns", "pids", self.name).split()) and time.monotonic() < end:
+        while (pids := self.pids()) and time.monotonic() < end:
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
