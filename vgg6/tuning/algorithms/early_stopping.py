@@ -6,7 +6,7 @@ journal when a search is resumed, and the report shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Protocol
 
@@ -105,29 +105,42 @@ class AshaRule:
 
     With several brackets, each of which starts its rungs ``reduction`` times later, it is
     asynchronous Hyperband. A trial's bracket is drawn from (seed, number), so that a resumed search
-    draws the same.
+    draws the same; and by the length that the search began with, so that an extended one does.
+
+    Args:
+        again: trials that are in no rung either: they were trained to the end before.
+        began: the full length that the search began with, if it was another.
     """
 
     def __init__(
-        self, *, max_t: int, grace: int, reduction: float, brackets: int, seed: int, whole: int = 0
+        self,
+        *,
+        max_t: int,
+        grace: int,
+        reduction: float,
+        brackets: int,
+        seed: int,
+        whole: int = 0,
+        again: Collection[int] = (),
+        began: int | None = None,
     ) -> None:
-        starts = (round(grace * reduction**s) for s in range(brackets))
+        starts = [round(grace * reduction**s) for s in range(brackets)]
         self.brackets = [Rungs(first, max_t, reduction) for first in starts]
-        self._max_t, self._seed, self.whole = max_t, seed, whole
+        sizes = [len(Rungs(first, began or max_t, reduction)) for first in starts]
+        self._odds = np.exp(np.array(sizes, dtype=float) - max(sizes))
+        self._max_t, self._seed, self.whole, self.again = max_t, seed, whole, frozenset(again)
         self._bracket_of: dict[int, Rungs] = {}
 
     def bracket_of(self, number: int) -> Rungs:
         """The bracket of a trial, drawn when it is first asked for."""
         if number not in self._bracket_of:
-            sizes = np.array([len(b) for b in self.brackets], dtype=float)
-            odds = np.exp(sizes - sizes.max())
             draw = np.random.default_rng(derive_seed(self._seed, number, "bracket"))
-            index = draw.choice(len(self.brackets), p=odds / odds.sum())
+            index = draw.choice(len(self.brackets), p=self._odds / self._odds.sum())
             self._bracket_of[number] = self.brackets[index]
         return self._bracket_of[number]
 
     def stops(self, number: int, epoch: int, score: float) -> bool:
-        if number < self.whole:
+        if number < self.whole or number in self.again:
             return epoch >= self._max_t
         bracket = self.bracket_of(number)
         before = bracket.reached(number)
@@ -144,11 +157,11 @@ class MedianRule:
     """Stops a trial whose best is below the median of the others' running means.
 
     The rule of Vizier (Golovin et al., 2017). The first ``whole`` trials run to their full length,
-    and count among the others.
+    and count among the others; ``again``, which did so before with a smaller length, do too.
     """
 
-    def __init__(self, *, grace: int, whole: int = 0) -> None:
-        self._grace, self.whole = grace, whole
+    def __init__(self, *, grace: int, whole: int = 0, again: Collection[int] = ()) -> None:
+        self._grace, self.whole, self.again = grace, whole, frozenset(again)
         self._results: dict[int, dict[int, float]] = {}  # trial, epoch
 
     def stops(self, number: int, epoch: int, score: float) -> bool:
@@ -163,7 +176,8 @@ class MedianRule:
         means = [mean for scores in scored if scores and np.isfinite(mean := np.mean(scores))]
         if len(means) < LEAST_OTHERS:
             return False
-        return bool(np.median(means) > max(own.values())) and number >= self.whole
+        behind = bool(np.median(means) > max(own.values()))
+        return behind and number >= self.whole and number not in self.again
 
 
 class FullLength:
@@ -174,7 +188,16 @@ class FullLength:
 
 
 def stopping_rule(
-    name: str, *, epochs: int, grace: int, reduction: float, seed: int, trials: int, whole: int = 0
+    name: str,
+    *,
+    epochs: int,
+    grace: int,
+    reduction: float,
+    seed: int,
+    trials: int,
+    whole: int = 0,
+    again: Collection[int] = (),
+    began: int | None = None,
 ) -> AshaRule | MedianRule | FullLength | PromotionRule:
     """The rule that ``scheduler`` names.
 
@@ -182,18 +205,20 @@ def stopping_rule(
         epochs: a trial's full length.
         trials: how many the search has.
         whole: this many trials, the first ones, are not stopped early.
+        again: nor are these, which were trained to the end before with a smaller length.
+        began: the full length that the search began with, if it was another.
     """
     if name == "none":
         return FullLength()
     if name == "median":
-        return MedianRule(grace=grace, whole=whole)
+        return MedianRule(grace=grace, whole=whole, again=again)
     if name == "asha":
         return PromotionRule(
-            max_t=epochs, grace=grace, reduction=reduction, trials=trials, whole=whole
+            max_t=epochs, grace=grace, reduction=reduction, trials=trials, whole=whole, again=again
         )
     return AshaRule(
-        max_t=epochs, grace=grace, reduction=reduction, seed=seed, whole=whole,
-        brackets=brackets_of(name, epochs, grace, reduction),
+        max_t=epochs, grace=grace, reduction=reduction, seed=seed, whole=whole, again=again,
+        brackets=brackets_of(name, began or epochs, grace, reduction), began=began,
     )  # fmt: skip
 
 

@@ -15,8 +15,10 @@ from scipy.stats import norm, qmc
 from search_spaces import Space
 from search_spaces.parameter import Parameter
 from search_spaces.unit_cube import suggest_at
+from vgg6.augment import derive_seed
 from vgg6.tuning.algorithms.rung_process import Array, RungProcess
 from vgg6.tuning.algorithms.rung_scores import population, seen_at
+from vgg6.tuning.run.history import Learnt
 
 RANDOM_SHARE = 1 / 3  # of the suggestions, spread evenly
 START = 10  # trials that are spread evenly before the model is asked
@@ -55,7 +57,8 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self.space, self.rungs, self.made = space, list(rungs), made
         self.asked_model = False  # whether the last suggestion is the model's
         self._names = space.names
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
+        self._rng = self._learning = np.random.default_rng(seed)
         self._even = qmc.Sobol(len(self._names), rng=np.random.default_rng(seed))
         self._independent = optuna.samplers.RandomSampler(seed)
         self._choices = {p.name: p.choices for p in space.parameters if p.choices is not None}
@@ -67,6 +70,36 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self._seen: dict[int, tuple[tuple[int, TrialState], list[float], bool]] = {}
         quarter = GATE_PART * self.rungs[-1]
         self._far = next(i for i, epoch in enumerate(self.rungs) if epoch >= quarter)
+
+    def begin(self, number: int, evens: int) -> None:
+        """Make the next suggestions depend on the seed, on a trial's number and on what the study
+        has been told alone, whatever was suggested before.
+
+        Args:
+            evens: how many trials before it were spread evenly.
+        """
+        seeds = (derive_seed(self._seed, number, what) for what in ("suggest", "learn", "rest"))
+        suggest, learn, rest = seeds
+        self._rng, self._learning = np.random.default_rng(suggest), np.random.default_rng(learn)
+        self._independent = optuna.samplers.RandomSampler(rest % 2**32)
+        if self._even.num_generated > evens:
+            self._even.reset()
+        if ahead := evens - self._even.num_generated:
+            self._even.fast_forward(ahead)
+
+    @property
+    def learnt(self) -> Learnt | None:
+        """The model's constants, for a sampler that takes over; None before they are learnt."""
+        if self._process is None:
+            return None
+        return Learnt(self._learnt_from, self.rungs, self._process.constants)
+
+    @learnt.setter
+    def learnt(self, known: Learnt) -> None:
+        process = RungProcess(len(self.inputs({})), len(self.rungs))
+        if known.rungs == self.rungs and len(known.constants) == len(process.constants):
+            process.constants = known.constants
+            self._process, self._learnt_from = process, known.scores
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -225,9 +258,10 @@ class ModelSampler(optuna.samplers.BaseSampler):
     ) -> RungProcess:
         if self._process is None:
             self._process = RungProcess(inputs.shape[1], len(self.rungs))
-        if count >= REFIT * self._learnt_from + 1:
+        # There are fewer where a study was made anew of a part of its trials.
+        if count >= REFIT * self._learnt_from + 1 or count < self._learnt_from:
             self._learnt_from = count
-            self._process.learn(inputs, rungs, values, self._rng)
+            self._process.learn(inputs, rungs, values, self._learning)
         return self._process
 
     def _inputs_of(self, trial: FrozenTrial) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
+from collections.abc import Collection
 
 UNJUDGED = 8  # first trials that pass the first rung without being compared
 LEAST_WHOLE = 3  # a search trains so many trials to the end, if it has them
@@ -41,15 +42,24 @@ class PromotionRule:
         reduction: 1/reduction of those at a rung go on. Rungs are ``reduction`` times apart.
         trials: how many the search has: who can no longer be promoted need not wait.
         whole: this many trials, the first ones, never wait and are in no rung.
+        again: nor do these, which were trained to the end before with a smaller length.
     """
 
     def __init__(
-        self, *, max_t: int, grace: int, reduction: float, trials: int, whole: int = 0
+        self,
+        *,
+        max_t: int,
+        grace: int,
+        reduction: float,
+        trials: int,
+        whole: int = 0,
+        again: Collection[int] = (),
     ) -> None:
         self.scores: dict[int, dict[int, float]] = {
             epoch: {} for epoch in rung_epochs(max_t, grace, reduction)
         }
-        self.reduction, self.whole, self.trials = reduction, whole, trials
+        self.reduction, self.whole, self.again = reduction, whole, frozenset(again)
+        self._competing = trials - whole - len(self.again)
         self.complete: set[int] = set()
         self._max_t, self._first = max_t, grace
         self._waiting: dict[int, int] = {}  # the rung at which a trial waits
@@ -64,7 +74,7 @@ class PromotionRule:
         if epoch > self._waiting.get(number, epoch):  # a replay hears of no promotion
             self.go_on(number)
         scores = self.scores.get(epoch)
-        if number < self.whole or scores is None or number in scores:  # promoted, and heard again
+        if self._is_whole(number) or scores is None or number in scores:  # the last: heard again
             return False
         scores[number] = score
         insort(self._ranked[epoch], (-score, number))
@@ -84,7 +94,7 @@ class PromotionRule:
     def end(self, number: int) -> None:
         """Hear that a trial will not go on."""
         self._waiting.pop(number, None)
-        if number >= self.whole:
+        if not self._is_whole(number):
             self._ended[max((e for e, s in self.scores.items() if number in s), default=0)] += 1
 
     def promotable(self) -> int | None:
@@ -104,13 +114,16 @@ class PromotionRule:
     def hopeless(self) -> list[int]:
         """The waiting trials that will not be promoted, whatever the trials to come score."""
         found = []
-        most = self.trials - self.whole - self._ended[0]  # that are, were or can come here
+        most = self._competing - self._ended[0]  # that are, were or can come here
         for epoch in self.scores:
             keep = set(self._best(epoch, max(most / self.reduction, LEAST_WHOLE)))
             lost = [n for n, at in self._waiting.items() if at == epoch and n not in keep]
             most -= len(lost) + self._ended[epoch]
             found += lost
         return found
+
+    def _is_whole(self, number: int) -> bool:
+        return number < self.whole or number in self.again
 
     def _best(self, epoch: int, count: float) -> list[int]:
         """So many trials of a rung, the best first, of equals the earlier."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
@@ -35,6 +37,15 @@ class RungProcess:
         self._theta = np.concatenate(
             [np.full(inputs, self._center), np.full(self._gaps, _logit(0.8)), [np.log(NOISE)]]
         )
+
+    @property
+    def constants(self) -> list[float]:
+        """All that was learnt."""
+        return [float(x) for x in self._theta]
+
+    @constants.setter
+    def constants(self, known: Sequence[float]) -> None:
+        self._theta = np.array(known)
 
     @property
     def correlations(self) -> Array:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from search_spaces import Space
+from vgg6.augment import derive_seed
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.model_sampler import ModelSampler
 from vgg6.tuning.algorithms.promotion import LEAST_WHOLE, PromotionRule
@@ -57,6 +59,7 @@ class TruthfulSearcher(Searcher):
         rungs: the epochs at which trials are compared, the full length last.
         rule: knows which paused trial goes on; None where none pauses.
         earlier: ended trials of earlier searches, to be told as if they were this one's.
+        lengths: the full lengths that the search had before it was extended.
     """
 
     def __init__(
@@ -71,8 +74,10 @@ class TruthfulSearcher(Searcher):
         rungs: Sequence[int],
         rule: PromotionRule | None = None,
         earlier: Sequence[TrialRecord] = (),
+        lengths: Collection[int] = (),
     ) -> None:
         super().__init__(metric="best_val_acc", mode="max")
+        self.lengths = frozenset(lengths) - {base["epochs"]}
         self.earlier, self.rungs, self.rule = earlier, rungs, rule
         self.space, self.base, self.limit, self.journal = space, base, limit, journal
         self._sampler, self._seed = searcher, seed
@@ -80,13 +85,15 @@ class TruthfulSearcher(Searcher):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._numbers: dict[str, int] = {}
         self._seen = {record.config.fingerprint for record in done.values()}
+        shorter = (r.config for r in done.values() if r.config.epochs in self.lengths)
+        self._seen |= {replace(c, epochs=base["epochs"]).fingerprint for c in shorter}
         going = (n for n in sorted(done) if done[n].state in OPEN and done[n].state != PAUSED)
         self._unfinished = deque(going)
         self._again: set[int] = set()
         self._paused = {n for n in done if done[n].state == PAUSED}
         self._make_study(open_trials={*self._paused, *self._unfinished})
         points = space.grid() if searcher == "grid" else list(space.points)
-        self._points = deque(points[len(done) :])
+        self._points = deque(points[len(done) - len(journal.history.begun_again) :])
         self._points_only = searcher == "grid"
         self.exhausted = False  # a finite space ran out of new configurations before the limit
 
@@ -153,7 +160,7 @@ class TruthfulSearcher(Searcher):
         else:
             # Ray does not pass on the result at which it decides to stop.
             self._report(number, result["epoch"], result["best_val_acc"])
-            if result["epoch"] >= length:
+            if result["epoch"] >= length and length not in self.lengths:
                 self.study.tell(trial, result["best_val_acc"])
             else:
                 self.study.tell(trial, state=TrialState.PRUNED)
@@ -188,17 +195,11 @@ class TruthfulSearcher(Searcher):
             open_trials: trials that are running or will go on, which are all kept.
         """
         records = self.journal.history.trials
-        # A resumed search must not draw the numbers of its first session again.
-        self.study = optuna.create_study(
-            direction="maximize",
-            sampler=build_sampler(
-                self._sampler,
-                self._seed + len(records),
-                self.space,
-                self.rungs,
-                made=sum(record.by_model for record in records.values()),
-            ),
-        )
+        made = sum(record.by_model for record in records.values())
+        sampler = build_sampler(self._sampler, self._seed, self.space, self.rungs, made)
+        if isinstance(sampler, ModelSampler) and (learnt := self.journal.history.learnt):
+            sampler.learnt = learnt
+        self.study = optuna.create_study(direction="maximize", sampler=sampler)
         self._rng = np.random.default_rng([self._seed, len(records)])
         self._asked: dict[int, optuna.Trial] = {}
         self._reported: dict[int, int] = {}
@@ -213,6 +214,7 @@ class TruthfulSearcher(Searcher):
         """Ask for a new trial and journal it; False when the space has no new one left."""
         if len(self.study.get_trials(deepcopy=False)) >= TOLD_MOST + len(self._open):
             self._make_study(open_trials=self._open)
+        self._begin(number)
         for trial, extra in self._candidates():
             values = {**self.base, **self.space.suggest(trial), **extra}
             config = TrialConfig.from_mapping(values)
@@ -222,8 +224,7 @@ class TruthfulSearcher(Searcher):
                 continue
             self._seen.add(config.fingerprint)
             self._asked[number] = trial
-            sampler = self.study.sampler
-            chosen = isinstance(sampler, ModelSampler) and sampler.asked_model
+            chosen = self._chosen_by_model()
             self.journal.write(
                 "trial",
                 trial=number,
@@ -234,6 +235,31 @@ class TruthfulSearcher(Searcher):
             return True
         self.exhausted = True
         return False
+
+    def _begin(self, number: int) -> None:
+        """Make a new trial's suggestion depend on the seed, on its number and on what was told.
+
+        So a search that was resumed or extended suggests what it would have without that.
+        """
+        sampler, history = self.study.sampler, self.journal.history
+        self._rng = np.random.default_rng([self._seed, number])
+        if isinstance(sampler, ModelSampler):
+            sampler.made = sum(record.by_model for record in history.trials.values())
+            again, points = len(history.begun_again), len(self.space.points)
+            sampler.begin(number, max(0, number - again - points - sampler.made))
+        else:
+            seed = derive_seed(self._seed, number, "suggest") % 2**32
+            self.study.sampler = build_sampler(self._sampler, seed, self.space, self.rungs)
+
+    def _chosen_by_model(self) -> bool:
+        """Whether the model has suggested the last one. What it has learnt for it is journaled."""
+        sampler = self.study.sampler
+        if not isinstance(sampler, ModelSampler):
+            return False
+        known, learnt = self.journal.history.learnt, sampler.learnt
+        if learnt and (known is None or learnt.constants != known.constants):
+            self.journal.write("learnt", **asdict(learnt))
+        return sampler.asked_model
 
     @property
     def _open(self) -> set[int]:
@@ -271,7 +297,10 @@ class TruthfulSearcher(Searcher):
             for epoch, row in sorted(record.rows.items()):
                 self._report(record.number, epoch, row.best_val_acc)
             return
-        self.study.add_trial(told_trial(record, self.space, TOLD_AS[record.state]))
+        # One of an earlier length, which is less than the others', was seen so far and no further.
+        shorter = record.state == COMPLETED and record.config.epochs in self.lengths
+        state = TrialState.PRUNED if shorter else TOLD_AS[record.state]
+        self.study.add_trial(told_trial(record, self.space, state))
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles a searcher for a restore of its own, which this tool never uses."""

@@ -9,7 +9,9 @@ from vgg6.common.checks import InputError, Range, check_choice, check_integer, c
 from vgg6.common.schema import (
     FINITE,
     TOP,
+    Count,
     Flag,
+    Real,
     Record,
     Text,
     leaf,
@@ -42,7 +44,7 @@ def check_event(event: Any, history: History) -> dict[str, Any]:
             event = event | {"config": found.config}
     if kind == "session_end" and not history.sessions:
         raise InputError("event", kind, "comes before any session")
-    if kind in ("session", "session_end"):
+    if kind in ("session", "session_end", "learnt"):
         return event
     number = event["trial"]
     known = history.trials.get(number)
@@ -55,6 +57,13 @@ def check_event(event: Any, history: History) -> dict[str, Any]:
         raise InputError("event", kind, f"is of a trial that is {known.state}, epoch {known.epoch}")
     if known and kind == "promotion" and known.state != PAUSED:
         raise InputError("event", kind, f"is of a trial that is {known.state}, not paused")
+    if known and kind == "reopen" and known.state in OPEN:
+        raise InputError("event", kind, f"is of a trial that is {known.state}, and has not ended")
+    if known and kind == "lengthen":
+        check_integer("epochs", event["epochs"], Range(known.config.epochs, LONGEST))
+    of = event.get("again_of") if kind == "trial" else None
+    if of is not None and of not in history.trials:
+        raise InputError("again_of", of, "has not begun")
     if known and event.get("state") == COMPLETED and not known.rows:
         raise InputError("state", COMPLETED, "is that of a trial without a finished epoch")
     return event
@@ -116,6 +125,7 @@ class _TrialEvent(_Event):
     config: Config
     params: dict[str, Any]
     by_model: Flag = False
+    again_of: _Number | None = None
 
 
 class _PauseEvent(_Event):
@@ -132,6 +142,21 @@ class _EnlargedEvent(_Event):
     reason: Text
 
 
+class _ReopenEvent(_Event):
+    trial: _Number
+
+
+class _LengthenEvent(_Event):
+    trial: _Number
+    epochs: Annotated[int, whole(1, LONGEST)]
+
+
+class _LearntEvent(_Event):
+    scores: Count
+    rungs: list[Count]
+    constants: list[Real]
+
+
 class _EndEvent(_Event):
     trial: _Number
     state: Annotated[str, one_of(*(state for state in STATES if state != PAUSED))]
@@ -146,5 +171,8 @@ EVENTS: dict[str, type[_Event]] = {
     "pause": _PauseEvent,
     "promotion": _PromotionEvent,
     "enlarged": _EnlargedEvent,
+    "reopen": _ReopenEvent,
+    "lengthen": _LengthenEvent,
+    "learnt": _LearntEvent,
     "end": _EndEvent,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vgg6.config import TrialConfig
@@ -24,6 +24,15 @@ class Session:
 
 
 @dataclass
+class Learnt:
+    """What a searcher's model has learnt: its constants, from so many ``scores`` at ``rungs``."""
+
+    scores: int
+    rungs: list[int]
+    constants: list[float]
+
+
+@dataclass
 class History:
     """All trials by number, the epochs in the order they came, and how the search stands."""
 
@@ -33,11 +42,17 @@ class History:
     repeated_rows: int = 0
     torn_lines: int = 0
     enlarged: int = 0  # trials that ran out of device memory and got a larger share
+    learnt: Learnt | None = None
 
     @property
     def states(self) -> dict[str, int]:
         """How many trials stand how."""
         return dict(Counter(trial.state for trial in self.trials.values()))
+
+    @property
+    def begun_again(self) -> list[TrialRecord]:
+        """Trials that are earlier ones, begun again with a greater length."""
+        return [trial for trial in self.trials.values() if trial.again_of is not None]
 
     @property
     def incumbent(self) -> TrialRecord | None:
@@ -72,6 +87,9 @@ class History:
             session = self.sessions[-1]
             session.time, session.outcome = event["time"], event["outcome"]
             return
+        if kind == "learnt":
+            self.learnt = Learnt(event["scores"], event["rungs"], event["constants"])
+            return
         number = event["trial"]
         if kind == "trial":
             config = event["config"]
@@ -79,7 +97,7 @@ class History:
                 config = TrialConfig.from_mapping(config)
             self.trials[number] = TrialRecord(
                 number, config, event["params"], event["time"],
-                by_model=event.get("by_model", False),
+                by_model=event.get("by_model", False), again_of=event.get("again_of"),
             )  # fmt: skip
         elif kind == "epoch":
             trial, epoch = self.trials[number], event["epoch"]
@@ -97,10 +115,16 @@ class History:
         elif kind == "promotion":
             trial = self.trials[number]
             trial.state, trial.promoted_at = RUNNING, trial.epoch
+        elif kind == "reopen":
+            trial = self.trials[number]
+            trial.state, trial.reason, trial.ended = RUNNING, "", None
+        elif kind == "lengthen":
+            trial = self.trials[number]
+            trial.config, trial.lengthened = replace(trial.config, epochs=event["epochs"]), True
         elif kind == "end":
             trial = self.trials[number]
             trial.state, trial.reason = event["state"], event["reason"]
-            trial.ended = event["time"]
+            trial.ended, trial.ended_in = event["time"], len(self.sessions)
         else:
             raise KeyError(kind)
 

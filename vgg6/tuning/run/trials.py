@@ -59,6 +59,9 @@ class TrialRecord:
     gpus: float | None = None  # its share since it ran out of device memory with the usual one
     promoted_at: int = 0  # the epoch after which it was last promoted
     by_model: bool = False  # a model chose it, and not a point or an even spread
+    again_of: int | None = None  # it is that trial, begun again with a greater length
+    lengthened: bool = False  # it went on, or will, past the length that it began with
+    ended_in: int = 0  # the number of the session in which it last ended
 
     def __post_init__(self) -> None:
         given, self.rows = self.rows, {}
