@@ -14,6 +14,14 @@ from analysis.packages.package_files import PACKED
 from analysis.winner.elimination import MOST_ROUNDS
 from cli.console import DONE, FAILED
 from cli.environment import check_environment
+from cli.extend import (
+    add_extension_flags,
+    dry_run,
+    extended,
+    plan_in_words,
+    read_extension,
+    words_of,
+)
 from cli.flags import add_fields, add_run_argument, add_session_flags, heading_of, read_fields
 from cli.images import say_what_is_odd
 from cli.session import (
@@ -69,8 +77,9 @@ def add_commands(add: Any) -> None:
         "--dry-run", action="store_true", help="print the plan and an estimate, and start nothing"
     )
     add_confirm_flags(heading_of(p, RESULTS), CONFIRM)
-    p = add("resume", resume, "go on with a search where it stopped")
+    p = add("resume", resume, "go on with a search where it stopped, or extend it")
     add_run_argument(p)
+    add_extension_flags(p)
     add_confirm_flags(p, CONFIRM)
     add_session_flags(p)
 
@@ -112,9 +121,9 @@ def _search(
     if asked and budget:
         settings = replace(settings, time_budget=budget * (1 - CONFIRMING_SHARE))
     if args.dry_run:
-        from vgg6.tuning.session.plan import dry_run
+        from vgg6.tuning.session.plan import dry_run as dry_run_of_new
 
-        plan = dry_run(settings, space, data, warm)
+        plan = dry_run_of_new(settings, space, data, warm)
         print(plan.text)
         if asked and budget:
             print(f"confirmed    in what is left of {duration(budget)}, a third of it at least")
@@ -152,18 +161,29 @@ def read_settings(args: argparse.Namespace) -> Settings:
 def resume(args: argparse.Namespace) -> int:
     asked, began = Confirming.read(args), time.monotonic()
     found = read_search(open_run(args.run, args.storage))
-    run, settings = found.folder, recorded_settings(found.facts, args)
-    check_environment(settings.address, settings.wandb)
+    run, known = found.folder, len(found.facts.extensions)
+    added = read_extension(args, found, confirming=asked is not None)
     check_params(found)
     with located(f"{run.file(SEARCH)}: "):
         WarmStart.from_facts(found.facts.warm_start, found.space)
-    to_go_on = SearchCommands(run).resume(*(asked.words if asked else []))
-    with saying_how_to_resume(run, to_go_on):
+    if added:
+        found = extended(found, added)
+    settings = recorded_settings(found.facts, args)
+    check_environment(settings.address, settings.wandb)
+    if args.dry_run:
+        print(dry_run(found))
+        return DONE
+    for line in plan_in_words(found):
+        say(line)
+    confirming = asked.words if asked else []
+    to_go_on = SearchCommands(run).resume(*confirming)
+    to_extend = SearchCommands(run).resume(*words_of(args), *confirming) if added else ""
+    with saying_how_to_resume(run, to_go_on, to_extend, known):
         _, data = load_recorded(found.facts.data)
         with connected(settings.address, settings.verbose, to_go_on) as where:
             from vgg6.tuning.session.start import resume_search
 
-            outcome = resume_search(where, found, settings, data, to_go_on)
+            outcome = resume_search(where, found, settings, data, to_go_on, added)
         status = finish(run, outcome, settings, to_go_on)
     if asked is None or status != DONE:
         return status

@@ -18,7 +18,7 @@ from vgg6.common.files import expanded
 from vgg6.common.say import say
 from vgg6.data import NAMES
 from vgg6.tuning.run.folder import SEARCH, RunFolder, open_run
-from vgg6.tuning.run.records import SearchFacts
+from vgg6.tuning.run.records import SearchFacts, read_facts
 from vgg6.tuning.settings import Settings
 
 NAMED = ("space", "data")  # flags that take a shipped name too
@@ -29,7 +29,9 @@ SHIPPED = ("auto", *NAMES, *SPACE_NAMES)  # names of images and spaces, not path
 def recorded_settings(facts: SearchFacts, args: argparse.Namespace) -> Settings:
     """What the search was asked for, but for where this session runs and what it shows."""
     given = read_fields(args, Settings, SESSION_FIELDS)
-    return replace(facts.settings, trials=facts.trials, data=facts.data.argument, **given)
+    # A search that was extended has been told its number; else ``auto`` may have been asked for.
+    trials = facts.settings.trials if facts.extensions else facts.trials
+    return replace(facts.settings, trials=trials, data=facts.data.argument, **given)
 
 
 def typed_command(args: argparse.Namespace) -> str:
@@ -58,13 +60,20 @@ def _from_anywhere(flag: str, value: str, args: argparse.Namespace) -> str:
 
 
 @contextmanager
-def saying_how_to_resume(run: RunFolder, to_go_on: str) -> Iterator[None]:
-    """Say how to go on when the search is interrupted while it starts, or while it is packed."""
+def saying_how_to_resume(
+    run: RunFolder, to_go_on: str, to_extend: str = "", known: int = 0
+) -> Iterator[None]:
+    """Say how to go on when the search is interrupted while it starts, or while it is packed.
+
+    Args:
+        to_extend: the command for as long as it has no more than the ``known`` extensions.
+    """
     try:
         yield
     except KeyboardInterrupt:
         if run.exists(SEARCH):
-            say(f"incomplete: interrupted. To go on: {to_go_on}")
+            recorded = not to_extend or len(read_facts(run).extensions) > known
+            say(f"incomplete: interrupted. To go on: {to_go_on if recorded else to_extend}")
         raise
 
 

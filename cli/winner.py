@@ -186,7 +186,8 @@ def confirm(
     settings = recorded_settings(facts, args)
     check_environment(settings.address, settings.wandb)
     _, data = load_recorded(facts.data)
-    known = search.confirmation.seeds if search.confirmation else []
+    before = search.confirmation or search.outdated
+    known = before.seeds if before else []
     seeds = asked.seeds or max(MOST_ROUNDS, len(known))  # rounds leave no seed out
     began = time.monotonic()
     with connected(settings.address, settings.verbose, to_go_on) as where:
@@ -210,7 +211,7 @@ def confirm(
     if found is None:
         say(f"confirmation {outcome.outcome}: {outcome.detail}. To go on: {to_go_on}")
         return exit_status(outcome)
-    search = replace(search, confirmation=found)
+    search = replace(search, confirmation=found, outdated=None)
     look_at_winner(search)
     log_whole_search(run, settings, outcome.wandb_seconds)
     if run.local:

@@ -83,7 +83,11 @@ class ReportContents:
         asked = f"{counted(self.facts.trials, 'trial')} asked for: {counts}."
         if limits := self.facts.settings.limits:
             asked += f" Only networks of {all_in_words(limits)} were tried."
-        return f"{asked} Written {written}."
+        notes = [*self.search.extensions]
+        if outdated := self.search.outdated_in_words:
+            notes.append(f"Confirm again: {outdated}")
+        added = "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
+        return f"{asked}{added} Written {written}."
 
     @property
     def confirmed(self) -> ConfirmedResult | None:
@@ -93,12 +97,14 @@ class ReportContents:
 
     @property
     def trained_whole(self) -> int:
-        """How many of the first trials no rung could stop."""
+        """How many trials no rung could stop: the first ones, and those that were begun again."""
         settings = self.facts.settings
         warm = WarmStart.from_facts(self.facts.warm_start, self.search.space)
         if not any(rung.arrived for rung in self.rungs):
             return 0
-        return trained_whole(self.search.space, settings.searcher, self.facts.trials, warm.points)
+        again = len(self.history.begun_again)
+        asked = self.facts.trials - again
+        return again + trained_whole(self.search.space, settings.searcher, asked, warm.points)
 
     @property
     def earlier_searches(self) -> list[str]:
@@ -120,6 +126,7 @@ class ReportContents:
         here, packed = SearchCommands(self.search.folder), unused("packed")
         commands = [
             ("The search", again(self.facts.command)),
+            *(("What extended it", again(one.command)) for one in self.facts.extensions),
             ("Go on with it, should it have been interrupted", here.resume()),
         ]
         if self.best:

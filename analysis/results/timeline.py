@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, count, pairwise
 
-from vgg6.tuning.algorithms.early_stopping import AshaRule, replay, stopping_rule, trained_whole
+from vgg6.tuning.algorithms.early_stopping import AshaRule, replay
 from vgg6.tuning.algorithms.promotion import PromotionRule
+from vgg6.tuning.algorithms.rule_of_search import rule_of
 from vgg6.tuning.algorithms.warm_start import WarmStart
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.search import Search
@@ -153,10 +154,9 @@ def rung_counts(search: Search) -> list[Rung]:
     if settings.scheduler not in ("asha", "asha-stop", "hyperband"):
         return []
     warm = WarmStart.from_facts(search.facts.warm_start, search.space)
-    rule = stopping_rule(
-        settings.scheduler, epochs=settings.epochs, grace=settings.grace,
-        reduction=settings.reduction, seed=settings.seed, trials=search.facts.trials,
-        whole=trained_whole(search.space, settings.searcher, search.facts.trials, warm.points),
+    rule = rule_of(
+        settings, search.space, history, search.facts.trials, added=warm.points,
+        lengths=search.lengths,
     )  # fmt: skip
     replay(rule, history.arrivals)
     if isinstance(rule, PromotionRule):

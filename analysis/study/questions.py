@@ -264,6 +264,7 @@ def _again(search: Search, also: Sequence[Search]) -> Answer:
         Text("The same configuration gives the same numbers to the last bit on the same machine,"
              " thread count and precision. The commands:"),
         Command("The search", again(facts.command)),
+        *(Command("What extended it", again(one.command)) for one in facts.extensions),
     ]  # fmt: skip
     if winner := search.winner:
         command = train_command(winner.config, data, runtime, None)

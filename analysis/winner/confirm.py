@@ -83,7 +83,7 @@ class Rounds(ray.tune.search.Searcher):
         for run in journal.history.trials.values():
             if run.state not in (RUNNING, STOPPED):
                 continue
-            if run_key(run) in self._asked():
+            if run_key(run) in self._asked() and is_run_of(run, self.candidates):
                 self._unfinished.append(run.number)
             else:
                 reason = "no longer one of those to confirm"
@@ -94,7 +94,7 @@ class Rounds(ray.tune.search.Searcher):
         if self._unfinished:
             number = self._unfinished.pop(0)
             return self.journal.history.trials[number].assignment
-        history = self.journal.history
+        history = own_runs(self.journal.history, self.candidates)
         now = stand(history, self.candidates, self.seeds, self.images, self.margin)
         settles = self.margin if self.until_settled else None
         if is_done(history, now, self.candidates, self.seeds, self.images, settles):
@@ -132,7 +132,8 @@ class Rounds(ray.tune.search.Searcher):
 
     def _leader(self, now: Standing) -> int:
         """The best mean of the complete rounds; before the first, the best of the search."""
-        scores = scores_of(self.journal.history, now.alive, self.seeds)
+        history = own_runs(self.journal.history, self.candidates)
+        scores = scores_of(history, now.alive, self.seeds)
         if not now.rounds:
             return now.alive[0]
         return max(now.alive, key=lambda c: fmean(x or 0.0 for x in scores[c][: now.rounds]))
@@ -182,7 +183,7 @@ def confirm(
         return Rounds(configs, seeds, journal, images, margin, until_settled)
 
     outcome = run_session(inner, plan, rounds)
-    runs = read_history(inner)
+    runs = own_runs(read_history(inner), configs)
     asked = [r for r in runs.trials.values() if run_key(r)[0] in configs and run_key(r)[1] in seeds]
     stopped = next((r.reason for r in asked if r.state == STOPPED), "")
     now = stand(runs, configs, seeds, images, margin)
@@ -196,12 +197,27 @@ def confirm(
     if outcome.outcome != COMPLETE:
         return outcome, None
     trained_on = len(plan.data.train), plan.data.task
-    found = conclude(runs, candidates, seeds, images, command, margin, *trained_on)
+    found = conclude(
+        runs, candidates, seeds, images, command, margin, *trained_on,
+        extensions=len(search.facts.extensions),
+    )  # fmt: skip
     key = (found.winner, found.representative_seed)
     number = next(r.number for r in runs.trials.values() if run_key(r) == key)
     run.write(confirmed_file(*key), inner.read(weights_file(number)))
     run.write_json(CONFIRMATION, found.to_dict())
     return outcome, found
+
+
+def is_run_of(run: TrialRecord, candidates: Mapping[int, TrialConfig]) -> bool:
+    """Whether a run is of a candidate as it is: a search that was extended may have changed it."""
+    config = candidates.get(run_key(run)[0])
+    return config is not None and replace(config, seed=run.config.seed) == run.config
+
+
+def own_runs(history: History, candidates: Mapping[int, TrialConfig]) -> History:
+    """A confirmation's history without the runs that are of no candidate as it is."""
+    runs = {n: run for n, run in history.trials.items() if is_run_of(run, candidates)}
+    return replace(history, trials=runs)
 
 
 def choose(history: History, top: int, count: int) -> tuple[list[TrialRecord], list[int]]:
@@ -272,6 +288,7 @@ def conclude(
     margin: float = MARGIN,
     train_images: int = 0,
     task: Task = STUDY,
+    extensions: int = 0,
 ) -> Confirmation:
     """The winner of a confirmation whose runs have all ended. Only whole rounds count.
 
@@ -279,6 +296,7 @@ def conclude(
         images: validation images behind a score.
         train_images: how many a run is trained on.
         task: what its network is made for.
+        extensions: how many the search has had.
 
     Raises:
         InputError: every candidate diverged or crashed under a fresh seed.
@@ -308,4 +326,5 @@ def conclude(
         command=command,
         margin=margin,
         more_seeds=decision.more_seeds,
+        extensions=extensions,
     )

@@ -109,6 +109,8 @@ def export_best(
         metrics["selected_from"] = scores = len(search.history.ranking())
         unconfirmed = UNCONFIRMED.format(scores=counted(scores, "score"))
         metrics["note"] = CONFIRMED if chosen.confirmed else unconfirmed
+        if outdated := search.outdated_in_words:
+            metrics["note"] += f"; {outdated}"
     if again != val_acc:
         metrics["val_acc_again"] = again
         metrics["warning"] = (

@@ -80,7 +80,9 @@ class Summary:
     ``best_by``: the best of each activation and of each optimizer; ``beats_chance``: whether the
     highest score, or mean of a confirmation, is above what guessing gives; ``limits``: what the
     networks that were tried may take, in words; ``size_front``: the most accurate completed
-    trials for their number of parameters, where networks of several widths were tried.
+    trials for their number of parameters, where networks of several widths were tried;
+    ``extensions``: what was added to the search since it began, a line each; ``outdated``: what a
+    confirmation is of that was made before, and chooses no winner.
     """
 
     search: str
@@ -102,6 +104,8 @@ class Summary:
     limits: list[str] = field(default_factory=list)
     classes: int = STUDY.classes
     size_front: list[SizedTrial] = field(default_factory=list)
+    extensions: list[str] = field(default_factory=list)
+    outdated: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -167,7 +171,7 @@ def summary(search: Search, top: int) -> Summary:
     return Summary(
         search=search.name,
         data=facts.data.name,
-        complete=outcome == "complete" or ended >= facts.trials,
+        complete=not search.is_pending and (outcome == "complete" or ended >= facts.trials),
         trials_asked=facts.trials,
         trials_ended=ended,
         trials=history.states,
@@ -184,6 +188,8 @@ def summary(search: Search, top: int) -> Summary:
         beats_chance=beats_chance(best, facts.data.val_images, scores, classes),
         limits=[limit.words for limit in facts.settings.limits],
         size_front=size_front(ranked, facts.data),
+        extensions=search.extensions,
+        outdated=search.outdated_in_words,
     )
 
 

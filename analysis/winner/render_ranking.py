@@ -36,6 +36,12 @@ def render(found: Summary) -> str:
     out.print(
         f"{found.search} on {name}{state}: {counts}; {counted(found.epochs_run, 'epoch')} run\n"
     )
+    if found.extensions or found.outdated:
+        for line in found.extensions:
+            out.print(line.capitalize())
+        if found.outdated:
+            out.print(f"Confirm again: {found.outdated}")
+        out.print()
     if not found.beats_chance:
         out.print(_at_chance(found))
     out.print(f"Best on {name}: trial {best.trial}, {best.label}")

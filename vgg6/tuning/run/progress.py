@@ -16,7 +16,7 @@ from rich.text import Text
 from vgg6.common.say import say
 from vgg6.common.words import counted, duration, rate
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.trials import PAUSED, RUNNING
+from vgg6.tuning.run.trials import PAUSED, RUNNING, TrialRecord
 
 REFRESH_S = 0.5
 LINE_EVERY_S = 60.0
@@ -223,8 +223,15 @@ def remaining_epochs(history: History, total: int) -> float | None:
     mean = sum(t.epoch for t in ended) / len(ended)
     # Most of those that are paused will not be promoted.
     running = (t for t in history.trials.values() if t.ended is None and t.state != PAUSED)
-    under_way = sum(max(mean - t.epoch, 0.5) for t in running)
+    under_way = sum(_left_of(t, mean) for t in running)
     return mean * (total - len(history.trials)) + under_way
+
+
+def _left_of(trial: TrialRecord, mean: float) -> float:
+    """Epochs that a running trial may have left. One that got a greater length goes on to it."""
+    if trial.lengthened or trial.again_of is not None:
+        return trial.config.epochs - trial.epoch
+    return max(mean - trial.epoch, 0.5)
 
 
 def clock(seconds: float) -> str:

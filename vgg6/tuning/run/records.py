@@ -28,12 +28,14 @@ from vgg6.common.schema import (
     whole,
 )
 from vgg6.run_record import Config, DataFacts, EpochMetrics, RuntimeFacts
+from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.folder import CONFIRMATION, SEARCH, RunFolder
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 from vgg6.tuning.settings import Settings
 
-# In format 1 the scheduler that is now called asha-stop was called asha.
-FORMAT = 2
+# In format 1 the scheduler that is now called asha-stop was called asha. Searches of format 3 can
+# be extended, and their journals hold what a model has learnt.
+FORMAT = 3
 RETIRED = ("stop_margin",)  # settings that older searches have
 # Searchers that older searches have; what is left of them is for the other one.
 RETIRED_SEARCHERS, SUCCESSOR = ("forest",), "gp"
@@ -87,6 +89,9 @@ def _space(field: str, value: Any) -> Space:
 Format = Annotated[int, leaf(_format)]
 
 
+_OFTEN_NONE = ("gpus", "warm_start", "extensions")
+
+
 class EarlierSearch(Record):
     """What a search took from an earlier one: so many first ``points``, and trials ``told`` to its
     sampler; ``why`` says what kept it from more."""
@@ -116,7 +121,8 @@ class SearchFacts(Record):
     """``search.json``: what was asked, of which data, on what.
 
     ``trials``: how many there were to be; ``gpus``: the kinds that trials compute on, as Ray names
-    them; ``versions``: of Python and the packages.
+    them; ``versions``: of Python and the packages. ``trials`` and ``settings`` are those that the
+    search began with; ``extensions`` say what was added since.
     """
 
     format: Format
@@ -131,6 +137,7 @@ class SearchFacts(Record):
     versions: dict[str, Any] = Field(default_factory=dict)
     gpus: list[Text] = Field(default_factory=list)
     warm_start: WarmStartFacts | None = None
+    extensions: list[Extension] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -145,9 +152,9 @@ class SearchFacts(Record):
         return value
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values; ``gpus`` and ``warm_start`` only where there are any."""
+        """As plain JSON values; what most searches lack only where it is there."""
         facts = super().to_dict()
-        return {k: v for k, v in facts.items() if v or k not in ("gpus", "warm_start")}
+        return {k: v for k, v in facts.items() if v or k not in _OFTEN_NONE}
 
 
 class ConfirmationRun(Record):
@@ -209,7 +216,8 @@ class Confirmation(Record):
 
     ``margin``: of accuracy, by which a cheaper winner may be worse; ``more_seeds``: how many would
     tell which of ``ties`` is the best, 0 where the winner is better than each rival or shown to be
-    within the margin of it. Both are None in files of earlier versions.
+    within the margin of it. Both are None in files of earlier versions. ``extensions``: how many
+    the search had by then.
     """
 
     format: Format
@@ -226,6 +234,7 @@ class Confirmation(Record):
     command: Text = ""
     margin: Share | None = None
     more_seeds: Count | None = None
+    extensions: Count = 0
 
     @model_validator(mode="after")
     def _winner_is_whole(self) -> Confirmation:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search_spaces import Space
 from search_spaces.parameter import check_value
 from vgg6.common.checks import InputError, check_key
 from vgg6.common.schema import located
+from vgg6.common.words import counted
+from vgg6.tuning.run.extension import as_extended, in_words, lengths_of
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
@@ -22,15 +24,51 @@ class Search:
 
     Args:
         folder: where it lies.
-        facts: what was asked, of which data, on what.
+        facts: what was asked, of which data, on what; where it was extended, with all that was
+            added: more trials, those that were begun again included, or longer ones.
         history: its trials and their epochs.
         confirmation: of its best over fresh seeds, where there was one.
+        began: what was asked before anything was added, if it was extended.
+        outdated: a confirmation of before the search was last extended, which chooses no winner.
     """
 
     folder: RunFolder
     facts: SearchFacts
     history: History
     confirmation: Confirmation | None = None
+    began: SearchFacts | None = None
+    outdated: Confirmation | None = None
+
+    @property
+    def extensions(self) -> list[str]:
+        """Each extension in words."""
+        facts = self.began or self.facts
+        return in_words(facts.settings, facts.trials, self.facts.extensions)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it was extended, and no session has begun since."""
+        known = self.facts.extensions
+        return bool(known) and known[-1].session > len(self.history.sessions)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The full lengths that it had one after another, in epochs."""
+        return lengths_of((self.began or self.facts).settings, self.facts.extensions)
+
+    @property
+    def outdated_in_words(self) -> str:
+        """What an outdated confirmation is of; empty where there is none."""
+        if self.outdated is None:
+            return ""
+        known = self.facts.extensions[: self.outdated.extensions]
+        facts = self.began or self.facts
+        trials = next((e.trials for e in reversed(known) if e.trials), facts.trials)
+        epochs = lengths_of(facts.settings, known)[-1]
+        return (
+            f"trial {self.outdated.winner} was confirmed when the search had"
+            f" {counted(trials, 'trial')} of {counted(epochs, 'epoch')}, before it was extended"
+        )
 
     @property
     def name(self) -> str:
@@ -54,8 +92,22 @@ def read_search(folder: RunFolder) -> Search:
     Raises:
         InputError: a file is damaged or breaks a rule; names the file, the line and the field.
     """
-    facts = read_facts(folder)
-    return Search(folder, facts, read_history(folder), read_confirmation(folder))
+    return search_of(folder, read_facts(folder), read_history(folder), read_confirmation(folder))
+
+
+def search_of(
+    folder: RunFolder, facts: SearchFacts, history: History, confirmed: Confirmation | None = None
+) -> Search:
+    """A search of what its files hold: ``facts`` as recorded, extended by what was added since."""
+    outdated = None
+    if confirmed and confirmed.extensions < len(facts.extensions):
+        confirmed, outdated = None, confirmed
+    if not facts.extensions:
+        return Search(folder, facts, history, confirmed)
+    settings = as_extended(replace(facts.settings, trials=facts.trials), facts.extensions)
+    trials = (settings.trials or facts.trials) + len(history.begun_again)
+    extended = facts.model_copy(update={"settings": settings, "trials": trials})
+    return Search(folder, extended, history, confirmed, facts, outdated)
 
 
 def check_params(search: Search) -> None:

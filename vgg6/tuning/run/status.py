@@ -48,7 +48,9 @@ class ConfirmedWinner:
 @dataclass(frozen=True)
 class Status:
     """How a search stands. ``minutes_left`` is None before the first trial's end; ``pruned_after``:
-    how many trials were stopped early after how many epochs; ``depth``: that in words."""
+    how many trials were stopped early after how many epochs; ``depth``: that in words;
+    ``extensions``: what was added since it began, a line each; ``outdated``: what a confirmation is
+    of that was made before."""
 
     search: str
     data: str
@@ -65,6 +67,8 @@ class Status:
     confirmed: ConfirmedWinner | None = None
     pruned_after: dict[int, int] = field(default_factory=dict)
     depth: str = ""
+    extensions: list[str] = field(default_factory=list)
+    outdated: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,6 +104,8 @@ def status_of(search: Search) -> Status:
         confirmed=_confirmed(search.confirmation),
         pruned_after=pruned_after(history),
         depth=in_words(history) if state not in (STARTING, IN_PROGRESS) and rows else "",
+        extensions=search.extensions,
+        outdated=search.outdated_in_words,
     )
 
 
@@ -122,6 +128,8 @@ def _state(search: Search, now: float) -> str:
         return STARTING if waits and 0 <= now - sessions[-1].time < STARTING_S else IN_PROGRESS
     if search.folder.local and is_running(RunFolder(search.folder.file(CONFIRMED))):
         return CONFIRMING
+    if search.is_pending:
+        return "incomplete"
     return (sessions[-1].outcome or "killed") if sessions else "not begun"
 
 
@@ -163,6 +171,7 @@ def render(status: Status, to_go_on: str = "") -> str:
         f"  trials    {status.trials} asked for: {states or 'none begun'}",
         f"  epochs    {status.epochs_run:,} run{f', {speed}' if speed else ''}",
     ]
+    lines += [f"  {line}" for line in status.extensions]
     if status.minutes_left is not None:
         lines.append(f"  left      about {duration(60 * status.minutes_left)}")
     if status.depth:
@@ -174,6 +183,8 @@ def render(status: Status, to_go_on: str = "") -> str:
         over = f"mean val_acc {found.mean:.4f} over {counted(found.seeds, 'fresh seed')}"
         open_ = "; not settled against its rivals" if found.more_seeds else ""
         lines.append(f"  confirmed trial {found.trial} {found.label}: {over}{open_}")
+    if status.outdated:
+        lines.append(f"  confirm   again: {status.outdated}")
     if torn := status.torn_lines:
         lines.append(f"  journal   {counted(torn, 'line')} torn by a crash, left out")
     if to_go_on and status.state in ("interrupted", "incomplete", "killed", "failed"):

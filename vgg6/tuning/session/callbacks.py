@@ -32,7 +32,13 @@ from vgg6.tuning.run.trials import (
     STOPPED,
     TrialRecord,
 )
-from vgg6.tuning.session.trial_end import KEEP_WEIGHTS, behind, end_trial, pause_trial
+from vgg6.tuning.session.trial_end import (
+    DEFAULT_KEEPING,
+    Keeping,
+    behind,
+    end_trial,
+    pause_trial,
+)
 
 # As Python, pyarrow and safetensors say that a file could not be written.
 STORAGE_FAULT = re.compile(
@@ -51,6 +57,7 @@ class StopRule(tune.Stopper):
     Args:
         time_budget: seconds from the start of this session.
         patience: end when this many trials in a row ended without a new incumbent.
+        since: the first session whose trials count for it: that in which it was last extended.
     """
 
     def __init__(
@@ -58,6 +65,7 @@ class StopRule(tune.Stopper):
         history: History,
         time_budget: float | None,
         patience: int | None,
+        since: int = 0,
     ) -> None:
         self.time_budget, self.patience = time_budget, patience
         self.started = time.monotonic()
@@ -66,6 +74,7 @@ class StopRule(tune.Stopper):
         for record in sorted(history.trials.values(), key=lambda r: r.ended or 0):
             if record.state not in OPEN:  # the others will go on
                 self.trial_ended(record)
+                self._idle *= record.ended_in >= since
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
@@ -96,7 +105,7 @@ class JournalCallback(tune.Callback):
         journal: Journal,
         stop: StopRule,
         progress: Progress,
-        keep: int = KEEP_WEIGHTS,
+        keep: Keeping = DEFAULT_KEEPING,
         promotions: PromotionRule | None = None,
     ) -> None:
         self.run, self.journal, self.keep = run, journal, keep

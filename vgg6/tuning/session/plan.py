@@ -28,9 +28,10 @@ from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds
 from vgg6.tuning.cluster.ray_internals import local_gpu_kind
 from vgg6.tuning.cluster.resources import KIND, Allotment, allot, live_nodes, of_kind
 from vgg6.tuning.run import depth
+from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.records import SearchFacts
 from vgg6.tuning.session.cost import auto_trials, estimate
-from vgg6.tuning.session.trial_end import KEEP_WEIGHTS
+from vgg6.tuning.session.trial_end import DEFAULT_KEEPING, Keeping
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import default_mode
 
@@ -41,8 +42,9 @@ JOINING_S = 15.0  # how long a cluster's first worker may take to join
 class Plan:
     """All that a session needs, decided before the first trial starts.
 
-    ``keep_weights``: the weights of how many trials, the best ones, are kept; ``warm``: what it
-    begins from; ``to_go_on``: the command that resumes the search, for a person.
+    ``keep``: what is kept of ended trials; ``warm``: what it begins from; ``to_go_on``: the command
+    that resumes the search, for a person; ``extensions``: what was added to the search; ``added``:
+    that of them which is not recorded yet; ``lengths``: the full lengths it had, this one last.
     """
 
     settings: Settings
@@ -52,9 +54,12 @@ class Plan:
     runtime: Runtime
     allotment: Allotment
     wandb_mode: str
-    keep_weights: int = KEEP_WEIGHTS
+    keep: Keeping = DEFAULT_KEEPING
     warm: WarmStart = field(default_factory=WarmStart)
     to_go_on: str = ""
+    extensions: tuple[Extension, ...] = ()
+    added: Extension | None = None
+    lengths: tuple[int, ...] = ()
 
 
 def plan_confirmation(
@@ -80,7 +85,7 @@ def plan_confirmation(
     recorded = Runtime(**facts.runtime.to_dict())
     what = f"confirmation of {facts.name}: at most {counted(runs, 'run')}"
     plan = make_plan(wanted, facts.space, data, where, recorded, what)
-    return replace(plan, keep_weights=runs)
+    return replace(plan, keep=Keeping(weights=runs, room=0))
 
 
 def make_plan(

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -23,8 +23,9 @@ from vgg6.common.say import say
 from vgg6.common.words import counted
 from vgg6.data import DataFacts
 from vgg6.run_record import RuntimeFacts
-from vgg6.tuning.algorithms.early_stopping import replay, stopping_rule, trained_whole
+from vgg6.tuning.algorithms.early_stopping import replay
 from vgg6.tuning.algorithms.promotion import PromotionRule, compared_at
+from vgg6.tuning.algorithms.rule_of_search import rule_of
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.cluster.connect import ClusterLost
@@ -41,6 +42,7 @@ from vgg6.tuning.run.progress import Progress
 from vgg6.tuning.run.records import FORMAT, RETIRED_SEARCHERS, SUCCESSOR, SearchFacts
 from vgg6.tuning.run.trials import FAILED, PAUSED, RUNNING
 from vgg6.tuning.session.callbacks import JournalCallback, SearchInterrupted, StopRule
+from vgg6.tuning.session.extend import carry_out, changes_of, record_extension
 from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS
@@ -116,12 +118,18 @@ def build_searcher(
         searcher=SUCCESSOR if settings.searcher in RETIRED_SEARCHERS else settings.searcher,
         seed=settings.seed,
         base={"epochs": settings.epochs, "seed": settings.seed},
-        limit=plan.trials,
+        limit=trials_of(plan, journal.history),
         journal=journal,
         rungs=compared_at(settings.epochs, settings.grace, settings.reduction),
         rule=promotions,
         earlier=plan.warm.told,
+        lengths=plan.lengths,
     )
+
+
+def trials_of(plan: Plan, history: History) -> int:
+    """How many trials a search has, those that were begun again included."""
+    return plan.trials + len(history.begun_again)
 
 
 def run_session(
@@ -136,7 +144,7 @@ def run_session(
             trial left to ask for, whatever the plan's number.
 
     Raises:
-        InputError: another driver runs this search.
+        InputError: another driver runs this search, or has since it was planned.
     """
     with only_driver(run):
         journal = Journal(run)
@@ -145,6 +153,8 @@ def run_session(
         mark(run)
         if torn := journal.history.torn_lines:
             say(f"{run.file(JOURNAL)}: {counted(torn, 'line')} torn by a crash, left out")
+        if plan.added:
+            record_extension(run, journal.history, plan.added)
         journal.write("session", session=session, pid=os.getpid(), host=platform.node())
         mirror = WandbMirror(
             plan.wandb_mode,
@@ -162,7 +172,7 @@ def run_session(
             ended = sum(t.state not in (RUNNING, PAUSED) for t in standing)
             outcome, detail = (
                 INCOMPLETE,
-                f"{lost}; {ended} of {counted(plan.trials, 'trial')} ended",
+                f"{lost}; {ended} of {counted(trials_of(plan, journal.history), 'trial')} ended",
             )
         except KeyboardInterrupt:
             outcome = INTERRUPTED
@@ -190,23 +200,26 @@ def _fit(
     make_searcher: Callable[[Plan, Journal], Any] | None,
 ) -> tuple[str, str]:
     settings, history = plan.settings, journal.history
-    rule = stopping_rule(
-        settings.scheduler, epochs=settings.epochs, grace=settings.grace,
-        reduction=settings.reduction, seed=settings.seed, trials=plan.trials,
-        whole=trained_whole(plan.space, settings.searcher, plan.trials, plan.warm.points),
-    )  # fmt: skip
+    known: Any = {"added": plan.warm.points, "lengths": plan.lengths}
+    asked = replace(settings, trials=plan.trials)
+    changes = changes_of(asked, plan.extensions, plan.space, history, **known)
+    carry_out(journal, changes, settings.epochs)
+    trials = trials_of(plan, history)
+    rule = rule_of(settings, plan.space, history, trials, **known)
     promotions = rule if isinstance(rule, PromotionRule) else None
-    settle(run, journal, replay(rule, history.arrivals), plan.keep_weights, promotions)
+    keep = replace(plan.keep, pruned=promotions is not None)
+    settle(run, journal, replay(rule, history.arrivals), keep, promotions)
     searcher: Any = (
         make_searcher(plan, journal) if make_searcher else build_searcher(plan, journal, promotions)
     )
     scheduler = RuleScheduler(rule, partial(enlarge, plan.allotment), searcher.begin_again)
-    stop = StopRule(history, settings.time_budget, settings.patience)
+    since = max((one.session for one in plan.extensions), default=0)
+    stop = StopRule(history, settings.time_budget, settings.patience, since)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
     watch, guard = NodeWatch(limiter, plan.allotment, history, plan.to_go_on), StallGuard()
-    with watch, guard, Progress(title, plan.trials, history, settings.time_budget) as progress:
-        callback = JournalCallback(run, journal, stop, progress, plan.keep_weights, promotions)
+    with watch, guard, Progress(title, trials, history, settings.time_budget) as progress:
+        callback = JournalCallback(run, journal, stop, progress, keep, promotions)
         trainable = tune.with_parameters(
             train_trial,
             data=plan.data,
@@ -247,7 +260,7 @@ def _fit(
             return INCOMPLETE, str(lost)
     if stop.reason:
         callback.end_running()
-    return _judge(history, plan.trials, stop.reason, searcher.exhausted)
+    return _judge(history, trials, stop.reason, searcher.exhausted)
 
 
 def _mirrors(settings: Settings, history: History) -> list[tune.Callback]:

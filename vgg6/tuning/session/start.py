@@ -8,14 +8,17 @@ import ray
 
 from search_spaces import Space
 from vgg6.common.say import say
+from vgg6.common.words import counted
 from vgg6.data import DataFacts, TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
 from vgg6.tuning.cluster.connect import HERE
 from vgg6.tuning.cluster.resources import kinds, live_nodes, of_kind
 from vgg6.tuning.cluster.shared_storage import check_shared
+from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.session.extend import changes_of
 from vgg6.tuning.session.plan import make_plan
 from vgg6.tuning.session.session import Outcome, create_run, run_session
 from vgg6.tuning.settings import Settings
@@ -53,20 +56,36 @@ def start_search(
 
 
 def resume_search(
-    where: str, search: Search, settings: Settings, data: TrialData, to_go_on: str = ""
+    where: str,
+    search: Search,
+    settings: Settings,
+    data: TrialData,
+    to_go_on: str = "",
+    added: Extension | None = None,
 ) -> Outcome:
     """Go on with a search where it stopped.
 
     Args:
+        settings: what was asked for, with all that was added.
         to_go_on: the command that resumes it once more, for a person.
+        added: an extension that is in the search, and is to be recorded.
 
     Raises:
         InputError: no node can run a trial; another process runs this search.
     """
-    facts = search.facts
+    facts, history = search.facts, search.history
+    warm = WarmStart.from_facts(facts.warm_start, search.space)
     # Its trials compute as they began, whatever is fastest here.
     recorded = Runtime(**facts.runtime.to_dict())
-    plan = make_plan(settings, search.space, data, where, recorded)
-    warm = WarmStart.from_facts(facts.warm_start, search.space)
-    plan = replace(plan, warm=warm, to_go_on=to_go_on)
+    changes = changes_of(
+        settings, facts.extensions, search.space, history, added=warm.points,
+        lengths=search.lengths,
+    )  # fmt: skip
+    again = len(history.begun_again) + len(changes.again)
+    what = f"search {settings.name}: {counted((settings.trials or 0) + again, 'trial')}"
+    plan = make_plan(settings, search.space, data, where, recorded, what)
+    plan = replace(
+        plan, warm=warm, to_go_on=to_go_on, extensions=tuple(facts.extensions), added=added,
+        lengths=search.lengths,
+    )  # fmt: skip
     return run_session(search.folder, plan)

@@ -19,6 +19,7 @@ from vgg6.checkpoint import DamagedCheckpoint, best_weights, load_state, read_fa
 from vgg6.common.say import say
 from vgg6.config import TrialConfig
 from vgg6.hardware.runtime import Runtime
+from vgg6.longer import is_start_of
 from vgg6.task import STUDY, Task
 from vgg6.training import TrainState
 from vgg6.tuning.run.folder import RunFolder, trial_folder
@@ -58,7 +59,8 @@ def resume_or_start(
         except DamagedCheckpoint as error:
             damaged.append(f"checkpoint {path} is damaged ({error}): using the one before it")
             continue
-        if state.config == config:
+        if is_start_of(state.config, state.epoch, config):
+            state.config = config
             return state, metrics, damaged
     return TrainState(config, runtime, task=task), {}, damaged
 

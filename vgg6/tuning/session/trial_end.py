@@ -7,13 +7,14 @@ what the last one did not come to, before a worker starts.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from vgg6.checkpoint import weights_bytes
 from vgg6.tuning.algorithms.promotion import PromotionRule
 from vgg6.tuning.run.folder import WEIGHTS, RunFolder, trial_folder, weights_file
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, StorageLost
-from vgg6.tuning.run.trials import COMPLETED, OPEN, PAUSED, PRUNED, TrialRecord
+from vgg6.tuning.run.trials import COMPLETED, FAILED, OPEN, PAUSED, PRUNED, TrialRecord
 from vgg6.tuning.session.trial_checkpoints import (
     CHECKPOINTS,
     drop_states,
@@ -22,21 +23,34 @@ from vgg6.tuning.session.trial_checkpoints import (
 )
 
 KEEP_WEIGHTS = 5
+KEEP_BYTES = 100_000_000  # for the states of ended trials, from which a longer search goes on
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What is kept of ended trials. ``weights``: those of so many, the best ones; ``room``: bytes
+    for the states that an extended search goes on from; ``pruned``: whether these may be such that
+    were pruned, since more trials would let them be promoted."""
+
+    weights: int = KEEP_WEIGHTS
+    room: int = KEEP_BYTES
+    pruned: bool = False
+
+
+DEFAULT_KEEPING = Keeping()
 
 
 def end_trial(
-    run: RunFolder, journal: Journal, record: TrialRecord, state: str, reason: str, keep: int
+    run: RunFolder, journal: Journal, record: TrialRecord, state: str, reason: str, keep: Keeping
 ) -> None:
     """Journal a trial's end, then do what follows from it.
-
-    Args:
-        keep: the weights of how many trials, the best ones, are kept.
 
     Raises:
         StorageLost: the run folder cannot be written.
     """
     journal.write("end", trial=record.number, state=state, reason=reason)
     _clear(run, journal.history, record, keep)
+    keep_ended(run, journal.history, keep.room)
 
 
 def pause_trial(
@@ -55,7 +69,7 @@ def settle(
     run: RunFolder,
     journal: Journal,
     decided: set[int],
-    keep: int,
+    keep: Keeping = DEFAULT_KEEPING,
     promotions: PromotionRule | None = None,
 ) -> None:
     """End the trials whose end was decided and not journaled, and finish ends that were cut short.
@@ -81,6 +95,7 @@ def settle(
             end_trial(run, journal, record, COMPLETED, "", keep)
         elif record.number in decided and not promotions:
             end_trial(run, journal, record, PRUNED, behind(record), keep)
+    keep_ended(run, journal.history, keep.room)
 
 
 def _tell(promotions: PromotionRule, history: History) -> None:
@@ -97,13 +112,36 @@ def behind(record: TrialRecord) -> str:
     return f"behind the others at epoch {record.epoch}"
 
 
-def _clear(run: RunFolder, history: History, record: TrialRecord, keep: int) -> None:
+def _clear(run: RunFolder, history: History, record: TrialRecord, keep: Keeping) -> None:
     try:
-        keep_best(run, history, record, keep)
+        keep_best(run, history, record, keep.weights)
     except OSError as error:
         raise StorageLost(f"{run.path} cannot be written: {error}") from error
-    if record.state not in OPEN:  # a stopped trial can be resumed from its checkpoints
+    if record.state not in OPEN and not may_go_on(record, keep.pruned):
         drop_states(run, record.number)
+
+
+def may_go_on(record: TrialRecord, pruned: bool) -> bool:
+    """Whether an ended trial may go on from its last state in a search that is extended.
+
+    Args:
+        pruned: whether one that was pruned may.
+    """
+    if record.state == COMPLETED:  # else a greater length would change what it did so far
+        return record.config.schedule == "constant" and not record.config.sam
+    return record.state == FAILED or (pruned and record.state == PRUNED)
+
+
+def keep_ended(run: RunFolder, history: History, room: int = KEEP_BYTES) -> None:
+    """Of the states of ended trials keep the newest each, of those that came furthest first, and
+    among them of the best, until ``room`` bytes are full."""
+    names = set(run.names(CHECKPOINTS))
+    ended = [
+        t for t in history.trials.values()
+        if t.state not in OPEN and trial_folder(t.number) in names
+    ]  # fmt: skip
+    ended.sort(key=lambda t: (-t.epoch, -(t.best_val_acc or 0.0), t.number))
+    keep_states(run, [trial.number for trial in ended], room)
 
 
 def keep_best(
@@ -114,8 +152,11 @@ def keep_best(
     best = worth_keeping(history, keep)
     if ended.number not in best:
         return
+    # One that goes on, in a search that was extended, has those of its earlier end.
+    going_on = (t.number for t in history.trials.values() if t.ended is None)
+    kept = {weights_file(number) for number in (*best, *going_on)}
     for name in run.names(WEIGHTS):
-        if f"{WEIGHTS}/{name}" not in map(weights_file, best):
+        if f"{WEIGHTS}/{name}" not in kept:
             run.delete(f"{WEIGHTS}/{name}")
     weights = kept_weights(run, ended.number, ended.best_epoch)
     if weights is not None:

@@ -64,6 +64,8 @@ class MlflowMirror(MLflowLoggerCallback):
             run_id = earlier[0].info.run_id
             client = mlflow.MlflowClient()
             client.update_run(run_id, status="RUNNING")
+            if self.history.trials[number].lengthened:  # a parameter cannot be changed
+                client.set_tag(run_id, "lengthened_to_epochs", str(config.epochs))
             steps = (m.step for m in client.get_metric_history(run_id, "val_acc"))
             self._last[run_id] = max(steps, default=0)
         else:
@@ -92,7 +94,7 @@ class MlflowMirror(MLflowLoggerCallback):
     def _tag(self, run_id: str, record: TrialRecord) -> None:
         client = mlflow.MlflowClient()
         client.set_tag(run_id, "state", record.state)
-        if record.reason:
+        if record.reason or record.lengthened or run_id in self._last:  # it may have an older one
             client.set_tag(run_id, "reason", record.reason)
 
     def _quietly(self, step: Any, *args: Any, **kwargs: Any) -> None:

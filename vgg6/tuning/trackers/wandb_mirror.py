@@ -131,7 +131,9 @@ class _Mirror:
 
     def _run(self, record: TrialRecord) -> Any:
         if record.number not in self.runs:
-            self.runs[record.number] = self._start(record, self.mode)
+            run = self.runs[record.number] = self._start(record, self.mode)
+            if record.lengthened:
+                run.config.update({"epochs": record.config.epochs}, allow_val_change=True)
         return self.runs[record.number]
 
     def _start(self, record: TrialRecord, mode: str) -> Any:

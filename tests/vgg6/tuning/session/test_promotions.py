@@ -16,6 +16,7 @@ from vgg6.tuning.algorithms.promotion import UNJUDGED, PromotionRule
 from vgg6.tuning.run.folder import JOURNAL, SEARCH
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.trials import COMPLETED, PAUSED, PRUNED, RUNNING
+from vgg6.tuning.session.trial_end import KEEP_BYTES
 
 TRIALS, EPOCHS, IMAGES = 11, 5, 150
 SPACE = """
@@ -97,7 +98,10 @@ def test_a_search_with_promotions_goes_on_after_a_kill_and_counts_every_epoch_on
         assert trial.epoch in (1, 2, 4, EPOCHS) and (trial.number >= UNJUDGED or trial.epoch > 1)
     complete = [n for n, t in after.trials.items() if t.state == COMPLETED]
     assert len(complete) >= 2 and promoted in {n for n, t in after.trials.items() if t.epoch >= 4}
-    assert not run.names("checkpoints"), "nothing is left of those that paused"
+    left = [run.names(f"checkpoints/{name}") for name in run.names("checkpoints")]
+    assert left and {len(states) for states in left} == {1}, "a last state each, to go on from"
+    sizes = [p.stat().st_size for p in Path(run.path, "checkpoints").rglob("*") if p.is_file()]
+    assert sum(sizes) <= KEEP_BYTES
     events = [json.loads(line) for line in Path(run.file(JOURNAL)).read_text().splitlines()]
     decisions_of(events)
 

@@ -105,7 +105,9 @@ def test_a_search_journals_every_epoch_once_and_keeps_the_best_weights(
     assert not list(Path(run.path).rglob("*.pkl")), "nothing pickled is left"
     left = {p.name for p in Path(run.path).iterdir()}
     kept = {"journal.jsonl", "search.json", "weights", ".lock", ".here", ".before"}
-    assert left == kept, "Ray's and checkpoints go"
+    assert left - {"checkpoints"} == kept, "what is Ray's goes"
+    states = [run.names(f"checkpoints/{name}") for name in run.names("checkpoints")]
+    assert all(len(last) == 1 for last in states), "of ended trials the last state, if any"
 
     # The kept weights are those of the best epoch: they score what was recorded of it.
     runtime = Runtime(**run.read_json("search.json")["runtime"])

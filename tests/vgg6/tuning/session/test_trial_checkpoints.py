@@ -14,6 +14,7 @@ from vgg6.checkpoint import STATE, TENSORS
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
+from vgg6.longer import why_begun_again
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.session.trial_checkpoints import (
@@ -162,3 +163,27 @@ def test_a_trial_whose_state_was_dropped_begins_anew_and_comes_to_the_same_bits(
         assert m.to_dict() | {"seconds": 0} == rows[m.epoch]
     for name, value in whole.model.state_dict().items():
         assert torch.equal(state.model.state_dict()[name], value)
+
+
+def test_a_trial_goes_on_to_a_greater_length_from_its_last_state_where_that_is_the_same_run(
+    run: RunFolder, digits_small: TrialData, runtime: Runtime
+) -> None:
+    train(run, digits_small, runtime, 1)
+    longer = TrialConfig.from_mapping({**CONFIG.to_dict(), "epochs": 6})
+    state, metrics, _ = resume_or_start(run, {"number": 7, "config": longer.to_dict()}, runtime)
+    assert (state.epoch, state.config, metrics["epoch"]) == (1, longer, 1)
+    at_once = TrainState(longer, runtime)
+    found = [m.val_loss for m in fit(state, digits_small, stop_after=2)]
+    assert found == [m.val_loss for m in fit(at_once, digits_small, stop_after=2)][1:]
+    for changed in ({"epochs": 6, "lr": 0.02}, {"epochs": 6, "schedule": "cosine"}):
+        other = {"number": 7, "config": {**CONFIG.to_dict(), **changed}}
+        assert resume_or_start(run, other, runtime)[0].epoch == 0
+
+
+def test_a_run_goes_on_only_where_its_epochs_do_not_depend_on_its_length() -> None:
+    assert why_begun_again(CONFIG, 4, 8) == ""
+    cosine = TrialConfig.from_mapping({**CONFIG.to_dict(), "schedule": "cosine"})
+    assert "cosine schedule" in why_begun_again(cosine, 1, 8)
+    sharpened = TrialConfig.from_mapping({**CONFIG.to_dict(), "sam": 0.05, "epochs": 6})
+    assert why_begun_again(sharpened, 4, 12) == "", "the first four epochs of six are plain"
+    assert "sharpened" in why_begun_again(sharpened, 5, 12)

@@ -60,12 +60,13 @@ def test_a_trial_that_ran_all_its_epochs_is_completed_without_training(
     journal = trained(run, digits_small, runtime, 0)
     if killed == "before its weights were kept":
         journal.write("end", trial=0, state=COMPLETED, reason="")
-    settle(run, journal, decided=set(), keep=5)
+    settle(run, journal, decided=set())
     journal.close()
     record = read_history(run).trials[0]
     assert record.state == COMPLETED and record.epoch == 2
     assert (tmp_path / JOURNAL).read_text().count('"end"') == 1
-    assert not run.names(f"{CHECKPOINTS}/trial_00000")
+    kept = run.names(f"{CHECKPOINTS}/trial_00000")
+    assert kept == ["epoch_00002"], "the last state, for a search that is extended"
     assert load_file(tmp_path / WEIGHTS / "trial_00000.safetensors")
 
 
@@ -76,10 +77,10 @@ def test_a_trial_that_may_go_on_is_left_alone(
     journal = trained(run, digits_small, runtime, 0)
     trial = journal.history.trials[0]
     trial.config = replace(trial.config, epochs=3)
-    settle(run, journal, decided={5}, keep=5)
+    settle(run, journal, decided={5})
     assert journal.history.trials[0].state == RUNNING
     assert run.names(f"{CHECKPOINTS}/trial_00000")
-    settle(run, journal, decided={0}, keep=5)
+    settle(run, journal, decided={0})
     assert journal.history.trials[0].state == PRUNED
     assert not run.names(f"{CHECKPOINTS}/trial_00000")
 
@@ -150,7 +151,7 @@ def played(run: RunFolder, events: list[tuple[Any, ...]]) -> Journal:
 def settled(run: RunFolder, journal: Journal) -> PromotionRule:
     """A rule as a resumed session has it before the first worker starts."""
     rule = PromotionRule(max_t=EPOCHS, grace=1, reduction=4.0, trials=60)
-    settle(run, journal, replay(rule, journal.history.arrivals), 5, rule)
+    settle(run, journal, replay(rule, journal.history.arrivals), promotions=rule)
     return rule
 
 
@@ -169,8 +170,8 @@ def test_a_driver_killed_around_a_pause_or_a_promotion_goes_on_as_if_it_had_not_
     assert [n for n in range(11) if rule.waits(n)] == [8, 9, 10]
     assert rule.promotable() == (11 if (state, epoch) == (PAUSED, 1) else None), "one is no quarter"
     left = run.names(f"{CHECKPOINTS}/trial_00011")
-    assert (left == []) == (state in (COMPLETED, PRUNED))
-    assert f"epoch_{epoch:05d}" in left or state in (COMPLETED, PRUNED)
+    assert (left == []) == (state == PRUNED)
+    assert f"epoch_{epoch:05d}" in left or state == PRUNED
     assert len(run.names(f"{CHECKPOINTS}/trial_00000")) == 2, "of a running trial all are kept"
     lines = (tmp_path / JOURNAL).read_text()
     again = settled(run, journal)
