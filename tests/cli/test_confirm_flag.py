@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.made_runs import made_run
-from support.paths import ROOT
+from support.paths import NARROW, ROOT
 
 from cli.console import DONE, FAILED
 from cli.main import build_parser
@@ -23,7 +23,8 @@ from vgg6.tuning.run.search import read_search
 from vgg6.tuning.settings import Settings
 
 SEARCH = (
-    "search --data digits --limit-train 100 --trials 2 --epochs 1 --wandb disabled --name whole"
+    "search --data digits --limit-train 100 --trials 2 --epochs 1 --wandb disabled --name whole "
+    f"--space {NARROW}"
 )
 
 

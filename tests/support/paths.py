@@ -3,3 +3,4 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+NARROW = ROOT / "tests" / "support" / "narrow.yaml"  # a search space of small networks

@@ -8,6 +8,7 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -60,7 +61,10 @@ def test_a_search_of_the_study_that_was_interrupted_goes_on_to_its_end(
     monkeypatch.setattr(driver, "LOOK_EVERY_S", 0.2)
     file = tmp_path / "results" / "study.csv"
     _, piece = driver.pieces(asked(tmp_path, epochs=1))
-    driver.advance(piece, time.monotonic() + 1, file)
+    with monkeypatch.context() as patch:  # it is time once the search has begun
+        clock = SimpleNamespace(sleep=time.sleep, monotonic=lambda: float(piece.run.exists(SEARCH)))
+        patch.setattr(driver, "time", clock)
+        driver.advance(piece, 1.0, file)
     assert piece.outcome != "complete"
     driver.advance(piece, math.inf, file)
     driver.write_table(str(tmp_path), file)

@@ -53,10 +53,10 @@ def test_a_frozen_worker_is_ended_and_its_trial_finishes_with_every_epoch_once(
         name="run", storage=str(tmp_path), trials=2, epochs=8, searcher="grid", scheduler="none",
         data="digits", wandb="disabled",
     )  # fmt: skip
-    data = split(load_digits(), limit_train=300)
+    data = split(load_digits(), limit_train=100)
     run = RunFolder(str(tmp_path / "run"))
     plan = planning.make_plan(settings, space, data, "this machine")
-    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=300)
+    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=100)
     create_run(run, plan, data_facts=facts, command="test")
     frozen = freeze_a_worker(tmp_path / "run")
     outcome = run_session(run, plan)

@@ -18,7 +18,7 @@ from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.trials import COMPLETED, PAUSED, PRUNED, RUNNING
 from vgg6.tuning.session.trial_end import KEEP_BYTES
 
-TRIALS, EPOCHS, IMAGES = 11, 5, 150
+TRIALS, EPOCHS, IMAGES = 11, 5, 100
 SPACE = """
 name: rates
 parameters:
@@ -26,6 +26,7 @@ parameters:
   batch_size: {choices: [32]}
   optimizer: {choices: [adam]}
   lr: {low: 1e-5, high: 1e-2, log: true}
+fixed: {width: 0.125, norm: batch, dropout: 0.0}
 """
 # SIGKILL when a trial that was promoted from the second epoch has run its third.
 KILLED = """

@@ -49,6 +49,7 @@ from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import FINISH_S, default_mode
 
+IMAGES = 32
 LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
 # One trial at a time: one worker to start, where the number of them proves nothing.
 ALONE: dict[str, Any] = {"max_concurrent": 1, "cpus_per_trial": 1.0}
@@ -56,7 +57,7 @@ ALONE: dict[str, Any] = {"max_concurrent": 1, "cpus_per_trial": 1.0}
 
 @pytest.fixture(scope="module")
 def digits() -> TrialData:
-    return split(load_digits(), limit_train=100)
+    return split(load_digits(), limit_train=IMAGES)
 
 
 def points(*rows: dict[str, Any]) -> Space:
@@ -69,6 +70,11 @@ def points(*rows: dict[str, Any]) -> Space:
     return Space(name="points", parameters=tuple(parameters), points=rows, points_only=True)
 
 
+def narrow(space: Space) -> Space:
+    """The space with the smallest network, where its size proves nothing."""
+    return replace(space, fixed=space.fixed | {"width": 0.125})
+
+
 def start(
     folder: Path, space: Space, data: TrialData, make_searcher: Any = None, **changes: Any
 ) -> tuple[RunFolder, Outcome]:
@@ -77,7 +83,7 @@ def start(
     settings = Settings(name="run", storage=str(folder), **(values | changes))
     run = RunFolder(str(folder / "run"))
     plan = planning.make_plan(settings, space, data, "this machine")
-    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=100)
+    facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=IMAGES)
     create_run(run, plan, data_facts=facts, command="test")
     return run, run_session(run, plan, make_searcher)
 
@@ -86,7 +92,7 @@ def start(
 def test_a_search_journals_every_epoch_once_and_keeps_the_best_weights(
     tmp_path: Path, digits: TrialData
 ) -> None:
-    run, outcome = start(tmp_path, load_space("wide"), digits, trials=7, epochs=4)
+    run, outcome = start(tmp_path, narrow(load_space("wide")), digits, trials=7, epochs=4)
     assert outcome.outcome == "complete"
     history = read_history(run)
     assert sorted(history.trials) == list(range(7))
@@ -126,7 +132,7 @@ def test_a_trial_in_a_search_equals_the_same_run_outside_ray_bit_for_bit(
     tmp_path: Path, digits: TrialData
 ) -> None:
     row = {"activation": "silu", "optimizer": "nadam", "lr": 1e-3, "batch_size": 64}
-    run, _ = start(tmp_path, points(row), digits, searcher="grid", epochs=3)
+    run, _ = start(tmp_path, narrow(points(row)), digits, searcher="grid", epochs=3)
     record = read_history(run).trials[0]
     runtime = Runtime(**run.read_json("search.json")["runtime"])
     state = TrainState(record.config, runtime)
@@ -143,8 +149,9 @@ def test_every_searcher_and_scheduler_runs_a_search_to_its_end(
     tmp_path: Path, digits: TrialData, searcher: str, scheduler: str
 ) -> None:
     run, outcome = start(
-        tmp_path, load_space("default"), digits, trials=5, searcher=searcher, scheduler=scheduler
-    )
+        tmp_path, narrow(load_space("default")), digits, trials=5, searcher=searcher,
+        scheduler=scheduler,
+    )  # fmt: skip
     history = read_history(run)
     assert outcome.outcome == "complete"
     assert all(t.ended is not None for t in history.trials.values()) and len(history.trials) == 5
@@ -167,10 +174,12 @@ def test_trials_read_the_images_of_the_object_store_without_a_copy(digits: Trial
 
 @pytest.mark.usefixtures("ray_here")
 def test_asha_stop_ends_the_bad_ones_and_optuna_hears_pruned(tmp_path: Path) -> None:
-    good = {"activation": "relu", "optimizer": "adam", "batch_size": 32}
-    rows = [{**good, "lr": lr} for lr in (1e-3, 1.0001e-4, 1.0002e-4, 1.0003e-4, 1.0004e-4)]
+    base = {"activation": "relu", "batch_size": 32}
+    bad = ({"optimizer": "sgd", "lr": 1e-4 + i * 1e-9} for i in range(4))
+    rows = [base | row for row in ({"optimizer": "adam", "lr": 3e-3}, *bad)]
+    space = replace(points(*rows), fixed={"width": 0.125, "norm": "batch", "dropout": 0.0})
     run, outcome = start(
-        tmp_path, points(*rows), split(load_digits(), limit_train=200), searcher="grid",
+        tmp_path, space, split(load_digits(), limit_train=200), searcher="grid",
         epochs=8, trials=5, max_concurrent=1, reduction=2, scheduler="asha-stop",
     )  # fmt: skip
     history = read_history(run)
@@ -272,8 +281,9 @@ def test_a_trial_that_crashes_at_every_attempt_fails_with_its_reason_and_the_oth
     row = {"activation": "relu", "optimizer": "sgd", "batch_size": 16}
     rows = [{**row, "lr": lr} for lr in (1e-3, 2e-3, 3e-3)]
     run, outcome = start(
-        tmp_path, points(*rows), digits, listening, searcher="grid", scheduler="none", trials=3
-    )
+        tmp_path, narrow(points(*rows)), digits, listening, searcher="grid", scheduler="none",
+        trials=3,
+    )  # fmt: skip
     history = read_history(run)
     # Optuna refuses to be told twice: the search would have ended with its error.
     told = [t.state.name for t in asked[0].study.trials]
@@ -301,7 +311,9 @@ def test_patience_ends_a_search_that_no_longer_improves(tmp_path: Path, digits: 
 def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_earlier_folder(
     tmp_path: Path, digits: TrialData
 ) -> None:
-    space = Space(name="lr", parameters=(LR,), fixed={"activation": "relu", "batch_size": 32})
+    space = narrow(
+        Space(name="lr", parameters=(LR,), fixed={"activation": "relu", "batch_size": 32})
+    )
     before, _ = start(tmp_path, space, digits, trials=6, epochs=1, scheduler="none", **ALONE)
     best = read_history(before).ranking()[0]
     settings = Settings(name="warm", storage=str(tmp_path), trials=3, epochs=1, data="digits",
@@ -309,7 +321,7 @@ def test_a_warm_start_runs_the_earlier_best_first_and_is_resumed_without_the_ear
     earlier = read_earlier(["run"], settings, space)
     warmed, warm = begin_from(earlier, space, settings, digits.fingerprint)
     run = RunFolder(str(tmp_path / "warm"))
-    facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=100)
+    facts = data_facts("digits", load_digits(), digits, split_seed=42, limit_train=IMAGES)
     starting.start_search(cluster.HERE, run, settings, warmed, digits, facts, "test", warm)
     shutil.rmtree(before.path)
     found = read_search(run)
@@ -367,7 +379,7 @@ def test_broken_wandb_neither_fails_nor_holds_up_a_search(
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     row = {"activation": "gelu", "optimizer": "sgd", "batch_size": 128, "lr": 0.01}
-    run, outcome = start(tmp_path, points(row), digits, searcher="grid", wandb="online")
+    run, outcome = start(tmp_path, narrow(points(row)), digits, searcher="grid", wandb="online")
     assert outcome.outcome == "complete"
     assert read_history(run).trials[0].epoch == 2
     for file in Path(run.path).rglob("*"):
@@ -383,7 +395,8 @@ def test_a_hanging_wandb_holds_up_the_end_of_a_search_by_ten_seconds_at_most(
     with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
-        run, outcome = start(tmp_path, points(row), digits, searcher="grid", wandb="online")
+        space = narrow(points(row))
+        run, outcome = start(tmp_path, space, digits, searcher="grid", wandb="online")
     assert outcome.outcome == "complete"
     assert sorted(read_history(run).trials[0].rows) == [1, 2]
     assert "wandb.log" in outcome.wandb_problem

@@ -31,8 +31,9 @@ parameters:
   batch_size: {choices: [16]}
   optimizer: {choices: [adam, sgd]}
   lr: {low: 1e-6, high: 1e-1, log: true}
+fixed: {width: 0.125, norm: batch, dropout: 0.0}
 points:
-  - {activation: relu, batch_size: 16, optimizer: adam, lr: 0.001}
+  - {activation: relu, batch_size: 16, optimizer: adam, lr: 0.003}
   - {activation: relu, batch_size: 16, optimizer: sgd, lr: 0.000002}
   - {activation: relu, batch_size: 16, optimizer: sgd, lr: 0.000001}
 """
@@ -209,7 +210,7 @@ def test_a_driver_killed_before_it_stops_a_trial_stops_it_when_resumed(
     """SIGKILL between the row of the epoch that ends a trial and the trial's end."""
     (tmp_path / "space.yaml").write_text(SPACE)
     arguments = (
-        "search", "--data", "digits", "--limit-train", "300", "--trials", "3", "--epochs", "4",
+        "search", "--data", "digits", "--limit-train", "100", "--trials", "3", "--epochs", "4",
         "--name", "s", "--wandb", "disabled", "--address", "local", "--grace", "1",
         "--reduction", "2", "--scheduler", "asha-stop", "--space", "space.yaml", "--searcher",
         "random", "--max-concurrent", "1",

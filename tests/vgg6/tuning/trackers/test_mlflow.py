@@ -21,8 +21,9 @@ mlflow = pytest.importorskip("mlflow", reason="needs MLflow: pip install mlflow"
 RATES = (1e-3, 2e-3, 3e-3)
 LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
 SPACE = Space(
-    name="points", parameters=(LR,), points=tuple({"lr": r} for r in RATES), points_only=True
-)
+    name="points", parameters=(LR,), fixed={"width": 0.125},
+    points=tuple({"lr": r} for r in RATES), points_only=True,
+)  # fmt: skip
 
 
 def search(folder: Path, uri: str) -> tuple[RunFolder, Outcome]:
@@ -32,11 +33,11 @@ def search(folder: Path, uri: str) -> tuple[RunFolder, Outcome]:
         scheduler="none", data="digits", wandb="disabled", mlflow=uri, max_concurrent=1,
         cpus_per_trial=1.0,
     )  # fmt: skip
-    data = split(load_digits(), limit_train=100)
+    data = split(load_digits(), limit_train=32)
     run = RunFolder(str(folder / "mirrored"))
     plan = planning.make_plan(settings, SPACE, data, "this machine")
     if not run.exists(JOURNAL):
-        facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=100)
+        facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=32)
         create_run(run, plan, data_facts=facts, command="test")
     return run, run_session(run, plan)
 
