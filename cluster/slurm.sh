@@ -99,7 +99,7 @@ ray_node() {
     [ -z "$stopped" ] || kill -TERM "$ray"
     while kill -0 "$ray" 2>/dev/null; do wait "$ray" || true; done
     wait "$ray" || status=$?
-    [ -n "$stopped" ] || { echo "Ray has ended on $(hostname):"; tail -n 20 "$files/said"; } >&2
+    [ -n "$stopped" ] || { echo "Ray has ended on $(hostname):"; tail -n 1 "$files/said"; } >&2
     rm -rf "$files"
     return $status
 }
@@ -163,6 +163,7 @@ trap 'ended_by=cancelled' INT HUP
 # The end of the job, with the exit status of the search.
 finish() {
     local status=$1
+    [ -z "$ended_by" ] || [ "$status" -lt 128 ] || status=130  # interrupted, however late it came
     stop
     if [ "$ended_by" = limit ] && [ "$status" -ge 128 ]; then
         say "the time limit is near: back into the queue"
