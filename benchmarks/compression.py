@@ -38,10 +38,12 @@ import torch
 
 from analysis.figures.figure_files import check_figure, write_figure
 from analysis.packages.latency import speedup, time_in_turns
-from analysis.packages.package import check_package, load_network, read_package
+from analysis.packages.package import check_package, read_package
 from analysis.packages.train import epoch_line
+from analysis.packages.weights import load_network
 from analysis.report import compression_front
 from benchmarks.machine import RESULTS, describe, write_result
+from vgg6.architecture import count_flops, count_parameters
 from vgg6.common.intervals import wilson
 from vgg6.config import ACTIVATIONS, TrialConfig
 from vgg6.data import (
@@ -55,7 +57,7 @@ from vgg6.data import (
 )
 from vgg6.evaluation import assess, logits_of
 from vgg6.hardware.runtime import Runtime
-from vgg6.model import VGG6, count_flops, count_parameters
+from vgg6.model import VGG6
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes
 from vgg6.pruning import finetuning, prune

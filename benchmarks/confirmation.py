@@ -39,9 +39,10 @@ import pandas as pd
 
 from analysis.winner import paired
 from analysis.winner.elimination import MARGIN, Standing, decide, standing
-from analysis.winner.paired import PairedScores, quantile
+from analysis.winner.paired import PairedScores
 from benchmarks.machine import ROOT, describe, write_result
 from benchmarks.replay.curve_files import read_curves
+from vgg6.common.intervals import student_quantile
 
 IMAGES, CANDIDATES, SEEDS = 1777, range(3, 9), range(2, 11)
 GAPS, DEAR = (0.002, 0.03), 4 / 3
@@ -147,7 +148,7 @@ def rule_before(case: Case, seeds: int) -> Answer:
             p = float(x.mean())
             gap = 4 * math.sqrt(p * (1 - p) / IMAGES)
         else:
-            gap = quantile(alpha, len(alive) * (number - 1)) * math.sqrt(
+            gap = student_quantile(alpha, len(alive) * (number - 1)) * math.sqrt(
                 x.var(axis=1, ddof=1).mean()
             )
         gap *= math.sqrt(2 / number)

@@ -32,7 +32,7 @@ from ray import tune
 from analysis.results.search_tables import epochs_table
 from benchmarks.machine import ROOT, describe, write_result
 from search_spaces import load_space
-from vgg6.augment import derive_seed
+from vgg6.common.seeds import derive_seed
 from vgg6.config import TrialConfig
 from vgg6.data import data_facts, load_source, split
 from vgg6.hardware.runtime import Runtime

@@ -42,12 +42,13 @@ from torchvision import transforms
 
 import vgg6.training
 from benchmarks.machine import describe, write_result
+from vgg6.architecture import HIDDEN, LAYOUT
 from vgg6.augment import epoch_batches
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData, load_source, split
 from vgg6.evaluation import Evaluation
 from vgg6.hardware.runtime import Runtime, resident
-from vgg6.model import ACTIVATIONS, HIDDEN, LAYOUT
+from vgg6.model import ACTIVATIONS
 from vgg6.training import TrainState, fit
 
 STUDY = "relu,sigmoid,tanh,silu,gelu"

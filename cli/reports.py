@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.commands import pip_command
-from analysis.insights.evaluators import EVALUATORS, FANOVA
+from analysis.insights.evaluators import ADDITIVE, EVALUATORS
 from analysis.results.targets import CONVERSIONS, check_table_file, conversion_target
 from cli.console import DONE, add_json_flag, print_result
 from cli.flags import add_run_argument, read_whole
@@ -46,9 +46,9 @@ def add_commands(add: Any) -> None:
     add_run_argument(p)
     p.add_argument(
         "--evaluator",
-        default=FANOVA,
+        default=ADDITIVE,
         metavar="NAME",
-        help=f"how importance is measured: {', '.join(EVALUATORS)} (default: {FANOVA})",
+        help=f"how importance is measured: {', '.join(EVALUATORS)} (default: {ADDITIVE})",
     )
     add_json_flag(p)
     p = add("table", table, "write all trials and epochs as a CSV or parquet table")

@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import tune_vgg6
+from analysis.insights.evaluators import EVALUATORS
 from vgg6.data import Source, TrialData, load_digits, load_folder, split
 from vgg6.hardware.runtime import Runtime
 
@@ -135,9 +136,10 @@ def runtime() -> Runtime:
 
 @pytest.fixture(scope="module")
 def few_draws() -> Iterator[None]:
-    """Importance is drawn 3 times, not 39: for tests of all but its figures."""
+    """Importance is drawn 3 times: for tests of all but its figures."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.insights.importance.DRAWS", {"fanova": 3, "ped-anova": 3})
+        patch.setattr("analysis.insights.importance.DRAWS", dict.fromkeys(EVALUATORS, 3))
+        patch.setattr("analysis.insights.importance.HALVES", 3)
         yield
 
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def border(side: int) -> int:
-    """How far a crop moves, in pixels, for images of this edge: 4 for the study's 32."""
-    return side // 8
-
-
-def derive_seed(seed: int, epoch: int, purpose: str) -> int:
-    """A 63-bit seed for one purpose in one epoch, so that a resumed run draws the same numbers."""
-    digest = hashlib.sha256(f"{seed}/{epoch}/{purpose}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+from vgg6.common.seeds import derive_seed
+from vgg6.task import border
 
 
 def epoch_batches(

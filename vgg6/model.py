@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import cache
 
-import torch
 from torch import Tensor, nn
 
+from vgg6.architecture import LAYOUT, Widths, layout, scaled_widths
 from vgg6.config import TrialConfig
 from vgg6.task import STUDY, Task
 
@@ -23,13 +22,6 @@ ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
     "elu": (nn.ELU, True),
     "mish": (nn.Mish, False),
 }
-# (input channels, output channels, whether a 2x2 max pooling follows)
-LAYOUT = ((3, 64, False), (64, 64, True), (64, 128, False), (128, 128, True), (128, 256, True))
-HIDDEN = 512
-# How wide a network is: channels after each convolution, then hidden units.
-Widths = tuple[int, ...]
-WIDTHS: Widths = (*(outputs for _, outputs, _ in LAYOUT), HIDDEN)  # the study's
-BLOCK = 8  # kernels take channels in blocks of so many: a width between two of them saves nothing
 GROUPS = 32  # of a group norm, if they divide the channels
 
 
@@ -77,18 +69,6 @@ class VGG6(nn.Module):
         return self.fc2(x)
 
 
-def scaled_widths(width: float) -> Widths:
-    """How wide the network of this ``width`` is: the study's widths times it, each rounded to a
-    multiple of ``BLOCK``."""
-    return tuple(max(BLOCK, BLOCK * round(units * width / BLOCK)) for units in WIDTHS)
-
-
-def layout(widths: Widths) -> tuple[tuple[int, int, bool], ...]:
-    """``LAYOUT`` of a network of these widths."""
-    inputs = (LAYOUT[0][0], *widths)
-    return tuple((inputs[i], widths[i], pooled) for i, (_, _, pooled) in enumerate(LAYOUT))
-
-
 def widths_of(weights: Mapping[str, Tensor]) -> Widths:
     """How wide the network is that these are the weights of, by the names of VGG6's state."""
     names = (*(f"convs.{i}.weight" for i in range(len(LAYOUT))), "fc1.weight")
@@ -106,29 +86,6 @@ def with_weights(config: TrialConfig, weights: Mapping[str, Tensor]) -> VGG6:
     model = VGG6(config, task_of(weights), widths=widths_of(weights))
     model.load_state_dict(weights)
     return model
-
-
-def count_parameters(config: TrialConfig, widths: Widths | None = None, task: Task = STUDY) -> int:
-    """How many numbers the network of ``config`` learns; ``widths``: as for ``VGG6``."""
-    return _count_parameters(config.norm, widths or scaled_widths(config.width), task)
-
-
-@cache
-def _count_parameters(norm: str, widths: Widths, task: Task) -> int:
-    """Of the hyperparameters only the normalisation adds any, besides the width."""
-    with torch.device("meta"):  # shapes only: nothing is drawn or stored
-        model = VGG6(TrialConfig(norm=norm), task, widths=widths)
-        return sum(p.numel() for p in model.parameters())
-
-
-def count_flops(widths: Widths = WIDTHS, task: Task = STUDY) -> int:
-    """Floating-point operations of one image forward: two for each multiplication and addition of
-    the convolutions and linear layers, nothing for biases, activations, norms and pooling."""
-    products, area = 0, task.side**2
-    for inputs, outputs, pooled in layout(widths):
-        products += inputs * outputs * 9 * area
-        area //= 4 if pooled else 1
-    return 2 * (products + area * widths[-2] * widths[-1] + widths[-1] * task.classes)
 
 
 def _norm(name: str, channels: int) -> nn.Module:

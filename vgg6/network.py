@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vgg6.architecture import Widths
 from vgg6.augment import Normalizer
 from vgg6.config import TrialConfig
 from vgg6.data import Array
 from vgg6.hardware.runtime import Runtime
-from vgg6.model import VGG6, Widths, task_of, widths_of, with_weights
+from vgg6.model import VGG6, task_of, widths_of, with_weights
 from vgg6.task import Task
 
 

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vgg6.architecture import BLOCK, count_flops
 from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError, check_number
 from vgg6.config import SPARSITY, TrialConfig
 from vgg6.data import LabelledImages, TrialData
-from vgg6.model import BLOCK, count_flops
 from vgg6.network import Network
 from vgg6.run_record import EpochMetrics
 from vgg6.task import Task

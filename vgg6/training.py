@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vgg6.augment import derive_seed, epoch_batches
+from vgg6.augment import epoch_batches
+from vgg6.common.seeds import derive_seed
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.evaluation import evaluate

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-)
 
 from analysis.results.tables import SearchTables
-from vgg6.tuning.algorithms.model_sampler import distribution_of
+from search_spaces.parameter import Parameter
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 
 REACHED = 0.9  # of the scored trials must have come to the epoch at which they are compared
@@ -24,19 +19,16 @@ class Value:
     """One hyperparameter of one trial: its value and what it was drawn from."""
 
     value: Any
-    drawn_from: BaseDistribution
+    drawn_from: Parameter
 
     @property
     def place(self) -> float:
         """Where in its range it lies, from 0 to 1, by the logarithm in a log range."""
-        low, high = self.drawn_from.low, self.drawn_from.high  # type: ignore[attr-defined]
-        scale = math.log if self.drawn_from.log else float  # type: ignore[attr-defined]
-        place = (scale(self.value) - scale(low)) / ((scale(high) - scale(low)) or 1.0)
-        return min(1.0, max(0.0, place))  # rounding can carry it over an end
+        return min(1.0, max(0.0, self.drawn_from.place(self.value)))  # rounding can carry it over
 
     @property
     def is_choice(self) -> bool:
-        return isinstance(self.drawn_from, CategoricalDistribution)
+        return self.drawn_from.choices is not None
 
 
 def common_epoch(tables: SearchTables) -> int:
@@ -88,13 +80,9 @@ def hyperparameters(tables: SearchTables) -> dict[int, dict[str, Value]]:
     values_of = [{str(k): v for k, v in row.items()} for row in rows]
     # What Optuna can keep under one name: of choices it wants the same ones in every trial.
     choices = {p.name for p in space.parameters if p.choices is not None}
-    drawn = [
-        (p, p.key if p.name in choices else p.name, distribution_of(p)) for p in space.parameters
-    ]
+    labelled = [(p, p.key if p.name in choices else p.name) for p in space.parameters]
     for trial, values in zip(tables.trials.trial, values_of, strict=True):
         found[int(trial)] = {
-            label: Value(values[p.name], drawn_from)
-            for p, label, drawn_from in drawn
-            if p.active(values)
+            label: Value(values[p.name], p) for p, label in labelled if p.active(values)
         }
     return found

@@ -1,3 +1,3 @@
 """The names of the evaluators of importance, apart from Optuna, which takes seconds to import."""
 
-FANOVA, PED_ANOVA = EVALUATORS = ("fanova", "ped-anova")
+ADDITIVE, FANOVA, PED_ANOVA = EVALUATORS = ("additive", "fanova", "ped-anova")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from analysis.insights.importance import FANOVA, Importance, importance
+from analysis.insights.evaluators import ADDITIVE
+from analysis.insights.importance import Importance, importance
 from analysis.insights.interaction import Interaction, interaction
 from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matched_effects
 from analysis.results.tables import SearchTables
@@ -70,12 +71,12 @@ class Insights:
 
 def insights(
     tables: SearchTables,
-    evaluator: str = FANOVA,
+    evaluator: str = ADDITIVE,
     known: tuple[Importance | None, str] | None = None,
 ) -> Insights:
     """What mattered in a search, by the ``evaluator`` of importance.
 
-    ``known``: what ``importance`` gave before, which takes seconds.
+    ``known``: what ``importance`` gave before.
     """
     shares, why = known or importance(tables, evaluator)
     layout, layout_note = interaction(tables)

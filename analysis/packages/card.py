@@ -6,8 +6,8 @@ from pathlib import Path
 
 from analysis.commands import command, portable, train_command, verify_command
 from analysis.packages.package_schema import Compression, Package
+from vgg6.architecture import count_parameters
 from vgg6.common.templates import render
-from vgg6.model import count_parameters
 from vgg6.onnx_versions import LOWEST, oldest_runtime
 
 TEMPLATES = Path(__file__).parent / "templates"

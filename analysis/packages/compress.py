@@ -17,7 +17,7 @@ from torch import Tensor
 
 from analysis.packages.compression_plan import INT8, PRUNE, Plan
 from analysis.packages.latency import speedup, time_in_turns
-from analysis.packages.package import check_package, load_network, read_package, write_package
+from analysis.packages.package import check_package, read_package
 from analysis.packages.package_files import ONNX, WEIGHTS, check_out
 from analysis.packages.package_schema import (
     CompressedMetrics,
@@ -29,8 +29,11 @@ from analysis.packages.package_schema import (
     Side,
     Speed,
 )
+from analysis.packages.package_writer import write_package
 from analysis.packages.scoring import data_here
 from analysis.packages.train import epoch_line
+from analysis.packages.weights import load_network
+from vgg6.architecture import Widths, count_flops, count_parameters
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.common.say import say
@@ -39,7 +42,6 @@ from vgg6.config import TrialConfig
 from vgg6.data import ImageFacts, TrialData, load_recorded
 from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime
-from vgg6.model import Widths, count_flops, count_parameters
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes, opset_of
 from vgg6.onnx_versions import LOWEST, OPSETS

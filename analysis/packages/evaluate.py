@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.packages.package import check_package, load_network, read_package
+from analysis.packages.package import check_package, read_package
 from analysis.packages.package_schema import Compression, Package
 from analysis.packages.scoring import data_here
+from analysis.packages.weights import load_network
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.data import LabelledImages, Source, load_source, other_classes, reading_of, split

@@ -6,10 +6,11 @@ from string import Template
 
 import torch
 
+from vgg6.architecture import Widths, layout
 from vgg6.augment import Normalizer
 from vgg6.config import TrialConfig
 from vgg6.data import ImageFacts
-from vgg6.model import ACTIVATIONS, Widths, layout
+from vgg6.model import ACTIVATIONS
 
 NORM_CODE = {
     "none": "nn.Identity()",

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, model_validator
 
+from vgg6.architecture import Widths, scaled_widths
 from vgg6.common.checks import InputError
 from vgg6.common.quantities import latency_text
 from vgg6.common.schema import (
@@ -30,7 +31,6 @@ from vgg6.common.schema import (
 )
 from vgg6.config import WIDTH, TrialConfig
 from vgg6.footprint.limits import KINDS, amount, in_words
-from vgg6.model import Widths, scaled_widths
 from vgg6.run_record import (
     CompleteFacts,
     Config,

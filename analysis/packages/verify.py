@@ -19,12 +19,13 @@ from analysis.packages.comparison import (
     first_difference,
 )
 from analysis.packages.compress import compress_again, onnx_tensors
-from analysis.packages.environment import machine
-from analysis.packages.package import check_package, load_network, package_weights, read_package
+from analysis.packages.package import check_package, read_package
 from analysis.packages.package_files import CONFIG, METRICS
 from analysis.packages.package_schema import CompressedMetrics, Package
+from analysis.packages.package_writer import machine
 from analysis.packages.scoring import data_here, recorded_runtime, score
 from analysis.packages.train import epoch_line, progress_bar
+from analysis.packages.weights import load_network, package_weights
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
 from vgg6.common.words import counted

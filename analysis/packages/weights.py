@@ -1,4 +1,5 @@
-"""Weights as a file keeps them, checked to be those of the configuration that they name."""
+"""Weights as a file keeps them, checked to be those of the configuration that they name; and the
+network that they make."""
 
 from __future__ import annotations
 
@@ -10,9 +11,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from analysis.packages.package_files import CONFIG, ONNX, WEIGHTS
+from analysis.packages.package_schema import Package
+from analysis.packages.scoring import recorded_runtime
+from vgg6.architecture import Widths
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
-from vgg6.model import VGG6, Widths
+from vgg6.model import VGG6
+from vgg6.network import Network
+from vgg6.onnx_file import OnnxNetwork, check_onnx
 from vgg6.task import STUDY, Task
 from vgg6.tuning.run.folder import RunFolder
 
@@ -66,6 +73,44 @@ def read_weights(
             rule = f"does not fit its configuration: {name} must be {want} and is {got}"
             raise InputError(key, where, rule)
     return config, weights
+
+
+def package_weights(
+    folder: Path, config: TrialConfig, widths: Widths | None = None, task: Task = STUDY
+) -> dict[str, Tensor]:
+    """The weights of a package, unless they are int8.
+
+    Raises:
+        InputError: they are damaged, or not those of ``config``, ``widths`` and ``task``; names the
+            file.
+    """
+    file = folder / WEIGHTS
+    named, weights = read_weights(file, widths=widths, task=task)
+    if named != config:
+        rule = f"are the weights of {named.label} ({named.fingerprint}), not of {CONFIG}"
+        raise InputError("package", str(file), rule)
+    return weights
+
+
+def load_network(folder: Path, package: Package) -> Network | OnnxNetwork:
+    """A package's network as a function of uint8 images (N, S, S, 3), which gives logits (N, C).
+
+    One that was compressed is its ``model.onnx``, on the threads that it was trained with.
+
+    Raises:
+        InputError: its weights are not what they should be, or are no network on such images.
+    """
+    runtime = recorded_runtime(package.runtime)
+    if package.compression is None:
+        data = package.data
+        weights = package_weights(folder, package.config, task=data.task)
+        return Network(package.config, weights, data.mean, data.std, runtime)
+    content = (folder / ONNX).read_bytes()
+    try:
+        check_onnx(content, package.data.task)
+    except ValueError as error:
+        raise InputError("package", str(folder / ONNX), str(error)) from None
+    return OnnxNetwork(content, runtime.threads)
 
 
 def _form(tensor: Tensor | None) -> str:

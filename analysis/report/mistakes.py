@@ -2,24 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
-from io import BytesIO
-
-import numpy as np
-import torch
-from PIL import Image
-
-from analysis.packages.scoring import recorded_runtime
-from analysis.packages.weights import run_weights
-from analysis.winner.export import choose
-from vgg6.data import load_recorded
-from vgg6.evaluation import EVAL_BATCH
-from vgg6.hardware.runtime import resident
-from vgg6.model import with_weights
-from vgg6.tuning.run.search import Search
-
-SHOWN, SHOWN_SIDE = 24, 64  # images; pixels of an edge, about
 
 
 @dataclass(frozen=True)
@@ -51,47 +34,3 @@ class Mistakes:
     confusion: list[list[int]]
     surest: list[Mistake]
     images: int
-
-
-def find_mistakes(search: Search) -> Mistakes:
-    """Score the winner on its validation images.
-
-    Raises:
-        InputError: its weights or the images are not here, or are not what was recorded.
-    """
-    chosen = choose(search)
-    config, weights = run_weights(search.folder, chosen.weights, search.facts.data.task)
-    source, data = load_recorded(search.facts.data)
-    runtime = recorded_runtime(search.facts.runtime)
-    runtime.apply()
-    model = with_weights(config, weights).eval()
-    model = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parts = resident(data, runtime.device)
-    shares = []
-    with torch.inference_mode(), runtime.autocast():
-        for start in range(0, len(parts.val_labels), EVAL_BATCH):
-            images = parts.val_images[start : start + EVAL_BATCH]
-            shares.append(model(parts.normalize(images)).float().softmax(1).cpu())
-    probability, predicted = torch.cat(shares).max(1)
-    labels = parts.val_labels.cpu()
-    classes = list(source.classes)
-    matrix = np.zeros((len(classes), len(classes)), dtype=int)
-    np.add.at(matrix, (labels.numpy(), predicted.numpy()), 1)
-    wrong = torch.nonzero(labels != predicted).flatten()
-    surest = wrong[probability[wrong].argsort(descending=True, stable=True)][:SHOWN]
-    mistakes = [
-        Mistake(
-            classes[labels[i]], classes[predicted[i]], float(probability[i]),
-            _data_uri(np.asarray(data.val.images[i])),
-        )
-        for i in surest.tolist()
-    ]  # fmt: skip
-    return Mistakes(chosen.what, classes, matrix.tolist(), mistakes, len(labels))
-
-
-def _data_uri(image: np.ndarray) -> str:
-    side = max(1, SHOWN_SIDE // len(image)) * len(image)
-    picture = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
-    buffer = BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from analysis.insights.importance import Importance, importance
-from analysis.report.mistakes import Mistakes, find_mistakes
+from analysis.report.mistakes import Mistakes
 from analysis.results.tables import SearchTables
-from analysis.winner.export import choose
+from analysis.winner.chosen_run import choose
 from vgg6.common.checks import InputError
 from vgg6.tuning.run.search import Search
 
@@ -66,6 +66,8 @@ class Unmeasured(SlowParts):
 def _mistakes(search: Search, weights: str) -> Mistakes | str:
     if not search.folder.exists(weights):
         return "The weights of this run are not in its folder."
+    from analysis.report.find_mistakes import find_mistakes  # imports torch
+
     try:
         return find_mistakes(search)
     except InputError as error:

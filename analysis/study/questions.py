@@ -22,12 +22,12 @@ from analysis.winner.looks_at_test_set import looks_in_words, recorded
 from analysis.winner.ranking import data_title
 from analysis.winner.retrained_trial import again_command, again_name, again_weights, read_again
 from search_spaces.study import BASELINE
-from vgg6.augment import border
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import Record, read_record
 from vgg6.common.schema import Text as PlainText
 from vgg6.common.words import counted
 from vgg6.run_record import DataFacts
+from vgg6.task import border
 from vgg6.tuning.run.folder import weights_file
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import TrialRecord

@@ -10,7 +10,7 @@ from analysis.winner.confirmed_result import how_it_was_lost
 from analysis.winner.elimination import SETTLED, Decision, Standing
 from analysis.winner.paired import MOST_SEEDS, Difference, PairedScores
 from analysis.winner.shown_intervals import PooledMean, pooled_means
-from vgg6.model import count_parameters
+from vgg6.architecture import count_parameters
 from vgg6.task import STUDY, Task
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.records import DIVERGED, OPEN, WITHIN, WORSE, Candidate, ConfirmationRun

@@ -31,10 +31,10 @@ from analysis.winner.elimination import (
     standing,
 )
 from analysis.winner.paired import PairedScores
-from analysis.winner.training_cost import training_flops
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL
 from vgg6.config import TrialConfig
+from vgg6.footprint.training_cost import training_flops
 from vgg6.task import STUDY, Task
 from vgg6.tuning.run.folder import (
     CONFIRMATION,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ from torch import Tensor
 
 from analysis.commands import train_command
 from analysis.packages.limit_check import check_limits
-from analysis.packages.package import write_package
 from analysis.packages.package_files import check_out
 from analysis.packages.package_schema import Metrics
+from analysis.packages.package_writer import write_package
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.weights import run_weights
-from analysis.winner.looks_at_test_set import LookResult, look, looks_in_words, recorded
-from analysis.winner.ranking import data_title, winner_of
+from analysis.winner.chosen_run import Chosen, as_it_ran, choose
+from analysis.winner.looks_at_test_set import LookResult, looks_in_words, recorded
+from analysis.winner.ranking import data_title
 from analysis.winner.retrained_trial import (
     again_command,
     again_name,
@@ -24,20 +25,17 @@ from analysis.winner.retrained_trial import (
     read_again,
     scored_trial,
 )
+from analysis.winner.score_test_set import look
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import read_record
 from vgg6.common.words import counted
-from vgg6.config import TrialConfig
 from vgg6.data import image_facts, load_recorded
 from vgg6.network import Network
 from vgg6.onnx_file import onnx_bytes
 from vgg6.onnx_versions import LOWEST
-from vgg6.run_record import EpochMetrics
-from vgg6.tuning.run.folder import confirmed_file, weights_file
 from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
-from vgg6.tuning.run.trials import TrialRecord
 
 CONFIRMED_FACTS = ("mean", "sd", "low", "high", "search_score", "optimism", "tied")
 UNCONFIRMED = (
@@ -51,21 +49,6 @@ CONFIRMED = (
 )
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The run that is packed. ``weights``: its file below the run folder; ``rows``: its epochs;
-    ``confirmed``: the confirmation that it won, if there was one; ``named``: it was asked for by
-    its number."""
-
-    what: str
-    config: TrialConfig
-    weights: str
-    rows: list[EpochMetrics]
-    stop_after: int | None
-    confirmed: Confirmation | None
-    named: bool = False
-
-
 def export_best(
     search: Search,
     out: Path,
@@ -77,7 +60,7 @@ def export_best(
     """Pack the confirmed winner of a search, or the first of its ranking where none is confirmed;
     or the trial of that number.
 
-    Its weights are scored on the test images once, ever: see looks_at_test_set.py. Without
+    Its weights are scored on the test images once, ever: see score_test_set.py. Without
     ``look_at_test`` they are not scored, and a score is given only if there is one already.
     ``opset``: the version of ONNX's operators that ``model.onnx`` is written in.
     Returns the package's metrics and, as ``out``, its folder.
@@ -156,28 +139,10 @@ def look_at_winner(search: Search) -> LookResult:
     return look(search, chosen.weights, chosen.what)
 
 
-def choose(search: Search) -> Chosen:
-    """The representative run of the confirmed winner; else the first of the ranking, as it ran."""
-    if search.confirmation:
-        return _confirmed(search.confirmation)
-    return _as_it_ran(winner_of(search))
-
-
-def _as_it_ran(trial: TrialRecord) -> Chosen:
-    return Chosen(
-        what=f"trial {trial.number}",
-        config=trial.config,
-        weights=weights_file(trial.number),
-        rows=trial.results,
-        stop_after=trial.stop_after,
-        confirmed=None,
-    )
-
-
 def _named(search: Search, number: int) -> Chosen:
     """A trial with the weights that the search kept of it, or else those of its run again."""
     trial = scored_trial(search, number)
-    chosen = replace(_as_it_ran(trial), named=True)
+    chosen = replace(as_it_ran(trial), named=True)
     if search.folder.exists(chosen.weights):
         return chosen
     package = read_again(search, trial)
@@ -190,19 +155,6 @@ def _named(search: Search, number: int) -> Chosen:
         raise InputError("trial", number, rule)
     return replace(
         chosen, what=again_name(number), weights=again_weights(number), rows=package.history
-    )
-
-
-def _confirmed(found: Confirmation) -> Chosen:
-    trial, seed, rows = found.winner, found.representative_seed, found.representative.history
-    config = replace(found.chosen.config, seed=seed)
-    return Chosen(
-        what=f"trial {trial} seed {seed}",
-        config=config,
-        weights=confirmed_file(trial, seed),
-        rows=rows,
-        stop_after=len(rows) if len(rows) < config.epochs else None,
-        confirmed=found,
     )
 
 

@@ -1,4 +1,4 @@
-"""The test images: scored once a search, and every look at them recorded where all can see it.
+"""Every look at the test images of a search, as it is recorded where all can see it.
 
 A score that has been looked at and acted on is a validation score. So the search never looks,
 the winner is scored after it has been chosen, and a second look is counted in every output.
@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from analysis.packages.package_files import METRICS, PACKED, WEIGHTS
-from analysis.packages.scoring import recorded_runtime, score
-from analysis.packages.weights import run_weights
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import Real, Record, Share, Text, read_record
-from vgg6.data import load_recorded
 from vgg6.run_record import Images
-from vgg6.tuning.run.folder import Appender, RunFolder
-from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.folder import RunFolder
 
 LOOKS = "test_looks.jsonl"
 PACKED_METRICS, PACKED_WEIGHTS = f"{PACKED}/{METRICS}", f"{PACKED}/{WEIGHTS}"
@@ -67,37 +62,6 @@ class LookResult:
     looks: int
 
 
-def look(search: Search, weights: str, what: str) -> LookResult:
-    """What weights of a search score on its test images, from the record where it is there.
-
-    Only weights that have not been scored before are scored, and then recorded in
-    ``test_looks.jsonl`` before anybody is told.
-
-    Args:
-        weights: their file below the run folder; its metadata names the configuration.
-        what: they are, such as ``trial 12 seed 102``.
-
-    Raises:
-        InputError: the weights, the data or the record are missing or damaged.
-    """
-    run, facts = search.folder, search.facts
-    if found := recorded(run, weights):
-        return found
-    config, tensors = run_weights(run, weights, facts.data.task)
-    source, data = load_recorded(facts.data)
-    tested = score(config, tensors, source.test, data, recorded_runtime(facts.runtime))
-    line = Look(
-        time=time.time(), what=what, weights=_digest(run, weights), accuracy=tested.accuracy,
-        loss=tested.loss, images=len(source.test),
-    )  # fmt: skip
-    lines = [line] if run.exists(LOOKS) else [*_earlier_look(run), line]
-    appender = Appender(run, LOOKS)
-    for entry in lines:
-        appender.append(json.dumps(entry.to_dict()))
-    appender.close()
-    return _result(line, len(looks(run)))
-
-
 def recorded(run: RunFolder, weights: str, what: str = "") -> LookResult | None:
     """What ``look`` returns if these weights were scored before, else None. Scores nothing.
 
@@ -106,9 +70,9 @@ def recorded(run: RunFolder, weights: str, what: str = "") -> LookResult | None:
     before = looks(run)
     count = len(before)
     if not run.exists(weights):
-        return next((_result(line, count) for line in before if line.what == what), None)
-    digest = _digest(run, weights)
-    return next((_result(line, count) for line in before if line.weights == digest), None)
+        return next((result(line, count) for line in before if line.what == what), None)
+    own = digest(run, weights)
+    return next((result(line, count) for line in before if line.weights == own), None)
 
 
 def looks(run: RunFolder) -> list[Look]:
@@ -118,7 +82,7 @@ def looks(run: RunFolder) -> list[Look]:
         InputError: a line is damaged; names it. It stands for a look, so it is not passed over.
     """
     if not run.exists(LOOKS):
-        return _earlier_look(run)
+        return earlier_look(run)
     found = []
     for number, line in enumerate(run.read(LOOKS).splitlines(), start=1):
         where = f"{run.file(LOOKS)} line {number}"
@@ -140,7 +104,7 @@ def looks_in_words(count: int) -> str:
     )
 
 
-def _earlier_look(run: RunFolder) -> list[Look]:
+def earlier_look(run: RunFolder) -> list[Look]:
     """The look of a version that scored the winner when its search ended, and kept no record."""
     if not (run.exists(PACKED_METRICS) and run.exists(PACKED_WEIGHTS)):
         return []
@@ -148,16 +112,16 @@ def _earlier_look(run: RunFolder) -> list[Look]:
     test = read_record(_PackedMetrics, packed, f"{run.file(PACKED_METRICS)}: ").test
     if test is None or "looks" in packed["test"]:
         return []
-    what, weights = "the winner, at the end of the search", _digest(run, PACKED_WEIGHTS)
+    what, weights = "the winner, at the end of the search", digest(run, PACKED_WEIGHTS)
     return [Look(time=0.0, what=what, weights=weights, **test.to_dict())]
 
 
-def _result(line: Look, count: int) -> LookResult:
+def result(line: Look, count: int) -> LookResult:
     interval = wilson(line.accuracy, line.images)
     return LookResult(
         line.accuracy, line.loss, line.images, **interval, what=line.what, looks=count
     )
 
 
-def _digest(run: RunFolder, weights: str) -> str:
+def digest(run: RunFolder, weights: str) -> str:
     return hashlib.sha256(run.read(weights)).hexdigest()

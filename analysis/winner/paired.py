@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
+
+from vgg6.common.intervals import student_quantile
 
 # What the variance of all pairs counts for, at most, and what the binomial one does, in degrees of
 # freedom. Chosen by `python -m benchmarks.confirmation --tune`.
@@ -46,7 +47,7 @@ class Difference:
         """How far a one-sided bound at ``alpha`` is from the gap."""
         if self.seeds == 1:
             return max(FIRST_GAP, CLEAR_GAP * self.sd)
-        return quantile(alpha, self.df) * self.sd / math.sqrt(self.seeds)
+        return student_quantile(alpha, self.df) * self.sd / math.sqrt(self.seeds)
 
 
 class PairedScores:
@@ -99,15 +100,7 @@ def seeds_to_tell(difference: Difference, least: float, alpha: float) -> int:
     for more in range(1, MOST_SEEDS):
         seeds = difference.seeds + more
         df = more + (difference.df if difference.seeds > 1 else BINOMIAL_DF)
-        half = quantile(alpha, df) * difference.sd / math.sqrt(seeds)
+        half = student_quantile(alpha, df) * difference.sd / math.sqrt(seeds)
         if difference.gap - half > least:
             return more
     return MOST_SEEDS
-
-
-@lru_cache(maxsize=4096)
-def quantile(alpha: float, df: float) -> float:
-    """Student's t that is exceeded with a probability of ``alpha``."""
-    from scipy.stats import t
-
-    return float(t.isf(alpha, df))

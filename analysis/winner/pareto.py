@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vgg6.model import count_parameters
+from vgg6.architecture import count_parameters
 from vgg6.task import STUDY, Task
 from vgg6.tuning.run.trials import COMPLETED, TrialRecord
 

@@ -12,7 +12,7 @@ from analysis.winner.pareto import KINDS, BestOfValue, TrialCost, best_of_each, 
 from analysis.winner.shown_intervals import with_shown_intervals
 from analysis.winner.sizes import SizedTrial, size_front
 from vgg6.common.checks import InputError
-from vgg6.common.intervals import LEVEL
+from vgg6.common.intervals import LEVEL, normal_quantile
 from vgg6.config import TrialConfig
 from vgg6.run_record import EpochMetrics
 from vgg6.task import STUDY
@@ -199,10 +199,10 @@ def beats_chance(best: float, images: int, scores: int, classes: int = STUDY.cla
     Guesses are right once in ``classes``. Their highest score in so many tries, each on so many
     ``images``, stays below the bound in 95 of 100 searches.
     """
-    from scipy.stats import norm
-
     chance = 1 / classes
-    bound = norm.isf((1 - LEVEL) / max(1, scores)) * math.sqrt(chance * (1 - chance) / images)
+    bound = normal_quantile((1 - LEVEL) / max(1, scores)) * math.sqrt(
+        chance * (1 - chance) / images
+    )
     return bool(best > chance + bound)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.winner.paired import BINOMIAL_DF, binomial_variance, quantile
-from vgg6.common.intervals import LEVEL
+from analysis.winner.paired import BINOMIAL_DF, binomial_variance
+from vgg6.common.intervals import LEVEL, student_quantile
 from vgg6.tuning.run.records import Confirmation
 
 Bounds = tuple[float | None, float | None]
@@ -43,7 +43,7 @@ def pooled_means(scores: Mapping[int, Sequence[float]], images: int) -> dict[int
     # Equal scores would have no spread: the binomial one counts a little.
     total = degrees + BINOMIAL_DF
     sd = math.sqrt((squares + BINOMIAL_DF * binomial) / total)
-    times = quantile((1 - LEVEL) / 2, total if degrees else math.inf)
+    times = student_quantile((1 - LEVEL) / 2, total if degrees else math.inf)
     found = {}
     for trial, own in scores.items():
         mean, half = fmean(own), times * sd / math.sqrt(len(own))

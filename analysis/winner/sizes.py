@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
 from vgg6.common.quantities import bytes_text
 from vgg6.footprint.int8_size import int8_bytes
-from vgg6.model import count_parameters
 from vgg6.run_record import CompleteFacts, DataFacts
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import COMPLETED, TrialRecord

@@ -11,8 +11,8 @@ from scipy.stats import qmc
 
 from search_spaces import Space, load_space
 from search_spaces.unit_cube import suggest_at
+from vgg6.architecture import WIDTHS, Widths
 from vgg6.config import TrialConfig
-from vgg6.model import WIDTHS, Widths
 
 # 15 epochs of 16,000 images are 240,000: without normalisation layers and with the study's
 # initialisation a network stays at chance for its first 350 steps, so a run needs some thousands.

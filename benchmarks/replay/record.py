@@ -31,7 +31,7 @@ import torch
 from benchmarks.machine import describe
 from benchmarks.replay.curve_files import FOLDER, read_curves, write_curves
 from benchmarks.replay.plan import LIMIT_TRAIN, SEEDS, SHARES, Job, jobs, widths
-from vgg6.augment import derive_seed
+from vgg6.common.seeds import derive_seed
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, load_source, split
 from vgg6.hardware.runtime import Runtime, resident

@@ -12,10 +12,10 @@ from scipy.stats import qmc
 
 from search_spaces import Space, load_space
 from search_spaces.unit_cube import suggest_at
+from vgg6.architecture import WIDTHS, Widths
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, load_source, split
 from vgg6.data.splits import stratified
-from vgg6.model import WIDTHS, Widths
 
 SOBOL_SEED = 11
 SEEDS = (42, 43)  # the first for every point; both for the noise floor

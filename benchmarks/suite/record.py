@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.machine import describe, write_file
 from benchmarks.suite.problems import PROBLEMS, Job, Problem, images_of, jobs
-from vgg6.augment import derive_seed
+from vgg6.common.seeds import derive_seed
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vgg6.augment import Normalizer, crop_flip, cut_out, derive_seed, epoch_batches
+from vgg6.augment import Normalizer, crop_flip, cut_out, epoch_batches
+from vgg6.common.seeds import derive_seed
 from vgg6.config import TrialConfig
 from vgg6.data import Source, TrialData, split
 from vgg6.evaluation import evaluate

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from search_spaces import load_space
+from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
 from vgg6.common.quantities import (
     bytes_text,
@@ -20,7 +21,7 @@ from vgg6.footprint.int8_size import int8_bytes
 from vgg6.footprint.latency import Latency, latency
 from vgg6.footprint.limits import LATENCY, PARAMETERS, SIZE, Limit
 from vgg6.footprint.taken import fits
-from vgg6.model import VGG6, count_parameters
+from vgg6.model import VGG6
 from vgg6.onnx_file import onnx_bytes
 from vgg6.quantization import quantize
 from vgg6.run_record import ImageFacts

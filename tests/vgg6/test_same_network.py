@@ -12,7 +12,8 @@ from test_optim import PLAIN as OPTIMIZER_CLASSES
 from torch import nn
 
 from search_spaces import load_space
-from vgg6.augment import derive_seed, epoch_batches
+from vgg6.augment import epoch_batches
+from vgg6.common.seeds import derive_seed
 from vgg6.config import ACTIVATIONS, OPTIMIZERS, TrialConfig
 from vgg6.data import Source, TrialData, split
 from vgg6.hardware.runtime import Runtime, resident

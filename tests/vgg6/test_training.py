@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from support.paths import ROOT
 from torch import Tensor
 
-from vgg6.augment import derive_seed, epoch_batches
+from vgg6.augment import epoch_batches
 from vgg6.checkpoint import save_state
 from vgg6.common.checks import InputError
+from vgg6.common.seeds import derive_seed
 from vgg6.config import TrialConfig
 from vgg6.data import Source, TrialData, split
 from vgg6.evaluation import evaluate

@@ -13,11 +13,12 @@ import torch
 from analysis.packages.loader_code import torch_loader
 from analysis.packages.package_schema import check_pruned
 from analysis.packages.weights import read_weights
+from vgg6.architecture import WIDTHS, count_parameters, scaled_widths
 from vgg6.augment import Normalizer
 from vgg6.checkpoint import save_weights
 from vgg6.common.checks import InputError
 from vgg6.config import NORMS, TrialConfig
-from vgg6.model import VGG6, WIDTHS, count_parameters, scaled_widths, widths_of
+from vgg6.model import VGG6, widths_of
 from vgg6.run_record import ImageFacts
 
 FACTS = ImageFacts(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), classes=tuple("abcdefghij"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from functools import lru_cache
+from statistics import NormalDist, fmean, stdev
 
 LEVEL = 0.95
 
@@ -16,11 +17,28 @@ def wilson(accuracy: float, images: int) -> dict[str, float]:
     It covers which images happened to be drawn; neither the seed of the training nor a choice
     among several scores.
     """
-    from scipy.stats import binomtest
+    hits, z = round(accuracy * images), normal_quantile((1 - LEVEL) / 2)
+    share, extra = hits / images, z * z / images
+    middle = (share + extra / 2) / (1 + extra)
+    half = z * math.sqrt(share * (1 - share) / images + extra / images / 4) / (1 + extra)
+    low = middle - half if hits else 0.0
+    high = middle + half if hits < images else 1.0
+    return {"low": low, "high": high, "level": LEVEL}
 
-    test = binomtest(round(accuracy * images), images)
-    found = test.proportion_ci(confidence_level=LEVEL, method="wilson")
-    return {"low": float(found.low), "high": float(found.high), "level": LEVEL}
+
+def normal_quantile(alpha: float) -> float:
+    """What a standard normal variable exceeds with a probability of ``alpha``."""
+    return -NormalDist().inv_cdf(alpha)
+
+
+@lru_cache(maxsize=4096)
+def student_quantile(alpha: float, df: float) -> float:
+    """What Student's t with ``df`` degrees of freedom exceeds with a probability of ``alpha``."""
+    if math.isinf(df):
+        return normal_quantile(alpha)
+    from scipy.special import stdtrit
+
+    return -float(stdtrit(df, alpha))
 
 
 @dataclass(frozen=True)
@@ -41,14 +59,10 @@ def student(values: Sequence[float], *, least: int = 2) -> MeanInterval:
     Args:
         least: of fewer values there is no interval.
     """
-    from scipy.stats import t
-
     n = len(values)
     mean = fmean(values) if n else math.nan
     if n < least:
         return MeanInterval(n, mean)
     sd = stdev(values)
-    if not sd:  # scipy gives none of a spread of nothing
-        return MeanInterval(n, mean, 0.0, mean, mean)
-    low, high = t.interval(LEVEL, n - 1, loc=mean, scale=sd / math.sqrt(n))
-    return MeanInterval(n, mean, sd, float(low), float(high))
+    half = student_quantile((1 - LEVEL) / 2, n - 1) * sd / math.sqrt(n)
+    return MeanInterval(n, mean, sd, mean - half, mean + half)

@@ -6,10 +6,8 @@ from __future__ import annotations
 import json
 from functools import cache
 
-import torch
-
+from vgg6.architecture import layout, scaled_widths
 from vgg6.config import TrialConfig
-from vgg6.model import VGG6
 from vgg6.run_record import ImageFacts
 from vgg6.task import Task
 
@@ -40,13 +38,12 @@ def int8_bytes(config: TrialConfig, images: ImageFacts) -> int:
 def _int8_bytes(
     activation: str, norm: str, width: float, classes: tuple[str, ...], task: Task
 ) -> int:
-    config = TrialConfig(activation=activation, norm=norm, width=width)
-    with torch.device("meta"):  # shapes only
-        model = VGG6(config, task)
-    layers = [p for p in model.parameters() if p.ndim > 1]
-    weights = sum(layer.numel() for layer in layers)
-    channels = sum(len(layer) for layer in layers)
+    widths = scaled_widths(width)
+    convs = sum(widths[:-1])  # output channels of all convolutions
+    hidden = widths[-2] * task.cells * widths[-1]
+    weights = sum(i * o * 9 for i, o, _ in layout(widths)) + hidden + widths[-1] * task.classes
+    channels = convs + widths[-1] + task.classes
     found = GRAPH[activation] + ROOM + weights + OF_CHANNEL * channels + len(json.dumps(classes))
     if norm == "group":
-        found += GROUP_NORM + OF_GROUPED * sum(len(conv) for conv in layers if conv.ndim == 4)
+        found += GROUP_NORM + OF_GROUPED * convs
     return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from vgg6.architecture import count_parameters
 from vgg6.config import TrialConfig
 from vgg6.footprint.int8_size import int8_bytes
 from vgg6.footprint.latency import latency
 from vgg6.footprint.limits import PARAMETERS, SIZE, Limit
-from vgg6.model import count_parameters
 from vgg6.run_record import ImageFacts
 
 

@@ -15,7 +15,8 @@ from support.made_runs import DATA, search_facts
 
 import tune_vgg6
 from analysis.insights.comparable import common_epoch, scores_at, standings
-from analysis.insights.importance import EVALUATORS, FANOVA, PED_ANOVA, importance
+from analysis.insights.evaluators import ADDITIVE, EVALUATORS, FANOVA, PED_ANOVA
+from analysis.insights.importance import importance
 from analysis.insights.insights import infeasible, insights, render, saved, without_numbers
 from analysis.insights.interaction import interaction
 from analysis.insights.matched_pairs import MIN_PAIRS, matched_effects
@@ -178,7 +179,7 @@ def test_where_nothing_matters_nothing_is_important(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_only_some_trials_have_is_assessed_by_one_evaluator_and_named_by_the_other(
+def test_what_only_some_trials_have_is_assessed_by_all_but_fanova_which_names_it(
     tmp_path: Path,
 ) -> None:
     hidden = noise(3, 0.01)
@@ -191,9 +192,10 @@ def test_what_only_some_trials_have_is_assessed_by_one_evaluator_and_named_by_th
     assert found is not None and found.left_out == ["momentum"]
     assert set(found.values) == every, "one learning rate, though each optimizer has a range"
     assert next(iter(found.values)) == "optimizer"
-    found, _ = importance(run, PED_ANOVA)
-    assert found is not None and found.left_out == []
-    assert set(found.values) == every | {"momentum"}
+    for evaluator in (ADDITIVE, PED_ANOVA):
+        found, _ = importance(run, evaluator)
+        assert found is not None and found.left_out == []
+        assert set(found.values) == every | {"momentum"}
     with pytest.raises(InputError, match="evaluator"):
         importance(run, "shap")
 

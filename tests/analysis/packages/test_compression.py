@@ -24,17 +24,19 @@ from torch import Tensor
 
 import tune_vgg6
 from analysis.packages.latency import Speedup, speedup, time_in_turns
-from analysis.packages.package import load_network, read_package
+from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKAGE, QUANTIZED, SUMS, write_sums
+from analysis.packages.weights import load_network
 from analysis.report.compression_front import WHOLE, CompressedNetwork, on_front
 from analysis.report.gather import gather
 from analysis.report.page import render_page
+from vgg6.architecture import LAYOUT, WIDTHS, count_flops, count_parameters
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import image_facts, load_digits, split
 from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime
-from vgg6.model import LAYOUT, VGG6, WIDTHS, count_flops, count_parameters
+from vgg6.model import VGG6
 from vgg6.network import Network
 from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
 from vgg6.pruning import cut, importances

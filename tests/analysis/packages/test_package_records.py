@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from analysis.packages.card import card
-from analysis.packages.environment import environment
 from analysis.packages.package_schema import (
     CompressedMetrics,
     Compression,
@@ -18,6 +17,7 @@ from analysis.packages.package_schema import (
     Package,
     Sections,
 )
+from analysis.packages.package_writer import environment
 from vgg6.common.checks import InputError
 from vgg6.common.schema import Record, read_record
 from vgg6.config import TrialConfig

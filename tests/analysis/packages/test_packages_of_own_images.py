@@ -19,10 +19,10 @@ from analysis.packages.evaluate import evaluate, render
 from analysis.packages.package import read_package
 from analysis.packages.train import train_and_save
 from analysis.packages.verify import AS_RECORDED, BIT_IDENTICAL, verify
+from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import Reading, data_facts, load_source, split
-from vgg6.model import count_parameters
 from vgg6.task import Task
 
 CLASSES = ("bee", "cat", "dog")

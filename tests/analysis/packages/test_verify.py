@@ -32,11 +32,12 @@ import tune_vgg6
 from analysis.packages import verify as v
 from analysis.packages.comparison import FirstDifference, compare_val_acc
 from analysis.packages.loader_code import torch_loader
-from analysis.packages.package import package_weights, read_package
+from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKAGE, SUMS, check_sums, write_sums
-from analysis.packages.weights import read_weights
+from analysis.packages.weights import package_weights, read_weights
 from analysis.winner.export import export_best
-from analysis.winner.looks_at_test_set import LOOKS, look, looks
+from analysis.winner.looks_at_test_set import LOOKS, looks
+from analysis.winner.score_test_set import look
 from vgg6.augment import Normalizer
 from vgg6.checkpoint import save_weights, weights_bytes
 from vgg6.common.checks import InputError
@@ -647,7 +648,7 @@ def test_the_same_weights_are_scored_once_and_then_read_from_the_record(
     def scores(*_: Any) -> None:
         raise AssertionError("a second look at the test images")
 
-    monkeypatch.setattr("analysis.winner.looks_at_test_set.score", scores)
+    monkeypatch.setattr("analysis.winner.score_test_set.score", scores)
     assert look(read_search(run), weights_file(0), "called otherwise") == first
     assert len(looks(run)) == 1
 

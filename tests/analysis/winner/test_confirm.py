@@ -21,12 +21,13 @@ from analysis.winner.pareto import TrialCost, best_of_each, pareto_front
 from analysis.winner.ranking import summary
 from analysis.winner.render_ranking import render
 from search_spaces import load_space
+from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime, resident
-from vgg6.model import VGG6, count_parameters
+from vgg6.model import VGG6
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run.folder import CONFIRMED, JOURNAL, SEARCH, RunFolder, confirmed_file
 from vgg6.tuning.run.history import History

@@ -373,7 +373,7 @@ def test_an_export_is_whole_or_not_at_all(
     def fails(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("analysis.packages.package.save_weights", fails)
+    monkeypatch.setattr("analysis.packages.package_writer.save_weights", fails)
     with pytest.raises(OSError, match="No space"):
         export_best(read_search(run), out)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before

@@ -12,10 +12,10 @@ from support.made_runs import DATA, made_run
 from analysis.figures.trials import sizes
 from analysis.winner.ranking import summary
 from analysis.winner.sizes import best_within, sized_trials
+from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.footprint.int8_size import int8_bytes
-from vgg6.model import count_parameters
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 from vgg6.tuning.run.search import Search, read_search
 from vgg6.tuning.session.trial_end import worth_keeping

@@ -11,10 +11,10 @@ import pytest
 from analysis.winner.elimination import decide, standing
 from analysis.winner.paired import MOST_SEEDS, PairedScores
 from analysis.winner.shown_intervals import pooled_means
-from analysis.winner.training_cost import training_flops
+from vgg6.architecture import count_flops
 from vgg6.common.intervals import student
 from vgg6.config import TrialConfig
-from vgg6.model import count_flops
+from vgg6.footprint.training_cost import training_flops
 from vgg6.tuning.run.records import OPEN, WITHIN, WORSE
 
 IMAGES = 5000

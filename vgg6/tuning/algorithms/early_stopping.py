@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces import Space
-from vgg6.augment import derive_seed
+from vgg6.common.seeds import derive_seed
 from vgg6.tuning.algorithms.promotion import LEAST_WHOLE, UNJUDGED, PromotionRule, rung_epochs
 
 HYPERBAND_BRACKETS = 3

@@ -15,7 +15,7 @@ from scipy.stats import norm, qmc
 from search_spaces import Space
 from search_spaces.parameter import Parameter
 from search_spaces.unit_cube import suggest_at
-from vgg6.augment import derive_seed
+from vgg6.common.seeds import derive_seed
 from vgg6.tuning.algorithms.rung_process import Array, RungProcess
 from vgg6.tuning.algorithms.rung_scores import population, seen_at
 from vgg6.tuning.run.history import Learnt

@@ -14,7 +14,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from search_spaces import Space
-from vgg6.augment import derive_seed
+from vgg6.common.seeds import derive_seed
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.model_sampler import ModelSampler
 from vgg6.tuning.algorithms.promotion import LEAST_WHOLE, PromotionRule

@@ -12,10 +12,10 @@ from scipy.stats import qmc
 
 from search_spaces import Space
 from search_spaces.unit_cube import suggest_at
+from vgg6.architecture import count_flops, scaled_widths
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.hardware.runtime import Runtime
-from vgg6.model import count_flops, scaled_widths
 from vgg6.sharpness import is_sharpened
 from vgg6.training import TrainState, fit
 from vgg6.tuning.algorithms.early_stopping import expected_trials, trained_whole

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from vgg6.architecture import count_flops, scaled_widths
 from vgg6.config import TrialConfig
-from vgg6.model import count_flops, scaled_widths
 from vgg6.sharpness import is_sharpened
 from vgg6.task import STUDY, Task
 
