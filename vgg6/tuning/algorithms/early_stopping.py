@@ -198,6 +198,7 @@ def stopping_rule(
     whole: int = 0,
     again: Collection[int] = (),
     began: int | None = None,
+    by_model: Collection[int] = (),
 ) -> AshaRule | MedianRule | FullLength | PromotionRule:
     """The rule that ``scheduler`` names.
 
@@ -207,6 +208,7 @@ def stopping_rule(
         whole: this many trials, the first ones, are not stopped early.
         again: nor are these, which were trained to the end before with a smaller length.
         began: the full length that the search began with, if it was another.
+        by_model: trials that a model has suggested.
     """
     if name == "none":
         return FullLength()
@@ -214,8 +216,9 @@ def stopping_rule(
         return MedianRule(grace=grace, whole=whole, again=again)
     if name == "asha":
         return PromotionRule(
-            max_t=epochs, grace=grace, reduction=reduction, trials=trials, whole=whole, again=again
-        )
+            max_t=epochs, grace=grace, reduction=reduction, trials=trials, whole=whole, again=again,
+            by_model=by_model,
+        )  # fmt: skip
     return AshaRule(
         max_t=epochs, grace=grace, reduction=reduction, seed=seed, whole=whole, again=again,
         brackets=brackets_of(name, began or epochs, grace, reduction), began=began,

@@ -17,18 +17,19 @@ from search_spaces.parameter import Parameter
 from search_spaces.unit_cube import suggest_at
 from vgg6.common.seeds import derive_seed
 from vgg6.tuning.algorithms.rung_process import Array, RungProcess
-from vgg6.tuning.algorithms.rung_scores import population, seen_at
+from vgg6.tuning.algorithms.rung_scores import first_telling, population, seen_at
 from vgg6.tuning.run.history import Learnt
 
 RANDOM_SHARE = 1 / 3  # of the suggestions, spread evenly
 START = 10  # trials that are spread evenly before the model is asked
-# At most so many suggestions of the model for each result from this part of the full length on.
-GATE, GATE_PART = 2.0, 0.25
+GATE = 2.0  # at most so many suggestions of the model for each result above the first rung
+LEAST_SEEN = 8  # scores of a rung from which on the model leaves out the rungs below it
 MODELLED, HIGH_PART = 160, 0.75  # scores that are modelled; of them, at most above the first rung
 REFIT = 1.15  # the model's constants are learnt again when there are so many times the scores
 TAIL = 1.5  # a score below the median by more than this times the best's lead says no more
 CANDIDATES, PARENTS, CHILDREN = 300, 8, 20
 MOVED, STRIDES = 0.35, (0.045, 0.15)  # of a parent's places, those that a child has moved; by this
+CLIMBS, CLIMB_STRIDES = 3, (0.015, 0.045, 0.15)  # rounds of children of the best candidates
 NAME_SCALE = 0.7  # two names lie as far apart as the ends of a range: 0.7 * sqrt(2)
 
 
@@ -37,10 +38,11 @@ class ModelSampler(optuna.samplers.BaseSampler):
 
     Three things keep it from running after trials that merely start fast:
 
-    - The process learns from trials that were seen at two rungs how far the lower one can be
-      trusted (``RungProcess``), again and again. No gain to come is assumed.
-    - A gate: at most ``GATE`` of its suggestions for each result at a rung from a quarter of the
-      full length on. Else many workers would be sent after the first impression.
+    - Trials that were seen at two rungs show how far the lower one can be trusted, again and again.
+      A rung that ranks them otherwise than the next is left out (``first_telling``). From there
+      on the process learns what each is worth (``RungProcess``). No gain to come is assumed.
+    - A gate: at most ``GATE`` of its suggestions for each result above the first rung. Else many
+      workers would be sent after the first impression.
     - A third of the suggestions, and all that the gate turns away, are spread evenly (Sobol).
 
     A learning rate, or whatever else has a range of its own under each condition, is known by its
@@ -68,8 +70,6 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self._learnt_from = 0
         self._known: dict[int, Array] = {}  # inputs of a trial, by its number
         self._seen: dict[int, tuple[tuple[int, TrialState], list[float], bool]] = {}
-        quarter = GATE_PART * self.rungs[-1]
-        self._far = next(i for i, epoch in enumerate(self.rungs) if epoch >= quarter)
 
     def begin(self, number: int, evens: int) -> None:
         """Make the next suggestions depend on the seed, on a trial's number and on what the study
@@ -115,7 +115,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
             return {}
         told = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         scores = self._rung_scores(told)
-        far = sum(len(at_rung) for at_rung in scores[self._far :])
+        far = sum(map(len, scores[1:] or scores))
         early = len(told) < START or len(scores[0]) < START // 2
         if early or self._rng.random() < RANDOM_SHARE or self.made >= GATE * far:
             return self.at(self._even.random()[0])
@@ -206,14 +206,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self, told: Sequence[FrozenTrial], scores: list[dict[int, float]]
     ) -> dict[str, Any]:
         by_number = {t.number: t for t in told}
-        rows = self._modelled(scores)
-        inputs = np.array([self._inputs_of(by_number[n]) for n, _, _ in rows])
-        rungs = np.array([rung for _, rung, _ in rows])
-        values = np.array([score for _, _, score in rows])
-        means, spreads = population(scores)
-        values = (values - means[rungs]) / spreads[rungs]
-        middle = np.median(values)
-        values = np.maximum(values, middle - TAIL * max(values.max() - middle, 1e-3))
+        rows, inputs, rungs, values = self._modelled_by(by_number, scores)
         process = self._learnt(inputs, rungs, values, sum(map(len, scores)))
         process.condition(inputs, rungs, values)
         # One that has begun and not reported is believed to come out as expected.
@@ -230,23 +223,61 @@ class ModelSampler(optuna.samplers.BaseSampler):
         expected, _ = process.predict(np.array([self._inputs_of(by_number[n]) for n in numbers]))
         best_first = [by_number[numbers[i]] for i in np.argsort(-expected)[:PARENTS]]
         candidates = self._candidates(best_first)
-        mean, deviation = process.predict(self.inputs_at(candidates))
-        gain = expected_improvement(mean, deviation, expected.max())
+        best = expected.max()
+        gain = expected_improvement(*process.predict(self.inputs_at(candidates)), best)
+        for _ in range(CLIMBS):
+            parents = candidates[np.argsort(-gain)[:PARENTS]]
+            nearer = np.vstack([self._children(places, CLIMB_STRIDES) for places in parents])
+            candidates = np.vstack([candidates, nearer])
+            more = expected_improvement(*process.predict(self.inputs_at(nearer)), best)
+            gain = np.concatenate([gain, more])
         known = {_key(t.params) for t in told}
         in_turn = (self.at(candidates[i]) for i in np.argsort(-gain))
         new = (params for params in in_turn if _key(params) not in known)
         # A finite space, or a corner of one, may have nothing new left.
         return next(new, None) or self.at(self._rng.random(len(self._names)))
 
+    def expected_ends(self, told: Sequence[FrozenTrial], inputs: Array) -> Array | None:
+        """Scores at full length that the model expects, in no unit: they rank trials.
+
+        Args:
+            inputs: of the trials that are asked for, (n, inputs).
+
+        Returns:
+            (n,); None before the model has learnt anything.
+        """
+        if self._process is None:
+            return None
+        scores = self._rung_scores(told)
+        _, known, rungs, values = self._modelled_by({t.number: t for t in told}, scores)
+        self._process.condition(known, rungs, values)
+        return self._process.predict(inputs)[0]
+
+    def _modelled_by(
+        self, by_number: Mapping[int, FrozenTrial], scores: list[dict[int, float]]
+    ) -> tuple[list[tuple[int, int, float]], Array, npt.NDArray[np.int64], Array]:
+        """What the process is given: its rows, and their inputs, rungs and values."""
+        rows = self._modelled(scores)
+        inputs = np.array([self._inputs_of(by_number[n]) for n, _, _ in rows])
+        rungs = np.array([rung for _, rung, _ in rows])
+        values = np.array([score for _, _, score in rows])
+        means, spreads = population(scores)
+        values = (values - means[rungs]) / spreads[rungs]
+        middle = np.median(values)
+        values = np.maximum(values, middle - TAIL * max(values.max() - middle, 1e-3))
+        return rows, inputs, rungs, values
+
     def _modelled(self, scores: list[dict[int, float]]) -> list[tuple[int, int, float]]:
         """Trial, rung and score of what the process is given: the highest rungs first, the newest
-        of a rung first, and a sample of the first rung."""
+        of a rung first, and a sample of the lowest rung that tells something."""
+        seen = [rung for rung, at_rung in enumerate(scores) if len(at_rung) >= LEAST_SEEN]
+        lowest = min(first_telling(scores[:-1]), max(seen, default=0)) if scores[1:] else 0
         rows = [
             (number, rung, score)
-            for rung in range(len(scores) - 1, 0, -1)
+            for rung in range(len(scores) - 1, lowest, -1)
             for number, score in reversed(scores[rung].items())
         ]
-        first = [(number, 0, score) for number, score in scores[0].items()]
+        first = [(number, lowest, score) for number, score in scores[lowest].items()]
         if len(rows) + len(first) > MODELLED:
             rows = rows[: int(HIGH_PART * MODELLED)]
             room = min(len(first), MODELLED - len(rows))
@@ -271,17 +302,21 @@ class ModelSampler(optuna.samplers.BaseSampler):
 
     def _candidates(self, best_first: Sequence[FrozenTrial]) -> Array:
         """Places of points anywhere, and of some beside the best ones, (n, names)."""
-        rng, width = self._rng, len(self._names)
-        anywhere = [rng.random((CANDIDATES, width))]
-        for parent in best_first:
-            places = np.tile(self.places(parent.params), (CHILDREN, 1))
-            fresh = rng.random(places.shape)
-            places = np.where(np.isnan(places), fresh, places)
-            moved = rng.random(places.shape) < MOVED
-            stride = rng.choice(STRIDES, (CHILDREN, 1)) * rng.normal(size=places.shape)
-            near = np.clip(places + stride, 0, 1)
-            anywhere.append(np.where(moved, np.where(self._named, fresh, near), places))
+        anywhere = [self._rng.random((CANDIDATES, len(self._names)))]
+        anywhere += [self._children(self.places(t.params), STRIDES) for t in best_first]
         return np.vstack(anywhere)
+
+    def _children(self, parent: Array, strides: Sequence[float]) -> Array:
+        """Places of points beside one, (CHILDREN, names): numbers are moved by normal steps of
+        about ``strides``, names are drawn anew."""
+        rng = self._rng
+        places = np.tile(parent, (CHILDREN, 1))
+        fresh = rng.random(places.shape)
+        places = np.where(np.isnan(places), fresh, places)
+        moved = rng.random(places.shape) < MOVED
+        stride = rng.choice(strides, (CHILDREN, 1)) * rng.normal(size=places.shape)
+        near = np.clip(places + stride, 0, 1)
+        return np.where(moved, np.where(self._named, fresh, near), places)
 
 
 def distribution_of(p: Parameter) -> BaseDistribution:

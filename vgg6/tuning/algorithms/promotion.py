@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from vgg6.tuning.algorithms.rung_scores import first_telling
 
 UNJUDGED = 8  # first trials that pass the first rung without being compared
 LEAST_WHOLE = 3  # a search trains so many trials to the end, if it has them
+RANKED = 300  # the newest trials of a rung, which a model ranks
+# By the numbers of trials: how they are expected to end. None where that is not known yet.
+Expected = Callable[[Sequence[int]], Mapping[int, float] | None]
 
 
 def rung_epochs(epochs: int, grace: int, reduction: float) -> list[int]:
@@ -33,8 +38,12 @@ class PromotionRule:
     fills up slowly, with bad trials first, does no harm: nobody is stopped for good.
 
     The first ``UNJUDGED`` trials pass the first rung, so that somebody has seen what its ranking is
-    worth. A rule hears results and promotions in their order and holds nothing else: what it knows
-    is rebuilt from the journal.
+    worth. A rung tells something once it ranks trials as the next one does (``first_telling``).
+    Below such a rung scores decide nothing. A model's suggestions pass there, and others are ranked
+    by how the model expects them to end.
+
+    A rule hears results and promotions in their order and holds nothing else: what it knows is
+    rebuilt from the journal.
 
     Args:
         max_t: a trial's full length, in epochs.
@@ -43,6 +52,7 @@ class PromotionRule:
         trials: how many the search has: who can no longer be promoted need not wait.
         whole: this many trials, the first ones, never wait and are in no rung.
         again: nor do these, which were trained to the end before with a smaller length.
+        by_model: trials that a model suggested. More are added to ``by_model`` as they begin.
     """
 
     def __init__(
@@ -54,7 +64,9 @@ class PromotionRule:
         trials: int,
         whole: int = 0,
         again: Collection[int] = (),
+        by_model: Collection[int] = (),
     ) -> None:
+        self.by_model = set(by_model)
         self.scores: dict[int, dict[int, float]] = {
             epoch: {} for epoch in rung_epochs(max_t, grace, reduction)
         }
@@ -65,6 +77,8 @@ class PromotionRule:
         self._waiting: dict[int, int] = {}  # the rung at which a trial waits
         self._ended: Counter[int] = Counter()  # how many, by their last rung; 0 is none
         self._ranked: dict[int, list[tuple[float, int]]] = {epoch: [] for epoch in self.scores}
+        self._promoted: dict[int, set[int]] = {epoch: set() for epoch in self.scores}
+        self._known_telling: tuple[list[int], int] | None = None  # counts at rungs, its epoch
 
     def stops(self, number: int, epoch: int, score: float) -> bool:
         """Hear the score of a trial after an epoch. Returns whether it leaves its worker."""
@@ -80,6 +94,8 @@ class PromotionRule:
         insort(self._ranked[epoch], (-score, number))
         if epoch == self._first and number < self.whole + UNJUDGED:
             return False
+        if number in self.by_model and epoch < self.telling:
+            return False
         self._waiting[number] = epoch
         return True
 
@@ -89,7 +105,9 @@ class PromotionRule:
 
     def go_on(self, number: int) -> None:
         """Hear that a trial was promoted."""
-        self._waiting.pop(number, None)
+        at = self._waiting.pop(number, None)
+        if at is not None:
+            self._promoted[at].add(number)
 
     def end(self, number: int) -> None:
         """Hear that a trial will not go on."""
@@ -97,16 +115,57 @@ class PromotionRule:
         if not self._is_whole(number):
             self._ended[max((e for e, s in self.scores.items() if number in s), default=0)] += 1
 
-    def promotable(self) -> int | None:
-        """A waiting trial that is among the best of its rung, of the highest such rung; or None."""
+    @property
+    def telling(self) -> int:
+        """The epoch of the first rung whose ranking is that of the next one."""
+        counts = [len(scores) for scores in self.scores.values()]
+        if self._known_telling is None or self._known_telling[0] != counts:
+            rungs = list(self.scores)
+            epoch = rungs[first_telling(list(self.scores.values()))] if rungs else self._max_t
+            self._known_telling = counts, epoch
+        return self._known_telling[1]
+
+    def promotable(self, expected: Expected | None = None) -> int | None:
+        """A waiting trial that is among the best of its rung, of the highest such rung; or None.
+
+        Args:
+            expected: ranks the trials at rungs that tell nothing, if anybody can.
+        """
         for epoch, scores in reversed(self.scores.items()):
+            if expected and epoch < self.telling:
+                known, found = self._expected_best(epoch, expected)
+                if known:
+                    if found is not None:
+                        return found
+                    continue
             for number in self._best(epoch, len(scores) / self.reduction):
                 if self._waiting.get(number) == epoch:
                     return number
         return None
 
+    def _expected_best(self, epoch: int, expected: Expected) -> tuple[bool, int | None]:
+        """Whether anything is expected of the rung's trials; and which of those that wait goes on.
+
+        Expectations change, so that more than 1/reduction might be promoted in turn. One above
+        it is the most.
+        """
+        recent = list(self.scores[epoch])[-RANKED:]
+        count = int(len(recent) / self.reduction)
+        waiting = {n for n in recent if self._waiting.get(n) == epoch}
+        promoted = len(self._promoted[epoch].intersection(recent))
+        if not count or not waiting or promoted > count + 1:
+            return True, None
+        ends = expected(recent)
+        if ends is None:
+            return False, None
+        best = sorted(recent, key=lambda n: (-ends[n], n))[:count]
+        return True, next((n for n in best if n in waiting), None)
+
     def cutoff(self, epoch: int) -> float | None:
-        """The worst score that is promoted from the rung of ``epoch``; None where it is none."""
+        """The worst score that is promoted from the rung of ``epoch``; None where it is none, or
+        where scores decide nothing."""
+        if self.by_model and epoch < self.telling:
+            return None
         scores = self.scores[epoch]
         best = self._best(epoch, len(scores) / self.reduction)
         return scores[best[-1]] if best else None
@@ -117,7 +176,9 @@ class PromotionRule:
         most = self._competing - self._ended[0]  # that are, were or can come here
         for epoch in self.scores:
             keep = set(self._best(epoch, max(most / self.reduction, LEAST_WHOLE)))
-            lost = [n for n, at in self._waiting.items() if at == epoch and n not in keep]
+            waiting = [n for n, at in self._waiting.items() if at == epoch]
+            by_score = not self.by_model or epoch >= self.telling
+            lost = [n for n in waiting if by_score and n not in keep]
             most -= len(lost) + self._ended[epoch]
             found += lost
         return found

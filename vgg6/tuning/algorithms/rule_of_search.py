@@ -33,4 +33,5 @@ def rule_of(
         reduction=settings.reduction, seed=settings.seed, trials=trials, again=again,
         whole=trained_whole(space, settings.searcher, asked, added),
         began=lengths[0] if lengths else None,
+        by_model=[trial.number for trial in history.trials.values() if trial.by_model],
     )  # fmt: skip

@@ -84,6 +84,7 @@ class TruthfulSearcher(Searcher):
         done = journal.history.trials
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._numbers: dict[str, int] = {}
+        self._inputs: dict[int, list[float]] = {}  # what the model knows a trial by
         self._seen = {record.config.fingerprint for record in done.values()}
         shorter = (r.config for r in done.values() if r.config.epochs in self.lengths)
         self._seen |= {replace(c, epochs=base["epochs"]).fingerprint for c in shorter}
@@ -117,8 +118,22 @@ class TruthfulSearcher(Searcher):
 
     def _promoted(self) -> int | None:
         """A paused trial that goes on, journaled; None where there is none."""
-        number = self.rule.promotable() if self.rule else None
+        sampler = self.study.sampler
+        expected = self._expected_ends if isinstance(sampler, ModelSampler) else None
+        number = self.rule.promotable(expected) if self.rule else None
         return None if number is None else self._promote(number)
+
+    def _expected_ends(self, numbers: Sequence[int]) -> dict[int, float] | None:
+        """How the model expects trials to end; None while it has learnt nothing."""
+        sampler = self.study.sampler
+        assert isinstance(sampler, ModelSampler)
+        records = self.journal.history.trials
+        for number in numbers:
+            if number not in self._inputs:
+                self._inputs[number] = sampler.inputs(records[number].params)
+        inputs = np.array([self._inputs[number] for number in numbers])
+        ends = sampler.expected_ends(self.study.get_trials(deepcopy=False), inputs)
+        return None if ends is None else dict(zip(numbers, ends.tolist(), strict=True))
 
     def _last_resort(self) -> int | None:
         """When no trial is left to begin: the best paused one, until enough are trained whole."""
@@ -225,6 +240,8 @@ class TruthfulSearcher(Searcher):
             self._seen.add(config.fingerprint)
             self._asked[number] = trial
             chosen = self._chosen_by_model()
+            if chosen and self.rule:
+                self.rule.by_model.add(number)
             self.journal.write(
                 "trial",
                 trial=number,

@@ -155,23 +155,23 @@ def test_a_third_of_the_suggestions_is_none_of_the_models(monkeypatch: pytest.Mo
     assert abs(chosen / 600 - 2 / 3) < 0.06, chosen
 
 
-def test_no_suggestion_is_the_models_before_a_trial_was_seen_at_a_quarter_of_its_length() -> None:
-    sampler = ModelSampler(SPACE, [1, 4, 16, 64], 0)  # a quarter of 64 is 16
+def test_no_suggestion_is_the_models_before_a_trial_was_seen_above_the_first_rung() -> None:
+    sampler = ModelSampler(SPACE, [1, 4, 16, 64], 0)
     study = study_of(sampler)
     for _ in range(30):
-        run(study, last=4)
+        run(study, last=1)
     assert sampler.made == 0
     trial = study.ask()
     SPACE.suggest(trial)
-    for epoch in (1, 4, 16):
+    for epoch in (1, 4):
         trial.report(0.5, epoch)
     for _ in range(30):
         run(study, last=1)
     assert sampler.made == GATE == 2, "two for the one that was"
-    trial.report(0.6, 64)
+    trial.report(0.6, 16)
     for _ in range(30):
         run(study, last=1)
-    assert sampler.made == 4, "and two more now that it was seen at the end"
+    assert sampler.made == 4, "and two more now that it was seen at the next"
     resumed = ModelSampler(SPACE, [1, 4, 16, 64], 0, made=4)
     for _ in range(12):
         resumed.sample_relative(study, study.trials[-1], {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,9 @@ def test_a_model_learns_from_pruned_and_infeasible_trials(tmp_path: Path, kind: 
         elif activation == "gelu":
             last = row(number, 1, 0.1)
         else:
-            last = row(number, 4, 0.8)
+            score = 0.8 + 0.05 * math.log10(assignment["config"]["lr"])  # better at a higher rate
+            searcher.on_trial_result(str(i), row(number, 1, score))
+            last = row(number, 4, score)
         searcher.on_trial_complete(str(i), last)
     late = chosen[30:]
     # Ten of thirty by chance, with a standard deviation of 2.6.
