@@ -20,6 +20,7 @@ import torch
 from benchmarks.machine import describe, write_file
 from benchmarks.suite.problems import PROBLEMS, Job, Problem, images_of, jobs
 from vgg6.common.seeds import derive_seed
+from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6
@@ -48,9 +49,19 @@ def record(problem: Problem, job: Job, data: TrialData, runtime: Runtime) -> pd.
 
 
 def curves_of(problem: Problem) -> pd.DataFrame:
-    """What is recorded of a problem; empty where nothing is."""
+    """What is recorded of a problem; empty where nothing is.
+
+    Fields that configurations have got since have their defaults.
+    """
     path = FOLDER / f"{problem.name}.parquet"
-    return pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=["config"])
+    if not path.exists():
+        return pd.DataFrame(columns=["config"])
+    table = pd.read_parquet(path)
+    whole = {
+        text: json.dumps(TrialConfig.from_mapping(json.loads(text)).to_dict())
+        for text in table["config"].unique()
+    }
+    return table.assign(config=table["config"].map(whole))
 
 
 def main() -> None:

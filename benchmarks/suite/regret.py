@@ -6,7 +6,8 @@
 Searches are replayed on learning curves with the live searcher and scheduler. Normalised regret is
 0 for the best configuration there is and 1 for the median random one, looked at after 2, 4, 8 and
 16 full trainings' worth of epochs. A method's ratio to random search with ASHA is the geometric
-mean over problems of the ratio of mean regrets; the worst problem stands beside it.
+mean over problems of the ratio of mean regrets. Its 95 % interval and the worst problem stand
+beside it.
 
 LCBench's curves (Zimmer et al., 2021) come from the surrogate of YAHPO Gym (Pfisterer et al.,
 2022). They are no part of this project: ``$LCBENCH_SUITE`` names a folder whose ``suite.py`` has
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,18 +31,22 @@ from benchmarks.replay.recorded import rows_of
 from benchmarks.replay.simulator import Conditions, Curve, replay
 from benchmarks.suite.curves import Curves, problems
 from benchmarks.suite.problems import CLAIM, TUNING
+from vgg6.common.seeds import derive_seed
+from vgg6.data import Array
 
 LOOKS = (2, 4, 8, 16)  # full trainings
 FOUND = 0.05  # a regret that counts as the answer
 FLOOR = 3e-3  # a smaller regret counts as this: ratios of nothing say nothing
+DRAWS = 1000  # of an interval
 RANDOM = "random + plain asha"
 SHOWN = ("gp + asha", "random + asha", RANDOM, "stock ray: optunasearch + asha")
 
 
 def search_once(curves: Curves, method: str, workers: int, seed: int) -> dict[str, Any]:
     """One search: its regret at LOOKS, and the epochs to a regret of FOUND."""
-    rng = np.random.default_rng([seed, workers])
-    decider = METHODS[method](curves, seed=seed, trials=10_000, epochs=curves.epochs)
+    own = derive_seed(seed, workers, curves.name) % 2**31  # else all problems draw the same points
+    rng = np.random.default_rng(own)
+    decider = METHODS[method](curves, seed=own, trials=10_000, epochs=curves.epochs)
 
     def curve_of(number: int, config: dict[str, Any]) -> Curve:
         clean = curves.truth([config])[0]
@@ -116,14 +122,46 @@ def show(table: pd.DataFrame, role: str | None) -> None:
         table = table[table.role == role]
     columns = [f"regret_{look}" for look in LOOKS]
     for many, part in table.groupby("workers"):
-        means = part.groupby(["method", "problem"])[columns].mean().clip(lower=FLOOR)
-        for method in means.index.unique("method"):
-            mine = means.loc[method]
-            ratio = (mine / means.loc[RANDOM]).dropna()
-            middle, worst = np.exp(np.log(ratio).mean()), ratio.max()
-            texts = [f"{middle[c]:.2f} ({worst[c]:.2f})" for c in columns]
-            print(f"{many:3} workers  {method:32} mean {' '.join(f'{v:.3f}' for v in mine.mean())}"
-                  f"  of random {'  '.join(texts)}  on {len(ratio)} problems")  # fmt: skip
+        runs = {
+            str(method): {
+                str(name): rows[columns].to_numpy() for name, rows in mine.groupby("problem")
+            }
+            for method, mine in part.groupby("method")
+        }
+        for method, mine in runs.items():
+            both = [name for name in mine if name in runs[RANDOM]]
+            pairs = [(mine[name], runs[RANDOM][name]) for name in both]
+            ratio, (low, high) = ratios(pairs), drawn_again(pairs)
+            texts = [
+                f"{middle:.2f} [{lo:.2f} {hi:.2f}] ({worst:.2f})"
+                for middle, worst, lo, hi in zip(
+                    geometric_mean(ratio), ratio.max(axis=0), low, high, strict=True
+                )
+            ]
+            mean = np.mean([regrets.mean(axis=0) for regrets in mine.values()], axis=0)
+            print(f"{many:3} workers  {method:32} mean {' '.join(f'{v:.3f}' for v in mean)}"
+                  f"  of random {'  '.join(texts)}  on {len(both)} problems")  # fmt: skip
+
+
+def ratios(pairs: Sequence[tuple[Array, Array]]) -> Array:
+    """Mean regret as a part of random search's, (problems, looks)."""
+    means = [[np.maximum(regrets.mean(axis=0), FLOOR) for regrets in pair] for pair in pairs]
+    return np.array([mine / random for mine, random in means])
+
+
+def geometric_mean(ratio: Array) -> Array:
+    return np.asarray(np.exp(np.log(ratio).mean(axis=0)))
+
+
+def drawn_again(pairs: Sequence[tuple[Array, Array]]) -> Array:
+    """A 95 % interval of the geometric mean, (2, looks): seeds are drawn anew, problems stay."""
+    rng = np.random.default_rng(0)
+
+    def again(regrets: Array) -> Array:
+        return np.asarray(regrets[rng.integers(len(regrets), size=len(regrets))])
+
+    means = [geometric_mean(ratios([(again(a), again(b)) for a, b in pairs])) for _ in range(DRAWS)]
+    return np.asarray(np.quantile(means, (0.025, 0.975), axis=0))
 
 
 if __name__ == "__main__":
