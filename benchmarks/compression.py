@@ -59,9 +59,9 @@ from vgg6.evaluation import assess, logits_of
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6
 from vgg6.network import Network
-from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes
+from vgg6.onnx_export.onnx_file import OnnxNetwork, channels_first, onnx_bytes
+from vgg6.onnx_export.quantization import CALIBRATED_ON, quantize
 from vgg6.pruning import finetuning, prune
-from vgg6.quantization import CALIBRATED_ON, quantize
 from vgg6.run_record import EpochMetrics
 from vgg6.training import train
 

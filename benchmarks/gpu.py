@@ -25,10 +25,10 @@ from typing import Any
 import torch
 
 from benchmarks.machine import describe, write_result
+from vgg6.common.machine import mps_is_running, usable_cpus
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, load_source, split
 from vgg6.hardware.device_memory import prepare_gpu
-from vgg6.hardware.machine import mps_is_running, usable_cpus
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 

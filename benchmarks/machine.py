@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from vgg6.common.files import write_atomic
-from vgg6.hardware.machine import cpu_model, usable_cpus
+from vgg6.common.machine import cpu_model, usable_cpus
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or ROOT / "benchmarks" / "results")

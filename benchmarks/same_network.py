@@ -15,9 +15,9 @@ import argparse
 import statistics
 
 from benchmarks.machine import describe, write_result
+from vgg6.common.machine import usable_cpus
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, load_source, split
-from vgg6.hardware.machine import usable_cpus
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 

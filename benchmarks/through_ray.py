@@ -38,10 +38,10 @@ import ray
 
 from benchmarks.machine import ROOT, SCRIPT, describe, write_result
 from search_spaces import Parameter, Space
+from vgg6.common.machine import usable_cpus
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_source, split
 from vgg6.hardware.cpu_speed import MOST_CPUS, thread_speeds
-from vgg6.hardware.machine import usable_cpus
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.cluster import connect as cluster

@@ -13,7 +13,7 @@ from typing import Any
 
 from vgg6.common.checks import Range, check_integer, check_number, read_integer, read_number
 from vgg6.common.fields import about, check_field, read_field, type_of
-from vgg6.onnx_versions import FIRST_RUNTIME, LOWEST, OPSETS
+from vgg6.onnx_export.onnx_versions import FIRST_RUNTIME, LOWEST, OPSETS
 from vgg6.tuning.settings import Settings
 
 SESSION_FIELDS = ("address", "wandb", "verbose")  # what a session on an old search may change

@@ -22,10 +22,10 @@ from cli.flags import (
 )
 from cli.images import say_what_is_odd
 from vgg6.common.checks import InputError, Range, check_choice
+from vgg6.common.machine import THREADS
 from vgg6.common.say import say
 from vgg6.config import TrialConfig
 from vgg6.data import Reading, data_facts, load_source, split
-from vgg6.hardware.machine import THREADS
 from vgg6.tuning.settings import Settings
 
 # Settings of a search that a single run has too.

@@ -8,7 +8,7 @@ from analysis.commands import command, portable, train_command, verify_command
 from analysis.packages.package_schema import Compression, Package
 from vgg6.architecture import count_parameters
 from vgg6.common.templates import render
-from vgg6.onnx_versions import LOWEST, oldest_runtime
+from vgg6.onnx_export.onnx_versions import LOWEST, oldest_runtime
 
 TEMPLATES = Path(__file__).parent / "templates"
 

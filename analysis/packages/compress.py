@@ -43,10 +43,10 @@ from vgg6.data import ImageFacts, TrialData, load_recorded
 from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime
 from vgg6.network import Network
-from vgg6.onnx_file import OnnxNetwork, channels_first, onnx_bytes, opset_of
-from vgg6.onnx_versions import LOWEST, OPSETS
+from vgg6.onnx_export.onnx_file import OnnxNetwork, channels_first, onnx_bytes, opset_of
+from vgg6.onnx_export.onnx_versions import LOWEST, OPSETS
+from vgg6.onnx_export.quantization import CALIBRATED_ON, quantize
 from vgg6.pruning import check_prunable, prune
-from vgg6.quantization import CALIBRATED_ON, quantize
 from vgg6.run_record import EpochMetrics
 
 BATCHES = {1: 10, 256: 1}  # images at once: how many times as many rounds they are timed

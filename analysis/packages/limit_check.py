@@ -9,7 +9,7 @@ from vgg6.data import Array
 from vgg6.footprint.latency import Latency, measure_file
 from vgg6.footprint.limits import PARAMETERS, SIZE, Limit
 from vgg6.network import Network
-from vgg6.quantization import quantize
+from vgg6.onnx_export.quantization import quantize
 from vgg6.run_record import ImageFacts
 
 CALIBRATED_ON = 64  # images: the size of an int8 file does not depend on them

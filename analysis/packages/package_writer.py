@@ -39,12 +39,12 @@ from analysis.packages.package_schema import (
     Sections,
 )
 from vgg6.checkpoint import save_weights
+from vgg6.common.machine import cpu_model, usable_cpus
 from vgg6.common.schema import Record, read_record
 from vgg6.config import TrialConfig
-from vgg6.hardware.machine import cpu_model, usable_cpus
 from vgg6.model import widths_of
-from vgg6.onnx_file import onnx_bytes, opset_of
-from vgg6.onnx_versions import LOWEST
+from vgg6.onnx_export.onnx_file import onnx_bytes, opset_of
+from vgg6.onnx_export.onnx_versions import LOWEST
 from vgg6.run_record import CompleteFacts, EpochMetrics, RuntimeFacts
 
 PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "safetensors", "onnx",

@@ -17,7 +17,7 @@ from vgg6.common.words import counted
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
-from vgg6.onnx_versions import LOWEST
+from vgg6.onnx_export.onnx_versions import LOWEST
 from vgg6.run_record import CompleteFacts, EpochMetrics, RuntimeFacts
 from vgg6.training import TrainState, fit
 

@@ -27,14 +27,14 @@ from analysis.packages.scoring import data_here, recorded_runtime, score
 from analysis.packages.train import epoch_line, progress_bar
 from analysis.packages.weights import load_network, package_weights
 from vgg6.common.checks import InputError
+from vgg6.common.machine import usable_cpus
 from vgg6.common.say import say
 from vgg6.common.words import counted
 from vgg6.data import LabelledImages, TrialData, load_recorded
 from vgg6.evaluation import Assessment, Evaluation, assess
-from vgg6.hardware.machine import usable_cpus
 from vgg6.hardware.runtime import Runtime, native_bf16
 from vgg6.network import Network
-from vgg6.onnx_file import OnnxNetwork, opset_of
+from vgg6.onnx_export.onnx_file import OnnxNetwork, opset_of
 from vgg6.run_record import EpochMetrics
 from vgg6.training import NonFiniteLoss, TrainState, fit
 

@@ -19,7 +19,7 @@ from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.model import VGG6
 from vgg6.network import Network
-from vgg6.onnx_file import OnnxNetwork, check_onnx
+from vgg6.onnx_export.onnx_file import OnnxNetwork, check_onnx
 from vgg6.task import STUDY, Task
 from vgg6.tuning.run.folder import RunFolder
 

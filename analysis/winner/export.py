@@ -32,8 +32,8 @@ from vgg6.common.schema import read_record
 from vgg6.common.words import counted
 from vgg6.data import image_facts, load_recorded
 from vgg6.network import Network
-from vgg6.onnx_file import onnx_bytes
-from vgg6.onnx_versions import LOWEST
+from vgg6.onnx_export.onnx_file import onnx_bytes
+from vgg6.onnx_export.onnx_versions import LOWEST
 from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
 

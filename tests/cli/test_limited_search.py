@@ -12,7 +12,7 @@ from analysis.packages.package_files import PACKED
 from vgg6.data import load_recorded
 from vgg6.footprint.limits import PARAMETERS, SIZE
 from vgg6.footprint.taken import fits
-from vgg6.quantization import quantize
+from vgg6.onnx_export.quantization import quantize
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import read_search
 

@@ -22,8 +22,8 @@ from vgg6.footprint.latency import Latency, latency
 from vgg6.footprint.limits import LATENCY, PARAMETERS, SIZE, Limit
 from vgg6.footprint.taken import fits
 from vgg6.model import VGG6
-from vgg6.onnx_file import onnx_bytes
-from vgg6.quantization import quantize
+from vgg6.onnx_export.onnx_file import onnx_bytes
+from vgg6.onnx_export.quantization import quantize
 from vgg6.run_record import ImageFacts
 from vgg6.tuning.algorithms.fitting import fit_to
 from vgg6.tuning.settings import Settings

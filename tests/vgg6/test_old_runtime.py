@@ -14,9 +14,9 @@ import torch
 from vgg6.config import ACTIVATIONS, NORMS, TrialConfig
 from vgg6.data import ImageFacts
 from vgg6.model import VGG6
-from vgg6.onnx_file import OnnxNetwork, onnx_bytes, opset_of
-from vgg6.onnx_versions import FIRST_RUNTIME, LOWEST, OPSETS
-from vgg6.quantization import quantize
+from vgg6.onnx_export.onnx_file import OnnxNetwork, onnx_bytes, opset_of
+from vgg6.onnx_export.onnx_versions import FIRST_RUNTIME, LOWEST, OPSETS
+from vgg6.onnx_export.quantization import quantize
 
 # Cards name older ones, for which there is no Python today that has their wheels.
 OLD = ["onnxruntime==1.16.3", "numpy<2"]

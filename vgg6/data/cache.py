@@ -23,6 +23,7 @@ import numpy as np
 from vgg6.common.checks import InputError
 from vgg6.common.files import user_cache, write_atomic
 from vgg6.common.locks import one_at_a_time
+from vgg6.common.machine import available_memory, usable_cpus
 from vgg6.common.say import say
 from vgg6.data.decode import Allocate, Seen, colours_of, decode_all
 from vgg6.data.images import Array, LabelledImages
@@ -30,7 +31,6 @@ from vgg6.data.layouts import Layout
 from vgg6.data.listing import PARTS, TEST, Listing, check_listing, used_classes
 from vgg6.data.published import rename
 from vgg6.data.reading import Reading
-from vgg6.hardware.machine import available_memory, usable_cpus
 
 FORMAT = 2  # of what is kept; another one is made anew
 ABOUT = "about.json"

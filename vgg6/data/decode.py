@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vgg6.common.checks import InputError
+from vgg6.common.machine import usable_cpus
 from vgg6.common.words import counted
 from vgg6.data.images import Array, LabelledImages
 from vgg6.data.listing import TEST, TRAIN, Encoded, Listing, PartListing
 from vgg6.data.pictures import NoPicture, Picture, decode, resized
 from vgg6.data.splits import stratified
-from vgg6.hardware.machine import usable_cpus
 
 NAMED = 3  # damaged pictures that an error names
 ROUNDED = 4  # decimals of mean and standard deviation

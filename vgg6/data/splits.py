@@ -7,8 +7,8 @@ import hashlib
 import numpy as np
 
 from vgg6.common.checks import InputError, Range, check_integer
+from vgg6.common.machine import available_memory
 from vgg6.data.images import Array, Source, TrialData
-from vgg6.hardware.machine import available_memory
 from vgg6.task import STUDY
 
 SPLIT_SEED = 42

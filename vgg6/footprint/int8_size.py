@@ -26,7 +26,7 @@ OF_CHANNEL, OF_GROUPED = 4 + 4 + 1 + 4 + 4, 3
 
 def int8_bytes(config: TrialConfig, images: ImageFacts) -> int:
     """The size of the network of ``config`` as an int8 ONNX file, at most 2.5 kB above the one that
-    ``vgg6.quantization.quantize`` makes.
+    ``vgg6.onnx_export.quantization.quantize`` makes.
 
     Args:
         images: the names of their classes are in the file.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from vgg6.common.machine import cpu_model, usable_cpus
 from vgg6.config import TrialConfig
-from vgg6.hardware.machine import cpu_model, usable_cpus
 from vgg6.hardware.measurements import recall, remember
 from vgg6.model import VGG6
-from vgg6.onnx_file import OnnxNetwork, onnx_bytes
+from vgg6.onnx_export.onnx_file import OnnxNetwork, onnx_bytes
 from vgg6.run_record import ImageFacts
 
 WARM_UP, ROUNDS = 20, 101

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 import torch.nn.functional as F
 
+from vgg6.common.machine import cpu_model, usable_cpus
 from vgg6.config import TrialConfig
 from vgg6.hardware import measurements
-from vgg6.hardware.machine import cpu_model, usable_cpus
 from vgg6.hardware.measurements import forget, recall, remember
 from vgg6.model import VGG6
 from vgg6.optim import build_optimizer

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError, check_choice, check_integer
+from vgg6.common.machine import DEVICES, PRECISIONS, THREADS, usable_cpus
 from vgg6.data import TrialData
 from vgg6.hardware.cpu_speed import precision_speeds
-from vgg6.hardware.machine import DEVICES, PRECISIONS, THREADS, usable_cpus
 
 
 @dataclass(frozen=True, kw_only=True)

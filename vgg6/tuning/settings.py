@@ -9,11 +9,11 @@ from typing import Any
 
 from vgg6.common.checks import InputError, Range, check_integer, check_number, read_integer
 from vgg6.common.fields import check_fields, described, metadata
+from vgg6.common.machine import DEVICES, PRECISIONS
 from vgg6.common.quantities import read_bytes, read_count, read_duration, read_latency
 from vgg6.config import MIRRORINGS
 from vgg6.data import SPLIT_SEED, Reading
 from vgg6.footprint.limits import KINDS, Limit
-from vgg6.hardware.machine import DEVICES, PRECISIONS
 from vgg6.run_record import IMAGE_SIZES, check_image_size
 
 SEARCHERS = ("gp", "optuna", "random", "grid")

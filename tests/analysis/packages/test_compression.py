@@ -38,9 +38,9 @@ from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6
 from vgg6.network import Network
-from vgg6.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
+from vgg6.onnx_export.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
+from vgg6.onnx_export.quantization import quantize
 from vgg6.pruning import cut, importances
-from vgg6.quantization import quantize
 from vgg6.tuning.run.search import read_search
 
 pytestmark = pytest.mark.slow

@@ -47,7 +47,7 @@ from vgg6.data import data_facts, load_digits, split
 from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime
 from vgg6.model import VGG6
-from vgg6.onnx_file import onnx_bytes
+from vgg6.onnx_export.onnx_file import onnx_bytes
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run.folder import CONFIRMATION, SEARCH, RunFolder, confirmed_file, weights_file
 from vgg6.tuning.run.journal import Journal, read_history

@@ -14,9 +14,9 @@ import torch
 from support.made_runs import made_run
 
 from cli.doctor import examine
+from vgg6.common.machine import usable_cpus
 from vgg6.hardware import cpu_speed, measurements
 from vgg6.hardware.cpu_speed import best_threads, precision_speeds, thread_speeds
-from vgg6.hardware.machine import usable_cpus
 from vgg6.hardware.measurements import cache_file
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.cluster.resources import allot

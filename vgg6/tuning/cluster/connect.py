@@ -15,9 +15,9 @@ from typing import Any
 
 from vgg6.common.checks import InputError
 from vgg6.common.interrupts import spared
+from vgg6.common.machine import usable_cpus
 from vgg6.common.say import say
 from vgg6.common.words import counted
-from vgg6.hardware.machine import usable_cpus
 from vgg6.tuning.cluster.local_clusters import local_clusters, private_ray
 from vgg6.tuning.cluster.ray_internals import (
     PRELOAD,

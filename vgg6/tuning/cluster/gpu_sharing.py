@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from vgg6.common.machine import cpu_model, mps_is_running
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.evaluation import EVAL_BATCH
 from vgg6.hardware.device_memory import prepare_gpu, ran_out
-from vgg6.hardware.machine import cpu_model, mps_is_running
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 

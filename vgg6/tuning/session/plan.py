@@ -13,12 +13,12 @@ import torch
 from search_spaces import Space
 from search_spaces.parameter import PARAMETER_NAMES
 from vgg6.common.checks import InputError
+from vgg6.common.machine import mps_is_running, usable_cpus
 from vgg6.common.say import say
 from vgg6.common.words import counted, duration
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.cpu_speed import thread_speeds
-from vgg6.hardware.machine import mps_is_running, usable_cpus
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
 from vgg6.tuning.cluster import connect as cluster

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from vgg6.augment import Normalizer
 from vgg6.common.interrupts import held_back
+from vgg6.common.machine import usable_cpus
 from vgg6.config import TrialConfig
 from vgg6.data import Array, ImageFacts
-from vgg6.hardware.machine import usable_cpus
 from vgg6.model import VGG6, task_of, with_weights
-from vgg6.onnx_versions import LOWEST
+from vgg6.onnx_export.onnx_versions import LOWEST
 from vgg6.task import STUDY, Task
 
 INPUT, OUTPUT = "images", "logits"
@@ -117,7 +117,7 @@ class OnnxNetwork:
     """A network in an ONNX file, fp32 or int8, run by onnxruntime on the CPU.
 
     Args:
-        content: the file, as ``onnx_bytes`` or ``vgg6.quantization.quantize`` gives it.
+        content: the file, as ``onnx_bytes`` or ``vgg6.onnx_export.quantization.quantize`` gives it.
         threads: default, as many as there are CPUs.
     """
 

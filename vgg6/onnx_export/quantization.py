@@ -10,7 +10,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from vgg6.data import Array
-from vgg6.onnx_file import ask_for_least, channels_first
+from vgg6.onnx_export.onnx_file import ask_for_least, channels_first
 
 CALIBRATED_ON = 512  # training images
 BATCH = 64

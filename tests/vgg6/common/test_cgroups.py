@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-from vgg6.hardware.cgroups import MOUNTED, cpu_quota
+from vgg6.common.cgroups import MOUNTED, cpu_quota
 
 ONE_CPU = {"cpu.cfs_quota_us": "100000\n", "cpu.cfs_period_us": "100000\n"}
 NO_LIMIT = {"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}
@@ -64,7 +64,7 @@ def one_cpu() -> Iterator[Path]:
 def test_a_process_in_a_group_of_one_cpu_plans_for_one(one_cpu: Path) -> None:
     program = (
         f"import os; open('{one_cpu}/cgroup.procs', 'w').write(str(os.getpid()))\n"
-        "from vgg6.hardware.machine import usable_cpus\n"
+        "from vgg6.common.machine import usable_cpus\n"
         "print(len(os.sched_getaffinity(0)), usable_cpus())"
     )
     ended = subprocess.run(

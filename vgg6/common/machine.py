@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from vgg6.common.cgroups import cpu_quota, memory_left
 from vgg6.common.checks import Range
-from vgg6.hardware.cgroups import cpu_quota, memory_left
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "bf16", "fp32")

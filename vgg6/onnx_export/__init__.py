@@ -1,0 +1,1 @@
+"""A trained network as an ONNX file: its versions, and its int8 form."""
