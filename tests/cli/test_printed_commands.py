@@ -324,7 +324,7 @@ def test_a_search_is_seen_to_start_before_its_images_are_read(
 ) -> None:
     seen: list[tuple[int, str, str]] = []
 
-    def read(data: str) -> Any:
+    def read(data: str, how: Any) -> Any:
         seen.append(said("status", "coming", "--storage", tmp_path))
         raise InputError("data", data, "is not there")
 

@@ -464,7 +464,7 @@ def test_the_command_prints_one_json_document_or_a_page(
     assert set(found["effects"]) == {"activation", "optimizer"}
     assert tune_vgg6.main(["insights", str(tmp_path / "mine")]) == 0
     text = capsys.readouterr().out
-    for part in ("Importance (fanova", "Learning rate and optimizer", "Effect of activation",
+    for part in ("Importance (additive", "Learning rate and optimizer", "Effect of activation",
                  "Early stopping", "Diverged: 0 trials", "cifar10"):  # fmt: skip
         assert part in text
     assert max(map(len, text.splitlines())) <= 100

@@ -215,7 +215,7 @@ WHITE = np.full((20, 32, 32, 3), 255, np.uint8)
 LABELS = np.arange(20) % 10
 BAD_FILES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("no labels", {"images": WHITE}, ["labels"]),
-    ("a shape", {"images": WHITE[:, :28], "labels": LABELS}, ["(20, 28, 32, 3)", "32, 32, 3"]),
+    ("a shape", {"images": WHITE[..., :2], "labels": LABELS}, ["(20, 32, 32, 2)"]),
     ("a type", {"images": WHITE / 255, "labels": LABELS}, ["float64", "uint8"]),
     ("a label", {"images": WHITE, "labels": LABELS + 1}, ["label 10", "0 to 9"]),
     ("too few labels", {"images": WHITE, "labels": LABELS[:3]}, ["(3,)", "an image"]),

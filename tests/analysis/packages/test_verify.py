@@ -38,6 +38,7 @@ from analysis.packages.weights import package_weights, read_weights
 from analysis.winner.export import export_best
 from analysis.winner.looks_at_test_set import LOOKS, looks
 from analysis.winner.score_test_set import look
+from vgg6.architecture import WIDTHS
 from vgg6.augment import Normalizer
 from vgg6.checkpoint import save_weights, weights_bytes
 from vgg6.common.checks import InputError
@@ -590,7 +591,7 @@ def test_load_model_alone_gives_the_projects_logits_bit_for_bit(
         folder.mkdir()
         models[str(folder)] = network(config)
         save_weights(folder / "weights.safetensors", models[str(folder)].state_dict(), config)
-        (folder / "load_model.py").write_text(torch_loader(config, FACTS))
+        (folder / "load_model.py").write_text(torch_loader(config, FACTS, WIDTHS))
     images = torch.from_numpy(DATA.val.images[:64]).permute(0, 3, 1, 2).contiguous()
     torch.save(images, tmp_path / "images.pt")
     (tmp_path / "empty").mkdir()

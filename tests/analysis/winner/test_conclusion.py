@@ -135,7 +135,7 @@ def ended_by_its_time(
 
     monkeypatch.setattr(confirm, "run_session", session)
     plan: Any = SimpleNamespace(data=SimpleNamespace(val=range(5000), train=range(300), task=STUDY))
-    search: Any = SimpleNamespace(folder=run)
+    search: Any = SimpleNamespace(folder=run, facts=SimpleNamespace(extensions=()))
     return confirm.confirm(search, plan, trials, list(range(50, 60)), "made", **asked)
 
 

@@ -17,7 +17,8 @@ from search_spaces.parameter import Parameter
 from search_spaces.unit_cube import suggest_at
 from vgg6.common.seeds import derive_seed
 from vgg6.tuning.algorithms.rung_process import Array, RungProcess
-from vgg6.tuning.algorithms.rung_scores import first_telling, population, seen_at
+from vgg6.tuning.algorithms.rung_scores import population, seen_at
+from vgg6.tuning.algorithms.telling_rungs import first_telling
 from vgg6.tuning.run.history import Learnt
 
 RANDOM_SHARE = 1 / 3  # of the suggestions, spread evenly

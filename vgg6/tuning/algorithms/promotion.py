@@ -6,7 +6,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from vgg6.tuning.algorithms.rung_scores import first_telling
+from vgg6.tuning.algorithms.telling_rungs import first_telling
 
 UNJUDGED = 8  # first trials that pass the first rung without being compared
 LEAST_WHOLE = 3  # a search trains so many trials to the end, if it has them
@@ -131,35 +131,38 @@ class PromotionRule:
         Args:
             expected: ranks the trials at rungs that tell nothing, if anybody can.
         """
-        for epoch, scores in reversed(self.scores.items()):
-            if expected and epoch < self.telling:
-                known, found = self._expected_best(epoch, expected)
-                if known:
-                    if found is not None:
-                        return found
-                    continue
-            for number in self._best(epoch, len(scores) / self.reduction):
+        for epoch in reversed(self.scores):
+            if expected and self._has_enough(epoch):
+                continue
+            ends = self._expected(epoch, expected) if expected and epoch < self.telling else None
+            best = self._best_expected(ends) if ends else self._best_quarter(epoch)
+            for number in best:
                 if self._waiting.get(number) == epoch:
                     return number
         return None
 
-    def _expected_best(self, epoch: int, expected: Expected) -> tuple[bool, int | None]:
-        """Whether anything is expected of the rung's trials; and which of those that wait goes on.
+    def _has_enough(self, epoch: int) -> bool:
+        """Whether one more than 1/reduction of a rung were promoted.
 
-        Expectations change, so that more than 1/reduction might be promoted in turn. One above
-        it is the most.
+        A model's suggestions beat those before, so that nearly every new one is among the best when
+        it arrives.
         """
         recent = list(self.scores[epoch])[-RANKED:]
-        count = int(len(recent) / self.reduction)
-        waiting = {n for n in recent if self._waiting.get(n) == epoch}
         promoted = len(self._promoted[epoch].intersection(recent))
-        if not count or not waiting or promoted > count + 1:
-            return True, None
-        ends = expected(recent)
-        if ends is None:
-            return False, None
-        best = sorted(recent, key=lambda n: (-ends[n], n))[:count]
-        return True, next((n for n in best if n in waiting), None)
+        return promoted > int(len(recent) / self.reduction) + 1
+
+    def _expected(self, epoch: int, expected: Expected) -> Mapping[int, float] | None:
+        """How the newest trials of a rung are expected to end, if one of them waits."""
+        recent = list(self.scores[epoch])[-RANKED:]
+        waits = any(self._waiting.get(number) == epoch for number in recent)
+        return expected(recent) if waits and len(recent) >= self.reduction else None
+
+    def _best_expected(self, ends: Mapping[int, float]) -> list[int]:
+        best_first = sorted(ends, key=lambda number: (-ends[number], number))
+        return best_first[: int(len(ends) / self.reduction)]
+
+    def _best_quarter(self, epoch: int) -> list[int]:
+        return self._best(epoch, len(self.scores[epoch]) / self.reduction)
 
     def cutoff(self, epoch: int) -> float | None:
         """The worst score that is promoted from the rung of ``epoch``; None where it is none, or

@@ -10,7 +10,7 @@ from search_spaces.parameter import Parameter
 from search_spaces.space import Space
 from vgg6.tuning.algorithms.model_sampler import START, ModelSampler
 from vgg6.tuning.algorithms.promotion import UNJUDGED, PromotionRule
-from vgg6.tuning.algorithms.rung_scores import TELLING, first_telling, rank_correlation
+from vgg6.tuning.algorithms.telling_rungs import TELLING, first_telling, rank_correlation
 
 RUNGS = [1, 4, 16, 64]
 
