@@ -191,12 +191,16 @@ def lcbench(suite: ModuleType, task: str, role: str) -> Curves:
     return Curves(f"lcbench-{task}", role, space, suite.EPOCHS, truth, float(finals.max()), median)
 
 
-def problems() -> dict[str, Callable[[], Curves]]:
-    """Every problem that can be had here, by name; LCBench's where its folder is named."""
+def problems(asked: str | None = None) -> dict[str, Callable[[], Curves]]:
+    """Every problem that can be had here, by name; LCBench's where its folder is named.
+
+    Args:
+        asked: the role that they have, if it matters.
+    """
     found: dict[str, Callable[[], Curves]] = {
         problem.name: partial(own, problem)
         for problem in PROBLEMS
-        if len(set(curves_of(problem).get("point", []))) >= 60
+        if asked in (None, problem.role) and len(set(curves_of(problem).get("point", []))) >= 60
     }
     suite = lcbench_module()
     if suite is None:
@@ -205,5 +209,6 @@ def problems() -> dict[str, Callable[[], Curves]]:
     half = len(suite.TASKS) // 2
     for index, task in enumerate(suite.TASKS):
         role = TUNING if index < half else CLAIM
-        found[f"lcbench-{task}"] = partial(lcbench, suite, task, role)
+        if asked in (None, role):
+            found[f"lcbench-{task}"] = partial(lcbench, suite, task, role)
     return found

@@ -91,7 +91,7 @@ def main() -> None:
     path = growing_result("suite", facts, ending="parquet")
     table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
     methods, workers = arguments.methods.split(";"), list(map(int, arguments.workers.split(",")))
-    for name, make in problems().items():
+    for name, make in problems(arguments.role).items():
         curves = None
         for many in workers:
             for method in methods:
@@ -102,8 +102,6 @@ def main() -> None:
                 if not left or arguments.only_show:
                     continue
                 curves = curves or make()
-                if arguments.role not in (None, curves.role):
-                    break
                 began = time.perf_counter()
                 rows = [
                     {"problem": name, "role": curves.role, "method": method, "workers": many,
