@@ -61,6 +61,10 @@ PARSED = {
 PARSED_LINES = {
     "python tune_vgg6.py best first --confirm": "takes Ray: test_confirm_flag.py",
     "python tune_vgg6.py best first --top 5 --confirm 3": "takes Ray: test_confirm.py",
+    "python tune_vgg6.py best pets --confirm": "takes Ray: test_confirm_flag.py",
+    "python tune_vgg6.py verify pets-packed/": "takes pictures: test_packages_of_own_images.py",
+    "python tune_vgg6.py evaluate pets-packed/ --data ~/new-pets": "takes pictures:"
+    " test_packages_of_own_images.py",
     "python tune_vgg6.py report first --watch": "serves until it is stopped: test_report.py",
     "python tune_vgg6.py report first --png docs/first": "takes a browser: test_report.py",
     "python tune_vgg6.py report docs/cifar10-48 --png pictures": "takes a browser: test_report.py",
@@ -77,6 +81,7 @@ OTHERS = {
     "python3 -m venv": "installs from the network",
     "pip install": "installs from the network",
     "ray": "starts a cluster: test_network.py",
+    "sbatch": "takes Slurm: test_slurm.py",
     "chmod": "is of the token of a cluster",
     "nvidia-cuda-mps-control": "takes a GPU",
     "wandb sync": "uploads to W&B",
@@ -221,10 +226,10 @@ def test_every_benchmark_reads_its_arguments(line: str, monkeypatch: pytest.Monk
 def test_every_flag_that_a_page_names_is_one_of_the_program() -> None:
     parser = build_parser()
     known = {flag for command in parser.subcommands() for flag in parser.flags_of(command)}
-    of_ray = {"--num-gpus"}
+    of_ray, of_slurm = {"--num-gpus"}, {"--signal", "--time", "--chdir"}
     for page in PAGES:
         named = re.findall(r"`(--[\w-]+)[^`]*`", without_blocks(page))
-        unknown = {flag.replace("_", "-") for flag in named} - known - of_ray
+        unknown = {flag.replace("_", "-") for flag in named} - known - of_ray - of_slurm
         assert not unknown - {"--your-field"}, name_of(page)
 
 
@@ -232,7 +237,8 @@ def test_every_flag_that_a_page_names_is_one_of_the_program() -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with what the commands speak of: a search, a package, images of one's own."""
     folder = tmp_path_factory.mktemp("readme")
-    made_run(folder / "runs", trials=12, epochs=3, name="first")
+    for name in ("first", "all-sizes"):
+        made_run(folder / "runs", trials=12, epochs=3, name=name)
     record = Path("benchmarks", "results", "study")
     shutil.copytree(ROOT / record, folder / record)
     images = load_digits().test

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from vgg6.common.interrupts import ends_as_ctrl_c, held_back
 
 
+@pytest.fixture
+def no_nohup() -> Iterator[None]:
+    """A hangup is not ignored, as it is by what nohup starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_is_not_lost_in_a_library_that_swallows_it(number: int) -> None:
     steps = []
