@@ -106,7 +106,10 @@ def test_the_exported_train_command_gives_the_exported_numbers(
     out, err = ended(command(*SEARCH[:-2], "--trials", "4", "--epochs", "2", cwd=tmp_path), 0)
     assert "digits (not CIFAR-10)" in out and "Results:" in out
     progress = [line for line in err.splitlines() if re.match(r"\d+:\d\d  ", line)]
-    assert len(err.splitlines()) - len(progress) <= 4, f"Ray's own noise came through:\n{err}"
+    # What is said only where other work runs beside the tests.
+    busy = [line for line in err.splitlines() if line.startswith(("beside ", "trials trained "))]
+    ours = len(progress) + len(busy)
+    assert len(err.splitlines()) - ours <= 4, f"Ray's own noise came through:\n{err}"
     assert "incumbent trial" in progress[0], "no terminal here: it says so at the first score"
     monkeypatch.chdir(tmp_path)
     status, best, _ = said("best", "s", "--json")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from support.paths import ROOT
@@ -33,6 +35,7 @@ def test_a_job_is_handed_to_the_dashboard_here_and_not_to_a_proxy() -> None:
         subprocess.run(
             ["bash", str(ROOT / "cluster" / "submit.sh"), "list", "--storage", "/tmp"],
             env=os.environ | PROXIES | {
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                 "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{server.server_port}",
                 "RAY_AUTH_MODE": "disabled",
             },
