@@ -44,6 +44,7 @@ class WandbMirror:
         command = [
             sys.executable, "-m", "vgg6.tuning.trackers.wandb_mirror", str(journal), "--mode", mode,
             "--dir", str(folder), "--project", project, "--group", group,
+            "--parent", str(os.getpid()),
         ]  # fmt: skip
         root = str(Path(__file__).resolve().parents[3])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -162,9 +163,8 @@ class _Mirror:
             return self._start(record, "offline")
 
 
-def follow(journal: Path, mirror: _Mirror) -> None:
+def follow(journal: Path, mirror: _Mirror, parent: int) -> None:
     """Mirror the journal's newest session until it ends or the search dies."""
-    parent = os.getppid()
     with open(journal, "rb") as lines:
         earlier = lines.read().rsplit(b'{"event": "session",', 1)[0]
         for event in _events(earlier.split(b"\n")):
@@ -202,8 +202,9 @@ def main() -> None:
     for flag in ("--mode", "--project", "--group"):
         parser.add_argument(flag, required=True)
     parser.add_argument("--dir", required=True, type=Path)
+    parser.add_argument("--parent", required=True, type=int)  # it may be gone before this begins
     args = parser.parse_args()
-    follow(args.journal, _Mirror(args.mode, args.dir, args.project, args.group))
+    follow(args.journal, _Mirror(args.mode, args.dir, args.project, args.group), args.parent)
 
 
 if __name__ == "__main__":
