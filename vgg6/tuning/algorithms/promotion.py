@@ -147,19 +147,22 @@ class PromotionRule:
         A model's suggestions beat those before, so that nearly every new one is among the best when
         it arrives.
         """
-        recent = list(self.scores[epoch])[-RANKED:]
+        recent = self._recent(epoch)
         promoted = len(self._promoted[epoch].intersection(recent))
         return promoted > int(len(recent) / self.reduction) + 1
 
     def _expected(self, epoch: int, expected: Expected) -> Mapping[int, float] | None:
         """How the newest trials of a rung are expected to end, if one of them waits."""
-        recent = list(self.scores[epoch])[-RANKED:]
+        recent = self._recent(epoch)
         waits = any(self._waiting.get(number) == epoch for number in recent)
         return expected(recent) if waits and len(recent) >= self.reduction else None
 
     def _best_expected(self, ends: Mapping[int, float]) -> list[int]:
         best_first = sorted(ends, key=lambda number: (-ends[number], number))
         return best_first[: int(len(ends) / self.reduction)]
+
+    def _recent(self, epoch: int) -> list[int]:
+        return list(self.scores[epoch])[-RANKED:]
 
     def _best_quarter(self, epoch: int) -> list[int]:
         return self._best(epoch, len(self.scores[epoch]) / self.reduction)
@@ -169,9 +172,8 @@ class PromotionRule:
         where scores decide nothing."""
         if self.by_model and epoch < self.telling:
             return None
-        scores = self.scores[epoch]
-        best = self._best(epoch, len(scores) / self.reduction)
-        return scores[best[-1]] if best else None
+        best = self._best_quarter(epoch)
+        return self.scores[epoch][best[-1]] if best else None
 
     def hopeless(self) -> list[int]:
         """The waiting trials that will not be promoted, whatever the trials to come score."""
