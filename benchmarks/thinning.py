@@ -28,7 +28,8 @@ import numpy as np
 
 from benchmarks.machine import describe, write_result
 from search_spaces import load_space
-from vgg6.tuning.algorithms import searcher as searchers
+from vgg6.tuning.algorithms import told_study
+from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import Journal
 from vgg6.tuning.run.trials import COMPLETED, PRUNED
@@ -55,13 +56,13 @@ def quality(config: dict[str, Any]) -> float:
 
 def play(seed: int, trials: int, *, most: int, kept: int, best: int) -> tuple[list[float], float]:
     """The incumbent's true quality after every trial, and the last hundred suggestions' median."""
-    searchers.TOLD_MOST, searchers.TOLD_KEPT, searchers.TOLD_BEST = most, kept, best
+    told_study.TOLD_MOST, told_study.TOLD_KEPT, told_study.TOLD_BEST = most, kept, best
     noise = np.random.default_rng(seed)
     firsts: list[float] = []
     track, times, incumbent = [], [], 0.0
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(RunFolder(folder))
-        searcher = searchers.TruthfulSearcher(
+        searcher = TruthfulSearcher(
             load_space("default"), searcher="optuna", seed=seed, base={"epochs": EPOCHS, "seed": 1},
             limit=trials, journal=journal, rungs=[FIRST, EPOCHS],
         )  # fmt: skip

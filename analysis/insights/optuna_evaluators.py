@@ -19,7 +19,7 @@ from optuna.trial import TrialState, create_trial
 
 from analysis.insights.comparable import Value
 from analysis.insights.evaluators import FANOVA
-from vgg6.tuning.algorithms.model_sampler import distribution_of
+from vgg6.tuning.algorithms.space_encoding import distribution_of
 
 TREES, DEPTH = 16, 6
 TOP_TRIALS = 10  # PED-ANOVA describes the best trials by a density, which needs about so many

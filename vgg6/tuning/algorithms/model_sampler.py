@@ -13,11 +13,10 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import norm, qmc
 
 from search_spaces import Space
-from search_spaces.parameter import Parameter
-from search_spaces.unit_cube import suggest_at
 from vgg6.common.seeds import derive_seed
 from vgg6.tuning.algorithms.rung_process import Array, RungProcess
 from vgg6.tuning.algorithms.rung_scores import population, seen_at
+from vgg6.tuning.algorithms.space_encoding import SpaceEncoding, distribution_of
 from vgg6.tuning.algorithms.telling_rungs import first_telling
 from vgg6.tuning.run.history import Learnt
 
@@ -31,7 +30,6 @@ TAIL = 1.5  # a score below the median by more than this times the best's lead s
 CANDIDATES, PARENTS, CHILDREN = 300, 8, 20
 MOVED, STRIDES = 0.35, (0.045, 0.15)  # of a parent's places, those that a child has moved; by this
 CLIMBS, CLIMB_STRIDES = 3, (0.015, 0.045, 0.15)  # rounds of children of the best candidates
-NAME_SCALE = 0.7  # two names lie as far apart as the ends of a range: 0.7 * sqrt(2)
 
 
 class ModelSampler(optuna.samplers.BaseSampler):
@@ -46,9 +44,6 @@ class ModelSampler(optuna.samplers.BaseSampler):
       workers would be sent after the first impression.
     - A third of the suggestions, and all that the gate turns away, are spread evenly (Sobol).
 
-    A learning rate, or whatever else has a range of its own under each condition, is known by its
-    place in that range, so that trials of one optimizer teach about another.
-
     Args:
         space: what may vary. Suggestions hold every parameter that is active, and no other.
         rungs: the epochs at which trials are compared, the full length last.
@@ -59,13 +54,11 @@ class ModelSampler(optuna.samplers.BaseSampler):
     def __init__(self, space: Space, rungs: Sequence[int], seed: int, made: int = 0) -> None:
         self.space, self.rungs, self.made = space, list(rungs), made
         self.asked_model = False  # whether the last suggestion is the model's
-        self._names = space.names
+        self.encoding = SpaceEncoding(space)
         self._seed = seed
         self._rng = self._learning = np.random.default_rng(seed)
-        self._even = qmc.Sobol(len(self._names), rng=np.random.default_rng(seed))
+        self._even = qmc.Sobol(len(self.encoding.names), rng=np.random.default_rng(seed))
         self._independent = optuna.samplers.RandomSampler(seed)
-        self._choices = {p.name: p.choices for p in space.parameters if p.choices is not None}
-        self._named = np.array([_is_named(space, name) for name in self._names])
         self._distributions = {p.key: distribution_of(p) for p in space.parameters}
         self._process: RungProcess | None = None
         self._learnt_from = 0
@@ -97,7 +90,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
 
     @learnt.setter
     def learnt(self, known: Learnt) -> None:
-        process = RungProcess(len(self.inputs({})), len(self.rungs))
+        process = RungProcess(len(self.encoding.inputs({})), len(self.rungs))
         if known.rungs == self.rungs and len(known.constants) == len(process.constants):
             process.constants = known.constants
             self._process, self._learnt_from = process, known.scores
@@ -119,7 +112,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         far = sum(map(len, scores[1:] or scores))
         early = len(told) < START or len(scores[0]) < START // 2
         if early or self._rng.random() < RANDOM_SHARE or self.made >= GATE * far:
-            return self.at(self._even.random()[0])
+            return self.encoding.at(self._even.random()[0])
         self.made, self.asked_model = self.made + 1, True
         return self._most_improving(told, scores)
 
@@ -132,57 +125,6 @@ class ModelSampler(optuna.samplers.BaseSampler):
     ) -> Any:
         """A random value of what a point leaves open."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
-
-    def at(self, places: Sequence[float] | Array) -> dict[str, Any]:
-        """The active parameters of the point at ``places``: 0 to 1 for each of the space's names,
-        in order."""
-        return self.space.params_of(suggest_at(self.space, places))
-
-    def places(self, params: Mapping[str, Any]) -> Array:
-        """What ``at`` makes ``params`` of; nan for a parameter that is not active."""
-        found = np.full(len(self._names), np.nan)
-        for p in self.space.parameters:
-            if p.key in params:
-                found[self._names.index(p.name)] = _place(p, params[p.key])
-        return found
-
-    def inputs(self, params: Mapping[str, Any]) -> list[float]:
-        """A trial as the process is given it."""
-        places = np.nan_to_num(self.places(params), nan=0.5)
-        return [float(x) for x in self.inputs_at(places[None])[0]]
-
-    def inputs_at(self, places: Array) -> Array:
-        """Points as the process is given them: names one-hot, numbers by their place; what is not
-        active lies in the middle.
-
-        Args:
-            places: (n, names).
-
-        Returns:
-            (n, inputs).
-        """
-        column = dict(zip(self._names, places.T, strict=True))
-        numbers = {
-            n: np.full(len(places), 0.5)
-            for n, named in zip(self._names, self._named, strict=True) if not named
-        }  # fmt: skip
-        chosen: dict[str, npt.NDArray[np.int64]] = {}  # which choice, -1 where it is not active
-        names: list[Array] = []
-        for p in self.space.parameters:
-            active = np.ones(len(places), dtype=bool)
-            for parent, allowed in p.when.items():
-                known = self._choices[parent]
-                active &= np.isin(chosen[parent], [known.index(value) for value in allowed])
-            at = column[p.name]
-            if p.choices is not None:
-                index = np.minimum((at * len(p.choices)).astype(np.int64), len(p.choices) - 1)
-                at = (index + 0.5) / len(p.choices)
-                chosen[p.name] = np.where(active, index, -1)
-            if p.name in numbers:
-                numbers[p.name] = np.where(active, at, numbers[p.name])
-            else:
-                names += [NAME_SCALE * (chosen[p.name] == i) for i in range(len(p.choices or ()))]
-        return np.column_stack([*names, *numbers.values()])
 
     def _rung_scores(self, trials: Sequence[FrozenTrial]) -> list[dict[int, float]]:
         """The scores of the trials that were seen at each rung, by their number."""
@@ -225,18 +167,18 @@ class ModelSampler(optuna.samplers.BaseSampler):
         best_first = [by_number[numbers[i]] for i in np.argsort(-expected)[:PARENTS]]
         candidates = self._candidates(best_first)
         best = expected.max()
-        gain = expected_improvement(*process.predict(self.inputs_at(candidates)), best)
+        gain = expected_improvement(*process.predict(self.encoding.inputs_at(candidates)), best)
         for _ in range(CLIMBS):
             parents = candidates[np.argsort(-gain)[:PARENTS]]
             nearer = np.vstack([self._children(places, CLIMB_STRIDES) for places in parents])
             candidates = np.vstack([candidates, nearer])
-            more = expected_improvement(*process.predict(self.inputs_at(nearer)), best)
+            more = expected_improvement(*process.predict(self.encoding.inputs_at(nearer)), best)
             gain = np.concatenate([gain, more])
         known = {_key(t.params) for t in told}
-        in_turn = (self.at(candidates[i]) for i in np.argsort(-gain))
+        in_turn = (self.encoding.at(candidates[i]) for i in np.argsort(-gain))
         new = (params for params in in_turn if _key(params) not in known)
         # A finite space, or a corner of one, may have nothing new left.
-        return next(new, None) or self.at(self._rng.random(len(self._names)))
+        return next(new, None) or self.encoding.at(self._rng.random(len(self.encoding.names)))
 
     def expected_ends(self, told: Sequence[FrozenTrial], inputs: Array) -> Array | None:
         """Scores at full length that the model expects, in no unit: they rank trials.
@@ -298,13 +240,13 @@ class ModelSampler(optuna.samplers.BaseSampler):
 
     def _inputs_of(self, trial: FrozenTrial) -> Array:
         if trial.number not in self._known:
-            self._known[trial.number] = np.array(self.inputs(trial.params))
+            self._known[trial.number] = np.array(self.encoding.inputs(trial.params))
         return self._known[trial.number]
 
     def _candidates(self, best_first: Sequence[FrozenTrial]) -> Array:
         """Places of points anywhere, and of some beside the best ones, (n, names)."""
-        anywhere = [self._rng.random((CANDIDATES, len(self._names)))]
-        anywhere += [self._children(self.places(t.params), STRIDES) for t in best_first]
+        anywhere = [self._rng.random((CANDIDATES, len(self.encoding.names)))]
+        anywhere += [self._children(self.encoding.places(t.params), STRIDES) for t in best_first]
         return np.vstack(anywhere)
 
     def _children(self, parent: Array, strides: Sequence[float]) -> Array:
@@ -317,14 +259,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         moved = rng.random(places.shape) < MOVED
         stride = rng.choice(strides, (CHILDREN, 1)) * rng.normal(size=places.shape)
         near = np.clip(places + stride, 0, 1)
-        return np.where(moved, np.where(self._named, fresh, near), places)
-
-
-def distribution_of(p: Parameter) -> BaseDistribution:
-    """The distribution that a parameter of a space suggests from."""
-    trial = optuna.trial.FixedTrial({p.key: p.choices[0] if p.choices is not None else p.low})
-    p.suggest(trial)
-    return trial.distributions[p.key]
+        return np.where(moved, np.where(self.encoding.named, fresh, near), places)
 
 
 def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
@@ -332,17 +267,6 @@ def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
     deviation = np.maximum(deviation, 1e-6)
     away = (mean - best) / deviation
     return np.asarray(deviation * (away * norm.cdf(away) + norm.pdf(away)))
-
-
-def _is_named(space: Space, name: str) -> bool:
-    choices = next(p.choices for p in space.parameters if p.name == name)
-    return choices is not None and isinstance(choices[0], str)
-
-
-def _place(p: Parameter, value: Any) -> float:
-    if p.choices is None:
-        return p.place(value)
-    return (p.choices.index(value) + 0.5) / len(p.choices)
 
 
 def _key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -10,38 +9,21 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from search_spaces import Space
 from vgg6.common.seeds import derive_seed
 from vgg6.config import TrialConfig
+from vgg6.tuning.algorithms import told_study
 from vgg6.tuning.algorithms.model_sampler import ModelSampler
 from vgg6.tuning.algorithms.promotion import LEAST_WHOLE, PromotionRule
+from vgg6.tuning.algorithms.told_study import TOLD_AS, build_sampler, told_trial, worth_telling
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.journal import Journal
-from vgg6.tuning.run.trials import (
-    COMPLETED,
-    FAILED,
-    INFEASIBLE,
-    OPEN,
-    PAUSED,
-    PRUNED,
-    TrialRecord,
-)
+from vgg6.tuning.run.trials import COMPLETED, OPEN, PAUSED, PRUNED, TrialRecord
 
-# Positive in Optuna's terms means that a constraint is violated.
-_DIVERGED = ("diverged", 1.0)
-TOLD_AS = {
-    COMPLETED: TrialState.COMPLETE,
-    PRUNED: TrialState.PRUNED,
-    INFEASIBLE: TrialState.PRUNED,
-    FAILED: TrialState.FAIL,
-}
 _RETRIES = 32
-# A suggestion of TPE costs time in proportion to the trials that it looks at. When they are
-# TOLD_MOST the study is made anew of the best and of a sample of the others, TOLD_KEPT together.
-TOLD_MOST, TOLD_KEPT, TOLD_BEST = 1000, 500, 100
 
 
 class TruthfulSearcher(Searcher):
@@ -130,7 +112,7 @@ class TruthfulSearcher(Searcher):
         records = self.journal.history.trials
         for number in numbers:
             if number not in self._inputs:
-                self._inputs[number] = sampler.inputs(records[number].params)
+                self._inputs[number] = sampler.encoding.inputs(records[number].params)
         inputs = np.array([self._inputs[number] for number in numbers])
         ends = sampler.expected_ends(self.study.get_trials(deepcopy=False), inputs)
         return None if ends is None else dict(zip(numbers, ends.tolist(), strict=True))
@@ -170,7 +152,7 @@ class TruthfulSearcher(Searcher):
         if error or not result or "epoch" not in result:
             self.study.tell(trial, state=TrialState.FAIL)
         elif WHY_INFEASIBLE in result:
-            trial.set_constraint(*_DIVERGED)
+            trial.set_constraint(*told_study.DIVERGED)
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             # Ray does not pass on the result at which it decides to stop.
@@ -227,7 +209,7 @@ class TruthfulSearcher(Searcher):
 
     def _start(self, number: int) -> bool:
         """Ask for a new trial and journal it; False when the space has no new one left."""
-        if len(self.study.get_trials(deepcopy=False)) >= TOLD_MOST + len(self._open):
+        if len(self.study.get_trials(deepcopy=False)) >= told_study.TOLD_MOST + len(self._open):
             self._make_study(open_trials=self._open)
         self._begin(number)
         for trial, extra in self._candidates():
@@ -322,64 +304,3 @@ class TruthfulSearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles a searcher for a restore of its own, which this tool never uses."""
         return {}
-
-
-def told_trial(record: TrialRecord, space: Space, state: TrialState) -> FrozenTrial:
-    """A journaled trial as Optuna knows it when it has been told ``state``, with its curve."""
-    curve = {row.epoch: row.best_val_acc for row in record.curve}
-    fixed = FixedTrial(record.params)
-    space.suggest(fixed)
-    has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
-    frozen = create_trial(
-        state=state,
-        params=fixed.params,
-        distributions=fixed.distributions,
-        intermediate_values=curve,
-        # As study.tell does: a pruned trial's value is its last intermediate one.
-        value=next(reversed(curve.values()), None) if has_value else None,
-    )
-    if record.state == INFEASIBLE:
-        frozen.set_constraint(*_DIVERGED)
-    return frozen
-
-
-def worth_telling(ended: list[TrialRecord], rng: np.random.Generator) -> list[TrialRecord]:
-    """What a study needs to know of many ended trials: all of up to TOLD_KEPT, else the best and a
-    sample of the others.
-
-    TPE splits trials into at most 25 good ones and all others, and needs of the others only where
-    they are dense: the good ones stay exactly the same, and a uniform sample has the others'
-    density. "Best" is Optuna's order for that split: completed trials by score, then pruned ones by
-    how far they came, then diverged ones.
-    """
-    told = [r for r in ended if r.state != FAILED]
-    if len(told) <= TOLD_KEPT:
-        return ended if len(ended) <= TOLD_KEPT else told
-    rank = {COMPLETED: 0, PRUNED: 1, INFEASIBLE: 2}
-
-    def order(record: TrialRecord) -> tuple[float, ...]:
-        steps = 0 if record.state == COMPLETED else -record.epoch
-        return rank[record.state], steps, -(record.best_val_acc or 0.0), record.number
-
-    told.sort(key=order)
-    others = rng.choice(len(told) - TOLD_BEST, TOLD_KEPT - TOLD_BEST, replace=False)
-    return told[:TOLD_BEST] + [told[TOLD_BEST + i] for i in others]
-
-
-def build_sampler(
-    searcher: str, seed: int, space: Space, rungs: Sequence[int], made: int = 0
-) -> optuna.samplers.BaseSampler:
-    """The sampler that ``searcher`` names, with everything set that the search relies on."""
-    if searcher == "gp":
-        return ModelSampler(space, rungs, seed, made)
-    if searcher in ("random", "grid"):  # a grid is a queue of points: nothing is sampled
-        return optuna.samplers.RandomSampler(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=10,
-            multivariate=True,
-            group=True,  # conditional spaces: parameters that are active together share a model
-            constant_liar=True,  # running trials count as bad: workers do not pile up on one point
-        )

@@ -116,8 +116,8 @@ def test_every_suggestion_is_a_valid_configuration_of_the_space(name: str) -> No
 def test_inputs_of_many_points_are_those_of_each(name: str) -> None:
     sampler = ModelSampler(load_space(name), RUNGS, 3)
     places = np.random.default_rng(0).random((30, len(sampler.space.names)))
-    assert sampler.inputs_at(places) == pytest.approx(
-        np.array([sampler.inputs(sampler.at(at)) for at in places])
+    assert sampler.encoding.inputs_at(places) == pytest.approx(
+        np.array([sampler.encoding.inputs(sampler.encoding.at(at)) for at in places])
     )
 
 
@@ -144,7 +144,7 @@ def test_a_third_of_the_suggestions_is_none_of_the_models(monkeypatch: pytest.Mo
     for _ in range(START + 1):
         run(study)
     monkeypatch.setattr(model_sampler, "GATE", 1000.0)
-    monkeypatch.setattr(sampler, "_most_improving", lambda *_: sampler.at([0.5] * 5))
+    monkeypatch.setattr(sampler, "_most_improving", lambda *_: sampler.encoding.at([0.5] * 5))
     asked = study.trials[-1]
     before = sampler.made
     chosen = 0
@@ -196,10 +196,10 @@ def test_places_give_back_the_point_that_lies_there() -> None:
     sampler = ModelSampler(SPACE, RUNGS, 0)
     rng = np.random.default_rng(1)
     for _ in range(50):
-        params = sampler.at(rng.random(5))
-        places = sampler.places(params)
+        params = sampler.encoding.at(rng.random(5))
+        places = sampler.encoding.places(params)
         assert np.isnan(places).tolist() == [*[False] * 3, params["optimizer"] == "adam", False]
-        again = sampler.at(np.nan_to_num(places))
+        again = sampler.encoding.at(np.nan_to_num(places))
         assert again.keys() == params.keys()
         assert all(again[k] == (pytest.approx(v) if "lr" in k or k == "momentum" else v)
                    for k, v in params.items())  # fmt: skip
@@ -207,9 +207,9 @@ def test_places_give_back_the_point_that_lies_there() -> None:
 
 def test_learning_rates_of_two_optimizers_lie_side_by_side_at_one_place() -> None:
     sampler = ModelSampler(SPACE, RUNGS, 0)
-    sgd, adam = (sampler.at([0.1, kind, 0.7, 0.5, 0.2]) for kind in (0.1, 0.9))
+    sgd, adam = (sampler.encoding.at([0.1, kind, 0.7, 0.5, 0.2]) for kind in (0.1, 0.9))
     assert "lr[sgd]" in sgd and "lr[adam]" in adam
-    one, other = sampler.inputs(sgd), sampler.inputs(adam)
+    one, other = sampler.encoding.inputs(sgd), sampler.encoding.inputs(adam)
     names = 4 + 2  # one-hot
     assert one[:4] == other[:4] and sorted(one[4:names]) == sorted(other[4:names]) == [0, 0.7]
     assert one[4:names] != other[4:names]

@@ -18,7 +18,8 @@ from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.early_stopping import replay
 from vgg6.tuning.algorithms.model_sampler import ModelSampler
 from vgg6.tuning.algorithms.promotion import PromotionRule, compared_at
-from vgg6.tuning.algorithms.searcher import TOLD_KEPT, TruthfulSearcher
+from vgg6.tuning.algorithms.searcher import TruthfulSearcher
+from vgg6.tuning.algorithms.told_study import TOLD_KEPT
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import Journal
@@ -243,8 +244,8 @@ def test_a_long_history_is_thinned_to_the_good_trials_that_tpe_would_use_and_a_s
 
 def grow(folder: Path, trials: int, monkeypatch: pytest.MonkeyPatch) -> TruthfulSearcher:
     """A searcher that was told ``trials`` random ends, and was never thinned."""
-    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_MOST", 10**9)
-    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_KEPT", 10**9)
+    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_MOST", 10**9)
+    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_KEPT", 10**9)
     searcher = make(folder, load_space("default"), limit=trials, kind="random")
     scores = np.random.default_rng(0).random((trials, 4))
     for i, curve in enumerate(np.maximum.accumulate(scores, axis=1).tolist()):
@@ -256,9 +257,9 @@ def grow(folder: Path, trials: int, monkeypatch: pytest.MonkeyPatch) -> Truthful
 def test_running_trials_outlive_a_thinning_and_are_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_MOST", 30)
-    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_KEPT", 15)
-    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_BEST", 5)
+    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_MOST", 30)
+    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_KEPT", 15)
+    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_BEST", 5)
     searcher = make(tmp_path, load_space("default"), limit=100)
     long = searcher.suggest("long")
     assert isinstance(long, dict)

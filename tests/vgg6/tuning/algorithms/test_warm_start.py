@@ -297,7 +297,7 @@ def test_a_resumed_search_suggests_the_same_from_what_it_wrote_down(tmp_path: Pa
 def test_a_study_that_is_made_anew_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     _, warm = begin_from([earlier(*rates(*np.geomspace(1e-4, 3e-3, 30)))], DEFAULT, SETTINGS,
                          "these")  # fmt: skip
-    monkeypatch.setattr("vgg6.tuning.algorithms.searcher.TOLD_MOST", 25)
+    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_MOST", 25)
     searcher = build(warm, DEFAULT)
     first = searcher.study
     for i in range(8):
