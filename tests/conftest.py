@@ -45,25 +45,26 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray are slow and come first. With ``-n`` one process runs all of them: two
-    Rays side by side take longer on two CPUs than one after the other, and share fixed ports."""
+    """Tests that start Ray are slow and come first. With ``-n`` one process runs all that use the
+    Ray that tests share. Those that start their own, marked ``starts_ray``, run beside them."""
 
     def fixtures(item: pytest.Item) -> set[str]:
         return set(getattr(item, "fixturenames", ()))
 
     def starts_ray(item: pytest.Item) -> bool:
-        return item.get_closest_marker("xdist_group") is not None
+        return item.get_closest_marker("starts_ray") is not None
 
     for item in items:
-        if {"ray_here", "no_ray_here"} & fixtures(item) and not starts_ray(item):
+        if {"ray_here", "no_ray_here"} & fixtures(item):
             item.add_marker(pytest.mark.xdist_group("ray"))
+            item.add_marker(pytest.mark.starts_ray)
         if starts_ray(item):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: (not starts_ray(item), "no_ray_here" in fixtures(item)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For ``-n``: tests that start Ray, and those of one file, run in the same process."""
+    """For ``-n``: tests of a group, and others of one file, run in the same process."""
     from xdist.scheduler import LoadGroupScheduling
 
     class ByFile(LoadGroupScheduling):

@@ -16,7 +16,7 @@ from vgg6.onnx_export.quantization import quantize
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import read_search
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.starts_ray
 LIMITS = ("--max-parameters", "100k", "--max-size", "100kB")
 SEARCH = (
     "search", "--space", "sizes", "--data", "digits", "--limit-train", "100", "--trials", "4",

@@ -44,7 +44,7 @@ def wait_for(path: Path, text: str, count: int) -> None:
     raise AssertionError(f"{count} x {text} never appeared in {path}")
 
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.starts_ray
 SEARCH = (
     "search", "--data", "digits", "--limit-train", "100", "--trials", "6", "--epochs", "4",
     "--name", "s", "--wandb", "offline", "--address", "local", "--scheduler", "none",

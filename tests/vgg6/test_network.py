@@ -23,7 +23,7 @@ from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE
 
 pytestmark = [
-    pytest.mark.xdist_group("ray"),
+    pytest.mark.starts_ray,
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 CONFIG = yaml.safe_load((ROOT / "cluster" / "on_premise.yaml").read_text())

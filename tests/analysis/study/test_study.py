@@ -54,7 +54,7 @@ def asked(folder: Path, **given: Any) -> argparse.Namespace:
     return argparse.Namespace(**usual | given, storage=str(folder))
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.starts_ray
 def test_a_search_of_the_study_that_was_interrupted_goes_on_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

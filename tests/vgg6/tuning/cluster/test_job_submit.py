@@ -87,7 +87,7 @@ def status_of(address: str) -> int | None:
         return None
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.starts_ray
 def test_a_search_is_submitted_as_a_job_and_leaves_its_results_on_the_storage(
     head: Head, tmp_path: Path
 ) -> None:
@@ -103,13 +103,13 @@ def test_a_search_is_submitted_as_a_job_and_leaves_its_results_on_the_storage(
     assert len(found.trials) == 2 and (tmp_path / "s" / "best.json").is_file()
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.starts_ray
 def test_a_job_that_fails_is_no_success(head: Head, tmp_path: Path) -> None:
     failed = head.submit("status", "nowhere", "--storage", str(tmp_path))
     assert failed.returncode == 1 and "nowhere" in failed.stdout
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.starts_ray
 def test_without_the_token_nothing_is_submitted(head: Head, tmp_path: Path) -> None:
     assert status_of(head.dashboard) == 401, "no token"
     arguments = ("search", "--storage", str(tmp_path))
@@ -118,7 +118,7 @@ def test_without_the_token_nothing_is_submitted(head: Head, tmp_path: Path) -> N
     assert "submitted successfully" not in wrong.stdout and not any(tmp_path.iterdir())
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.starts_ray
 def test_the_dashboard_listens_on_loopback_alone(head: Head) -> None:
     listening = [
         c.laddr.ip for c in psutil.net_connections("tcp")

@@ -22,7 +22,7 @@ from support.nodes import (
 
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, RUNNING
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.starts_ray
 # Longer than nodes take to be lost and found.
 LONG = (*SEARCH, "--trials", "4", "--epochs", "30")
 

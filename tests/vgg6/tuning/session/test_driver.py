@@ -26,7 +26,7 @@ from vgg6.tuning.run.folder import BEST
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE
 from vgg6.tuning.session.session import MAX_FAILURES
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.starts_ray
 LOCAL = ("--address", "local")
 AGAIN = ("resume", "s", *LOCAL)
 

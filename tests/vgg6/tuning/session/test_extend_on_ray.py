@@ -43,7 +43,7 @@ sys.exit(tune_vgg6.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.starts_ray
 def test_a_search_extended_by_epochs_and_trials_survives_a_kill_and_is_bitwise_the_longer_one(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

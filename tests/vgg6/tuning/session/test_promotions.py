@@ -68,7 +68,7 @@ def decisions_of(events: list[dict[str, Any]]) -> None:
     assert begun == TRIALS and not running
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.starts_ray
 def test_a_search_with_promotions_goes_on_after_a_kill_and_counts_every_epoch_once(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

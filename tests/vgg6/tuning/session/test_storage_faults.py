@@ -21,7 +21,7 @@ from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.starts_ray
 SEARCH = (
     "search", "--data", "digits", "--limit-train", "100", "--trials", "6", "--epochs", "2",
     "--name", "s", "--wandb", "disabled", "--address", "local", "--scheduler", "none",

@@ -203,7 +203,7 @@ def test_a_trial_that_was_stopped_and_pauses_in_the_next_session_is_paused_and_n
     assert (record.state, record.reason, record.ended) == (PAUSED, "", None)
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.starts_ray
 def test_a_driver_killed_before_it_stops_a_trial_stops_it_when_resumed(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
