@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
+from analysis.packages.package_files import DEMO
 from vgg6.common.checks import Range, check_integer, check_number, read_integer, read_number
 from vgg6.common.fields import about, check_field, read_field, type_of
 from vgg6.onnx_export.onnx_versions import FIRST_RUNTIME, LOWEST, OPSETS
@@ -136,6 +137,12 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
 def add_force_flag(parser: Any) -> None:
     """``--force``, for a command that writes a package."""
     parser.add_argument("--force", action="store_true", help="replace the package that is in DIR")
+
+
+def add_demo_flag(parser: Any) -> None:
+    """``--demo``, for a command that writes a package."""
+    text = f"write {DEMO} too: a page that says in a browser which class a picture is of"
+    parser.add_argument("--demo", action="store_true", help=text)
 
 
 def add_storage_flag(parser: argparse.ArgumentParser, text: str) -> None:

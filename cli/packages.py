@@ -11,6 +11,7 @@ from analysis.packages.package_files import SUMS, check_new, check_out
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_devices
 from cli.flags import (
+    add_demo_flag,
     add_fields,
     add_force_flag,
     add_opset_flag,
@@ -48,6 +49,7 @@ def add_commands(add: Any) -> None:
     heading.add_argument("--threads", metavar="N", help="CPU threads (default: all)")
     heading.add_argument("--stop-after", metavar="N", help="end after so many of the epochs")
     add_opset_flag(heading)
+    add_demo_flag(heading)
     heading.add_argument("--out", metavar="DIR", help="folder to write (default: below runs/)")
     add_force_flag(heading)
     p = add("verify", verify, "train a package again from its folder alone, and compare")
@@ -114,7 +116,7 @@ def train(args: argparse.Namespace) -> int:
     try:
         train_and_save(
             config, data, out=out, data_facts=facts, threads=threads, stop_after=stop_after,
-            opset=opset, **runtime,
+            opset=opset, demo=args.demo, **runtime,
         )  # fmt: skip
     except NonFiniteLoss as error:
         return nothing_saved(error)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from analysis.commands import SearchCommands, command, verify_command
-from analysis.packages.package_files import PACKED, check_new, check_out
+from analysis.demo.runtime import ADDRESS, SERVE
+from analysis.packages.package_files import DEMO, PACKED, check_new, check_out
 from analysis.winner.elimination import MARGIN, MOST_ROUNDS
 from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_environment
 from cli.flags import (
+    add_demo_flag,
     add_force_flag,
     add_opset_flag,
     add_run_argument,
@@ -57,6 +60,7 @@ def add_commands(add: Any) -> None:
         "--at", metavar="COUNT", help="the best trial of at most so many parameters, such as 300k"
     )
     add_opset_flag(p)
+    add_demo_flag(p)
     add_force_flag(p)
     add_json_flag(p)
 
@@ -235,7 +239,10 @@ def export(args: argparse.Namespace) -> int:
     from analysis.winner.export import export_best
     from analysis.winner.render_export import render
 
-    packed = export_best(search, Path(args.out), trial=trial, opset=opset)
+    packed = export_best(search, Path(args.out), trial=trial, opset=opset, demo=args.demo)
     print_result(packed, args.json, render)
     say(f"to train it again and compare: {verify_command(args.out)}")
+    if args.demo:
+        say(f"to classify a picture in a browser: {shlex.join(['cd', args.out])} && {SERVE}")
+        say(f"then open {ADDRESS}{DEMO}")
     return DONE

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.commands import command, portable, train_command, verify_command
+from analysis.demo.runtime import ADDRESS, FETCH, SERVE
+from analysis.packages.package_files import DEMO
 from analysis.packages.package_schema import Compression, Package
 from vgg6.architecture import count_parameters
 from vgg6.common.templates import render
@@ -13,13 +15,16 @@ from vgg6.onnx_export.onnx_versions import LOWEST, oldest_runtime
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def card(title: str, package: Package, out: Path, opset: int = LOWEST) -> str:
+def card(
+    title: str, package: Package, out: Path, opset: int = LOWEST, *, demo: bool = False
+) -> str:
     """The text of the card.
 
     Args:
         title: its heading.
         out: the folder of the package.
         opset: of its ``model.onnx``.
+        demo: whether it has a ``demo.html``.
     """
     compression, place = package.compression, _place(out.resolve())
     parts = package.config, package.data, package.runtime, package.stop_after
@@ -43,6 +48,8 @@ def card(title: str, package: Package, out: Path, opset: int = LOWEST) -> str:
         parameters=count_parameters(package.config, task=package.data.task),
         commands=[portable(line) for line in commands],
         opset=opset,
+        demo=[FETCH, SERVE] if demo else [],
+        demo_address=ADDRESS + DEMO,
         oldest_runtime=oldest_runtime(opset),
         verify=portable(verify_command(place)),
     )

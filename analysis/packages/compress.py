@@ -18,7 +18,7 @@ from torch import Tensor
 from analysis.packages.compression_plan import INT8, PRUNE, Plan
 from analysis.packages.latency import speedup, time_in_turns
 from analysis.packages.package import check_package, read_package
-from analysis.packages.package_files import ONNX, WEIGHTS, check_out
+from analysis.packages.package_files import DEMO, ONNX, WEIGHTS, check_out
 from analysis.packages.package_schema import (
     CompressedMetrics,
     Compression,
@@ -140,6 +140,7 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> Co
         versions=package.environment.versions_of_search,
         compression=compression,
         onnx=found.onnx,
+        demo=(folder / DEMO).is_file(),
     )
     return CompressedPackage(str(out), metrics)
 

@@ -13,6 +13,7 @@ import yaml
 
 from analysis.packages.package_files import (
     CONFIG,
+    DEMO,
     ENVIRONMENT,
     HISTORY,
     METRICS,
@@ -67,8 +68,10 @@ def check_package(folder: Path) -> None:
     Raises:
         InputError: one is missing or altered; names it.
     """
-    quantized = folder.is_dir() and WEIGHTS not in listed(folder)
-    check_sums(folder, QUANTIZED if quantized and not (folder / WEIGHTS).exists() else PACKAGE)
+    known = listed(folder) if folder.is_dir() else set(PACKAGE)
+    here = known | {name for name in (WEIGHTS, DEMO) if (folder / name).exists()}
+    names = PACKAGE if WEIGHTS in here else QUANTIZED
+    check_sums(folder, [*names, *{DEMO} & here])
 
 
 def _rows(text: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
+from analysis.demo.runtime import FOLDER
 from vgg6.common.checks import InputError
 from vgg6.common.files import check_target
 
@@ -18,6 +19,7 @@ CONFIG, WEIGHTS, HISTORY, METRICS, ENVIRONMENT, ONNX, LOADER, README = PACKAGE =
     "model.onnx", "load_model.py", "README.md",
 )  # fmt: skip
 QUANTIZED = tuple(name for name in PACKAGE if name != WEIGHTS)  # model.onnx holds its weights
+DEMO = "demo.html"  # the one file that a package may lack; beside it may lie its runtime's folder
 PACKED = "best"  # where a finished search keeps its winner's package
 SUMS = "SHA256SUMS"
 HEX = set("0123456789abcdef")
@@ -32,7 +34,7 @@ def check_out(out: Path) -> None:
         raise InputError("out", str(out), "is a file: a package is a folder")
     held = {p.name for p in out.iterdir()}
     # Python leaves its cache beside a load_model.py that was imported.
-    others = held - {*PACKAGE, SUMS, "__pycache__"}
+    others = held - {*PACKAGE, DEMO, FOLDER, SUMS, "__pycache__"}
     if others or (held and not {CONFIG, ONNX, METRICS} <= held):
         named = min(others or held)
         raise InputError("out", str(out), f"holds other things, which would be lost: {named}")

@@ -16,10 +16,13 @@ import torch
 import yaml
 from torch import Tensor
 
+from analysis.demo.page import demo_page
+from analysis.demo.runtime import FOLDER
 from analysis.packages.card import card
 from analysis.packages.loader_code import onnx_loader, torch_loader
 from analysis.packages.package_files import (
     CONFIG,
+    DEMO,
     ENVIRONMENT,
     HISTORY,
     LOADER,
@@ -66,6 +69,7 @@ def write_package(
     compression: Compression | None = None,
     onnx: bytes | None = None,
     opset: int = LOWEST,
+    demo: bool = False,
 ) -> None:
     """Write a package into ``out``, whole or not at all.
 
@@ -74,6 +78,7 @@ def write_package(
         compression: as in ``Package``; ``weights`` are then what it left of them.
         onnx: the network as ONNX, where it is not simply ``weights`` in fp32.
         opset: else the version of ONNX's operators that it is written in.
+        demo: whether to write ``demo.html``, which runs the network in a browser.
 
     Raises:
         InputError: ``out`` holds other things.
@@ -107,7 +112,11 @@ def write_package(
             (folder / LOADER).write_text(
                 torch_loader(config, data, widths_of(weights)), encoding="utf-8"
             )
-        (folder / README).write_text(card(title, package, out, opset_of(content)), encoding="utf-8")
+        if demo:
+            page = demo_page(config, data, content, metrics.val_acc, DEMO)
+            (folder / DEMO).write_text(page, encoding="utf-8")
+        text = card(title, package, out, opset_of(content), demo=demo)
+        (folder / README).write_text(text, encoding="utf-8")
         write_sums(folder)
 
 
@@ -121,6 +130,8 @@ def _whole(out: Path) -> Iterator[Path]:
         folder = Path(scratch) / out.name
         folder.mkdir()
         yield folder
+        if (folder / DEMO).exists() and (out / FOLDER).is_dir():
+            os.rename(out / FOLDER, folder / FOLDER)  # what was fetched for the page before
         if out.exists():
             os.rename(out, Path(scratch) / "replaced")
         os.rename(folder, out)

@@ -33,11 +33,13 @@ def train_and_save(
     threads: int | None,
     stop_after: int | None,
     opset: int = LOWEST,
+    demo: bool = False,
 ) -> None:
     """Train, print a line an epoch, save weights, configuration and history into ``out``.
 
     Args:
         opset: the version of ONNX's operators that ``model.onnx`` is written in.
+        demo: whether to write ``demo.html`` too.
 
     Raises:
         InputError: ``out`` holds something else, or a runtime value breaks its rule.
@@ -79,6 +81,7 @@ def train_and_save(
         stop_after=stop_after,
         title=f"{config.label} on {data.name}",
         opset=opset,
+        demo=demo,
     )
     print(f"best_val_acc {state.best.val_acc:.4f} at epoch {state.best.epoch}; saved in {out}")
 

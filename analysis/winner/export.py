@@ -56,13 +56,15 @@ def export_best(
     trial: int | None = None,
     look_at_test: bool = True,
     opset: int = LOWEST,
+    demo: bool = False,
 ) -> dict[str, Any]:
     """Pack the confirmed winner of a search, or the first of its ranking where none is confirmed;
     or the trial of that number.
 
     Its weights are scored on the test images once, ever: see score_test_set.py. Without
     ``look_at_test`` they are not scored, and a score is given only if there is one already.
-    ``opset``: the version of ONNX's operators that ``model.onnx`` is written in.
+    ``opset``: the version of ONNX's operators that ``model.onnx`` is written in;
+    ``demo``: whether to write ``demo.html`` too.
     Returns the package's metrics and, as ``out``, its folder.
 
     Raises:
@@ -129,6 +131,7 @@ def export_best(
         f" on {data_title(data.name)}",
         versions=facts.versions,
         onnx=onnx,
+        demo=demo,
     )
     return metrics | {"out": str(out)}
 

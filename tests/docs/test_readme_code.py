@@ -23,6 +23,7 @@ from support.pages import PAGES, blocks, name_of, without_blocks
 from support.paths import ROOT
 
 import tune_vgg6
+from analysis.demo.runtime import FETCH, SERVE
 from cli.main import build_parser
 from cli.search import read_settings
 from search_spaces import load_space
@@ -30,6 +31,11 @@ from vgg6.data import load_digits
 
 # Of all pages, each once, in the order in which they stand there.
 BLOCKS = [block for page in PAGES for block in blocks(page)]
+# Pages with Python, and the test that runs it.
+PYTHON = {
+    "docs/python.md": "test_readme_code.py",
+    "docs/your-own-images.md": "test_your_own_images.py",
+}
 LINES = list(
     dict.fromkeys(
         line.split("  #")[0].strip()
@@ -62,9 +68,9 @@ PARSED_LINES = {
     "python tune_vgg6.py best first --confirm": "takes Ray: test_confirm_flag.py",
     "python tune_vgg6.py best first --top 5 --confirm 3": "takes Ray: test_confirm.py",
     "python tune_vgg6.py best pets --confirm": "takes Ray: test_confirm_flag.py",
-    "python tune_vgg6.py verify pets-packed/": "takes pictures: test_packages_of_own_images.py",
+    "python tune_vgg6.py verify pets-packed/": "takes pictures: test_your_own_images.py",
     "python tune_vgg6.py evaluate pets-packed/ --data ~/new-pets": "takes pictures:"
-    " test_packages_of_own_images.py",
+    " test_your_own_images.py",
     "python tune_vgg6.py report first --watch": "serves until it is stopped: test_report.py",
     "python tune_vgg6.py report first --png docs/first": "takes a browser: test_report.py",
     "python tune_vgg6.py report docs/cifar10-48 --png pictures": "takes a browser: test_report.py",
@@ -82,6 +88,9 @@ OTHERS = {
     "pip install": "installs from the network",
     "ray": "starts a cluster: test_network.py",
     "sbatch": "takes Slurm: test_slurm.py",
+    "cd pets-packed/": "takes pictures: test_your_own_images.py",
+    FETCH: "fetches from the network: test_demo_page.py",
+    SERVE: "serves until it is stopped: test_demo_page.py",
     "chmod": "is of the token of a cluster",
     "nvidia-cuda-mps-control": "takes a GPU",
     "wandb sync": "uploads to W&B",
@@ -113,10 +122,10 @@ def one_cpu() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_every_python_block_runs_as_it_stands(
+def test_every_block_of_the_page_on_python_runs_as_it_stands(
     tmp_path: Path, one_cpu: None, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    code = [block for kind, block in BLOCKS if kind == "python"]
+    code = [block for kind, block in blocks(ROOT / "docs/python.md") if kind == "python"]
     assert len(code) >= 4
     script = tmp_path / "page.py"
     script.write_text("\n".join(code))
@@ -128,8 +137,13 @@ def test_every_python_block_runs_as_it_stands(
     assert last > 0.5, "the last block's network is pruned, in int8, and still better than chance"
 
 
+def test_every_page_with_python_has_a_test_that_runs_it() -> None:
+    shown = {name_of(page) for page in PAGES if "python" in dict(blocks(page))}
+    assert shown == set(PYTHON)
+
+
 def test_training_evaluation_and_compression_are_three_lines_each() -> None:
-    for kind, block in BLOCKS:
+    for kind, block in blocks(ROOT / "docs/python.md"):
         if kind == "python":
             code = [line for line in block.splitlines() if line and not line.startswith("from ")]
             assert len(code) <= 3, block
@@ -177,7 +191,9 @@ def test_every_shell_line_is_run_or_has_a_reason_not_to() -> None:
 
 
 def test_every_reason_names_a_test_that_is_there() -> None:
-    reasons = " ".join([*PARSED.values(), *PARSED_LINES.values(), *OTHERS.values()])
+    reasons = " ".join(
+        [*PARSED.values(), *PARSED_LINES.values(), *OTHERS.values(), *PYTHON.values()]
+    )
     for file in re.findall(r"test_\w+\.py", reasons):
         assert list((ROOT / "tests").rglob(file)), file
 

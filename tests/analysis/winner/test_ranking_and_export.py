@@ -20,8 +20,9 @@ from support.made_runs import search_facts
 from support.paths import ROOT
 
 from analysis.commands import train_command
-from analysis.packages.package import read_package
-from analysis.packages.package_files import check_out
+from analysis.demo.page import sha
+from analysis.packages.package import check_package, read_package
+from analysis.packages.package_files import DEMO, ONNX, check_out
 from analysis.results.search_tables import epochs_table, trials_table, write_tables
 from analysis.winner.export import export_best
 from analysis.winner.ranking import summary
@@ -356,6 +357,19 @@ def test_a_package_trained_again_gives_its_history_and_weights_bit_for_bit(
 
 
 @pytest.mark.slow
+def test_export_writes_a_page_beside_the_network_where_it_is_asked_for(
+    run: RunFolder, exported: Path, tmp_path: Path, said: Any
+) -> None:
+    out = tmp_path / "out"
+    status, _, err = said("export", run.path, "--out", out, "--demo")
+    assert status == 0 and f"cd {out} && python -m http.server" in err
+    check_package(out)
+    assert sha((out / ONNX).read_bytes(), 256) in (out / DEMO).read_text()
+    assert "http.server" in (out / "README.md").read_text()
+    assert not (exported / DEMO).exists()
+    assert "demo" not in (exported / "README.md").read_text()
+
+
 def test_an_export_is_whole_or_not_at_all(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,1 @@
+"""A page that shows what a packed network answers, in a browser."""
