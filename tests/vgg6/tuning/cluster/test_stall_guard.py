@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +20,28 @@ from vgg6.tuning.session.session import create_run, run_session
 from vgg6.tuning.settings import Settings
 
 
-def freeze_a_worker(run: Path) -> list[int]:
-    """Stop the first worker that has reported two epochs, as SIGSTOP does. Returns its pid, once
-    it has happened."""
-    frozen: list[int] = []
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Stops the first worker that reports its second epoch, as SIGSTOP does: its pid, once it has
+    happened. A worker waits until the driver has heard its report."""
+    pids: list[int] = []
 
-    def watch() -> None:
-        while not frozen:
-            time.sleep(0.02)
-            for trial in read_history(RunFolder(str(run))).trials.values():
-                if len(trial.rows) == 2 and not frozen:
-                    frozen.append(int(trial.rows[2].pid))
-                    psutil.Process(frozen[0]).send_signal(signal.SIGSTOP)
+    def freeze(self: guard.StallGuard, *, result: dict[str, Any], **info: Any) -> None:
+        if result["epoch"] == 2 and not pids:
+            pids.append(result["pid"])
+            psutil.Process(pids[0]).send_signal(signal.SIGSTOP)
 
-    threading.Thread(target=watch, daemon=True).start()
-    return frozen
+    monkeypatch.setattr(guard.StallGuard, "on_trial_result", freeze)
+    return pids
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_a_frozen_worker_is_ended_and_its_trial_finishes_with_every_epoch_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    frozen: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(guard, "STALL_S", 12.0)
     lr = Parameter(name="lr", low=1e-4, high=1.0, log=True)
@@ -58,7 +57,6 @@ def test_a_frozen_worker_is_ended_and_its_trial_finishes_with_every_epoch_once(
     plan = planning.make_plan(settings, space, data, "this machine")
     facts = data_facts("digits", load_digits(), data, split_seed=42, limit_train=100)
     create_run(run, plan, data_facts=facts, command="test")
-    frozen = freeze_a_worker(tmp_path / "run")
     outcome = run_session(run, plan)
     assert frozen, "no worker was frozen: no test"
     assert outcome.outcome == "complete"
