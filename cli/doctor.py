@@ -103,9 +103,9 @@ def _cpu() -> Finding:
     from vgg6.hardware.cpu_speed import (
         best_threads,
         describe,
-        is_kept,
         precision_speeds,
         thread_speeds,
+        why_not_kept,
     )
     from vgg6.hardware.measurements import cache_file
     from vgg6.hardware.runtime import Runtime, native_bf16
@@ -113,9 +113,8 @@ def _cpu() -> Finding:
     precision = Runtime.resolve("cpu").precision
     speeds = thread_speeds(precision)
     threads = best_threads(speeds)
-    kept = "not kept: this machine was too busy to measure well"
-    if is_kept(precision):
-        kept = f"kept in {cache_file()}"
+    reason = why_not_kept(precision)
+    kept = f"not kept: {reason}" if reason else f"kept in {cache_file()}"
     found = (
         f"{counted(usable_cpus(), 'CPU')}, {torch.backends.cpu.get_cpu_capability()},"
         f" {'AMX' if torch.cpu._is_amx_tile_supported() else 'no AMX'}; trials compute in"

@@ -1,4 +1,4 @@
-"""What this CPU is fastest with, measured in training steps: once a machine, in a few seconds.
+"""What this CPU is fastest with, measured in training steps: in a second, by the first processes.
 
 Where the CPU multiplies bf16 natively nothing has to be measured to choose it. Elsewhere bf16 is
 emulated, which can be slower or faster than fp32. And whether a machine trains more images with
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from vgg6.common.machine import cpu_model, usable_cpus
 from vgg6.config import TrialConfig
 from vgg6.hardware import measurements
-from vgg6.hardware.measurements import forget, recall, remember
+from vgg6.hardware.measurements import forget, is_own, recall, remember
 from vgg6.model import VGG6
 from vgg6.optim import build_optimizer
 
@@ -30,6 +31,9 @@ UNDISTURBED = 0.65
 # The candidates are measured in turns, so that a neighbour who comes and goes meets them all. Two
 # rounds are enough if each candidate's two fastest measurements agree to this part.
 STEADY, ROUNDS = 0.85, 3
+# So many processes measure before the choice is settled. A neighbour may meet one candidate in all
+# rounds of one process, and trials never show what is wrong with a choice that was not made.
+PROCESSES = 3
 # Trials have other batches than what is measured, and validate: only more than this many times as
 # fast or as slow says that the machine was busy then, or has changed since.
 UNLIKE = 2.5
@@ -49,17 +53,22 @@ def thread_speeds(precision: str) -> dict[str, float]:
     return _remembered(_threads_key(precision), {str(n): (precision, n, cpus // n) for n in counts})
 
 
-def is_kept(precision: str) -> bool:
-    """Whether what ``thread_speeds`` gives is in the file for other processes."""
-    return measurements.is_kept(_full_key(_threads_key(precision)))
+def why_not_kept(precision: str) -> str:
+    """Why other processes are not told what ``thread_speeds`` gives; empty where they are."""
+    if measurements.is_kept(_full_key(_threads_key(precision))):
+        return ""
+    if reason := measurements.why_unwritable():
+        return f"{measurements.cache_file()} cannot be written: {reason}"
+    return "this machine was too busy to measure well"
 
 
 def contradicted(precision: str, threads: int, speed: float) -> bool:
-    """Whether trials really trained ``speed`` images a second together, on so many threads each,
-    and ``thread_speeds`` keeps a quite different number. Then it is measured again."""
+    """Whether a trial really trained ``speed`` images a second on so many threads, with others on
+    the rest of the machine, and ``thread_speeds`` keeps a quite different number. Then all
+    candidates are measured again."""
     key = _full_key(_threads_key(precision))
-    measured = (recall(key) or {}).get(str(threads))
-    if not measured or 1 / UNLIKE <= speed / measured <= UNLIKE:
+    found = _speeds_of(recall(key)).get(str(threads))
+    if not found or 1 / UNLIKE <= speed * (_cpus_measured() // threads) / found <= UNLIKE:
         return False
     forget(key)
     return True
@@ -74,7 +83,7 @@ def _threads_key(precision: str) -> str:
 
 
 def _full_key(key: str) -> str:
-    return f"{cpu_model()}, torch {torch.__version__}: {key}, best of {ROUNDS}"
+    return f"{cpu_model()}, torch {torch.__version__}: {key}, fastest"
 
 
 def best_threads(speeds: dict[str, float]) -> int:
@@ -122,18 +131,24 @@ def _steps(precision: str, threads: int) -> list[float]:
 
 
 def _remembered(key: str, candidates: dict[str, tuple[str, int, int]]) -> dict[str, float]:
-    """The speed of each candidate for this CPU with this torch: of this process, of an earlier one,
-    or measured now.
+    """The speed of each candidate for this CPU with this torch. A process measures once, until
+    enough of them have.
 
-    The fastest of its rounds counts, as others only slow it down. Measurements made on a busy
-    machine, or that do not agree, serve this process only.
+    The fastest of all rounds counts, those of earlier processes included, as others only slow a
+    candidate down. Measurements made on a busy machine, or that do not agree, serve this process
+    only.
 
     Args:
         candidates: what ``_speed`` is given, by their names.
     """
     key = _full_key(key)
-    if (known := recall(key)) is not None:
-        return dict(known)
+    record = recall(key)
+    earlier = _speeds_of(record)
+    if set(earlier) != set(candidates):
+        record, earlier = None, {}
+    processes = record["processes"] if record else 0
+    if processes >= PROCESSES or is_own(key):
+        return earlier
     wall, cpu = time.perf_counter(), time.process_time()
     found: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(ROUNDS):
@@ -142,9 +157,20 @@ def _remembered(key: str, candidates: dict[str, tuple[str, int, int]]) -> dict[s
         if steady := all(map(_is_steady, found.values())):
             break
     had = (time.process_time() - cpu) / (time.perf_counter() - wall)
-    fastest = {name: max(speeds) for name, speeds in found.items()}
-    remember(key, fastest, keep=steady and had >= UNDISTURBED * _cpus_measured())
+    fastest = {name: max(*speeds, earlier.get(name, 0.0)) for name, speeds in found.items()}
+    keep = steady and had >= UNDISTURBED * _cpus_measured()
+    remember(key, {"processes": processes + keep, "speeds": fastest}, keep=keep)
     return fastest
+
+
+def _speeds_of(record: Any) -> dict[str, float]:
+    """What a record of ``_remembered`` holds; nothing where it is no such record."""
+    try:
+        speeds = {str(name): float(speed) for name, speed in record["speeds"].items()}
+        whole = isinstance(record["processes"], int) and all(s > 0 for s in speeds.values())
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    return speeds if whole else {}
 
 
 def _is_steady(speeds: list[float]) -> bool:

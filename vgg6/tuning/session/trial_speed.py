@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from statistics import median
 
+from vgg6.common.machine import usable_cpus
 from vgg6.common.say import say
+from vgg6.common.words import counted
 from vgg6.hardware.cpu_speed import contradicted
 from vgg6.tuning.run.history import History
 from vgg6.tuning.session.plan import Plan
@@ -14,21 +16,26 @@ ENOUGH = 4  # epochs
 
 def check_measured_threads(plan: Plan, history: History) -> None:
     """After a session, forget a measurement that its trials contradict: the next search measures
-    again. This one goes on with the threads that it has."""
-    if not plan.allotment.measured or plan.runtime.device != "cpu":
+    again. This one goes on with the threads that it has.
+
+    Trials on any number of threads tell, be it chosen or asked for, where they fill the machine as
+    what is measured does.
+    """
+    threads, filled = plan.runtime.threads, plan.allotment.concurrent * plan.runtime.threads
+    if plan.runtime.device != "cpu" or filled < usable_cpus():
         return
-    speed = trials_speed(history, len(plan.data.train), plan.allotment.concurrent)
-    if speed and contradicted(plan.runtime.precision, plan.runtime.threads, speed):
+    speed = trial_speed(history, len(plan.data.train))
+    if speed and contradicted(plan.runtime.precision, threads, speed):
         say(
-            f"trials trained {speed:.0f} images a second together, unlike what was measured: the"
-            " next search measures this machine's threads again"
+            f"a trial trained {speed:.0f} images a second on {counted(threads, 'thread')}, unlike"
+            " what was measured: the next search measures this machine's threads again"
         )
 
 
-def trials_speed(history: History, images: int, at_once: int) -> float | None:
-    """Images a second of so many trials together, by the median epoch of the last session; None
-    where too few tell. First epochs, which also load libraries, do not count, nor do networks and
-    optimizers that cost more than what is measured."""
+def trial_speed(history: History, images: int) -> float | None:
+    """Images a second of a trial, by the median epoch of the last session; None where too few
+    tell. First epochs, which also load libraries, do not count, nor do networks and optimizers that
+    cost more than what is measured."""
     began = history.sessions[-1].began
     seconds = [
         row.seconds
@@ -39,4 +46,4 @@ def trials_speed(history: History, images: int, at_once: int) -> float | None:
     ]
     if len(seconds) < ENOUGH or not (typical := median(seconds)):
         return None
-    return at_once * images / typical
+    return images / typical
