@@ -4,6 +4,7 @@ the search."""
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import mlflow
@@ -66,7 +67,11 @@ class MlflowMirror(MLflowLoggerCallback):
             client.update_run(run_id, status="RUNNING")
             if self.history.trials[number].lengthened:  # a parameter cannot be changed
                 client.set_tag(run_id, "lengthened_to_epochs", str(config.epochs))
-            steps = (m.step for m in client.get_metric_history(run_id, "val_acc"))
+            steps = {m.step for m in client.get_metric_history(run_id, "val_acc")}
+            for row in self.history.trials[number].curve:
+                if row.epoch not in steps:  # its driver was killed before it could say so here
+                    self._log(run_id, row.epoch, row.metrics.to_dict())
+                    steps.add(row.epoch)
             self._last[run_id] = max(steps, default=0)
         else:
             run = self.mlflow_util.start_run(tags={NUMBER: str(number)}, run_name=config.label)
@@ -80,8 +85,11 @@ class MlflowMirror(MLflowLoggerCallback):
         if WHY_INFEASIBLE in result or result["epoch"] <= self._last.get(run_id, 0):
             return
         self._last[run_id] = result["epoch"]
-        metrics = {name: result[name] for name in METRICS}
-        self.mlflow_util.log_metrics(run_id=run_id, metrics_to_log=metrics, step=result["epoch"])
+        self._log(run_id, result["epoch"], result)
+
+    def _log(self, run_id: str, epoch: int, row: Mapping[str, Any]) -> None:
+        metrics = {name: row[name] for name in METRICS}
+        self.mlflow_util.log_metrics(run_id=run_id, metrics_to_log=metrics, step=epoch)
 
     def _end(self, trial: Trial, failed: bool) -> None:
         run_id, record = self._trial_runs[trial], self.history.trials[trial.config["number"]]

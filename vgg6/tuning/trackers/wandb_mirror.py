@@ -17,10 +17,12 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from vgg6.common.files import write_atomic
 from vgg6.tuning.run.folder import RunFolder, staging
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.trials import FAILED, METRICS, TrialRecord
@@ -31,6 +33,7 @@ OFFLINE_S = 60.0  # and where it only writes files: nothing hangs, but the machi
 END_S = 1.0  # of it, for a process that was asked to end
 POLL_S = 0.2
 INIT_TIMEOUT_S = 20
+TOLD = "wandb.told.json"
 
 
 class WandbMirror:
@@ -97,7 +100,11 @@ def run_id(group: str, created: float, number: int) -> str:
 
 
 class _Mirror:
-    """The W&B runs of one session, driven by journal events."""
+    """The W&B runs of one session, driven by journal events.
+
+    W&B writes much of a run only when it is finished, so what it was told is noted then: for each
+    trial, how many of its epochs and ends. The next session's mirror begins with the others.
+    """
 
     def __init__(self, mode: str, folder: Path, project: str, group: str) -> None:
         import wandb
@@ -106,29 +113,52 @@ class _Mirror:
         self.project, self.group = project, group
         self.runs: dict[int, Any] = {}
         self.history = History()
+        self.seen: Counter[int] = Counter()
+        self.told: dict[int, int] | None = _told(folder / TOLD)
 
-    def take(self, event: dict[str, Any], live: bool) -> None:
-        """Follow one event; those of earlier sessions (not ``live``) only fill the history."""
+    def begin(self, earlier: list[dict[str, Any]]) -> None:
+        """Take in what earlier sessions wrote, and tell W&B what their mirrors did not come to.
+        Sessions of which nothing is noted had no mirror, or noted nothing yet."""
+        noted = self.told is not None
+        for event in earlier:
+            self.take(event, live=noted)
+        if self.told is None:
+            self.told = dict(self.seen)
+            self._note()
+
+    def take(self, event: dict[str, Any], live: bool = True) -> None:
+        """Follow one event; where it is not ``live`` it only fills the history."""
         repeated = self.history.repeated_rows
         self.history.add(event)
-        if not live or "trial" not in event or self.history.repeated_rows > repeated:
+        if event["event"] not in ("epoch", "end") or self.history.repeated_rows > repeated:
             return
         number = event["trial"]
+        self.seen[number] += 1
+        if not live or self.seen[number] <= (self.told or {}).get(number, 0):
+            return
         record = self.history.trials[number]
         if event["event"] == "epoch":
             metrics = {k: event[k] for k in METRICS}
             self._run(record).log({"epoch": event["epoch"], **metrics}, step=event["epoch"])
-        elif event["event"] == "end":
+        else:
             run = self._run(record)
             run.summary["state"] = record.state
             if record.best_val_acc is not None:
                 run.summary["best_val_acc"] = record.best_val_acc
-            run.finish(exit_code=1 if record.state == FAILED else 0)
-            self.runs.pop(number)
+            self._finish(number, exit_code=1 if record.state == FAILED else 0)
 
     def close(self) -> None:
         for number in list(self.runs):
-            self.runs.pop(number).finish()
+            self._finish(number)
+
+    def _finish(self, number: int, exit_code: int | None = None) -> None:
+        self.runs.pop(number).finish(exit_code=exit_code)
+        assert self.told is not None
+        self.told[number] = self.seen[number]
+        self._note()
+
+    def _note(self) -> None:
+        write_atomic(self.folder / TOLD, json.dumps(self.told).encode(), sync=False)
 
     def _run(self, record: TrialRecord) -> Any:
         if record.number not in self.runs:
@@ -164,26 +194,35 @@ class _Mirror:
 
 
 def follow(journal: Path, mirror: _Mirror, parent: int) -> None:
-    """Mirror the journal's newest session until it ends or the search dies."""
+    """Mirror the journal's newest session until it ends or its driver, ``parent``, dies."""
     with open(journal, "rb") as lines:
         earlier = lines.read().rsplit(b'{"event": "session",', 1)[0]
-        for event in _events(earlier.split(b"\n")):
-            mirror.take(event, live=False)
+        mirror.begin(_events(earlier.split(b"\n")))
         lines.seek(len(earlier))
         rest = b""
         while True:
+            # Asked before the journal is read: so what it wrote at last is read, too.
+            killed = os.getppid() != parent
             rest += lines.read()
             *whole, rest = rest.split(b"\n")
             for event in _events(whole):
-                mirror.take(event, live=True)
+                mirror.take(event)
                 if event["event"] == "session_end":
                     mirror.close()
                     return
-            if os.getppid() != parent:  # killed without a word: keep what was said so far
+            if killed:  # without a word: keep what was said so far
                 mirror.close()
                 return
             if not whole:
                 time.sleep(POLL_S)
+
+
+def _told(file: Path) -> dict[int, int] | None:
+    """What is noted of each trial; None where nothing is."""
+    try:
+        return {int(trial): int(count) for trial, count in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
 
 
 def _events(lines: list[bytes]) -> list[dict[str, Any]]:
