@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from vgg6.common.words import duration
 from vgg6.data import data_facts, image_facts, load_recorded, load_source, split
 from vgg6.footprint.limits import all_in_words
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
-from vgg6.tuning.cluster.connect import connected
+from vgg6.tuning.cluster.connect import HERE, connected
 from vgg6.tuning.run import depth
 from vgg6.tuning.run.driver_lock import announced
 from vgg6.tuning.run.folder import BEST, SEARCH, RunFolder, new_run, open_run
@@ -50,6 +50,7 @@ TO_THE_END = ("--scheduler", "none")
 CONFIRM = (
     "train the best 5 again at the end, with N fresh seeds each; a third of a time budget is for it"
 )
+KEPT = "are kept for packing the best and training it again"
 
 
 def add_commands(add: Any) -> None:
@@ -126,7 +127,7 @@ def _search(
         plan = dry_run_of_new(settings, space, data, warm)
         print(plan.text)
         if asked and budget:
-            print(f"confirmed    in what is left of {duration(budget)}, a third of it at least")
+            print(f"confirmed    in what is left of {duration(budget)}, about a third of it")
         if plan.rests_on_few:
             print("warning: the ranking would rest on one or two complete trials, and so on chance")
             words = [word for word in args.typed if word not in ("--dry-run", "--dry_run")]
@@ -141,16 +142,24 @@ def _search(
         limit_train=settings.limit_train,
         how=how,
     )
-    with saying_how_to_resume(run, to_go_on):
-        with connected(settings.address, settings.verbose, to_go_on) as where:
+    with ExitStack() as joined:
+        with saying_how_to_resume(run, to_go_on):
+            where = joined.enter_context(connected(settings.address, settings.verbose, to_go_on))
             from vgg6.tuning.session.start import start_search
 
+            if asked and budget:
+                say(f"of {duration(budget)}, {duration(budget * CONFIRMING_SHARE)} {KEPT}")
             typed = typed_command(args)
-            outcome = start_search(where, run, settings, space, data, facts, typed, warm, to_go_on)
-        status = finish(run, outcome, settings, to_go_on)
-    if asked is None or status != DONE:
-        return status
-    return confirm_after(run, args, asked, None if budget is None else began + budget)
+            outcome = start_search(
+                where, run, settings, space, data, facts, typed, warm, to_go_on,
+                began if asked else None,
+            )  # fmt: skip
+            if asked is None or where != HERE:
+                joined.close()
+            status = finish(run, outcome, settings, to_go_on)
+        if asked is None or status != DONE:
+            return status
+        return confirm_after(run, args, asked, None if budget is None else began + budget)
 
 
 def read_settings(args: argparse.Namespace) -> Settings:
@@ -178,18 +187,22 @@ def resume(args: argparse.Namespace) -> int:
     confirming = asked.words if asked else []
     to_go_on = SearchCommands(run).resume(*confirming)
     to_extend = SearchCommands(run).resume(*words_of(args), *confirming) if added else ""
-    with saying_how_to_resume(run, to_go_on, to_extend, known):
-        _, data = load_recorded(found.facts.data)
-        with connected(settings.address, settings.verbose, to_go_on) as where:
+    with ExitStack() as joined:
+        with saying_how_to_resume(run, to_go_on, to_extend, known):
+            _, data = load_recorded(found.facts.data)
+            where = joined.enter_context(connected(settings.address, settings.verbose, to_go_on))
             from vgg6.tuning.session.start import resume_search
 
-            outcome = resume_search(where, found, settings, data, to_go_on, added)
-        status = finish(run, outcome, settings, to_go_on)
-    if asked is None or status != DONE:
-        return status
-    budget = settings.time_budget  # of the search alone: what it kept for this comes on top
-    end = None if budget is None else began + budget / (1 - CONFIRMING_SHARE)
-    return confirm_after(run, args, asked, end)
+            since = began if asked else None
+            outcome = resume_search(where, found, settings, data, to_go_on, added, since)
+            if asked is None or where != HERE:
+                joined.close()
+            status = finish(run, outcome, settings, to_go_on)
+        if asked is None or status != DONE:
+            return status
+        budget = settings.time_budget  # of the search alone: what it kept for this comes on top
+        end = None if budget is None else began + budget / (1 - CONFIRMING_SHARE)
+        return confirm_after(run, args, asked, end)
 
 
 def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str = "") -> int:

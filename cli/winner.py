@@ -29,6 +29,7 @@ from cli.session import exit_status, log_whole_search, recorded_settings, typed_
 from vgg6.common.checks import InputError, Range, check_integer
 from vgg6.common.quantities import read_count
 from vgg6.common.say import say
+from vgg6.common.words import counted, duration
 from vgg6.data import load_recorded
 from vgg6.tuning.cluster.connect import connected
 from vgg6.tuning.run.folder import BEST, RunFolder, open_run
@@ -160,8 +161,8 @@ def confirm_after(
     search = read_search(run)
     to_go_on = SearchCommands(run).best(*asked.words)
     left = None if end is None else end - time.monotonic()
-    if left is not None and left <= 0:
-        say(f"confirmation incomplete: the time budget is used up. To go on: {to_go_on}")
+    if left is not None and (short := too_short(search, left)):
+        say(f"confirmation incomplete: {short}. To go on: {to_go_on}")
         return FAILED
     status = confirm(search, args, TOP, asked, to_go_on, left)
     if status == DONE:
@@ -172,6 +173,20 @@ def confirm_after(
         if more := to_tell(search, asked):
             print(f"  {more}")
     return status
+
+
+def too_short(search: Search, left: float) -> str:
+    """Why ``left`` seconds are too few for a round of a confirmation; empty where they may do."""
+    if left <= 0:
+        return "the time budget is used up"
+    best = search.history.ranking(TOP)
+    longest = max((t.config.epochs * t.seconds / t.epoch for t in best), default=0.0)
+    if left >= longest:
+        return ""
+    run = f"a run of {counted(max(t.config.epochs for t in best), 'epoch')}"
+    return (
+        f"{run} takes about {duration(longest)}, and the time budget is used up in {duration(left)}"
+    )
 
 
 def confirm(

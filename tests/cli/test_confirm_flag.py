@@ -6,6 +6,8 @@ import json
 import shlex
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,15 @@ from support.made_runs import made_run
 from support.paths import NARROW, ROOT
 
 from cli.console import DONE, FAILED
-from cli.main import build_parser
+from cli.main import build_parser, main
 from cli.winner import Confirming, confirm_after, to_tell
 from vgg6.common.checks import InputError
+from vgg6.tuning.cluster.connect import HERE
 from vgg6.tuning.run.folder import open_run
+from vgg6.tuning.run.history import History
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.session.callbacks import StopRule
+from vgg6.tuning.session.session import COMPLETE, Outcome
 from vgg6.tuning.settings import Settings
 
 SEARCH = (
@@ -49,19 +55,26 @@ def test_the_help_says_what_bounds_the_rounds() -> None:
         assert "rival or shown to be within --margin of it, 10 at most" in text
 
 
-def test_where_the_time_budget_is_used_up_the_command_that_goes_on_is_printed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("left", "why"),
+    [
+        (-1.0, "the time budget is used up"),
+        (4.2, "a run of 2 epochs takes about 19 seconds, and the time budget is used up in 4 s"),
+    ],
+)
+def test_where_no_time_is_left_to_confirm_the_command_that_goes_on_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], left: float, why: str
 ) -> None:
     settings = Settings(name="made", trials=3, data="digits", time_budget=60.0)
-    made_run(tmp_path, 3, 2, settings=settings.to_dict())
+    made_run(tmp_path, 3, 2, settings=settings.to_dict())  # an epoch took 9.5 s
     words = ["resume", "made", "--storage", str(tmp_path), "--confirm", "4", "--margin", "0.01"]
     args = build_parser().parse_args(words)
     run = open_run("made", str(tmp_path))
     want = Confirming.read(args)
     assert want is not None
-    assert confirm_after(run, args, want, time.monotonic() - 1) == FAILED
+    assert confirm_after(run, args, want, time.monotonic() + left) == FAILED
     err = capsys.readouterr().err
-    assert "confirmation incomplete: the time budget is used up" in err
+    assert f"confirmation incomplete: {why}" in err
     line = err.partition("To go on: ")[2].strip()
     goes_on = build_parser().parse_args(shlex.split(line.partition("tune_vgg6.py ")[2]))
     assert (goes_on.command, goes_on.run, goes_on.storage) == ("best", "made", str(tmp_path))
@@ -78,6 +91,42 @@ def test_a_search_keeps_a_third_of_its_time_budget_for_the_confirmation(
     status, out, _ = said(*words, "--confirm")
     assert status == DONE and "2.7 minutes at most" in out
     assert "confirmed    in what is left of 4 minutes" in out
+
+
+@pytest.mark.parametrize("command", ["search", "resume"])
+def test_the_start_of_ray_takes_nothing_from_the_confirmation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """The search's share of the budget begins with the command, and its Ray stays for the rest."""
+    monkeypatch.chdir(tmp_path)
+    seen: list[str] = []
+
+    @contextmanager
+    def connected(*args: object) -> Iterator[str]:
+        time.sleep(0.2)
+        yield HERE
+        seen.append("Ray has ended")
+
+    def started(*args: Any) -> Outcome:
+        stop = StopRule(History(), 0.1, None, began=args[-1])
+        seen.append("its time is up" if stop.stop_all() else "it has time")
+        return Outcome(COMPLETE, "", "", 0.0)
+
+    monkeypatch.setattr("cli.search.connected", connected)
+    monkeypatch.setattr("vgg6.tuning.session.start.start_search", started)
+    monkeypatch.setattr("vgg6.tuning.session.start.resume_search", started)
+    monkeypatch.setattr("cli.search.finish", lambda *args: DONE)
+    monkeypatch.setattr("cli.search.confirm_after", lambda *args: seen.append("confirmed") or DONE)
+    words = shlex.split(SEARCH)
+    if command == "resume":
+        made_run(tmp_path / "runs", 3, 2)
+        monkeypatch.setattr("cli.search.load_recorded", lambda data: (None, None))
+        words = ["resume", "made", "--trials", "9"]
+    assert main([*words, "--time-budget", "60s", "--confirm"]) == DONE
+    assert seen == ["its time is up", "confirmed", "Ray has ended"]
+    seen.clear()
+    assert main([*words, "--time-budget", "60s"]) == DONE
+    assert seen == ["it has time", "Ray has ended"]
 
 
 @pytest.mark.slow

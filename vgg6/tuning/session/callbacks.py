@@ -55,9 +55,10 @@ class StopRule(tune.Stopper):
     """Ends a search early when asked to: after a time, or when the incumbent stands still.
 
     Args:
-        time_budget: seconds from the start of this session.
+        time_budget: seconds from ``began``.
         patience: end when this many trials in a row ended without a new incumbent.
         since: the first session whose trials count for it: that in which it was last extended.
+        began: on the monotonic clock; by default, now.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class StopRule(tune.Stopper):
         time_budget: float | None,
         patience: int | None,
         since: int = 0,
+        began: float | None = None,
     ) -> None:
         self.time_budget, self.patience = time_budget, patience
-        self.started = time.monotonic()
+        self.began = time.monotonic() if began is None else began
         self.reason = ""
         self._best, self._idle = -1.0, 0
         for record in sorted(history.trials.values(), key=lambda r: r.ended or 0):
@@ -86,7 +88,7 @@ class StopRule(tune.Stopper):
         self._idle = 0 if improved else self._idle + 1
 
     def stop_all(self) -> bool:
-        if self.time_budget and time.monotonic() - self.started > self.time_budget:
+        if self.time_budget and time.monotonic() - self.began > self.time_budget:
             self.reason = f"the time budget of {self.time_budget:g} s is used up"
         elif self.patience and self._idle >= self.patience:
             self.reason = f"no new incumbent in {counted(self._idle, 'trial')}"

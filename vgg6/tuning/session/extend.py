@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from search_spaces import Space
 from vgg6.common.checks import InputError, Range, check_integer, check_number
-from vgg6.common.words import counted
+from vgg6.common.words import counted, duration
 from vgg6.longer import why_begun_again
 from vgg6.tuning.algorithms.early_stopping import AshaRule, MedianRule, replay
 from vgg6.tuning.algorithms.promotion import PromotionRule
@@ -114,7 +114,7 @@ def check_useful(search: Search, asked: Extension, changes: Changes) -> None:
     if changes or under_way or to_begin or asked.trials is not None:
         return
     named = "epochs" if asked.epochs is not None else "time_budget"
-    value = asked.epochs if asked.epochs is not None else asked.time_budget
+    value = asked.epochs or duration(asked.time_budget or 0)
     rule = "leaves nothing to run: all trials have ended. `trials` would add more"
     raise InputError(named, value, rule)
 

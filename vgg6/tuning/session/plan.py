@@ -44,7 +44,8 @@ class Plan:
 
     ``keep``: what is kept of ended trials; ``warm``: what it begins from; ``to_go_on``: the command
     that resumes the search, for a person; ``extensions``: what was added to the search; ``added``:
-    that of them which is not recorded yet; ``lengths``: the full lengths it had, this one last.
+    that of them which is not recorded yet; ``lengths``: the full lengths it had, this one last;
+    ``began``: when its time budget did, on the monotonic clock, if not with the session.
     """
 
     settings: Settings
@@ -60,6 +61,7 @@ class Plan:
     extensions: tuple[Extension, ...] = ()
     added: Extension | None = None
     lengths: tuple[int, ...] = ()
+    began: float | None = None
 
 
 def plan_confirmation(

@@ -214,7 +214,7 @@ def _fit(
     )
     scheduler = RuleScheduler(rule, partial(enlarge, plan.allotment), searcher.begin_again)
     since = max((one.session for one in plan.extensions), default=0)
-    stop = StopRule(history, settings.time_budget, settings.patience, since)
+    stop = StopRule(history, settings.time_budget, settings.patience, since, plan.began)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
     limiter = ConcurrencyLimiter(searcher, max_concurrent=plan.allotment.concurrent)
     watch, guard = NodeWatch(limiter, plan.allotment, history, plan.to_go_on), StallGuard()

@@ -34,17 +34,20 @@ def start_search(
     command: str,
     warm: WarmStart,
     to_go_on: str = "",
+    began: float | None = None,
 ) -> Outcome:
     """Start a new search on the Ray that this process has joined, and run it to its end.
 
     Args:
         warm: what it begins from; the first points are in ``space`` already.
         to_go_on: the command that resumes the search, for a person.
+        began: when its time budget did, on the monotonic clock, if not with the session.
 
     Raises:
         InputError: no node can run a trial; a node does not see the storage.
     """
-    plan = replace(make_plan(settings, space, data, where), warm=warm, to_go_on=to_go_on)
+    plan = make_plan(settings, space, data, where)
+    plan = replace(plan, warm=warm, to_go_on=to_go_on, began=began)
     for line in describe_sources(warm.sources):
         say(f"it begins from {line}")
     if where != HERE:
@@ -62,6 +65,7 @@ def resume_search(
     data: TrialData,
     to_go_on: str = "",
     added: Extension | None = None,
+    began: float | None = None,
 ) -> Outcome:
     """Go on with a search where it stopped.
 
@@ -69,6 +73,7 @@ def resume_search(
         settings: what was asked for, with all that was added.
         to_go_on: the command that resumes it once more, for a person.
         added: an extension that is in the search, and is to be recorded.
+        began: as for ``start_search``.
 
     Raises:
         InputError: no node can run a trial; another process runs this search.
@@ -86,6 +91,6 @@ def resume_search(
     plan = make_plan(settings, search.space, data, where, recorded, what)
     plan = replace(
         plan, warm=warm, to_go_on=to_go_on, extensions=tuple(facts.extensions), added=added,
-        lengths=search.lengths,
+        lengths=search.lengths, began=began,
     )  # fmt: skip
     return run_session(search.folder, plan)

@@ -1,4 +1,4 @@
-"""What W&B has of a search whose driver, or whose mirror, was killed: every epoch, and each once."""
+"""What W&B has of a search whose driver or whose mirror was killed: every epoch, each once."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_each_epoch_reaches_wandb_though_the_driver_is_killed_just_after_it(
     again = session.replace("session_1", "session_2")
     assert drive(folder, [again, epochs[3]], [ended, end.replace("session_1", "session_2")]) == 0
     found = read_runs(folder)
-    assert len({one.id for one in found} - {""}) == 1, "a trial is one W&B run, in whatever sessions"
+    assert len({one.id for one in found} - {""}) == 1, (
+        "a trial is one W&B run, in whatever sessions"
+    )
     logged = [row["epoch"] for one in found for row in one.history]
     assert sorted(logged) == [1, 2, 3, 4]
     assert found[-1].summary["state"] == "completed"
