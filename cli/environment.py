@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from vgg6.common.checks import InputError, check_choice
-from vgg6.common.files import check_target, home
+from vgg6.common.files import check_characters, check_target, home
 from vgg6.tuning.settings import WANDB_MODES, check_address
 
 # What CUDA takes: numbers, the identifiers of GPUs and of their parts, or a word for none.
@@ -33,6 +33,8 @@ def check_environment(address: str | None, wandb: str | None) -> None:
     check_devices()
     check_python()
     check_home()
+    for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR", "RAY_TMPDIR", "CIFAR10_DIR"):
+        check_characters(name, os.environ.get(name, ""))
     named = os.environ.get("RAY_ADDRESS")
     if named and address is None:
         check_address("RAY_ADDRESS", named)
@@ -46,6 +48,16 @@ def check_environment(address: str | None, wandb: str | None) -> None:
     server = os.environ.get("WANDB_BASE_URL")
     if server and not _is_url(server):
         raise InputError("WANDB_BASE_URL", server, "is no URL such as https://api.wandb.ai")
+
+
+def check_current_folder() -> None:
+    """Raise InputError where this process has no folder to find others from: torch, too, would end
+    by a message of its own."""
+    try:
+        check_characters("current folder", os.getcwd())
+    except FileNotFoundError:
+        rule = "is gone: change to one that exists"
+        raise InputError("current folder", os.environ.get("PWD", ""), rule) from None
 
 
 def check_python() -> None:

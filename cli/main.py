@@ -6,7 +6,6 @@ Nothing heavy is imported before what the user typed is checked.
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from cli import doctor, packages, reports, search, status, winner
 from cli.console import BAD_INPUT, FAILED, INTERRUPTED
+from cli.environment import check_current_folder
 from cli.parser import Parser
 from cli.streams import prepare_streams
 from vgg6.common.checks import InputError
@@ -22,8 +22,6 @@ from vgg6.common.say import say
 from vgg6.tuning.cluster.connect import ClusterLost, quiet_environment
 
 ABOUT = "Hyperparameter search for VGG6 on CIFAR-10, from one machine to a Ray cluster."
-# What a user mends: a full disk, one that is read-only, a folder that is gone.
-_PLAIN_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOENT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     try:
         with ends_as_ctrl_c():
+            check_current_folder()
             args = parser.parse_args(words)
             status = int(args.handler(args))
             sys.stdout.flush()  # here and not at exit: its reader may be gone
@@ -50,10 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return FAILED
-    except OSError as error:
-        if error.errno not in _PLAIN_ERRORS:
-            raise
+    except OSError as error:  # a full disk, a folder that is gone or another user's: for a user
         say(f"error: {error}")
+        return FAILED
+    except MemoryError:
+        say("error: this process may take no more memory; `ulimit -v` and its control group bound it")
         return FAILED
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from vgg6.common.checks import InputError, check_choice, nearest, shown
-from vgg6.common.files import expanded
+from vgg6.common.files import check_characters, expanded
 
 PATH = re.compile("DIR|FILE|RUN|DATA")  # in the name that the help gives a value
 
@@ -29,6 +29,8 @@ class Parser(argparse.ArgumentParser):
             InputError: a word is not known, or a flag lacks its value.
         """
         words = list(sys.argv[1:] if args is None else args)
+        for word in words:
+            check_characters("command line", word)
         dashed = [_dashed(word) for word in words]
         if dashed and not dashed[0].startswith("-"):
             check_choice("command", dashed[0], self.subcommands())

@@ -1,12 +1,16 @@
-"""A path is expanded in whatever way it was typed."""
+"""Paths: expanded in whatever way they were typed, and said to be what they are."""
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.made_runs import made_run
+
+NO_CHARACTER = os.fsdecode(b"a\xff")  # a name in Latin-1 where names are UTF-8
 
 
 def test_a_path_is_expanded_in_whatever_way_it_was_typed(
@@ -33,3 +37,56 @@ def test_a_path_is_expanded_in_whatever_way_it_was_typed(
     monkeypatch.setenv("CIFAR10_DIR", "~/none")
     status, _, err = said("search", "--dry-run")
     assert status == 2 and "CIFAR10_DIR" in err and f"{home}/none" in err
+
+
+@pytest.mark.parametrize("command", ["list", "status made", "search --data digits --trials 1"])
+@pytest.mark.parametrize(
+    ("storage", "cause"),
+    [
+        ("loop", "Too many levels of symbolic links|is no search"),
+        ("file/below", "Not a directory|is no folder|is no search"),
+        ("x" * 300, "File name too long|is no search"),
+        (NO_CHARACTER, "has bytes that are no characters in utf-8"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told_by_its_cause(
+    tmp_path: Path,
+    said: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    storage: str,
+    cause: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    Path("file").touch()
+    status, out, err = said(*command.split(), "--storage", storage)
+    assert status or out.startswith("no search in")
+    if status:
+        assert err.startswith("error: ") and re.search(cause, err), err
+
+
+@pytest.mark.parametrize("command", ["list", "search --data digits --dry-run", "doctor"])
+def test_a_current_folder_that_is_gone_or_has_no_name_is_told(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    gone, nameless = tmp_path / "gone", tmp_path / NO_CHARACTER
+    gone.mkdir()
+    nameless.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    status, _, err = said(*command.split())
+    assert status == 2 and "is gone: change to one that exists" in err
+    monkeypatch.chdir(nameless)
+    status, _, err = said(*command.split())
+    assert status == 2 and err.startswith("error: current folder: "), err
+
+
+@pytest.mark.parametrize("name", ["TMPDIR", "XDG_CACHE_HOME"])
+def test_a_folder_without_a_name_in_the_environment_is_told_before_a_search_starts(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, NO_CHARACTER)
+    status, _, err = said("search", "--data", "digits", "--trials", "1")
+    assert status == 2 and err.startswith(f"error: {name}: "), err

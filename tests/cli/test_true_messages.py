@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,22 @@ def test_doctor_names_the_cache_only_where_it_holds_the_measurement(
         assert Path(named[1]) == measurements.cache_file() and Path(named[1]).exists()
     else:
         assert "not kept: this machine was too busy" in found
+
+
+def test_doctor_does_not_say_of_a_full_cache_that_the_machine_was_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cpu_speed, "UNDISTURBED", 0.0)
+    monkeypatch.setattr(cpu_speed, "_speed", lambda precision, threads, runs: 1.0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # nothing can be written
+    try:
+        found = doctor._cpu().found
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    reason = f"not kept: {measurements.cache_file()} cannot be written: File too large"
+    assert reason in found and "busy" not in found
 
 
 def test_export_says_what_it_would_replace(tmp_path: Path) -> None:

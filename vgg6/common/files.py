@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from vgg6.common.checks import InputError
@@ -20,6 +21,18 @@ def expanded(path: str) -> str:
     if Path(path).parts[:1] == ("~",):
         home()
     return os.path.expanduser(path)
+
+
+def check_characters(key: str, text: str) -> None:
+    """Raise InputError where bytes of a path are no characters in the encoding of file names, which
+    pyarrow, Ray and JSON files need."""
+    if text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text):
+        return
+    encoding = sys.getfilesystemencoding()
+    rule = f"has bytes that are no characters in {encoding}, the encoding of file names here"
+    if encoding != "utf-8":
+        rule += ": PYTHONUTF8=1 would make it UTF-8"
+    raise InputError(key, os.fsencode(text).decode("utf-8", "replace"), rule)
 
 
 def check_target(key: str, out: Path, given: str | None = None) -> None:
