@@ -110,10 +110,7 @@ def connect(address: str | None, verbose: bool) -> str:
                 one, several = "other program with its own Ray", "other programs with their own Ray"
                 say(f"beside {counted(others, one, several)}: they share this machine's CPUs")
             with private_ray(), spared(signal.SIGHUP):
-                ray.init(
-                    address="local", num_cpus=usable_cpus(), include_dashboard=False,
-                    _system_config=PRELOAD, _temp_dir=ray_temp_folder(), **options,
-                )  # fmt: skip
+                _start(options)
             return HERE
         target = found if ":" in found else f"{found}:{GCS_PORT}"
         logging.getLogger("ray").setLevel(options["logging_level"])
@@ -125,6 +122,26 @@ def connect(address: str | None, verbose: bool) -> str:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError("address", address, f"answers not as a Ray cluster: {error}") from None
     return f"the Ray cluster at {target}"
+
+
+def _start(options: dict[str, Any]) -> None:
+    """Start a Ray of this process.
+
+    Raises:
+        ClusterLost: it does not start: memory, processes, files or room are too few here.
+    """
+    import ray
+
+    try:
+        ray.init(
+            address="local", num_cpus=usable_cpus(), include_dashboard=False,
+            _system_config=PRELOAD, _temp_dir=ray_temp_folder(), **options,
+        )  # fmt: skip
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # Ray raises it as it is
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise ClusterLost(f"Ray cannot be started here: {cause}") from None
 
 
 def _agree_on_token(address: str | None, target: str) -> None:
