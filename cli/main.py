@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"error: {error}")
         return FAILED
     except MemoryError:
-        say("error: this process may take no more memory; `ulimit -v` and its control group bound it")
+        say("error: no memory is left that this process may take")
         return FAILED
 
 
