@@ -6,6 +6,7 @@ journal when a search is resumed, and the report shows it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Protocol
@@ -63,7 +64,7 @@ class Rungs:
         latest = list(islice(reversed(scores.values()), WINDOW))  # a dict keeps the order
         if not latest:
             return None
-        return float(np.nanpercentile(latest, (1 - 1 / self.reduction) * 100))
+        return percentile(latest, (1 - 1 / self.reduction) * 100)
 
     def arrive(self, number: int, epoch: int, score: float) -> bool:
         """Take in a result at the highest rung it reaches. Returns whether it is turned away."""
@@ -86,6 +87,22 @@ class Rungs:
     def is_too_early(self, scores: dict[int, float]) -> bool:
         """Whether so few are at the rung that 1/reduction of them is none."""
         return len(scores) < self.reduction
+
+
+def percentile(values: Iterable[float], percent: float) -> float:
+    """``numpy.nanpercentile`` of a few values, to the last bit, without its overhead: a large
+    search asks for it tens of thousands of times."""
+    ranked = sorted(value for value in values if not math.isnan(value))
+    if not ranked:
+        return math.nan
+    place = (len(ranked) - 1) * (percent / 100)
+    index = math.floor(place)
+    if index >= len(ranked) - 1:
+        return ranked[-1]
+    low, high, part = ranked[index], ranked[index + 1], place - index
+    if part >= 0.5:
+        return high - (high - low) * (1 - part)
+    return low + (high - low) * part
 
 
 class AshaRule:

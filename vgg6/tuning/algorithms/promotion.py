@@ -6,7 +6,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from vgg6.tuning.algorithms.telling_rungs import first_telling
+from vgg6.tuning.algorithms.telling_rungs import TellingRung
 
 UNJUDGED = 8  # first trials that pass the first rung without being compared
 LEAST_WHOLE = 3  # a search trains so many trials to the end, if it has them
@@ -78,7 +78,7 @@ class PromotionRule:
         self._ended: Counter[int] = Counter()  # how many, by their last rung; 0 is none
         self._ranked: dict[int, list[tuple[float, int]]] = {epoch: [] for epoch in self.scores}
         self._promoted: dict[int, set[int]] = {epoch: set() for epoch in self.scores}
-        self._known_telling: tuple[list[int], int] | None = None  # counts at rungs, its epoch
+        self._telling = TellingRung(list(self.scores.values()))
 
     def stops(self, number: int, epoch: int, score: float) -> bool:
         """Hear the score of a trial after an epoch. Returns whether it leaves its worker."""
@@ -118,12 +118,8 @@ class PromotionRule:
     @property
     def telling(self) -> int:
         """The epoch of the first rung whose ranking is that of the next one."""
-        counts = [len(scores) for scores in self.scores.values()]
-        if self._known_telling is None or self._known_telling[0] != counts:
-            rungs = list(self.scores)
-            epoch = rungs[first_telling(list(self.scores.values()))] if rungs else self._max_t
-            self._known_telling = counts, epoch
-        return self._known_telling[1]
+        rungs = list(self.scores)
+        return rungs[self._telling.find()] if rungs else self._max_t
 
     def promotable(self, expected: Expected | None = None) -> int | None:
         """A waiting trial that is among the best of its rung, of the highest such rung; or None.

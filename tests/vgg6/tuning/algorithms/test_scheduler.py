@@ -15,6 +15,7 @@ from vgg6.tuning.algorithms.early_stopping import (
     WINDOW,
     brackets_of,
     expected_trials,
+    percentile,
     replay,
     stopping_rule,
     trained_whole,
@@ -47,6 +48,16 @@ def arrivals(n_trials: int = 24, seed: int = 0) -> list[tuple[int, int, float]]:
                 score = finals[number] * (1 - np.exp(-epoch / 6))
                 rows.append((int(number), epoch, float(score)))
     return rows
+
+
+def test_a_percentile_is_that_of_numpy_to_the_last_bit() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        values = [float(v) for v in rng.random(rng.integers(1, WINDOW + 1)).round(rng.integers(18))]
+        values += [np.nan] * int(rng.integers(2))
+        percent = (1 - 1 / float(rng.choice([1.7, 2, 2.5, 3, 4, 10]))) * 100
+        assert percentile(values, percent) == np.nanpercentile(values, percent)
+    assert np.isnan(percentile([np.nan], 75))
 
 
 def drive(

@@ -10,7 +10,12 @@ from search_spaces.parameter import Parameter
 from search_spaces.space import Space
 from vgg6.tuning.algorithms.model_sampler import START, ModelSampler
 from vgg6.tuning.algorithms.promotion import UNJUDGED, PromotionRule
-from vgg6.tuning.algorithms.telling_rungs import TELLING, first_telling, rank_correlation
+from vgg6.tuning.algorithms.telling_rungs import (
+    TELLING,
+    TellingRung,
+    first_telling,
+    rank_correlation,
+)
 
 RUNGS = [1, 4, 16, 64]
 
@@ -29,6 +34,20 @@ def test_a_rung_that_ranks_as_the_next_one_is_told_from_one_that_does_not() -> N
     assert first_telling(made_scores(40, agree=-0.9)) == 1, "the last to start end first"
     assert first_telling(made_scores(40, agree=0.9)[:1]) == 0
     assert first_telling(made_scores(5, agree=-0.9)) == 0, "too few to say"
+
+
+@pytest.mark.parametrize("agree", [0.9, 0.0])
+def test_a_rule_that_hears_of_trials_one_by_one_knows_what_all_at_once_tell(agree: float) -> None:
+    rng = np.random.default_rng(1)
+    whole = made_scores(60, agree)
+    scores: list[dict[int, float]] = [{}, {}, {}]
+    kept, answers = TellingRung(scores), []
+    for number in rng.permutation(60).tolist():
+        for rung in rng.permutation(int(rng.integers(1, 4))).tolist():  # above before below too
+            scores[rung][number] = whole[rung][number]
+            answers.append((kept.find(), first_telling([dict(rung) for rung in scores])))
+    assert all(one == all_at_once for one, all_at_once in answers)
+    assert {answer for answer, _ in answers} == ({0} if agree else {0, 1})
 
 
 def test_equal_scores_say_nothing_against_a_rung() -> None:
