@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from vgg6.common.checks import (
@@ -105,8 +105,9 @@ class TrialConfig:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TrialConfig:
         """Make a configuration from names and values, refusing names that do not exist."""
-        for name in values:
-            check_key("configuration", name, FIELD_NAMES)
+        if not values.keys() <= _FIELDS.keys():
+            for name in values:
+                check_key("configuration", name, FIELD_NAMES)
         return cls(**values)
 
     @classmethod
@@ -116,7 +117,7 @@ class TrialConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields in their declared order, as plain JSON values."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in FIELD_NAMES}
 
     @property
     def fingerprint(self) -> str:

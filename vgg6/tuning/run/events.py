@@ -36,9 +36,10 @@ def check_event(event: Any, history: History) -> dict[str, Any]:
     kind = event.get("event")
     if kind == "epoch":
         _check_epoch(event)
-    else:
-        read_record(_Event, event)
-        check_choice("event", kind, EVENTS)
+    elif kind not in _SHORT or not _is_plain(event):
+        if not isinstance(kind, str) or kind not in EVENTS:
+            read_record(_Event, event)
+            check_choice("event", kind, EVENTS)
         found = read_record(EVENTS[str(kind)], event)
         if isinstance(found, _TrialEvent):
             event = event | {"config": found.config}
@@ -88,6 +89,17 @@ def _check_epoch(event: dict[str, Any]) -> None:
         raise InputError("node", event["node"], "is not text")
 
 
+def _is_plain(event: dict[str, Any]) -> bool:
+    """Whether a short event breaks no rule at first sight. Else its record tells, and says why."""
+    time, trial, reason = event.get("time"), event.get("trial"), event.get("reason", "")
+    return (
+        type(time) is float and 0 <= time <= 1e11
+        and type(trial) is int and 0 <= trial <= 10**7
+        and (event["event"] != "end" or (event.get("state") in _ENDS and "reason" in event))
+        and type(reason) is str and "\0" not in reason
+    )  # fmt: skip
+
+
 def _session_name(field: str, value: Any) -> None:
     if not (isinstance(value, str) and SESSION.fullmatch(value)):
         raise InputError(field, value, "is no name of a session, such as session_1")
@@ -95,6 +107,8 @@ def _session_name(field: str, value: Any) -> None:
 
 # A session's name becomes that of a folder which is removed.
 SESSION = re.compile(r"session_\d{1,9}")
+_SHORT = ("pause", "promotion", "reopen", "end")  # of which a search has several a trial
+_ENDS = tuple(state for state in STATES if state != PAUSED)
 _EPOCH_RANGES = {
     "time": Range(0, 1e11),
     **{
@@ -159,7 +173,7 @@ class _LearntEvent(_Event):
 
 class _EndEvent(_Event):
     trial: _Number
-    state: Annotated[str, one_of(*(state for state in STATES if state != PAUSED))]
+    state: Annotated[str, one_of(*_ENDS)]
     reason: Text
 
 
