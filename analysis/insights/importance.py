@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from analysis.insights.additive_model import AdditiveModel
 from analysis.insights.comparable import Value, hyperparameters, standings
@@ -100,9 +101,10 @@ def importance(tables: SearchTables, evaluator: str = ADDITIVE) -> tuple[Importa
         real, shadow = (pd.DataFrame(side, columns=varied) for side in np.split(found, 2, axis=1))
         return real, shadow
 
-    real, shadow = draws(min(len(trials), MOST_TRIALS), DRAWS[evaluator])
     half = min(len(trials), MOST_TRIALS) // 2
-    of_halves, by_chance = draws(half, HALVES)
+    with threadpool_limits(1, "blas"):  # small matrices, for which threads only wait
+        real, shadow = draws(min(len(trials), MOST_TRIALS), DRAWS[evaluator])
+        of_halves, by_chance = draws(half, HALVES)
     spread = (of_halves - by_chance.mean()).clip(lower=0).std()
     reach = 1.96 * spread * math.sqrt(half / (len(trials) - half))
     means = (real.mean() - shadow.mean()).clip(lower=0)

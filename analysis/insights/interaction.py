@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from analysis.insights.comparable import common_epoch, scores_at
 from analysis.results.tables import SearchTables
@@ -59,9 +60,10 @@ def interaction(tables: SearchTables) -> tuple[Interaction | None, str]:
     means, counts = cells["mean"].reindex(grid), cells["size"].reindex(grid, fill_value=0)
     width = len(edges) - 1
     rows = [slice(i * width, (i + 1) * width) for i in range(len(optimizers))]
-    strength, p = _strength(
-        pd.factorize(trials.optimizer)[0], bins, trials.score.to_numpy(dtype=float)
-    )
+    with threadpool_limits(1, "blas"):  # small matrices, for which threads only wait
+        strength, p = _strength(
+            pd.factorize(trials.optimizer)[0], bins, trials.score.to_numpy(dtype=float)
+        )
     found = Interaction(
         optimizers=optimizers,
         lr_bins=[float(e) for e in edges],
