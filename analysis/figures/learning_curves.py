@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import product
+from itertools import groupby, product
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,24 +21,46 @@ PANELS = {"train_loss": "training loss (nats)", "train_acc": "training accuracy"
 WORST_LOSS = 1.5 * math.log(10)  # nats; a higher one is much worse than to guess, and not drawn
 FEW_POINTS = 200  # below it a line shows each of its epochs
 MANY_ROWS = 6000  # above it lines are drawn by the graphics card
+MOST_CURVES, BEST_CURVES = 1000, 250  # trials that are drawn; the best among them
 
 
-def curves(table: pd.DataFrame) -> go.Figure:
-    """Losses and accuracies by epoch; one trace a panel and (activation, optimizer).
+def thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """The epochs of at most ``MOST_CURVES`` trials: a page of more would be slow, and no line of
+    them be seen.
+
+    They are the ``BEST_CURVES`` best, the best of each activation with each optimizer, and of the
+    others every n-th.
 
     Args:
         table: one row a (trial, epoch), here and below.
     """
+    trials = table.groupby("trial")[["best_val_acc", "activation", "optimizer"]].last()
+    if len(trials) <= MOST_CURVES:
+        return table
+    ranked = trials.sort_values("best_val_acc", ascending=False, kind="stable")
+    of_each = ranked.drop_duplicates(["activation", "optimizer"])
+    chosen = ranked.index[:BEST_CURVES].union(of_each.index)
+    others = trials.index.difference(chosen)
+    evenly = np.linspace(0, len(others) - 1, MOST_CURVES - len(chosen)).astype(int)
+    return table[table.trial.isin(chosen.union(others[evenly]))]
+
+
+def curves(table: pd.DataFrame) -> go.Figure:
+    """Losses and accuracies by epoch; one trace a panel and (activation, optimizer)."""
     fig = make_subplots(2, 2, subplot_titles=list(PANELS.values()), vertical_spacing=0.14)
+    traces, rows, columns = [], [], []
     for place, metric in enumerate(PANELS):
         row, col = place // 2 + 1, place % 2 + 1
-        for _, trace in _lines(table, metric, "activation", "optimizer"):
-            trace.update(hoverinfo="x+y", showlegend=trace.showlegend and not place, text=None)
-            fig.add_trace(trace, row=row, col=col)
+        for _, trace in _lines(table, metric, "activation", "optimizer", named=False):
+            trace |= {"hoverinfo": "x+y", "showlegend": trace["showlegend"] and not place}
+            traces.append(trace)
+            rows.append(row)
+            columns.append(col)
         # One trial that goes astray has the loss of a thousand others: all lines would be flat.
         if metric.endswith("loss") and table[metric].max() > WORST_LOSS:
             fig.update_yaxes(range=[0, WORST_LOSS], row=row, col=col)
             fig.layout.annotations[place].text += f", up to {WORST_LOSS:.1f}"
+    fig.add_traces(traces, rows, columns)
     return style_panels(fig, 720).update_layout(legend_title_text="activation  ")
 
 
@@ -57,13 +80,20 @@ def small_multiples(table: pd.DataFrame, kind: str, colour: str) -> go.Figure:
     fig.update_xaxes(matches="x")
     fig.layout.xaxis.matches = None  # not itself
     hover = f"%{{text}}<br>epoch %{{x}}: %{{y:{FULL}}}<extra></extra>"
+    traces, places = [], []
     for own, trace in _lines(table, "val_acc", colour, kind):
-        few = sum(epoch is not None for epoch in trace.x) < FEW_POINTS
-        trace.update(mode="lines+markers" if few else "lines", hovertemplate=hover)
-        place = kinds.index(own)
-        fig.add_trace(trace, row=place // columns + 1, col=place % columns + 1)
+        few = sum(epoch is not None for epoch in trace["x"]) < FEW_POINTS
+        trace |= {"mode": "lines+markers" if few else "lines", "hovertemplate": hover}
+        traces.append(trace)
+        places.append(kinds.index(own))
         if whole:
-            fig.add_trace(type(trace)(trace).update(showlegend=False), row=rows, col=columns)
+            traces.append(trace | {"showlegend": False})
+            places.append(len(kinds))
+    fig.add_traces(
+        traces,
+        [place // columns + 1 for place in places],
+        [place % columns + 1 for place in places],
+    )
     fig = style_panels(fig, 90 + 250 * rows)
     for place in range(len(panels) - columns):  # the panel below has the title of its axis
         fig.update_xaxes(title_text="", row=place // columns + 1, col=place % columns + 1)
@@ -82,35 +112,48 @@ def steps(table: pd.DataFrame, train_images: int) -> go.Figure:
     traces = []
     for optimizer, trace in _lines(counted, "val_acc", "activation", "optimizer"):
         hover = f"%{{text}}, {optimizer}<br>step %{{x}}: %{{y:{FULL}}}<extra></extra>"
-        traces.append(trace.update(hovertemplate=hover))
+        traces.append(trace | {"hovertemplate": hover})
     return figure(traces, xaxis={"title": "optimizer step", "rangemode": "tozero"}, yaxis=ACCURACY)
 
 
-def _lines(table: pd.DataFrame, metric: str, colour: str, kind: str) -> Iterator[tuple[str, Any]]:
+def _lines(
+    table: pd.DataFrame, metric: str, colour: str, kind: str, named: bool = True
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """A trace for each pair of values of ``colour``, which the legend has once each, and ``kind``;
-    with the latter. Curves of several trials are one line with gaps between them."""
+    with the latter. Curves of several trials are one line with gaps between them.
+
+    The traces are plain mappings: Plotly checks each point of a trace whenever it makes one.
+
+    Args:
+        named: whether points have their trial as text.
+    """
     shown: set[str] = set()
-    draw = go.Scattergl if len(table) > MANY_ROWS else go.Scatter
-    parts = {
-        (str(value), str(other)): part for (value, other), part in table.groupby([colour, kind])
-    }
+    draw = "scattergl" if len(table) > MANY_ROWS else "scatter"
+    values = [float(f"{v:.5g}") for v in table[metric]]
+    points: dict[tuple[str, str], list[tuple[int, int, float]]] = {}
+    for value, other, *point in zip(
+        table[colour], table[kind], table.trial.tolist(), table.epoch.tolist(), values, strict=True
+    ):
+        points.setdefault((str(value), str(other)), []).append(tuple(point))
     pairs = product(*(ordered(name, map(str, table[name].unique())) for name in (colour, kind)))
     for value, other in pairs:
-        part = parts.get((value, other))
-        if part is None:
+        if (value, other) not in points:
             continue
         x: list[int | None] = []
         y: list[float | None] = []
         text: list[str] = []
-        for trial, rows in part.groupby("trial"):
-            x += [*rows.epoch.tolist(), None]
-            y += [*(float(f"{v:.5g}") for v in rows[metric]), None]
-            text += [f"trial {trial}"] * (len(rows) + 1)
-        marker = {"size": 5, "symbol": symbol_of(colour, value)}
-        yield other, draw(
-            x=x, y=y, text=text, name=value, legendgroup=value, showlegend=value not in shown,
-            mode="lines", connectgaps=False, marker=marker,
-            line={"color": colour_of(colour, value), "width": 1.3},
-            meta={colour: value, kind: other},
-        )  # fmt: skip
+        own = sorted(points[value, other], key=itemgetter(0))  # each trial's in their order
+        for trial, rows in groupby(own, key=itemgetter(0)):
+            _, epochs, scores = zip(*rows, strict=True)
+            x += [*epochs, None]
+            y += [*scores, None]
+            text += [f"trial {trial}"] * (len(epochs) + 1)
+        trace = {
+            "type": draw, "x": x, "y": y, "name": value, "legendgroup": value,
+            "showlegend": value not in shown, "mode": "lines", "connectgaps": False,
+            "marker": {"size": 5, "symbol": symbol_of(colour, value)},
+            "line": {"color": colour_of(colour, value), "width": 1.3},
+            "meta": {colour: value, kind: other},
+        }  # fmt: skip
+        yield other, trace | ({"text": text} if named else {})
         shown.add(value)

@@ -9,10 +9,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.palette import BLUE, MUTED, STATES
-from analysis.figures.style import figure, style_panels
-from analysis.results.timeline import Rung, Timeline, running_trials
+from analysis.figures.style import MANY_POINTS, figure, style_panels
+from analysis.results.timeline import Rung, Timeline, WorkerSpan, running_trials
 from vgg6.common.words import significant
 
+LINE_WIDTH = 16  # of a stretch that is no bar; a row has 26 pixels
 PAUSE_LINE = {"color": MUTED, "dash": "dot", "width": 1.5}
 
 
@@ -46,13 +47,8 @@ def cluster(timeline: Timeline) -> go.Figure:
     fig = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.68, 0.32], vertical_spacing=0.07)
     for state, colour in STATES.items():
         if own := [span for span in spans if span.state == state]:
-            fig.add_bar(
-                base=[round(s.start, 3) for s in own], x=[round(s.length, 3) for s in own],
-                y=[escape(s.row) for s in own], orientation="h", name=state,
-                marker={"color": colour, "line": {"width": 0.6, "color": "#fff"}},
-                text=[f"trial {s.trial}" for s in own], textposition="none", row=1, col=1,
-                hovertemplate="%{text}: from minute %{base:.1f}, for %{x:.1f} min<extra></extra>",
-            )  # fmt: skip
+            draw = _bars if len(spans) <= MANY_POINTS else _lines
+            fig.add_trace(draw(own, state, colour), row=1, col=1)
     fig.add_traces(pause_in_legend(timeline))
     minutes, counts = zip(*running_trials(spans), strict=True)
     fig.add_scatter(
@@ -73,6 +69,32 @@ def cluster(timeline: Timeline) -> go.Figure:
         title_text="at once", rangemode="tozero", row=2, col=1, **whole_ticks(max(counts), 3)
     )
     return fig.update_layout(shapes=pause_lines(timeline))
+
+
+def _bars(own: Sequence[WorkerSpan], state: str, colour: str) -> go.Bar:
+    """A bar a stretch."""
+    return go.Bar(
+        base=[round(s.start, 3) for s in own], x=[round(s.length, 3) for s in own],
+        y=[escape(s.row) for s in own], orientation="h", name=state,
+        marker={"color": colour, "line": {"width": 0.6, "color": "#fff"}},
+        text=[f"trial {s.trial}" for s in own], textposition="none",
+        hovertemplate="%{text}: from minute %{base:.1f}, for %{x:.1f} min<extra></extra>",
+    )  # fmt: skip
+
+
+def _lines(own: Sequence[WorkerSpan], state: str, colour: str) -> go.Scattergl:
+    """The same as thick lines, which the graphics card draws."""
+    return go.Scattergl(
+        x=[minute for s in own for minute in (round(s.start, 3), round(s.end, 3), None)],
+        y=[row for s in own for row in (escape(s.row), escape(s.row), None)],
+        text=[text for s in own for text in (_span_in_words(s), _span_in_words(s), "")],
+        mode="lines", line={"color": colour, "width": LINE_WIDTH}, connectgaps=False, name=state,
+        hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+
+
+def _span_in_words(span: WorkerSpan) -> str:
+    return f"trial {span.trial}: from minute {span.start:.1f}, for {span.length:.1f} min"
 
 
 def whole_ticks(highest: int, most: int = 5) -> dict[str, object]:

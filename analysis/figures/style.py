@@ -16,6 +16,7 @@ ERROR_BAR = {"color": MUTED, "thickness": 1.5}
 ACCURACY = {"tickformat": ".2f", "title": "validation accuracy"}
 FULL = ".8~g"  # of a number on hover
 FONT = {"family": "system-ui, sans-serif", "size": 13}
+MANY_POINTS = 2000  # above it they are drawn by the graphics card: a page of SVG would be slow
 LEGEND_TITLE = {"font": {"size": 13}}
 # A switch keeps its own colours, since Plotly's pressed button is light on every page.
 BUTTONS = {"bgcolor": "#E4E9EE", "bordercolor": MUTED, "font": {"color": "#1b1f24", "size": 12}}
@@ -29,6 +30,11 @@ def figure(traces: Iterable[Any], height: int = 420, **layout: Any) -> go.Figure
         list(traces), {"template": "none", "height": height, "margin": margin, "legend": legend,
                        "font": FONT} | layout
     )  # fmt: skip
+
+
+def points_for(count: int) -> type[go.Scatter] | type[go.Scattergl]:
+    """The kind of trace that draws so many points."""
+    return go.Scattergl if count > MANY_POINTS else go.Scatter
 
 
 def intervals(

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.palette import BLUE, LINE_SCALE, MUTED, ORANGE, STATES, ordered
 from analysis.figures.stopping_and_use import pause_in_legend, pause_lines, time_axis
-from analysis.figures.style import ACCURACY, BUTTONS, FULL, figure
+from analysis.figures.style import ACCURACY, BUTTONS, FULL, figure, points_for
 from analysis.results.timeline import Timeline
 from analysis.winner.pareto import TrialCost
 from analysis.winner.sizes import SizedTrial
@@ -103,7 +103,7 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
     traces: list[Any] = []
     places: dict[str, list[list[float | None]]] = {"minutes": [], "spent": []}
 
-    def add(own: pd.DataFrame, trace: go.Scatter) -> None:
+    def add(own: pd.DataFrame, trace: go.Scatter | go.Scattergl) -> None:
         for name, found in places.items():
             found.append(own[name].tolist())
         traces.append(trace.update(x=own.minutes.tolist()))
@@ -113,7 +113,7 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
         if len(own):
             texts = [f"trial {n}: {escape(t)}<br>epoch {e}"
                      for n, t, e in zip(own.trial, own.label, own.epoch, strict=True)]  # fmt: skip
-            add(own, go.Scatter(
+            add(own, points_for(len(reached))(
                 y=own.val_acc.tolist(), mode="markers", name=state, text=texts,
                 hovertemplate=f"%{{text}}: %{{y:{FULL}}}<extra></extra>",
                 marker={"color": colour, "size": 8},
@@ -154,8 +154,8 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
 def sizes(rows: Sequence[SizedTrial], front: Sequence[SizedTrial]) -> go.Figure:
     """Accuracy against parameters of the completed trials, the front among them."""
 
-    def points(own: Sequence[SizedTrial], name: str, colour: str, mode: str) -> go.Scatter:
-        return go.Scatter(
+    def points(own: Sequence[SizedTrial], name: str, colour: str, mode: str) -> Any:
+        return points_for(len(own))(
             x=[r.parameters for r in own], y=[r.best_val_acc for r in own], mode=mode, name=name,
             line={"shape": "hv", "dash": "dot", "color": colour}, marker={"color": colour},
             text=[f"trial {r.trial}: {escape(r.label)}<br>{r.words}" for r in own],
@@ -174,9 +174,9 @@ def sizes(rows: Sequence[SizedTrial], front: Sequence[SizedTrial]) -> go.Figure:
 def pareto(rows: Sequence[TrialCost], front: Sequence[TrialCost]) -> go.Figure:
     """Accuracy against training time of all trials, the front among them."""
 
-    def points(own: Sequence[TrialCost], name: str, colour: str, mode: str) -> go.Scatter:
+    def points(own: Sequence[TrialCost], name: str, colour: str, mode: str) -> Any:
         largest = max(r.parameters for r in rows)
-        return go.Scatter(
+        return points_for(len(own))(
             x=[float(f"{r.seconds:.5g}") for r in own], y=[r.best_val_acc for r in own],
             mode=mode, name=name, line={"shape": "hv", "dash": "dot", "color": colour},
             text=[f"trial {r.trial}: {escape(r.label)}<br>{r.parameters:,} parameters"

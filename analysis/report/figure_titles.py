@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.figures.learning_curves import MOST_CURVES
 from analysis.report.contents import FIGURE_TITLES, ReportContents
 from analysis.winner.ranking import data_title
 
@@ -9,6 +10,7 @@ from analysis.winner.ranking import data_title
 SCORED = {"parallel", "progress", "curves", "by_activation", "by_optimizer", "interaction",
           "effect_activation", "effect_optimizer", "pareto", "sizes", "confirmation", "compression",
           "study_baseline", "study_steps"}  # fmt: skip
+CURVES = {"curves", "by_activation", "by_optimizer"}  # which have a line a trial
 NAMES = {"cifar10": "CIFAR-10", "digits": "digits"}
 
 
@@ -25,6 +27,9 @@ def _title(contents: ReportContents, name: str) -> str:
         parts.append(f"{seeds} seed{'s' * (seeds > 1)}")
         if epochs:
             parts.append(f"{epochs} epoch{'s' * (epochs > 1)} each")
+    trials = contents.table.trial.nunique() if name in CURVES else 0
+    if trials > MOST_CURVES:
+        parts.append(f"{MOST_CURVES:,} of {trials:,} trials: the best, and others evenly")
     found = contents.insights.interaction
     if name == "interaction" and found:
         parts.append(f"after epoch {found.epoch}")

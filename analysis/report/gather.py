@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import plotly.graph_objects as go
 
 from analysis.figures.effects import effect, importance, interaction
-from analysis.figures.learning_curves import curves, small_multiples
+from analysis.figures.learning_curves import curves, small_multiples, thinned
 from analysis.figures.stopping_and_use import cluster, rungs
 from analysis.figures.trials import parallel, pareto, progress, sizes
 from analysis.figures.winner import confirmation, confusion
@@ -72,9 +72,10 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
         yield "parallel", parallel(trials, names)
     ran = timeline(contents.history)
     yield "progress", progress(table, ran)
-    yield "curves", curves(table)
-    yield "by_activation", small_multiples(table, "activation", "optimizer")
-    yield "by_optimizer", small_multiples(table, "optimizer", "activation")
+    drawn = thinned(table)
+    yield "curves", curves(drawn)
+    yield "by_activation", small_multiples(drawn, "activation", "optimizer")
+    yield "by_optimizer", small_multiples(drawn, "optimizer", "activation")
     if found.importance:
         yield "importance", importance(found.importance)
     if found.interaction:

@@ -21,7 +21,14 @@ from analysis.figures.figure_files import (
     shrink,
     write_figure,
 )
-from analysis.figures.learning_curves import grid_columns, small_multiples
+from analysis.figures.learning_curves import (
+    BEST_CURVES,
+    MOST_CURVES,
+    curves,
+    grid_columns,
+    small_multiples,
+    thinned,
+)
 from analysis.figures.stopping_and_use import cluster, rungs, whole_ticks
 from analysis.figures.trials import parallel, progress, round_ticks
 from analysis.figures.winner import confirmation
@@ -202,6 +209,53 @@ def test_small_multiples_fill_their_grid(epochs: pd.DataFrame, kinds: int) -> No
     assert titled == list(range(len(panels) - columns, len(panels))), "the lowest row only"
     drawn = _points(figure)
     assert drawn == len(epochs) * (1 + (kinds > 1 and kinds % 2))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Search:
+    """A search with more trials than have a curve drawn."""
+    folder = tmp_path_factory.mktemp("many")
+    return read_search(made_run(folder, trials=MOST_CURVES + 1500, epochs=2))
+
+
+def test_of_many_trials_the_best_and_an_even_part_of_the_others_have_curves(
+    many: Search, epochs: pd.DataFrame
+) -> None:
+    assert thinned(epochs) is epochs, "few are all drawn"
+    table = tables_of(many).epochs
+    drawn = thinned(table)
+    assert drawn.trial.nunique() == MOST_CURVES
+    assert len(drawn) == table.trial.isin(drawn.trial).sum(), "whole curves"
+    tops = table.groupby("trial").best_val_acc.max()
+    assert set(tops.nlargest(BEST_CURVES).index) <= set(drawn.trial)
+    others = np.setdiff1d(drawn.trial, tops.nlargest(BEST_CURVES).index)
+    assert np.diff(others).max() < 12, "no stretch of the search is left out"
+    assert set(drawn.optimizer) == set(table.optimizer)
+    figure = curves(drawn)
+    assert sum(y is None for trace in figure.data[: len(figure.data) // 4] for y in trace.y) == (
+        MOST_CURVES
+    ), "each line ends with a gap"
+
+
+def test_the_value_of_a_single_bad_trial_among_many_has_its_curve(many: Search) -> None:
+    table = tables_of(many).epochs
+    worst = table.groupby("trial").best_val_acc.max().idxmin()
+    rare = table.assign(activation=table.activation.where(table.trial != worst, "mish"))
+    assert "mish" in set(thinned(rare).activation)
+
+
+def test_what_many_trials_are_drawn_with_leaves_a_browser_its_speed(many: Search) -> None:
+    ran, table = timeline(many.history), tables_of(many).epochs
+    stretches = [trace for trace in cluster(ran).data if trace.name in set(table.state)]
+    assert {trace.type for trace in stretches} == {"scattergl"}
+    shown = [(x, y) for trace in stretches for x, y in zip(trace.x, trace.y, strict=True)]
+    first = min(ran.spans, key=lambda span: span.start)
+    at = shown.index((round(first.start, 3), first.row))
+    assert shown[at + 1] == (round(first.end, 3), first.row) and shown[at + 2] == (None, None)
+    assert sum(x is not None for x, _ in shown) == 2 * len(ran.spans)
+    dots = [trace for trace in progress(table, ran).data if trace.mode == "markers"]
+    assert {trace.type for trace in dots} == {"scattergl"}
+    assert sum(len(trace.x) for trace in dots) == table.trial.nunique(), "each has its point"
 
 
 def _points(figure: go.Figure) -> int:
