@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -48,6 +49,19 @@ def check_environment(address: str | None, wandb: str | None) -> None:
     server = os.environ.get("WANDB_BASE_URL")
     if server and not _is_url(server):
         raise InputError("WANDB_BASE_URL", server, "is no URL such as https://api.wandb.ai")
+
+
+def let_warnings_be_warnings() -> None:
+    """Let a warning of a dependency end nothing, though Python was told to make errors of them by
+    ``-W error`` or ``PYTHONWARNINGS``: Ray's own processes, too, would not start."""
+
+    def is_strict(option: str) -> bool:
+        return bool(option) and "error".startswith(option.partition(":")[0])
+
+    if any(map(is_strict, sys.warnoptions)):
+        warnings.simplefilter("ignore")
+        others = [option for option in sys.warnoptions if not is_strict(option)]
+        os.environ["PYTHONWARNINGS"] = ",".join(others)
 
 
 def check_current_folder() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from cli import doctor, packages, reports, search, status, winner
 from cli.console import BAD_INPUT, FAILED, INTERRUPTED
-from cli.environment import check_current_folder
+from cli.environment import check_current_folder, let_warnings_be_warnings
 from cli.parser import Parser
 from cli.streams import prepare_streams
 from vgg6.common.checks import InputError
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 2 bad input, 130 interrupted, 1 else."""
     quiet_environment()
     prepare_streams()
+    let_warnings_be_warnings()
     words = sys.argv[1:] if argv is None else list(argv)
     parser = build_parser()
     try:

@@ -59,6 +59,31 @@ def test_python_without_docstrings_is_said_to_be_so_before_ray_is_imported(tmp_p
     assert refused.stderr.startswith("error: python: '-OO' drops docstrings")
 
 
+# As Ray's dashboard, which every search starts, uses what pydantic has deprecated.
+DEPRECATED = "import pydantic.deprecated.config as c; assert c.Extra.allow"
+AS_RAY_STARTS = f"""
+import subprocess, sys
+from cli.main import main
+assert main(["list"]) == 0
+exec({DEPRECATED!r})
+sys.exit(subprocess.run([sys.executable, "-c", {DEPRECATED!r}]).returncode)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "variable"), [([], "error"), (["-We"], ""), ([], "default,error::UserWarning")]
+)
+def test_a_warning_of_a_dependency_ends_nothing_where_python_makes_errors_of_them(
+    options: list[str], variable: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, *options, "-c", AS_RAY_STARTS], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"PYTHONWARNINGS": variable}, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.usefixtures("no_ray_here")
 @pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
 def test_a_folder_too_long_for_sockets_is_not_used_for_them(
