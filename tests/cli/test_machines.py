@@ -71,9 +71,7 @@ sys.exit(subprocess.run([sys.executable, "-c", {DEPRECATED!r}]).returncode)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("options", "variable"), [([], "error"), (["-We"], ""), ([], "default,error::UserWarning")]
-)
+@pytest.mark.parametrize(("options", "variable"), [([], "error"), (["-We"], "")])
 def test_a_warning_of_a_dependency_ends_nothing_where_python_makes_errors_of_them(
     options: list[str], variable: str
 ) -> None:
