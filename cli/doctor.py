@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,7 @@ from vgg6.tuning.trackers.wandb_mirror import default_mode
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 NEEDED_DISK_GB = 2
+NEEDED_FOR_RAY = 100e6  # bytes: its logs, and no objects, which lie in memory
 PINNED = Path(__file__).resolve().parents[1] / "requirements.txt"
 
 
@@ -167,11 +169,16 @@ def _folders() -> list[Finding]:
     except InputError as error:
         advice = f"set {error.field} to a folder that can be written"
         return [Finding("folders", FAIL, str(error), advice)]
+    found = []
     if folder:
-        why = "the usual folder is another user's, or its path too long for sockets"
-        text = f"Ray's files go to {folder}: {why}"
-        return [Finding("folders", WARN, text)]
-    return []
+        why = "the usual folder is another user's, read-only, or its path too long for sockets"
+        found.append(Finding("folders", WARN, f"Ray's files go to {folder}: {why}"))
+    used = Path(folder or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    free = shutil.disk_usage(used if used.exists() else used.parent).free
+    if free < NEEDED_FOR_RAY:
+        text = f"{free / 1e6:.0f} MB free in {used}, where Ray keeps its files"
+        found.append(Finding("folders", WARN, text, "free some, or set RAY_TMPDIR"))
+    return found
 
 
 def _ray() -> Finding:

@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 
 from vgg6.common.checks import InputError, check_choice
 from vgg6.common.files import check_characters, check_target, home
+from vgg6.tuning.cluster.connect import ray_temp_folder
 from vgg6.tuning.settings import WANDB_MODES, check_address
 
 # What CUDA takes: numbers, the identifiers of GPUs and of their parts, or a word for none.
@@ -29,7 +30,8 @@ def check_environment(address: str | None, wandb: str | None) -> None:
             before ``RAY_ADDRESS`` and ``WANDB_MODE``.
 
     Raises:
-        InputError: a variable breaks its rule; the key is its name.
+        InputError: a variable breaks its rule, or Ray has no folder for its files; the key is the
+            variable's name.
     """
     check_devices()
     check_python()
@@ -42,6 +44,8 @@ def check_environment(address: str | None, wandb: str | None) -> None:
     scratch = os.environ.get("RAY_TMPDIR")
     if scratch and not (Path(scratch).is_dir() and os.access(scratch, os.W_OK)):
         raise InputError("RAY_TMPDIR", scratch, "is not a folder that can be written")
+    if address in (None, "local"):
+        ray_temp_folder()
     if wandb == "disabled":
         return
     if wandb is None and (mode := os.environ.get("WANDB_MODE")):

@@ -53,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a folder that is gone or another user's: for a user
         say(f"error: {error}")
         return FAILED
+    except ImportError as error:  # one is missing, or there is too little memory for it
+        say(f"error: a library cannot be loaded: {error}. `doctor` says what is missing")
+        return FAILED
     except MemoryError:
         say("error: no memory is left that this process may take")
         return FAILED

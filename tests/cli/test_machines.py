@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -96,6 +98,53 @@ def test_a_folder_too_long_for_sockets_is_not_used_for_them(
     with connected("local", verbose=False):
         assert ray.get(ray.remote(lambda: 42).remote(), timeout=60) == 42
         assert Path(local_session_folder()).parent == Path(f"/tmp/ray-{os.getuid()}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.getuid() != 0 or shutil.which("unshare") is None, reason="needs root and `unshare`"
+)
+@pytest.mark.parametrize(
+    ("mounted", "said"),
+    [("ro", "Ray's files go to /tmp/ray-0"), ("size=64k", "0 MB free in {folder}, where Ray")],
+)
+def test_a_temporary_folder_that_is_full_or_read_only_is_said_to_be_so(
+    tmp_path: Path, mounted: str, said: str
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="t") as folder:  # short
+        mount = f"mount -t tmpfs -o {mounted} none {folder} && exec "
+        ask = f"{sys.executable} -B -c 'from cli.doctor import _folders; print(_folders())'"
+        environment = {k: v for k, v in os.environ.items() if k != "RAY_TMPDIR"}
+        asked = subprocess.run(
+            ["unshare", "-m", "sh", "-c", mount + ask], cwd=ROOT, capture_output=True, text=True,
+            env=environment | {"TMPDIR": folder}, timeout=60,
+        )  # fmt: skip
+        if "mount:" in asked.stderr:
+            pytest.skip("may mount nothing here")
+        assert said.format(folder=folder) in asked.stdout, asked.stderr
+
+
+@pytest.mark.slow
+def test_a_library_that_finds_no_memory_is_told_in_a_line(tmp_path: Path) -> None:
+    def little(*words: str) -> subprocess.CompletedProcess[str]:
+        line = f"ulimit -v 1000000; exec {sys.executable} -B {ROOT / 'tune_vgg6.py'} "
+        return subprocess.run(
+            ["bash", "-c", line + " ".join(words)], cwd=tmp_path, capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+
+    told = little("search", "--data", "digits", "--dry-run")
+    assert told.returncode == 1 and "Traceback" not in told.stderr, told.stderr
+    assert "error: a library cannot be loaded: " in told.stderr
+
+
+def test_a_command_runs_in_a_thread_that_no_signal_reaches(said: Any) -> None:
+    """As a notebook, or a program with a window, may start it."""
+    found: list[tuple[int, str, str]] = []
+    thread = threading.Thread(target=lambda: found.append(said("list", "--storage", "/no/such")))
+    thread.start()
+    thread.join()
+    assert found == [(0, "no search in /no/such\n", "")]
 
 
 @pytest.mark.skipif(

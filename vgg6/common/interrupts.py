@@ -10,6 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+def in_main_thread() -> bool:
+    """Whether signals reach this thread, and it may say how they are answered."""
+    return threading.current_thread() is threading.main_thread()
+
+
 def ends() -> tuple[signal.Signals, ...]:
     """The signals that ask this process to end. SIGHUP says that its terminal is gone; ``nohup``
     turns that off."""
@@ -40,7 +45,11 @@ def spared(number: int) -> Iterator[None]:
 
 @contextmanager
 def answered_by(handler: Callable[[int, object], None], *numbers: int) -> Iterator[None]:
-    """Hand these signals to ``handler`` while the block lasts. Only in the main thread."""
+    """Hand these signals to ``handler`` while the block lasts. In another thread than the main one,
+    which none reaches, they are answered as before."""
+    if not in_main_thread():
+        yield
+        return
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
@@ -68,11 +77,8 @@ def held_back() -> Iterator[None]:
     """Let SIGINT, SIGTERM and SIGHUP wait for the end of the block.
 
     For seconds inside of libraries that take an interrupt for a failure of theirs: there it would
-    be lost, or come out as an error. In another thread than the main one no signal arrives.
+    be lost, or come out as an error.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
     try:
         with answered_by(lambda number, _: came.append(number), *ends()):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vgg6.common.checks import InputError
-from vgg6.common.interrupts import spared
+from vgg6.common.interrupts import in_main_thread, spared
 from vgg6.common.machine import usable_cpus
 from vgg6.common.say import say
 from vgg6.common.words import counted
@@ -75,7 +75,8 @@ def connected(address: str | None, verbose: bool, to_go_on: str = "") -> Iterato
             if to_go_on:
                 why = "the search was killed, or its node of the Ray cluster has ended"
                 reaper.say_if_killed(f"incomplete: {why}. To go on: {to_go_on}")
-            signal.signal(signal.SIGTERM, on_term)  # Ray has put its own in its place
+            if in_main_thread():
+                signal.signal(signal.SIGTERM, on_term)  # Ray has put its own in its place
             yield where
         finally:
             ray.shutdown()
@@ -120,7 +121,8 @@ def connect(address: str | None, verbose: bool) -> str:
         try:
             ray.init(address=target, runtime_env={"py_modules": packages}, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise InputError("address", address, f"answers not as a Ray cluster: {error}") from None
+            rule = f"answers not as a Ray cluster: {error}"
+            raise InputError("address", address or target, rule) from None
     return f"the Ray cluster at {target}"
 
 
@@ -155,7 +157,8 @@ def _agree_on_token(address: str | None, target: str) -> None:
     from ray.exceptions import AuthenticationError
 
     if silence := _silence(target):
-        raise InputError("address", address, f"answers not as a Ray cluster: {silence}")
+        rule = f"answers not as a Ray cluster: {silence}"
+        raise InputError("address", address or target, rule)
     chosen = authentication_variable() in os.environ
     try:
         with _no_standard_error():
@@ -166,9 +169,10 @@ def _agree_on_token(address: str | None, target: str) -> None:
             _agree_on_token(address, target)
             return
         rule = "asks for its token: copy its ~/.ray/auth_token to this user's"
-        raise InputError("address", address, rule) from None
+        raise InputError("address", address or target, rule) from None
     except RuntimeError as error:
-        raise InputError("address", address, f"answers not as a Ray cluster: {error}") from None
+        rule = f"answers not as a Ray cluster: {error}"
+        raise InputError("address", address or target, rule) from None
 
 
 @contextmanager
@@ -187,7 +191,7 @@ def _no_standard_error() -> Iterator[None]:
 
 def ray_temp_folder() -> str | None:
     """The folder for Ray's files where the one that it would take will not do: it is another
-    user's, or its path too long. Sockets lie below it, and Linux allows them 107 bytes. None: Ray's
+    user's, cannot be written, or its path is too long. Sockets lie below it, and Linux allows them 107 bytes. None: Ray's
     own choice will do.
 
     Raises:
@@ -200,12 +204,14 @@ def ray_temp_folder() -> str | None:
         fault = f"has over {LONGEST_FOLDER} bytes, too many for Ray's sockets"
     elif (base / "ray").exists() and (base / "ray").stat().st_uid != os.getuid():
         fault = "holds the Ray of another user"
+    elif not os.access(next(p for p in (base / "ray", base, *base.parents) if p.exists()), os.W_OK):
+        fault = "cannot be written"
     if not fault:
         return None
     short = Path(f"/tmp/ray-{os.getuid()}")
     usable = short if short.exists() else short.parent
     if not os.access(usable, os.W_OK):
-        rule = f"{fault}, and {usable} cannot be written"
+        rule = fault if usable == base else f"{fault}, and {usable} cannot be written"
         raise InputError(variable or "TMPDIR", str(base), rule)
     return str(short)
 
