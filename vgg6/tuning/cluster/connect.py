@@ -191,8 +191,8 @@ def _no_standard_error() -> Iterator[None]:
 
 def ray_temp_folder() -> str | None:
     """The folder for Ray's files where the one that it would take will not do: it is another
-    user's, cannot be written, or its path is too long. Sockets lie below it, and Linux allows them 107 bytes. None: Ray's
-    own choice will do.
+    user's, cannot be written, or its path is too long. Sockets lie below it, and Linux allows them
+    107 bytes. None: Ray's own choice will do.
 
     Raises:
         InputError: there is no other folder.
