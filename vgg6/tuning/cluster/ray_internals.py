@@ -49,12 +49,10 @@ INTERNALS = {
         "asks a cluster whether it wants a token, before ray.init waits for minutes",
         "ray.init with a time limit",
     ),
-    "ray.experimental.internal_kv._internal_kv_get": (
-        "reads the beats of the workers without a process of its own",
-        "a public key-value store of the cluster",
-    ),
-    "ray.experimental.internal_kv._internal_kv_put": (
-        "writes the beat of a worker",
+    "ray._private.worker.global_worker": (
+        "its client of the cluster's key-value store: workers write beats there, and the driver"
+        " reads them. The client in ray.experimental.internal_kv is lost when another cluster of"
+        " the same process ends",
         "a public key-value store of the cluster",
     ),
 }
@@ -137,14 +135,16 @@ def use_token_of_user() -> bool:
 
 def read_value(key: str) -> bytes | None:
     """A value of the cluster's own key-value store."""
-    from ray.experimental import internal_kv
-
-    found = internal_kv._internal_kv_get(key)
+    found = _store().internal_kv_get(key.encode(), None)
     return None if found is None else bytes(found)
 
 
 def write_value(key: str, value: bytes) -> None:
     """Write a value into the cluster's own key-value store."""
-    from ray.experimental import internal_kv
+    _store().internal_kv_put(key.encode(), value, True, None)
 
-    internal_kv._internal_kv_put(key, value)
+
+def _store() -> Any:
+    from ray._private.worker import global_worker
+
+    return global_worker.gcs_client

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-from vgg6.tuning.cluster.ray_internals import INTERNALS
+from vgg6.tuning.cluster.ray_internals import INTERNALS, read_value, write_value
 
 HERE = "vgg6/tuning/cluster/ray_internals.py"
 
@@ -47,3 +47,15 @@ def test_no_other_module_imports_a_private_name_of_ray() -> None:
     listed = " ".join(INTERNALS)
     missing = [name for name in users[HERE] if name not in listed and f"{name}." not in listed]
     assert not missing, "each private name is listed with its purpose"
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_beats_are_read_though_another_cluster_of_this_process_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_value("beat", b"1")
+    # As ray.cluster_utils.Cluster.shutdown does.
+    monkeypatch.setattr("ray.experimental.internal_kv.global_gcs_client", None)
+    write_value("beat", b"2")
+    assert read_value("beat") == b"2"
+    assert read_value("no beat") is None
