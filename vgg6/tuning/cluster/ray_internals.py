@@ -147,4 +147,4 @@ def write_value(key: str, value: bytes) -> None:
 def _store() -> Any:
     from ray._private.worker import global_worker
 
-    return global_worker.gcs_client
+    return global_worker.gcs_client  # type: ignore[attr-defined]
