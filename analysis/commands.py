@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from vgg6.config import TrialConfig
+from vgg6.metric import ACCURACY, Metric
 from vgg6.run_record import DataFacts, RuntimeFacts
 from vgg6.task import STUDY
 from vgg6.tuning.run.folder import RunFolder
@@ -38,10 +39,16 @@ def train_command(
     runtime: RuntimeFacts,
     stop_after: int | None,
     out: str | Path | None = None,
+    metric: Metric = ACCURACY,
 ) -> str:
-    """The command that runs ``config`` again. It spells out every value: a default may change."""
+    """The command that runs ``config`` again. It spells out every value: a default may change.
+
+    ``metric``: what its best epoch is chosen by.
+    """
     flags = {f"--{k.replace('_', '-')}": v for k, v in config.to_dict().items() if v is not None}
     flags |= {"--data": data.argument, "--split-seed": data.split_seed}
+    if not metric.is_accuracy:
+        flags["--metric"] = metric.name
     if data.image_size != STUDY.side:
         flags["--image-size"] = data.image_size
     if data.label_column is not None:

@@ -122,7 +122,7 @@ def _changes(search: Search) -> Any:
     from vgg6.tuning.session.extend import changes_of
 
     facts = search.facts
-    warm = WarmStart.from_facts(facts.warm_start, search.space)
+    warm = WarmStart.from_facts(facts.warm_start, search.space, facts.metric)
     settings = facts.settings if facts.extensions else replace(facts.settings, trials=facts.trials)
     return changes_of(
         settings, facts.extensions, search.space, search.history, added=warm.points,

@@ -27,11 +27,13 @@ from vgg6.common.machine import THREADS
 from vgg6.common.say import say
 from vgg6.config import TrialConfig
 from vgg6.data import Reading, data_facts, load_source, split
+from vgg6.metric import metric_named
 from vgg6.tuning.settings import Settings
 
 # Settings of a search that a single run has too.
 DATA_FIELDS = ("data", "image_size", "label_column", "skip_damaged", "limit_train", "split_seed")
 RUNTIME_FIELDS = ("device", "precision")
+CHOICE_FIELDS = ("metric",)  # what the best epoch is chosen by
 PLAN_FIELDS = ("sparsity", "epochs", "rounds")
 ITS_DATA = "where its images are (default: where they were)"
 
@@ -45,6 +47,7 @@ def add_commands(add: Any) -> None:
     group = "data and arithmetic"
     add_fields(p, Settings, DATA_FIELDS, group=group)
     add_fields(p, Settings, RUNTIME_FIELDS, group=group)
+    add_fields(p, Settings, CHOICE_FIELDS, group=group)
     heading = heading_of(p, group)
     heading.add_argument("--threads", metavar="N", help="CPU threads (default: all)")
     heading.add_argument("--stop-after", metavar="N", help="end after so many of the epochs")
@@ -97,6 +100,7 @@ def train(args: argparse.Namespace) -> int:
     config = TrialConfig(**read_fields(args, TrialConfig))
     given = fill_fields(args, Settings, DATA_FIELDS)
     runtime = fill_fields(args, Settings, RUNTIME_FIELDS)
+    metric = metric_named(fill_fields(args, Settings, CHOICE_FIELDS)["metric"])
     threads = None if args.threads is None else read_whole("threads", args.threads, THREADS)
     stop_after = args.stop_after
     if stop_after is not None:
@@ -116,7 +120,7 @@ def train(args: argparse.Namespace) -> int:
     try:
         train_and_save(
             config, data, out=out, data_facts=facts, threads=threads, stop_after=stop_after,
-            opset=opset, demo=args.demo, **runtime,
+            opset=opset, demo=args.demo, metric=metric, **runtime,
         )  # fmt: skip
     except NonFiniteLoss as error:
         return nothing_saved(error)

@@ -82,8 +82,12 @@ def report(args: argparse.Namespace) -> int:
     from analysis.report.gather import answer_study, gather
     from analysis.report.page import write_report
     from analysis.report.summary_md import write_summary
+    from analysis.study.questions import check_metric
 
-    found = gather(read_search(run))
+    search = read_search(run)
+    if args.study:
+        check_metric(search)
+    found = gather(search)
     if args.study:
         answer_study(found, [read_search(other) for other in also])
     write_report(found, out)

@@ -174,7 +174,7 @@ def resume(args: argparse.Namespace) -> int:
     added = read_extension(args, found, confirming=asked is not None)
     check_params(found)
     with located(f"{run.file(SEARCH)}: "):
-        WarmStart.from_facts(found.facts.warm_start, found.space)
+        WarmStart.from_facts(found.facts.warm_start, found.space, found.metric)
     if added:
         found = extended(found, added)
     settings = recorded_settings(found.facts, args)

@@ -80,7 +80,7 @@ def add_confirm_flags(parser: Any, text: str) -> None:
         "--margin",
         metavar="X",
         default=f"{MARGIN:g}",
-        help="accuracy by which a confirmed winner may be worse than a rival: a cheaper candidate"
+        help="score by which a confirmed winner may be worse than a rival: a cheaper candidate"
         f" wins within it, and rounds end within it (default: {MARGIN:g})",
     )
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from vgg6.common.files import write_atomic
 from vgg6.config import TrialConfig
 from vgg6.hardware.runtime import Runtime
+from vgg6.metric import ACCURACY, Metric
 from vgg6.task import STUDY, Task
 from vgg6.training import Best, TrainState
 
@@ -60,6 +61,7 @@ def save_state(state: TrainState, folder: Path, metrics: dict[str, Any] | None =
         "epoch": state.epoch,
         "best_epoch": state.best.epoch,
         "best_val_acc": state.best.val_acc,
+        "best_score": state.best.score,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
     if metrics is not None:
@@ -69,7 +71,8 @@ def save_state(state: TrainState, folder: Path, metrics: dict[str, Any] | None =
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """The JSON part of a saved state: config, epoch, best_epoch, best_val_acc, sha256.
+    """The JSON part of a saved state: config, epoch, best_epoch, best_val_acc, best_score, sha256.
+    Those of earlier versions lack the best score, which is the accuracy.
 
     Raises:
         DamagedCheckpoint: the file is missing, cut short or altered.
@@ -91,25 +94,30 @@ def _seal(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def load_state(folder: Path, runtime: Runtime, task: Task = STUDY) -> TrainState:
+def load_state(
+    folder: Path, runtime: Runtime, task: Task = STUDY, metric: Metric = ACCURACY
+) -> TrainState:
     """Rebuild a TrainState so that going on from it equals never having stopped.
 
     Args:
         task: what its network was made for.
+        metric: its best epoch was chosen by.
 
     Raises:
         DamagedCheckpoint: a file is missing, cut short, or not the one that was saved.
     """
     facts = read_facts(folder)
     tensors = _checked_tensors(folder, facts)
-    state = TrainState(TrialConfig.from_mapping(facts["config"]), runtime, task=task)
+    config = TrialConfig.from_mapping(facts["config"])
+    state = TrainState(config, runtime, task=task, metric=metric)
     state.model.load_state_dict(_group(tensors, "model"))
     _restore_optimizer(state, _group(tensors, "optimizer"))
     state.epoch = facts["epoch"]
     best = _group(tensors, "best")
     if facts["best_epoch"] == state.epoch:
         best = {k: v.detach().clone() for k, v in state.model.state_dict().items()}
-    state.best = Best(facts["best_epoch"], facts["best_val_acc"], best)
+    val_acc = facts["best_val_acc"]
+    state.best = Best(facts["best_epoch"], val_acc, best, facts.get("best_score", val_acc))
     return state
 
 

@@ -6,7 +6,8 @@ logits, and says more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,21 @@ class Evaluation:
     loss: float
     accuracy: float
     confusion: Tensor
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """See ``balanced_accuracy``."""
+        hits, images = self.confusion.diagonal(), self.confusion.sum(1)
+        return balanced_accuracy(hits.tolist(), images.tolist())
+
+
+def balanced_accuracy(hits: Sequence[int], images: Sequence[int]) -> float:
+    """The mean, over the classes that have images, of the share that is right, in 0 to 1.
+
+    The sum is exact, so that equal counts give equal bits on every machine.
+    """
+    shares = [hit / count for hit, count in zip(hits, images, strict=True) if count]
+    return math.fsum(shares) / len(shares)
 
 
 @torch.inference_mode()
@@ -85,6 +101,12 @@ class Assessment:
     confusion: Array
     ece: float
     bins: list[ConfidenceBin]
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """See ``balanced_accuracy``."""
+        hits, images = self.confusion.diagonal(), self.confusion.sum(1)
+        return balanced_accuracy(hits.tolist(), images.tolist())
 
 
 def logits_of(network: Callable[[Array], Array], images: Array) -> Array:

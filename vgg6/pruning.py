@@ -19,6 +19,7 @@ from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError, check_number
 from vgg6.config import SPARSITY, TrialConfig
 from vgg6.data import LabelledImages, TrialData
+from vgg6.metric import ACCURACY, Metric
 from vgg6.network import Network
 from vgg6.run_record import EpochMetrics
 from vgg6.task import Task
@@ -35,6 +36,7 @@ def prune(
     sparsity: float,
     epochs: int = 5,
     on_epoch: Callable[[EpochMetrics], object] | None = None,
+    metric: Metric = ACCURACY,
 ) -> Network:
     """Cut channels out of a network, then train what is left for some epochs.
 
@@ -42,6 +44,7 @@ def prune(
         sparsity: the share of the FLOPs of an image that goes, in (0, 0.95]; see ``cut``.
         epochs: of the training after it, 0 for none; see ``finetuning``.
         on_epoch: is told each epoch's metrics.
+        metric: the best of these epochs is chosen by.
 
     Returns:
         a network of smaller widths, with the weights of the best of these epochs.
@@ -54,8 +57,9 @@ def prune(
     if not epochs:
         return small
     tuned = train(
-        finetuning(network.config, epochs), data, network.runtime, start=small, on_epoch=on_epoch
-    )
+        finetuning(network.config, epochs), data, network.runtime, start=small, on_epoch=on_epoch,
+        metric=metric,
+    )  # fmt: skip
     return replace(tuned, config=network.config)
 
 

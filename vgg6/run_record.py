@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, PlainSerializer
 from vgg6.common.checks import InputError, Range, check_integer
 from vgg6.common.schema import (
     ClosedRecord,
+    Count,
     Flag,
     Real,
     Record,
@@ -26,6 +27,7 @@ from vgg6.common.schema import (
     whole,
 )
 from vgg6.config import TrialConfig
+from vgg6.metric import Metric
 from vgg6.task import STUDY, Task
 
 LONGEST = 10_000  # epochs
@@ -89,8 +91,8 @@ class DataFacts(Record):
     ``argument``: what ``data`` finds them again with; ``origin``: where they lay; ``fingerprint``:
     of all training and validation images; ``image_size``: pixels of an edge;
     ``label_column`` and ``skip_damaged``: how they were read; ``mirrored``: whether a mirrored
-    image is one of its class. The first recorded searches lack the origin, the normalisation and
-    the classes.
+    image is one of its class; ``val_by_class``: validation images of each class, where these are
+    not all as many. The first recorded searches lack the origin, the normalisation and the classes.
     """
 
     name: Text
@@ -108,6 +110,11 @@ class DataFacts(Record):
     label_column: Text | None = None
     skip_damaged: Flag = False
     mirrored: Flag | None = None
+    val_by_class: tuple[Count, ...] | None = None
+
+    def images_behind(self, metric: Metric) -> float:
+        """How many validation images a score by ``metric`` counts, as far as chance goes."""
+        return metric.images_behind(self.val_images, self.val_by_class)
 
     @property
     def task(self) -> Task:
@@ -138,7 +145,12 @@ class RuntimeFacts(ClosedRecord):
 @dataclass(kw_only=True, slots=True)  # a frozen one takes three times as long to make
 class EpochMetrics:
     """One finished epoch. Losses are mean cross-entropy in nats (the training loss with its label
-    smoothing, on augmented images, while the weights move), accuracies in 0 to 1."""
+    smoothing, on augmented images, while the weights move), accuracies in 0 to 1.
+
+    ``best_epoch``: the best so far by the metric of the run, ``best_val_acc``: its accuracy, and
+    ``best_score``: its score by a metric that is not accuracy. The first recorded runs lack
+    balanced accuracy.
+    """
 
     epoch: Epochs
     train_loss: Real
@@ -149,6 +161,9 @@ class EpochMetrics:
     best_epoch: Epochs
     lr: Real
     seconds: Seconds
+    val_balanced_acc: Share | None = None
+    best_score: Real | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Without the fields that it lacks."""
+        return {name: value for name, value in asdict(self).items() if value is not None}

@@ -17,6 +17,7 @@ from vgg6.data import TrialData
 from vgg6.evaluation import evaluate
 from vgg6.gradients import Gradients, Replayed
 from vgg6.hardware.runtime import Runtime, resident
+from vgg6.metric import ACCURACY, Metric
 from vgg6.model import VGG6
 from vgg6.network import Network
 from vgg6.optim import build_optimizer, lr_factor, set_lr
@@ -46,6 +47,7 @@ class TrainState:
     Args:
         start: begins with this network's weights and widths, and not with fresh ones.
         task: what a fresh network is made for.
+        metric: its best epoch is chosen by.
     """
 
     def __init__(
@@ -54,10 +56,11 @@ class TrainState:
         runtime: Runtime,
         start: Network | None = None,
         task: Task = STUDY,
+        metric: Metric = ACCURACY,
     ) -> None:
         runtime.apply()
         torch.manual_seed(derive_seed(config.seed, 0, "weights"))
-        self.config, self.runtime = config, runtime
+        self.config, self.runtime, self.metric = config, runtime, metric
         model = VGG6(config, task) if start is None else start.module()
         self.model = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.model.parameters(), config)
@@ -67,11 +70,12 @@ class TrainState:
 
 @dataclass
 class Best:
-    """The epoch with the highest validation accuracy so far, the first of equals."""
+    """The epoch with the best score so far by the run's metric, the first of equals."""
 
     epoch: int = 0
     val_acc: float = 0.0
     weights: dict[str, Tensor] = field(default_factory=dict)
+    score: float = math.nan
 
 
 def fit(
@@ -123,14 +127,21 @@ def fit(
         if not math.isfinite(val.loss):
             raise NonFiniteLoss(epoch, steps, "validation", val.loss)
         state.epoch = epoch
-        if not state.best.weights or val.accuracy > state.best.val_acc:
-            weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
-            state.best = Best(epoch, val.accuracy, weights)
-        yield EpochMetrics(
+        found = EpochMetrics(
             epoch=epoch, train_loss=train_loss, train_acc=train_acc, val_loss=val.loss,
-            val_acc=val.accuracy, best_val_acc=state.best.val_acc, best_epoch=state.best.epoch,
-            lr=lr, seconds=time.perf_counter() - started,
+            val_acc=val.accuracy, best_val_acc=val.accuracy, best_epoch=epoch, lr=lr, seconds=0.0,
+            val_balanced_acc=val.balanced_accuracy,
         )  # fmt: skip
+        score = state.metric.of(found)
+        if not state.best.weights or state.metric.is_better(score, than=state.best.score):
+            weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            state.best = Best(epoch, val.accuracy, weights, score)
+        best = state.best
+        found.best_val_acc, found.best_epoch = best.val_acc, best.epoch
+        if not state.metric.is_accuracy:
+            found.best_score = best.score
+        found.seconds = time.perf_counter() - started
+        yield found
 
 
 def train(
@@ -140,6 +151,7 @@ def train(
     *,
     start: Network | None = None,
     on_epoch: Callable[[EpochMetrics], object] | None = None,
+    metric: Metric = ACCURACY,
 ) -> Network:
     """Train to the configuration's full length. Returns the network of the best epoch.
 
@@ -147,11 +159,12 @@ def train(
         runtime: default, what this machine profits from.
         start: a network to go on with, such as a pruned one; its hyperparameters are not used.
         on_epoch: is told each epoch's metrics.
+        metric: the best epoch is chosen by.
 
     Raises:
         NonFiniteLoss: the run diverged.
     """
-    state = TrainState(config, runtime or Runtime.resolve(), start, data.task)
+    state = TrainState(config, runtime or Runtime.resolve(), start, data.task, metric)
     for metrics in fit(state, data):
         if on_epoch is not None:
             on_epoch(metrics)

@@ -14,6 +14,7 @@ from analysis.insights.interaction import Interaction
 from analysis.insights.matched_pairs import Effect
 from vgg6.common.words import significant
 from vgg6.config import CHOICES
+from vgg6.metric import ACCURACY, Metric
 
 KINDS = ("activation", "optimizer")  # hyperparameters whose values have colours
 
@@ -33,15 +34,13 @@ def importance(found: Importance) -> go.Figure:
     return figure([bars], 110 + 42 * len(names), xaxis=axis, yaxis={"automargin": True})
 
 
-def interaction(found: Interaction) -> go.Figure:
-    """Mean accuracy by optimizer and bin of learning rates."""
+def interaction(found: Interaction, metric: Metric = ACCURACY) -> go.Figure:
+    """Mean score by optimizer and bin of learning rates."""
     edges = found.lr_bins
     bins = [f"{low:.2g}<br>to {high:.2g}" for low, high in pairwise(edges)]
     rows = {
         name: (means, counts)
-        for name, means, counts in zip(
-            found.optimizers, found.mean_val_acc, found.count, strict=True
-        )
+        for name, means, counts in zip(found.optimizers, found.mean_score, found.count, strict=True)
     }
     names = ordered("optimizer", rows)[::-1]
     text = [
@@ -52,7 +51,8 @@ def interaction(found: Interaction) -> go.Figure:
     trace = go.Heatmap(
         z=[rows[name][0] for name in names], x=bins, y=names, text=text,
         texttemplate="%{text}", textfont={"color": CELL_INK}, colorscale=CELL_SCALE,
-        xgap=2, ygap=2, colorbar={"title": {"text": "val_acc"}, "thickness": 14, "outlinewidth": 0},
+        reversescale=metric.lower_is_better, xgap=2, ygap=2,
+        colorbar={"title": {"text": metric.column}, "thickness": 14, "outlinewidth": 0},
         hovertemplate=f"%{{y}}, lr %{{x}}: %{{z:{FULL}}}<extra></extra>",
     )  # fmt: skip
     height = 160 + 44 * len(found.optimizers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import groupby, product
 from operator import itemgetter
@@ -14,17 +13,17 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.palette import colour_of, ordered, symbol_of
-from analysis.figures.style import ACCURACY, FULL, figure, style_panels
+from analysis.figures.style import FULL, WORST_LOSS, figure, score_axis, style_panels
+from vgg6.metric import ACCURACY, Metric
 
 PANELS = {"train_loss": "training loss (nats)", "train_acc": "training accuracy",
           "val_loss": "validation loss (nats)", "val_acc": "validation accuracy"}  # fmt: skip
-WORST_LOSS = 1.5 * math.log(10)  # nats; a higher one is much worse than to guess, and not drawn
 FEW_POINTS = 200  # below it a line shows each of its epochs
 MANY_ROWS = 6000  # above it lines are drawn by the graphics card
 MOST_CURVES, BEST_CURVES = 1000, 250  # trials that are drawn; the best among them
 
 
-def thinned(table: pd.DataFrame) -> pd.DataFrame:
+def thinned(table: pd.DataFrame, metric: Metric = ACCURACY) -> pd.DataFrame:
     """The epochs of at most ``MOST_CURVES`` trials: a page of more would be slow, and no line of
     them be seen.
 
@@ -33,11 +32,14 @@ def thinned(table: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         table: one row a (trial, epoch), here and below.
+        metric: what the search went by, here and below. A balanced accuracy takes the place of the
+            validation accuracy.
     """
-    trials = table.groupby("trial")[["best_val_acc", "activation", "optimizer"]].last()
+    best = metric.best_column
+    trials = table.groupby("trial")[[best, "activation", "optimizer"]].last()
     if len(trials) <= MOST_CURVES:
         return table
-    ranked = trials.sort_values("best_val_acc", ascending=False, kind="stable")
+    ranked = trials.sort_values(best, ascending=metric.lower_is_better, kind="stable")
     of_each = ranked.drop_duplicates(["activation", "optimizer"])
     chosen = ranked.index[:BEST_CURVES].union(of_each.index)
     others = trials.index.difference(chosen)
@@ -45,27 +47,33 @@ def thinned(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.trial.isin(chosen.union(others[evenly]))]
 
 
-def curves(table: pd.DataFrame) -> go.Figure:
+def curves(table: pd.DataFrame, metric: Metric = ACCURACY) -> go.Figure:
     """Losses and accuracies by epoch; one trace a panel and (activation, optimizer)."""
-    fig = make_subplots(2, 2, subplot_titles=list(PANELS.values()), vertical_spacing=0.14)
+    panels = dict(PANELS)
+    if metric.balanced:
+        del panels[ACCURACY.column]
+        panels[metric.column] = metric.label
+    fig = make_subplots(2, 2, subplot_titles=list(panels.values()), vertical_spacing=0.14)
     traces, rows, columns = [], [], []
-    for place, metric in enumerate(PANELS):
+    for place, column in enumerate(panels):
         row, col = place // 2 + 1, place % 2 + 1
-        for _, trace in _lines(table, metric, "activation", "optimizer", named=False):
+        for _, trace in _lines(table, column, "activation", "optimizer", named=False):
             trace |= {"hoverinfo": "x+y", "showlegend": trace["showlegend"] and not place}
             traces.append(trace)
             rows.append(row)
             columns.append(col)
         # One trial that goes astray has the loss of a thousand others: all lines would be flat.
-        if metric.endswith("loss") and table[metric].max() > WORST_LOSS:
+        if column.endswith("loss") and table[column].max() > WORST_LOSS:
             fig.update_yaxes(range=[0, WORST_LOSS], row=row, col=col)
             fig.layout.annotations[place].text += f", up to {WORST_LOSS:.1f}"
     fig.add_traces(traces, rows, columns)
     return style_panels(fig, 720).update_layout(legend_title_text="activation  ")
 
 
-def small_multiples(table: pd.DataFrame, kind: str, colour: str) -> go.Figure:
-    """Validation accuracy by epoch: a panel for each value of ``kind``, lines coloured by
+def small_multiples(
+    table: pd.DataFrame, kind: str, colour: str, metric: Metric = ACCURACY
+) -> go.Figure:
+    """Scores by epoch: a panel for each value of ``kind``, lines coloured by
     ``colour``. The panels fill their grid: a last one shows all values where it would have a gap.
     """
     kinds = ordered(kind, map(str, table[kind].unique()))
@@ -81,7 +89,7 @@ def small_multiples(table: pd.DataFrame, kind: str, colour: str) -> go.Figure:
     fig.layout.xaxis.matches = None  # not itself
     hover = f"%{{text}}<br>epoch %{{x}}: %{{y:{FULL}}}<extra></extra>"
     traces, places = [], []
-    for own, trace in _lines(table, "val_acc", colour, kind):
+    for own, trace in _lines(table, metric.column, colour, kind):
         few = sum(epoch is not None for epoch in trace["x"]) < FEW_POINTS
         trace |= {"mode": "lines+markers" if few else "lines", "hovertemplate": hover}
         traces.append(trace)
@@ -95,6 +103,8 @@ def small_multiples(table: pd.DataFrame, kind: str, colour: str) -> go.Figure:
         [place % columns + 1 for place in places],
     )
     fig = style_panels(fig, 90 + 250 * rows)
+    if limits := score_axis(metric, table[metric.column]).get("range"):
+        fig.update_yaxes(range=limits)
     for place in range(len(panels) - columns):  # the panel below has the title of its axis
         fig.update_xaxes(title_text="", row=place // columns + 1, col=place % columns + 1)
     return fig.update_layout(legend_title_text=f"{colour}  ")
@@ -113,7 +123,8 @@ def steps(table: pd.DataFrame, train_images: int) -> go.Figure:
     for optimizer, trace in _lines(counted, "val_acc", "activation", "optimizer"):
         hover = f"%{{text}}, {optimizer}<br>step %{{x}}: %{{y:{FULL}}}<extra></extra>"
         traces.append(trace | {"hovertemplate": hover})
-    return figure(traces, xaxis={"title": "optimizer step", "rangemode": "tozero"}, yaxis=ACCURACY)
+    axis = {"title": "optimizer step", "rangemode": "tozero"}
+    return figure(traces, xaxis=axis, yaxis=score_axis(ACCURACY))
 
 
 def _lines(

@@ -12,15 +12,17 @@ from analysis.figures.palette import BLUE, MUTED, STATES
 from analysis.figures.style import MANY_POINTS, figure, style_panels
 from analysis.results.timeline import Rung, Timeline, WorkerSpan, running_trials
 from vgg6.common.words import significant
+from vgg6.metric import ACCURACY, Metric
 
 LINE_WIDTH = 16  # of a stretch that is no bar; a row has 26 pixels
 PAUSE_LINE = {"color": MUTED, "dash": "dot", "width": 1.5}
 
 
-def rungs(rungs: Sequence[Rung]) -> go.Figure:
+def rungs(rungs: Sequence[Rung], metric: Metric = ACCURACY) -> go.Figure:
     """For each rung how many trials arrived and went on, and the score that was needed."""
+    of = "" if metric.is_accuracy else f"{metric.column} "
     names = [r.name + ("" if r.cutoff is None
-                       else f"<br>cut-off {significant(r.cutoff, padded=True)}")
+                       else f"<br>cut-off {of}{significant(r.cutoff, padded=True)}")
              for r in rungs]  # fmt: skip
     bars = [
         go.Bar(y=names, x=counts, text=counts, name=name, marker={"color": colour},

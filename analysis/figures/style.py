@@ -5,15 +5,17 @@ Titles are the page's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from analysis.figures.palette import MUTED
+from vgg6.metric import Metric
 
 ERROR_BAR = {"color": MUTED, "thickness": 1.5}
-ACCURACY = {"tickformat": ".2f", "title": "validation accuracy"}
+WORST_LOSS = 1.5 * math.log(10)  # nats; a higher one is much worse than to guess, and not drawn
 FULL = ".8~g"  # of a number on hover
 FONT = {"family": "system-ui, sans-serif", "size": 13}
 MANY_POINTS = 2000  # above it they are drawn by the graphics card: a page of SVG would be slow
@@ -35,6 +37,15 @@ def figure(traces: Iterable[Any], height: int = 420, **layout: Any) -> go.Figure
 def points_for(count: int) -> type[go.Scatter] | type[go.Scattergl]:
     """The kind of trace that draws so many points."""
     return go.Scattergl if count > MANY_POINTS else go.Scatter
+
+
+def score_axis(metric: Metric, scores: Iterable[float] = ()) -> dict[str, Any]:
+    """The axis of scores. One trial that goes astray has the loss of a thousand others, which
+    would all lie on one line: the axis of losses ends before."""
+    axis: dict[str, Any] = {"tickformat": ".2f", "title": metric.axis}
+    if metric.lower_is_better and max(scores, default=0.0) > WORST_LOSS:
+        axis["range"] = [0, WORST_LOSS]
+    return axis
 
 
 def intervals(

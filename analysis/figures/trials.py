@@ -1,4 +1,4 @@
-"""All trials at once: their hyperparameters, their accuracies as they came, and what they cost."""
+"""All trials at once: their hyperparameters, their scores as they came, and what they cost."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ import plotly.graph_objects as go
 
 from analysis.figures.palette import BLUE, LINE_SCALE, MUTED, ORANGE, STATES, ordered
 from analysis.figures.stopping_and_use import pause_in_legend, pause_lines, time_axis
-from analysis.figures.style import ACCURACY, BUTTONS, FULL, figure, points_for
+from analysis.figures.style import BUTTONS, FULL, figure, points_for, score_axis
 from analysis.results.timeline import Timeline
 from analysis.winner.pareto import TrialCost
 from analysis.winner.sizes import SizedTrial
+from vgg6.metric import ACCURACY, Metric
 
 FEW = 6  # values that get a step of their own on an axis
 
 
-def parallel(trials: pd.DataFrame, names: Sequence[str]) -> go.Figure:
-    """One line a trial over the hyperparameters that vary, its epochs and its accuracy."""
-    shown = trials.dropna(subset=["best_val_acc"])
+def parallel(trials: pd.DataFrame, names: Sequence[str], metric: Metric = ACCURACY) -> go.Figure:
+    """One line a trial over the hyperparameters that vary, its epochs and its score."""
+    best, title = metric.best_column, f"best {metric.column}"
+    shown = trials.dropna(subset=[best])
     dimensions = [_axis(name, shown[name]) for name in names]
     dimensions += [
         {**_axis(name, shown[name]), "label": label}
-        for name, label in (("epochs_run", "epochs run"), ("best_val_acc", "best val_acc"))
+        for name, label in (("epochs_run", "epochs run"), (best, title))
     ]
     line = {
-        "color": shown.best_val_acc.tolist(), "colorscale": LINE_SCALE, "showscale": True,
-        "colorbar": {"title": {"text": "best val_acc"}, "thickness": 14, "outlinewidth": 0},
+        "color": shown[best].tolist(), "colorscale": LINE_SCALE, "showscale": True,
+        "reversescale": metric.lower_is_better,
+        "colorbar": {"title": {"text": title}, "thickness": 14, "outlinewidth": 0},
     }  # fmt: skip
     trace = go.Parcoords(line=line, dimensions=dimensions, labelangle=-12, labelside="top")
     return figure([trace], height=480, margin={"l": 80, "r": 40, "t": 80, "b": 40})
@@ -88,15 +91,16 @@ def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [float(f"{n * step:.10g}") for n in range(first, last + 1)]
 
 
-def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
-    """Each trial's best accuracy, and the best so far, when they were known.
+def progress(epochs: pd.DataFrame, ran: Timeline, metric: Metric = ACCURACY) -> go.Figure:
+    """Each trial's best score, and the best so far, when they were known.
 
     A switch shows the same against the epochs that the search had spent.
 
     Args:
         epochs: one row a (trial, epoch).
+        metric: what the search went by, here and below.
     """
-    rows = epochs.dropna(subset=["val_acc"]).sort_values("time", kind="stable")
+    rows = epochs.dropna(subset=[metric.column]).sort_values("time", kind="stable")
     minutes = rows.time.map(ran.clock.minutes).round(3).tolist()
     rows = rows.assign(minutes=minutes, spent=range(1, len(rows) + 1))
     reached = rows[rows.epoch == rows.groupby("trial").best_epoch.transform("last")]
@@ -114,7 +118,7 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
             texts = [f"trial {n}: {escape(t)}<br>epoch {e}"
                      for n, t, e in zip(own.trial, own.label, own.epoch, strict=True)]  # fmt: skip
             add(own, points_for(len(reached))(
-                y=own.val_acc.tolist(), mode="markers", name=state, text=texts,
+                y=own[metric.column].tolist(), mode="markers", name=state, text=texts,
                 hovertemplate=f"%{{text}}: %{{y:{FULL}}}<extra></extra>",
                 marker={"color": colour, "size": 8},
             ))  # fmt: skip
@@ -122,7 +126,8 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
         traces.append(trace)
         for found in places.values():
             found.append([None])
-    best = rows.val_acc.cummax()
+    scores = rows[metric.column]
+    best = scores.cummin() if metric.lower_is_better else scores.cummax()
     steps = rows[(best != best.shift()) | (rows.spent == len(rows))]
     add(steps, go.Scatter(
         y=best[steps.index].tolist(), mode="lines", name="best so far",
@@ -145,18 +150,20 @@ def progress(epochs: pd.DataFrame, ran: Timeline) -> go.Figure:
         ],
     }  # fmt: skip
     return figure(
-        traces, 470, yaxis=ACCURACY, shapes=lines, updatemenus=[switch],
+        traces, 470, yaxis=score_axis(metric, scores), shapes=lines, updatemenus=[switch],
         xaxis={"title": {"text": title, "standoff": 8}, "rangemode": "tozero"},
         margin={"l": 64, "r": 20, "t": 30, "b": 108},
     )  # fmt: skip
 
 
-def sizes(rows: Sequence[SizedTrial], front: Sequence[SizedTrial]) -> go.Figure:
-    """Accuracy against parameters of the completed trials, the front among them."""
+def sizes(
+    rows: Sequence[SizedTrial], front: Sequence[SizedTrial], metric: Metric = ACCURACY
+) -> go.Figure:
+    """Scores against parameters of the completed trials, the front among them."""
 
     def points(own: Sequence[SizedTrial], name: str, colour: str, mode: str) -> Any:
         return points_for(len(own))(
-            x=[r.parameters for r in own], y=[r.best_val_acc for r in own], mode=mode, name=name,
+            x=[r.parameters for r in own], y=[r.score for r in own], mode=mode, name=name,
             line={"shape": "hv", "dash": "dot", "color": colour}, marker={"color": colour},
             text=[f"trial {r.trial}: {escape(r.label)}<br>{r.words}" for r in own],
             hovertemplate=f"%{{text}}<br>%{{y:{FULL}}}<extra></extra>",
@@ -167,17 +174,20 @@ def sizes(rows: Sequence[SizedTrial], front: Sequence[SizedTrial]) -> go.Figure:
         [points(rows, "completed trials", MUTED, "markers"),
          points(ordered, "no other beats these", ORANGE, "markers+lines")],
         xaxis={"title": "parameters", "type": "log",
-               "tickvals": [m * 10**e for e in range(4, 8) for m in (1, 2, 5)]}, yaxis=ACCURACY,
+               "tickvals": [m * 10**e for e in range(4, 8) for m in (1, 2, 5)]},
+        yaxis=score_axis(metric, [r.score for r in rows]),
     )  # fmt: skip
 
 
-def pareto(rows: Sequence[TrialCost], front: Sequence[TrialCost]) -> go.Figure:
-    """Accuracy against training time of all trials, the front among them."""
+def pareto(
+    rows: Sequence[TrialCost], front: Sequence[TrialCost], metric: Metric = ACCURACY
+) -> go.Figure:
+    """Scores against training time of all trials, the front among them."""
 
     def points(own: Sequence[TrialCost], name: str, colour: str, mode: str) -> Any:
         largest = max(r.parameters for r in rows)
         return points_for(len(own))(
-            x=[float(f"{r.seconds:.5g}") for r in own], y=[r.best_val_acc for r in own],
+            x=[float(f"{r.seconds:.5g}") for r in own], y=[r.score for r in own],
             mode=mode, name=name, line={"shape": "hv", "dash": "dot", "color": colour},
             text=[f"trial {r.trial}: {escape(r.label)}<br>{r.parameters:,} parameters"
                   for r in own],
@@ -190,5 +200,6 @@ def pareto(rows: Sequence[TrialCost], front: Sequence[TrialCost]) -> go.Figure:
         [points(rows, "trials", MUTED, "markers"),
          points(ordered, "no other beats these", ORANGE, "markers+lines")],
         xaxis={"title": "training to the best epoch (s)", "type": "log",
-               "tickvals": [m * 10**e for e in range(-2, 7) for m in (1, 2, 5)]}, yaxis=ACCURACY,
+               "tickvals": [m * 10**e for e in range(-2, 7) for m in (1, 2, 5)]},
+        yaxis=score_axis(metric, [r.score for r in rows]),
     )  # fmt: skip

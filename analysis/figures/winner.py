@@ -22,7 +22,7 @@ def confirmation(found: Confirmation, bounds: Mapping[int, Bounds]) -> go.Figure
     """
     rows = found.candidates
     names = {r.trial: _row(r, found) for r in rows}
-    runs = [(r, run.seed, run.val_acc) for r in rows for run in r.runs if run.val_acc is not None]
+    runs = [(r, run.seed, run.result) for r in rows for run in r.runs if run.result is not None]
     known = [(r, r.mean) for r in rows if r.mean is not None]
     means = [mean for _, mean in known]
     ends = [bounds.get(r.trial, (None, None)) for r, _ in known]
@@ -50,7 +50,7 @@ def confirmation(found: Confirmation, bounds: Mapping[int, Bounds]) -> go.Figure
     ]  # fmt: skip
     return figure(
         traces, 136 + 56 * len(rows),
-        xaxis={"title": "validation accuracy", "nticks": 7, "tickangle": 0,
+        xaxis={"title": found.measure.axis, "nticks": 7, "tickangle": 0,
                "tickformat": f".{digits}f"},
         yaxis={"automargin": True, "ticksuffix": " ", "categoryorder": "array",
                "categoryarray": [names[r.trial] for r in rows[::-1]]},

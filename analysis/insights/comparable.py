@@ -46,7 +46,7 @@ def common_epoch(tables: SearchTables) -> int:
 def scores_at(tables: SearchTables, epoch: int) -> pd.Series:
     """The best score of each trial up to ``epoch``, of those that came so far, by trial."""
     rows = tables.epochs[tables.epochs.epoch == epoch]
-    return rows.set_index("trial")["best_val_acc"].dropna()
+    return rows.set_index("trial")[tables.metric.best_column].dropna()
 
 
 def standings(tables: SearchTables) -> pd.Series:
@@ -59,8 +59,9 @@ def standings(tables: SearchTables) -> pd.Series:
     """
     rank = {COMPLETED: 2, PRUNED: 1, INFEASIBLE: 0}
     able = tables.trials[tables.trials.state.isin(rank)]
-    able = able[able.best_val_acc.notna() | (able.state == INFEASIBLE)].set_index("trial")
-    score = able.best_val_acc
+    best = tables.metric.best_column
+    able = able[able[best].notna() | (able.state == INFEASIBLE)].set_index("trial")
+    score = -able[best] if tables.metric.lower_is_better else able[best]
     keys = pd.DataFrame(
         {
             "state": able.state.map(rank),

@@ -18,6 +18,7 @@ from analysis.results.tables import SearchTables
 from analysis.winner.ranking import data_title
 from vgg6.common.plain_text import PlainText
 from vgg6.common.words import counted, duration
+from vgg6.metric import ACCURACY, Metric, metric_named
 from vgg6.tuning.run.trials import INFEASIBLE, OPEN, PRUNED
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[+-]?\d+)?(?![\w.]*\w)", re.IGNORECASE)
@@ -55,7 +56,7 @@ class Infeasible:
 @dataclass(frozen=True)
 class Insights:
     """What mattered. ``effects``: of the values of an activation and of an optimizer; ``notes``:
-    how each part was made, or why it is not there."""
+    how each part was made, or why it is not there; ``metric``: what scores are of."""
 
     importance: Importance | None
     interaction: Interaction | None
@@ -63,10 +64,19 @@ class Insights:
     saved: Saved
     infeasible: Infeasible
     notes: dict[str, str]
+    metric: str = ACCURACY.name
+
+    @property
+    def measure(self) -> Metric:
+        """The metric of that name."""
+        return metric_named(self.metric)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self)
+        found = asdict(self)
+        if layout := found["interaction"]:
+            layout[f"mean_{self.measure.column}"] = layout.pop("mean_score")
+        return found
 
 
 def insights(
@@ -94,6 +104,7 @@ def insights(
             "saved": "the epochs that pruned trials were spared, each at its own mean seconds;"
             " a trial that diverged, crashed or has not ended counts as it ran",
         },
+        metric=tables.metric.name,
     )
 
 
@@ -137,11 +148,14 @@ def render(tables: SearchTables, found: Insights) -> str:
     """The insights for a person."""
     out = PlainText(100)
     trials = counted(len(tables.trials), "trial")
-    out.print(f"{tables.name} on {data_title(tables.data)}: {trials} by val_acc", markup=False)
+    out.print(
+        f"{tables.name} on {data_title(tables.data)}: {trials} by {found.measure.column}",
+        markup=False,
+    )
     _importance(out, found)
     _interaction(out, found)
     for name, effects in found.effects.items():
-        _effects(out, name, effects, found.notes[name])
+        _effects(out, name, effects, found.notes[name], found.measure)
     _cost(out, found)
     return out.text
 
@@ -172,10 +186,9 @@ def _interaction(out: PlainText, found: Insights) -> None:
         return
     out.print(f"\nLearning rate and optimizer: {note}", markup=False)
     heads = [f"{np.sqrt(a * b):.2g}" for a, b in pairwise(layout.lr_bins)]
-    table = Table("mean at lr about", *heads, box=None)
-    for name, means, counts in zip(
-        layout.optimizers, layout.mean_val_acc, layout.count, strict=True
-    ):
+    of = "" if found.measure.is_accuracy else f"{found.measure.column}, "
+    table = Table(f"{of}mean at lr about", *heads, box=None)
+    for name, means, counts in zip(layout.optimizers, layout.mean_score, layout.count, strict=True):
         cells = ["" if m is None else f"{m:.3f} ({n})" for m, n in zip(means, counts, strict=True)]
         table.add_row(name, *cells)
     out.print(table)
@@ -184,12 +197,13 @@ def _interaction(out: PlainText, found: Insights) -> None:
         out.print(f"  their interaction explains {share}")
 
 
-def _effects(out: PlainText, name: str, effects: list[Effect], note: str) -> None:
+def _effects(out: PlainText, name: str, effects: list[Effect], note: str, metric: Metric) -> None:
     if not effects:
         out.print(f"\nEffect of {name}: none, {note}", markup=False)
         return
     out.print(f"\nEffect of {name} against {effects[0].against}: {note}", markup=False)
-    table = Table("", "difference", "95 %", "pairs", box=None)
+    of = "" if metric.is_accuracy else f" of {metric.column}"
+    table = Table("", f"difference{of}", "95 %", "pairs", box=None)
     for effect in effects:
         if effect.difference is None:
             cells = ["", f"too few pairs (of {MIN_PAIRS})"]

@@ -24,7 +24,7 @@ class Interaction:
 
     optimizers: list[str]
     lr_bins: list[float]
-    mean_val_acc: list[list[float | None]]
+    mean_score: list[list[float | None]]
     count: list[list[int]]
     epoch: int
     strength: float | None
@@ -67,7 +67,7 @@ def interaction(tables: SearchTables) -> tuple[Interaction | None, str]:
     found = Interaction(
         optimizers=optimizers,
         lr_bins=[float(e) for e in edges],
-        mean_val_acc=[[None if np.isnan(m) else float(m) for m in means.iloc[row]] for row in rows],
+        mean_score=[[None if np.isnan(m) else float(m) for m in means.iloc[row]] for row in rows],
         count=[[int(n) for n in counts.iloc[row]] for row in rows],
         epoch=epoch,
         strength=strength,

@@ -29,11 +29,11 @@ def card(
     compression, place = package.compression, _place(out.resolve())
     parts = package.config, package.data, package.runtime, package.stop_after
     if compression is None:
-        commands = [train_command(*parts)]
+        commands = [train_command(*parts, metric=package.metric)]
     else:
         trained, again = f"{place}-trained", f"{place}-again"
         commands = [
-            train_command(*parts, out=trained),
+            train_command(*parts, out=trained, metric=package.metric),
             compress_command(compression, trained, again),
         ]
     return render(
@@ -42,6 +42,7 @@ def card(
         title=title,
         package=package,
         metrics=package.metrics,
+        metric=package.metric,
         data=package.data,
         machine=package.environment,
         hyperparameters={k: v for k, v in package.config.to_dict().items() if v is not None},

@@ -31,7 +31,7 @@ from analysis.packages.package_schema import (
 )
 from analysis.packages.package_writer import write_package
 from analysis.packages.scoring import data_here
-from analysis.packages.train import epoch_line
+from analysis.packages.train import epoch_line, score_facts
 from analysis.packages.weights import load_network
 from vgg6.architecture import Widths, count_flops, count_parameters
 from vgg6.common.checks import InputError
@@ -42,6 +42,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import ImageFacts, TrialData, load_recorded
 from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime
+from vgg6.metric import ACCURACY, Metric
 from vgg6.network import Network
 from vgg6.onnx_export.onnx_file import OnnxNetwork, channels_first, onnx_bytes, opset_of
 from vgg6.onnx_export.onnx_versions import LOWEST, OPSETS
@@ -99,8 +100,8 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> Co
     before = (folder / ONNX).read_bytes()
     opset = opset_of(before)
     found = compress_network(
-        network, images, package.data, plan, _say_epoch(plan),
-        opset=opset if opset in OPSETS else LOWEST,
+        network, images, package.data, plan, _say_epoch(plan, package.metric),
+        opset=opset if opset in OPSETS else LOWEST, metric=package.metric,
     )  # fmt: skip
     widths = found.network.widths
     compression = Compression(
@@ -126,6 +127,7 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> Co
         threads=threads,
         onnxruntime=version("onnxruntime"),
         epochs_after_pruning=found.epochs or None,
+        **score_facts(package.metric, package.metric.evaluated(after), package.data),
     )
     write_package(
         out,
@@ -141,6 +143,7 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> Co
         compression=compression,
         onnx=found.onnx,
         demo=(folder / DEMO).is_file(),
+        metric=package.metric,
     )
     return CompressedPackage(str(out), metrics)
 
@@ -153,11 +156,13 @@ def compress_network(
     on_epoch: Callable[[EpochMetrics], object] = lambda metrics: None,
     *,
     opset: int = LOWEST,
+    metric: Metric = ACCURACY,
 ) -> Compressed:
     """What ``plan`` makes of a network. The same network, data and plan give the same bits.
 
     Args:
         opset: the version of ONNX's operators that it is written in.
+        metric: the best epoch after pruning is chosen by.
 
     Raises:
         NonFiniteLoss: the training after pruning diverged.
@@ -169,7 +174,9 @@ def compress_network(
         on_epoch(metrics)
 
     if plan.sparsity is not None:
-        network = prune(network, data, sparsity=plan.sparsity, epochs=plan.epochs, on_epoch=told)
+        network = prune(
+            network, data, sparsity=plan.sparsity, epochs=plan.epochs, on_epoch=told, metric=metric
+        )
     content = onnx_bytes(network.config, network.weights, facts, opset)
     if plan.quantizes:
         content = quantize(content, data.train.images[:CALIBRATED_ON])
@@ -197,7 +204,7 @@ def compress_again(
         epochs=pruned.epochs,
     )  # fmt: skip
     network = Network(package.config, weights, package.data.mean, package.data.std, runtime)
-    return compress_network(network, data, package.data, plan, opset=opset)
+    return compress_network(network, data, package.data, plan, opset=opset, metric=package.metric)
 
 
 def onnx_tensors(content: bytes) -> dict[str, Tensor]:
@@ -241,11 +248,12 @@ def _side(network: OnnxNetwork, data: TrialData, config: TrialConfig, widths: Wi
         bytes=len(network.content),
         parameters=count_parameters(config, widths, data.task),
         flops=count_flops(widths, data.task),
+        balanced_accuracy=scored.balanced_accuracy,
     )
 
 
-def _say_epoch(plan: Plan) -> Callable[[EpochMetrics], object]:
-    return lambda metrics: say(epoch_line(metrics, plan.epochs))
+def _say_epoch(plan: Plan, metric: Metric) -> Callable[[EpochMetrics], object]:
+    return lambda metrics: say(epoch_line(metrics, plan.epochs, metric))
 
 
 def _points(lost: float) -> str:
@@ -263,6 +271,15 @@ def _less(before: int, after: int) -> str:
     return f"{1 - after / before:.0%} less" if after != before else "as many"
 
 
+def _chosen_by(metrics: CompressedMetrics) -> list[str]:
+    """What it lost by the metric that it was chosen by, where that is not accuracy."""
+    metric = metrics.measure
+    if metric.is_accuracy:
+        return []
+    before, after = metric.evaluated(metrics.before), metric.evaluated(metrics.after)
+    return [f"chosen by   {metric.label}: {before:.4f} -> {after:.4f}"]
+
+
 def render(found: CompressedPackage) -> str:
     """The result for a person."""
     metrics = found.metrics
@@ -270,6 +287,7 @@ def render(found: CompressedPackage) -> str:
     assert interval is not None
     lost = 100 * (before.accuracy - after.accuracy)
     rows = [
+        *_chosen_by(metrics),
         f"accuracy    {before.accuracy:.4f} -> {after.accuracy:.4f}, {_points(lost)}"
         f" (95 %, for so many images: {interval.low:.4f} to {interval.high:.4f})",
         f"size        {before.bytes:,} -> {after.bytes:,} bytes of model.onnx,"

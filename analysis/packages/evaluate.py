@@ -18,6 +18,7 @@ from vgg6.common.intervals import wilson
 from vgg6.data import LabelledImages, Source, load_source, other_classes, reading_of, split
 from vgg6.data.arrays import SUFFIX, read_npz
 from vgg6.evaluation import BINS, ConfidenceBin, assess
+from vgg6.metric import ACCURACY
 
 VALIDATION, TEST, TRAIN = "validation", "test", "train"
 MATRIX_CLASSES = 25  # of a matrix that a terminal shows; of more, so many pairs
@@ -63,8 +64,9 @@ class Scored:
 class PackageScore:
     """What a package does on labelled images, C classes.
 
-    ``accuracy`` in 0 to 1 with its Wilson interval at ``level``; ``loss`` in nats; ``confusion``
-    (C, C), true classes down; ``ece``: the expected calibration error, from ``bins``.
+    ``accuracy`` in 0 to 1 with its Wilson interval at ``level``; ``balanced_accuracy``: the mean of
+    those of the classes; ``metric``: what the package was chosen by; ``loss`` in nats;
+    ``confusion`` (C, C), true classes down; ``ece``: the expected calibration error, from ``bins``.
     """
 
     package: str
@@ -81,6 +83,8 @@ class PackageScore:
     confusion: list[list[int]]
     ece: float
     bins: list[ConfidenceBin]
+    balanced_accuracy: float
+    metric: str
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; null stands for the shares of a class or a bin without images."""
@@ -127,6 +131,8 @@ def evaluate(folder: Path, *, data: str | None = None, part: str | None = None) 
         confusion=found.confusion.tolist(),
         ece=found.ece,
         bins=found.bins,
+        balanced_accuracy=found.balanced_accuracy,
+        metric=package.metric.name,
     )
 
 
@@ -188,8 +194,10 @@ def render(found: PackageScore) -> str:
     lines = [
         f"accuracy {found.accuracy:.4f} (95 %: {found.low:.4f} to {found.high:.4f}) of"
         f" {found.images:,} {what}",
+        f"balanced {found.balanced_accuracy:.4f}: the mean accuracy of the classes",
         f"loss     {found.loss:.4f} nats",
         f"ECE      {found.ece:.4f}: how far its confidence is from its accuracy, {BINS} bins",
+        *([] if found.metric == ACCURACY.name else [f"note: chosen by {found.metric}"]),
         *(f"note: {note}" for note in scored.notes),
         "",
         "class         accuracy  95 %              images",

@@ -33,6 +33,7 @@ from analysis.packages.package_schema import (
 )
 from vgg6.common.checks import InputError
 from vgg6.common.schema import R, read_record
+from vgg6.metric import metric_named
 
 
 def read_package(folder: Path) -> Package:
@@ -55,7 +56,15 @@ def read_package(folder: Path) -> Package:
         history=_read(History, folder / HISTORY, _rows).rows,
         environment=_read(Environment, folder / ENVIRONMENT, json.loads),
         compression=sections.compression,
+        metric=metric_named(sections.metric),
     )
+    metric = package.metric
+    if package.metrics.metric != metric.name:
+        rule = f"goes by {package.metrics.metric}, and {CONFIG} by {metric.name}"
+        raise InputError("package", str(folder / METRICS), rule)
+    if any(getattr(row, metric.column) is None for row in package.history):
+        rule = f"lacks {metric.column}, by which its best epoch was chosen"
+        raise InputError("package", str(folder / HISTORY), rule)
     if package.quantized == (folder / WEIGHTS).is_file():
         has = "has a" if package.quantized else "has no"
         raise InputError("package", str(folder), f"is no package: it {has} {WEIGHTS}")
@@ -75,7 +84,10 @@ def check_package(folder: Path) -> None:
 
 
 def _rows(text: str) -> dict[str, Any]:
-    return {"rows": pd.read_csv(StringIO(text)).to_dict("records")}
+    rows = pd.read_csv(StringIO(text)).to_dict("records")
+    # Empty where a search of an earlier version went on: that is no number of any epoch.
+    later = ("val_balanced_acc", "best_score")
+    return {"rows": [{k: v for k, v in r.items() if k not in later or v == v} for r in rows]}
 
 
 def _yaml(text: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, model_validator
 
 from vgg6.architecture import Widths, scaled_widths
-from vgg6.common.checks import InputError
+from vgg6.common.checks import InputError, check_number
 from vgg6.common.quantities import latency_text
 from vgg6.common.schema import (
     ClosedRecord,
@@ -31,6 +31,7 @@ from vgg6.common.schema import (
 )
 from vgg6.config import WIDTH, TrialConfig
 from vgg6.footprint.limits import KINDS, amount, in_words
+from vgg6.metric import ACCURACY, METRIC_NAMES, Metric, metric_named
 from vgg6.run_record import (
     CompleteFacts,
     Config,
@@ -103,13 +104,15 @@ class Compression(ClosedRecord):
 
 
 class Sections(_Written, ClosedRecord):
-    """``config.yaml``. ``stop_after``: the epoch after which the run ended; None: its last."""
+    """``config.yaml``. ``stop_after``: the epoch after which the run ended; None: its last;
+    ``metric``: what its best epoch was chosen by."""
 
     config: Config
     data: CompleteFacts
     runtime: RuntimeFacts
     stop_after: Epochs | None
     compression: Compression | None = None
+    metric: Annotated[str, one_of(*METRIC_NAMES)] = ACCURACY.name
 
     @model_validator(mode="after")
     def _pruned_of_its_width(self) -> Sections:
@@ -129,23 +132,26 @@ class TestScore(Interval):
     what: Text | None = None
     looks: Count | None = None
     note: Text | None = None
+    balanced_accuracy: Share | None = None
 
 
 class Confirmed(Interval):
     """What the configuration scores over fresh seeds: mean, standard deviation and interval.
 
     ``search_score``: the single score that made it a candidate; ``optimism``: by how much that is
-    above the mean; ``tied_with``: trials that it could not be told apart from.
+    better than the mean; ``tied_with``: trials that it could not be told apart from; ``scores``: of
+    the seeds, where these are not ``val_accs``, accuracies.
     """
 
     seeds: list[Seed]
-    sd: Share | None = None
+    sd: Real | None = None
     mean: Real | None = None
-    search_score: Share | None = None
+    search_score: Real | None = None
     optimism: Real | None = None
     tied: Flag | None = None
     tied_with: list[Count] | None = None
     val_accs: list[Share] | None = None
+    scores: list[Real] | None = None
     why: Text | None = None
 
 
@@ -181,6 +187,8 @@ class FinalScores(_Written):
     best_epoch: Epochs | None = None
     lr: Real | None = None
     seconds: Real | None = None
+    val_balanced_acc: Share | None = None
+    best_score: Real | None = None
 
 
 class Metrics(_Written):
@@ -188,7 +196,8 @@ class Metrics(_Written):
 
     ``packed``: which run of a search it is; ``selected_from``: of how many scores it is the
     highest; ``val_acc_again``: what its weights scored where they were packed, if that differs;
-    ``limits``: what its search allowed its network to take.
+    ``limits``: what its search allowed its network to take. ``metric``: what its best epoch, and
+    its configuration, were chosen by where that is not accuracy; ``score``: by it.
     """
 
     data: Text | None = None
@@ -205,6 +214,22 @@ class Metrics(_Written):
     warning: Text | None = None
     test: TestScore | None = None
     limits: list[KeptLimit] | None = None
+    metric: Annotated[str, one_of(*METRIC_NAMES)] = ACCURACY.name
+    score: Real | None = None
+    score_interval: Interval | None = None
+
+    @property
+    def measure(self) -> Metric:
+        """The metric of that name."""
+        return metric_named(self.metric)
+
+    @model_validator(mode="after")
+    def _has_its_score(self) -> Metrics:
+        if not self.measure.is_accuracy:
+            if self.score is None:
+                raise InputError("metric", self.metric, "has no `score` beside it")
+            check_number("score", self.score, self.measure.range)
+        return self
 
 
 class Side(Record):
@@ -216,6 +241,7 @@ class Side(Record):
     bytes: Size
     parameters: Size
     flops: Size
+    balanced_accuracy: Share | None = None
 
 
 class Speed(Record):
@@ -239,6 +265,13 @@ class CompressedMetrics(Metrics):
     threads: Annotated[int, whole(1, 1024)]
     onnxruntime: Text | None = None
     epochs_after_pruning: Annotated[list[EpochMetrics], at_least(1)] | None = None
+
+    @model_validator(mode="after")
+    def _sides_have_the_score(self) -> CompressedMetrics:
+        for name, side in (("before", self.before), ("after", self.after)):
+            if self.measure.evaluated(side) is None:
+                raise InputError(name, self.metric, "is not among its scores")
+        return self
 
 
 class History(Record):
@@ -275,7 +308,7 @@ class Package:
     """A package as read back; ``stop_after`` is None for a run of full length.
 
     ``compression``: how its network was made smaller after its training; None if it was not.
-    ``metrics`` are ``CompressedMetrics`` where it was.
+    ``metrics`` are ``CompressedMetrics`` where it was. ``metric``: its best epoch was chosen by.
     """
 
     config: TrialConfig
@@ -286,6 +319,7 @@ class Package:
     history: list[EpochMetrics]
     environment: Environment
     compression: Compression | None = None
+    metric: Metric = ACCURACY
 
     @property
     def widths(self) -> Widths:

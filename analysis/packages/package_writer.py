@@ -45,6 +45,7 @@ from vgg6.checkpoint import save_weights
 from vgg6.common.machine import cpu_model, usable_cpus
 from vgg6.common.schema import Record, read_record
 from vgg6.config import TrialConfig
+from vgg6.metric import ACCURACY, Metric
 from vgg6.model import widths_of
 from vgg6.onnx_export.onnx_file import onnx_bytes, opset_of
 from vgg6.onnx_export.onnx_versions import LOWEST
@@ -70,6 +71,7 @@ def write_package(
     onnx: bytes | None = None,
     opset: int = LOWEST,
     demo: bool = False,
+    metric: Metric = ACCURACY,
 ) -> None:
     """Write a package into ``out``, whole or not at all.
 
@@ -79,6 +81,7 @@ def write_package(
         onnx: the network as ONNX, where it is not simply ``weights`` in fp32.
         opset: else the version of ONNX's operators that it is written in.
         demo: whether to write ``demo.html``, which runs the network in a browser.
+        metric: what its best epoch was chosen by, which ``metrics`` name too.
 
     Raises:
         InputError: ``out`` holds other things.
@@ -86,6 +89,8 @@ def write_package(
     sections = Sections(config=config, data=data, runtime=runtime, stop_after=stop_after)
     if compression is not None:
         sections = sections.model_copy(update={"compression": compression})
+    if not metric.is_accuracy:
+        sections = sections.model_copy(update={"metric": metric.name})
     package = Package(
         config=config,
         runtime=runtime,
@@ -95,6 +100,7 @@ def write_package(
         history=list(history),
         environment=environment(runtime, versions),
         compression=compression,
+        metric=metric,
     )
     with _whole(out) as folder:
         (folder / CONFIG).write_text(

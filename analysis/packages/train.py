@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,8 +18,9 @@ from vgg6.common.words import counted
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
+from vgg6.metric import ACCURACY, Metric
 from vgg6.onnx_export.onnx_versions import LOWEST
-from vgg6.run_record import CompleteFacts, EpochMetrics, RuntimeFacts
+from vgg6.run_record import CompleteFacts, DataFacts, EpochMetrics, RuntimeFacts
 from vgg6.training import TrainState, fit
 
 
@@ -34,12 +36,14 @@ def train_and_save(
     stop_after: int | None,
     opset: int = LOWEST,
     demo: bool = False,
+    metric: Metric = ACCURACY,
 ) -> None:
     """Train, print a line an epoch, save weights, configuration and history into ``out``.
 
     Args:
         opset: the version of ONNX's operators that ``model.onnx`` is written in.
         demo: whether to write ``demo.html`` too.
+        metric: its best epoch is chosen by.
 
     Raises:
         InputError: ``out`` holds something else, or a runtime value breaks its rule.
@@ -49,7 +53,7 @@ def train_and_save(
         check_integer("stop_after", stop_after, Range(1, config.epochs))
     check_out(out)
     runtime = Runtime.resolve(device, precision, threads)
-    state = TrainState(config, runtime, task=data.task)
+    state = TrainState(config, runtime, task=data.task, metric=metric)
     length = stop_after or config.epochs
     history: list[EpochMetrics] = []
     print(
@@ -61,7 +65,7 @@ def train_and_save(
         for metrics in fit(state, data, stop_after=stop_after):
             history.append(metrics)
             bar.update(task, completed=metrics.epoch)
-            print(epoch_line(metrics, length), flush=True)
+            print(epoch_line(metrics, length, metric), flush=True)
     scores = Metrics(
         data=data.name,
         val_acc=state.best.val_acc,
@@ -69,6 +73,7 @@ def train_and_save(
         best_epoch=state.best.epoch,
         epochs_run=state.epoch,
         final=FinalScores(**history[-1].to_dict()),
+        **score_facts(metric, state.best.score, data_facts),
     )
     write_package(
         out,
@@ -82,17 +87,32 @@ def train_and_save(
         title=f"{config.label} on {data.name}",
         opset=opset,
         demo=demo,
+        metric=metric,
     )
-    print(f"best_val_acc {state.best.val_acc:.4f} at epoch {state.best.epoch}; saved in {out}")
+    best = f"{metric.best_column} {state.best.score:.4f} at epoch {state.best.epoch}"
+    print(f"{best}; saved in {out}")
 
 
-def epoch_line(metrics: EpochMetrics, length: int) -> str:
-    """One epoch for a person to read."""
+def score_facts(metric: Metric, score: float, data: DataFacts) -> dict[str, Any]:
+    """What ``Metrics`` say of a score on the validation images by another metric than accuracy."""
+    if metric.is_accuracy:
+        return {}
+    found: dict[str, Any] = {"metric": metric.name, "score": score}
+    if interval := metric.interval(score, data.images_behind(metric)):
+        found["score_interval"] = Interval(**interval)
+    return found
+
+
+def epoch_line(metrics: EpochMetrics, length: int, metric: Metric = ACCURACY) -> str:
+    """One epoch for a person to read. ``metric``: what the best one is chosen by."""
+    balanced = metrics.val_balanced_acc
+    shown = metric.balanced and balanced is not None
     return (
         f"epoch {metrics.epoch:>3}/{length}"
         f"  train_loss {metrics.train_loss:.4f}  train_acc {metrics.train_acc:.4f}"
         f"  val_loss {metrics.val_loss:.4f}  val_acc {metrics.val_acc:.4f}"
-        f"  best_val_acc {metrics.best_val_acc:.4f}  {metrics.seconds:.1f} s"
+        + (f"  {metric.column} {balanced:.4f}" if shown else "")
+        + f"  {metric.best_column} {metric.best_of(metrics):.4f}  {metrics.seconds:.1f} s"
     )
 
 

@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from analysis.packages.comparison import (
     BOUND,
-    ComparedAccuracy,
+    ComparedScore,
     FirstDifference,
     OtherLength,
-    compare_val_acc,
+    compare_score,
     first_difference,
 )
 from analysis.packages.compress import compress_again, onnx_tensors
@@ -33,6 +34,7 @@ from vgg6.common.words import counted
 from vgg6.data import LabelledImages, TrialData, load_recorded
 from vgg6.evaluation import Assessment, Evaluation, assess
 from vgg6.hardware.runtime import Runtime, native_bf16
+from vgg6.metric import ACCURACY, Metric
 from vgg6.network import Network
 from vgg6.onnx_export.onnx_file import OnnxNetwork, opset_of
 from vgg6.run_record import EpochMetrics
@@ -51,11 +53,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class ComparedScores:
-    """Accuracy and loss of the same weights on the same images, as recorded and here."""
+    """Accuracy and loss of the same weights on the same images, as recorded and here; balanced
+    accuracy too, where the package goes by it."""
 
     accuracy: Pair
     loss: Pair
     images: int
+    balanced_accuracy: Pair | None = None
 
 
 @dataclass(frozen=True)
@@ -65,25 +69,27 @@ class Verified:
     ``verdict``: bit-identical, within the seed spread, not reproduced; of a quick one, as recorded
     or not reproduced. ``why`` says it in a sentence, ``differs`` how this machine is not the
     recorded one. The numbers behind it: ``scores`` by part, of a quick one; the others where a run
-    gave other values.
+    gave other values, ``score`` by ``metric``.
     """
 
     verdict: str
     why: str
-    val_acc: ComparedAccuracy | None = None
+    score: ComparedScore | None = None
     tensors_differing: int | None = None
     first_difference: FirstDifference | OtherLength | None = None
     scores: dict[str, ComparedScores] | None = None
     package: str = ""
     differs: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    metric: Metric = ACCURACY
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, with those numbers that there are."""
-        found = asdict(self)
-        kept = ["package", "verdict", "why", "differs", "seconds"]
-        if self.val_acc is not None:
-            kept += ["val_acc", "tensors_differing", "first_difference"]
+        found = asdict(self) | {"metric": self.metric.name}
+        kept = ["package", "verdict", "why", "differs", "seconds", "metric"]
+        if self.score is not None:
+            found[self.metric.column] = found["score"]
+            kept += [self.metric.column, "tensors_differing", "first_difference"]
         if self.scores is not None:
             kept.append("scores")
         return {key: found[key] for key in kept}
@@ -116,7 +122,8 @@ def verify(folder: Path, *, quick: bool = False, data: str | None = None) -> Ver
     else:
         found = compare_runs(package, network, weights, images, runtime)
     seconds = round(time.perf_counter() - started, 1)
-    return replace(found, package=str(folder), differs=differs, seconds=seconds)
+    found = replace(found, package=str(folder), metric=package.metric)
+    return replace(found, differs=differs, seconds=seconds)
 
 
 def compare_runs(
@@ -132,7 +139,8 @@ def compare_runs(
     Args:
         weights: the package's, none where they are int8.
     """
-    state = TrainState(package.config, runtime, task=data.task)
+    metric = package.metric
+    state = TrainState(package.config, runtime, task=data.task, metric=metric)
     length = package.stop_after or package.config.epochs
     history: list[EpochMetrics] = []
     say(f"training {package.config.label} again: {counted(length, 'epoch')} on {data.name}")
@@ -142,15 +150,16 @@ def compare_runs(
             for metrics in fit(state, data, stop_after=package.stop_after):
                 history.append(metrics)
                 bar.update(task, completed=metrics.epoch)
-                say(epoch_line(metrics, length))
+                say(epoch_line(metrics, length, metric))
         first = first_difference(package.history, history)
-        again, val_acc, tensors = state.best.weights, state.best.val_acc, dict(weights)
+        again, score_again, tensors = state.best.weights, state.best.score, dict(weights)
         if isinstance(network, OnnxNetwork):
             assert isinstance(package.metrics, CompressedMetrics)
             small = compress_again(package, again, data, runtime, opset_of(network.content))
             after_pruning = package.metrics.epochs_after_pruning or []
             first = first or first_difference(after_pruning, small.epochs)
-            val_acc = assess(OnnxNetwork(small.onnx, runtime.threads), data.val).accuracy
+            scored = assess(OnnxNetwork(small.onnx, runtime.threads), data.val)
+            score_again = metric.evaluated(scored)
             again = onnx_tensors(small.onnx) | ({k: small.network.weights[k] for k in weights})
             tensors |= onnx_tensors(network.content)
     except NonFiniteLoss as error:
@@ -163,13 +172,14 @@ def compare_runs(
         epochs = counted(len(history), "epoch")
         why = f"all {len(tensors)} tensors and every value of {epochs} are the same"
         return Verified(BIT_IDENTICAL, why)
-    compared = compare_val_acc(package.metrics, val_acc, len(data.val))
+    images = metric.images_behind(len(data.val), package.data.val_by_class)
+    compared = compare_score(package.metrics, score_again, images)
     return Verified(
         WITHIN if compared.sds <= BOUND else NOT_REPRODUCED,
-        f"validation accuracy {compared.recorded:.4f} recorded, {compared.again:.4f} now:"
+        f"{metric.label} {compared.recorded:.4f} recorded, {compared.again:.4f} now:"
         f" {compared.sds:.2f} standard deviations of a difference between two runs"
         f" ({compared.sd_of_difference:.4f}, from {compared.sd_from}); the bound is {BOUND:g}",
-        val_acc=compared,
+        score=compared,
         tensors_differing=len(differing),
         first_difference=first,
     )
@@ -205,17 +215,25 @@ def compare_scores(
     """
     metrics = package.metrics
     best = next(row for row in package.history if row.epoch == metrics.best_epoch)
-    recorded = {"validation": (data.val, best.val_acc, best.val_loss)}
+    known = (best.val_acc, best.val_loss, best.val_balanced_acc)
     if isinstance(metrics, CompressedMetrics):
-        recorded = {"validation": (data.val, metrics.after.accuracy, metrics.after.loss)}
-    if metrics.test:
-        recorded["test"] = (test, metrics.test.accuracy, metrics.test.loss)
+        after = metrics.after
+        known = (after.accuracy, after.loss, after.balanced_accuracy)
+    recorded = {"validation": (data.val, *known)}
+    if tested := metrics.test:
+        recorded["test"] = (test, tested.accuracy, tested.loss, tested.balanced_accuracy)
     compared, wrong = {}, []
-    for part, (images, accuracy, loss) in recorded.items():
+    for part, (images, accuracy, loss, balanced) in recorded.items():
         again = scorer(images)
-        compared[part] = ComparedScores(
-            Pair(accuracy, again.accuracy), Pair(loss, again.loss), len(images)
-        )
+        found = ComparedScores(Pair(accuracy, again.accuracy), Pair(loss, again.loss), len(images))
+        if package.metric.balanced and balanced is not None:
+            here = again.balanced_accuracy
+            found = replace(found, balanced_accuracy=Pair(balanced, here))
+            counts = np.bincount(images.labels)
+            image = 1 / (np.count_nonzero(counts) * counts[counts > 0].min())
+            if abs(here - balanced) > max(ACCURACY_TOLERANCE, image) + 1e-9:
+                wrong.append(f"{part} balanced accuracy {balanced:.4f} recorded, {here:.4f} here")
+        compared[part] = found
         # One image is always allowed: of a hundred, it is more than the tolerance.
         allowed = max(ACCURACY_TOLERANCE, 1 / len(images)) + 1e-9
         if abs(again.accuracy - accuracy) > allowed:
@@ -223,7 +241,7 @@ def compare_scores(
         if abs(again.loss - loss) > LOSS_TOLERANCE * max(loss, again.loss):
             wrong.append(f"{part} loss {loss:.4f} recorded, {again.loss:.4f} here")
     why = "; ".join(wrong) or "the packed weights score what the package says on " + " and ".join(
-        f"{found.images:,} {part} images" for part, found in compared.items()
+        f"{one.images:,} {part} images" for part, one in compared.items()
     )
     return Verified(NOT_REPRODUCED if wrong else AS_RECORDED, why, scores=compared)
 
@@ -274,12 +292,17 @@ def _check_consistent(folder: Path, package: Package) -> None:
         raise InputError(
             "package", str(folder / CONFIG), f"promises {counted(length, 'epoch')}, history has not"
         )
-    best = max(package.history, key=lambda row: row.val_acc)
+    metric = package.metric
+    best = max(package.history, key=lambda row: metric.gain(metric.of(row)))
     trained = metrics.trained_val_acc if isinstance(metrics, CompressedMetrics) else metrics.val_acc
     if (trained, metrics.best_epoch) != (best.val_acc, best.epoch):
         rule = (
             f"says {trained} at epoch {metrics.best_epoch}; history {best.val_acc} at {best.epoch}"
         )
+        raise InputError("package", str(folder / METRICS), rule)
+    is_compressed, score = isinstance(metrics, CompressedMetrics), metric.of(best)
+    if not (metric.is_accuracy or is_compressed or metrics.score == score):
+        rule = f"says {metrics.score} at epoch {best.epoch}; history {score}"
         raise InputError("package", str(folder / METRICS), rule)
 
 

@@ -1,4 +1,4 @@
-"""Accuracy against size and speed of compressed networks, and which of them no other one beats."""
+"""Scores against size and speed of compressed networks, and which of them no other one beats."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from analysis.figures.style import ERROR_BAR, FULL, figure, intervals
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKED, SUMS
 from analysis.packages.package_schema import CompressedMetrics, Interval
+from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.folder import RunFolder
 
 BATCH = 256  # images at once, at which speeds are compared
@@ -27,24 +28,25 @@ class CompressedNetwork:
     """A network as ``model.onnx``.
 
     Args:
-        accuracy: on validation images. low, high: its interval; None where it has none.
+        score: on validation images, by ``metric``. low, high: its interval; None where it has none.
         bytes: of the file.
         flops: an image.
         speed: how many times as fast as the network before, by images at once.
     """
 
     name: str
-    accuracy: float
+    score: float
     low: float | None
     high: float | None
     bytes: int
     flops: int
     speed: Mapping[int, float]
+    metric: Metric = ACCURACY
 
     @property
     def merits(self) -> tuple[float, float, float]:
-        """More is better in each: accuracy, smallness and speed."""
-        return self.accuracy, -self.bytes, self.speed[BATCH]
+        """More is better in each: score, smallness and speed."""
+        return self.metric.gain(self.score), -self.bytes, self.speed[BATCH]
 
     def beats(self, other: CompressedNetwork) -> bool:
         """Whether it is nowhere worse, and better in one of the three."""
@@ -68,19 +70,21 @@ def compressed_networks(run: RunFolder) -> list[CompressedNetwork]:
         metrics = package.metrics
         assert isinstance(metrics, CompressedMetrics)
         before, after = metrics.before, metrics.after
-        interval = metrics.val_acc_interval or Interval()
+        metric = metrics.measure
+        known = metrics.val_acc_interval if metric.is_accuracy else metrics.score_interval
+        interval = known or Interval()
         speed = {row.batch: row.ratio for row in metrics.speed}
         if not networks:
             networks.append(
                 CompressedNetwork(
-                    WHOLE, before.accuracy, None, None, before.bytes, before.flops,
-                    dict.fromkeys(speed, 1.0),
+                    WHOLE, metric.evaluated(before), None, None, before.bytes, before.flops,
+                    dict.fromkeys(speed, 1.0), metric,
                 )
             )  # fmt: skip
         networks.append(
             CompressedNetwork(
-                file.parent.name.removeprefix(f"{PACKED}-"), after.accuracy, interval.low,
-                interval.high, after.bytes, after.flops, speed,
+                file.parent.name.removeprefix(f"{PACKED}-"), metric.evaluated(after), interval.low,
+                interval.high, after.bytes, after.flops, speed, metric,
             )
         )  # fmt: skip
     return networks
@@ -91,8 +95,8 @@ def on_front(networks: Sequence[CompressedNetwork]) -> list[CompressedNetwork]:
     return [n for n in networks if not any(other.beats(n) for other in networks)]
 
 
-def draw(networks: Sequence[CompressedNetwork], accuracy: str = "validation accuracy") -> go.Figure:
-    """Accuracy against size, and against speed; those on the front joined in each panel."""
+def draw(networks: Sequence[CompressedNetwork], label: str = ACCURACY.axis) -> go.Figure:
+    """Scores against size, and against speed; those on the front joined in each panel."""
     front = on_front(networks)
     panels: dict[str, Callable[[CompressedNetwork], float]] = {
         "size of model.onnx (MB)": lambda n: n.bytes / 1e6,
@@ -103,7 +107,7 @@ def draw(networks: Sequence[CompressedNetwork], accuracy: str = "validation accu
         # Names are in the legend: beside the points they would lie over error bars.
         joined = sorted(front, key=place)
         fig.add_scatter(
-            x=[place(n) for n in joined], y=[n.accuracy for n in joined], mode="lines",
+            x=[place(n) for n in joined], y=[n.score for n in joined], mode="lines",
             line={"dash": "dot", "width": 1.5, "color": MUTED}, hoverinfo="skip", row=1, col=column,
             name="front: no other beats these (filled)", showlegend=column == 1,
         )  # fmt: skip
@@ -111,11 +115,11 @@ def draw(networks: Sequence[CompressedNetwork], accuracy: str = "validation accu
             colour = COLOURS[number % len(COLOURS)]
             symbol = SYMBOLS[(number + number // len(COLOURS)) % len(SYMBOLS)]
             fig.add_scatter(
-                x=[place(network)], y=[network.accuracy], mode="markers", row=1, col=column,
+                x=[place(network)], y=[network.score], mode="markers", row=1, col=column,
                 name=escape(network.name), legendgroup=network.name, showlegend=column == 1,
                 marker={"color": colour, "size": 10, "line": {"width": 2, "color": colour},
                         "symbol": symbol + "-open" * (network not in front)},
-                error_y=intervals([network.accuracy], [network.low], [network.high])
+                error_y=intervals([network.score], [network.low], [network.high])
                 | {"type": "data", "symmetric": False, **ERROR_BAR, "thickness": 0.8},
                 hovertemplate=f"{escape(network.name)}<br>%{{y:{FULL}}}, %{{x:.4g}}<extra></extra>",
             )  # fmt: skip
@@ -125,7 +129,7 @@ def draw(networks: Sequence[CompressedNetwork], accuracy: str = "validation accu
     ends = [min(sizes) - room, max(sizes) + room]
     fig.update_xaxes(type="log", tickvals=[0.5, 1, 2, 5, 10], range=ends, row=1, col=1)
     fig.update_xaxes(range=[0, 1.12 * max(n.speed[BATCH] for n in networks)], row=1, col=2)
-    fig.update_yaxes(title=accuracy, tickformat=".2f", row=1, col=1)
+    fig.update_yaxes(title=label, tickformat=".2f", row=1, col=1)
     fig.update_layout(figure([], 540).layout)
     # Below: a legend of many lines would grow into the title.
     return fig.update_layout(legend={"y": -0.17, "yanchor": "top"})

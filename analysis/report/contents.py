@@ -83,6 +83,8 @@ class ReportContents:
         asked = f"{counted(self.facts.trials, 'trial')} asked for: {counts}."
         if limits := self.facts.settings.limits:
             asked += f" Only networks of {all_in_words(limits)} were tried."
+        if not self.search.metric.is_accuracy:
+            asked += f" Trials are ranked by {self.search.metric.label}."
         notes = [*self.search.extensions]
         if outdated := self.search.outdated_in_words:
             notes.append(f"Confirm again: {outdated}")
@@ -99,7 +101,7 @@ class ReportContents:
     def trained_whole(self) -> int:
         """How many trials no rung could stop: the first ones, and those that were begun again."""
         settings = self.facts.settings
-        warm = WarmStart.from_facts(self.facts.warm_start, self.search.space)
+        warm = WarmStart.from_facts(self.facts.warm_start, self.search.space, self.facts.metric)
         if not any(rung.arrived for rung in self.rungs):
             return 0
         again = len(self.history.begun_again)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.figures.learning_curves import MOST_CURVES
 from analysis.report.contents import FIGURE_TITLES, ReportContents
 from analysis.winner.ranking import data_title
+from vgg6.metric import Metric
 
 # Figures of validation scores, or of losses that were measured with them.
 SCORED = {"parallel", "progress", "curves", "by_activation", "by_optimizer", "interaction",
@@ -19,8 +20,16 @@ def figure_titles(contents: ReportContents) -> dict[str, str]:
     return {name: _title(contents, name) for name in FIGURE_TITLES}
 
 
+def named_by(metric: Metric, title: str) -> str:
+    """A title of scores, which are accuracies in the list, with the name of the metric."""
+    capital = metric.label[0].upper() + metric.label[1:]
+    return title.replace("validation accuracy", metric.label).replace(
+        "Validation accuracy", capital
+    )
+
+
 def _title(contents: ReportContents, name: str) -> str:
-    title, parts = FIGURE_TITLES[name], []
+    title, parts = named_by(contents.search.metric, FIGURE_TITLES[name]), []
     confirmation = contents.search.confirmation
     if name == "confirmation" and confirmation:
         seeds, epochs = len(confirmation.seeds), confirmation.epochs

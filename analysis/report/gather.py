@@ -66,39 +66,40 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
     trials, table, found = contents.trials, contents.table, contents.insights
     if not len(table):
         return
+    metric = contents.search.metric
     names = [n for n in FIELD_NAMES if trials[n].astype(str).nunique() > 1]
     several = table.trial.nunique() > 1
     if several:
-        yield "parallel", parallel(trials, names)
+        yield "parallel", parallel(trials, names, metric)
     ran = timeline(contents.history)
-    yield "progress", progress(table, ran)
-    drawn = thinned(table)
-    yield "curves", curves(drawn)
-    yield "by_activation", small_multiples(drawn, "activation", "optimizer")
-    yield "by_optimizer", small_multiples(drawn, "optimizer", "activation")
+    yield "progress", progress(table, ran, metric)
+    drawn = thinned(table, metric)
+    yield "curves", curves(drawn, metric)
+    yield "by_activation", small_multiples(drawn, "activation", "optimizer", metric)
+    yield "by_optimizer", small_multiples(drawn, "optimizer", "activation", metric)
     if found.importance:
         yield "importance", importance(found.importance)
     if found.interaction:
-        yield "interaction", interaction(found.interaction)
+        yield "interaction", interaction(found.interaction, metric)
     for kind, rows in found.effects.items():
         if any(row.difference is not None for row in rows):
-            yield f"effect_{kind}", effect(rows)
+            yield f"effect_{kind}", effect(rows, metric.column)
     if any(rung.arrived for rung in contents.rungs):
-        yield "rungs", rungs(contents.rungs)
+        yield "rungs", rungs(contents.rungs, metric)
     yield "cluster", cluster(ran)
     if contents.best and several:
         costs = [
             TrialCost.of(trial, contents.facts.data.task) for trial in contents.history.ranking()
         ]
-        yield "pareto", pareto(costs, contents.best.pareto)
+        yield "pareto", pareto(costs, contents.best.pareto, metric)
         if contents.best.size_front:
             sized = sized_trials(contents.history.ranking(), contents.facts.data)
-            yield "sizes", sizes(sized, contents.best.size_front)
+            yield "sizes", sizes(sized, contents.best.size_front, metric)
     if contents.best and contents.best.confirmation:
         confirmed = contents.best.confirmation
-        bounds = shown_intervals(confirmed, contents.facts.data.val_images)
+        bounds = shown_intervals(confirmed, contents.facts.data.images_behind(metric))
         yield "confirmation", confirmation(confirmed, bounds)
     if isinstance(contents.mistakes, Mistakes):
         yield "confusion", confusion(contents.mistakes.confusion, contents.mistakes.classes)
     if contents.compressed:
-        yield "compression", compression_front.draw(contents.compressed)
+        yield "compression", compression_front.draw(contents.compressed, metric.axis)

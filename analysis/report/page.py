@@ -23,7 +23,6 @@ from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import KINDS
 from analysis.winner.shown_intervals import shown_intervals
 from vgg6.common.files import write_atomic
-from vgg6.common.intervals import wilson
 from vgg6.common.templates import render
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.depth import rests_on_few
@@ -55,7 +54,8 @@ class PageParts:
         title: of the window. name: of the search.
         head: the headline and the navigation, as HTML.
         sections: HTML by id, in their order. empty: the ids of those with nothing to show.
-        figures: Plotly's JSON by name. trials: number, label and score of each, as JSON.
+        figures: Plotly's JSON by name. trials: number, label and score of each, and the score with
+            its sign turned where less is better, as JSON.
     """
 
     title: str
@@ -116,7 +116,10 @@ def page_parts(contents: ReportContents) -> PageParts:
     """What the page is made of."""
     sections = _sections(contents)
     given = _given(contents, sections)
-    scored = contents.trials.dropna(subset=["best_val_acc"])
+    metric = contents.search.metric
+    best = metric.best_column
+    scored = contents.trials.dropna(subset=[best])
+    scored = scored.assign(gain=scored[best].map(metric.gain))
     return PageParts(
         title=contents.title,
         name=contents.facts.name,
@@ -126,21 +129,24 @@ def page_parts(contents: ReportContents) -> PageParts:
         },
         empty=frozenset(s.id for s in sections if s.empty),
         figure_data={name: json.loads(str(f.to_json())) for name, f in contents.figures.items()},
-        trial_data=scored[["trial", "label", "best_val_acc"]].values.tolist(),
+        trial_data=scored[["trial", "label", best, "gain"]].values.tolist(),
     )
 
 
 def _given(contents: ReportContents, sections: list[Section]) -> dict[str, Any]:
     """What the templates are made from."""
     best, confirmation = contents.best, contents.search.confirmation
-    images = contents.facts.data.val_images
+    metric = contents.search.metric
+    images = contents.facts.data.images_behind(metric)
+    chance = best and metric.interval(best.winner.in_search.score, images)
     return {
+        "metric": metric,
         "contents": contents, "sections": sections, "figure_titles": figure_titles(contents),
         "kinds": KINDS,
         "looks_in_words": looks_in_words, "confirmed": contents.confirmed,
         "confirmation": confirmation, "verdict": verdict,
         "bounds": shown_intervals(confirmation, images) if confirmation else {},
-        "chance": wilson(best.winner.in_search.best_val_acc, images) if best else None,
+        "chance": chance,
         "few": rests_on_few(contents.history), "top": contents.history.ranking(TOP),
         "choices": {kind: ordered(kind, contents.table[kind].unique()) for kind in KINDS},
         "front": on_front(contents.compressed), "batch": BATCH,

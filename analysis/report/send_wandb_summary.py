@@ -40,11 +40,18 @@ def facts_of(contents: ReportContents) -> dict[str, Any]:
         "winner/label": best.winner.in_search.label,
         "winner/search_val_acc": best.winner.in_search.best_val_acc,
     }
+    metric = best.measure
+    if not metric.is_accuracy:
+        facts["metric"] = metric.name
+        facts[f"winner/search_{metric.column}"] = best.winner.in_search.score
     if confirmation := contents.search.confirmation:
         known = {name: getattr(confirmation.chosen, name) for name in CONFIRMED}
-        facts |= {f"winner/{name}": value for name, value in known.items() if value is not None}
+        of = "" if metric.is_accuracy else f"{metric.column}_"
+        facts |= {f"winner/{of}{k}": value for k, value in known.items() if value is not None}
     if test := best.test:
         facts |= {"winner/test_accuracy": test.accuracy, "test_looks": test.looks}
+        if test.balanced_accuracy is not None:
+            facts["winner/test_balanced_accuracy"] = test.balanced_accuracy
     return facts
 
 

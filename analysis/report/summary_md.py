@@ -41,7 +41,7 @@ def render_summary(contents: ReportContents, pictures: Sequence[str]) -> str:
         TEMPLATES, "summary.md", contents=contents, answers=answers, pictures=pictures,
         last_pictures=[name for name in pictures if name not in with_answers],
         confirmed=contents.confirmed, figure_titles=figure_titles(contents), kinds=KINDS,
-        looks_in_words=looks_in_words,
+        looks_in_words=looks_in_words, metric=contents.search.metric,
     )  # fmt: skip
 
 

@@ -22,7 +22,8 @@ from vgg6.tuning.run.folder import trial_folder
 from vgg6.tuning.run.search import Search, check_params
 from vgg6.tuning.run.trials import PAUSED, RUNNING, STOPPED
 
-SCALARS = ("train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "lr")
+SCALARS = ("train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "lr",
+           "val_balanced_acc")  # fmt: skip
 
 
 def to_tensorboard(search: Search, out: Path) -> None:
@@ -33,12 +34,15 @@ def to_tensorboard(search: Search, out: Path) -> None:
         folder = out / f"{trial_folder(number)}_{config.label}"
         with SummaryWriter(str(folder), write_to_disk=True) as writer:
             given = {k: v for k, v in config.to_dict().items() if v is not None}
-            scores = {} if trial.best_val_acc is None else {"best_val_acc": trial.best_val_acc}
+            scores = {} if trial.score is None else {trial.metric.best_column: trial.score}
             for part in hparams({**given, "trial": number, "state": trial.state}, scores):
                 writer.file_writer.add_summary(part)
             for row in trial.curve:
-                for name in SCALARS:
-                    writer.add_scalar(name, getattr(row, name), row.epoch, walltime=row.time)
+                metric, known = trial.metric, row.metrics.to_dict()
+                known |= {metric.best_column: metric.best_of(row)}
+                for name in dict.fromkeys((*SCALARS, metric.best_column)):
+                    if name in known:
+                        writer.add_scalar(name, known[name], row.epoch, walltime=row.time)
 
 
 def to_optuna(search: Search, out: Path) -> None:
@@ -53,15 +57,16 @@ def to_optuna(search: Search, out: Path) -> None:
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(out))),
         study_name=search.name,
-        direction="maximize",
+        direction="minimize" if search.metric.lower_is_better else "maximize",
     )
+    study.set_user_attr("metric", search.metric.name)
     study.set_user_attr("data", search.facts.data.name)
     study.set_user_attr("command", search.facts.command)
     shown_as = TOLD_AS | {
         RUNNING: TrialState.RUNNING, PAUSED: TrialState.RUNNING, STOPPED: TrialState.PRUNED
     }  # fmt: skip
     for number, trial in sorted(search.history.trials.items()):
-        frozen = told_trial(trial, search.space, shown_as[trial.state])
+        frozen = told_trial(trial, search.space, shown_as[trial.state], plain=True)
         frozen.datetime_start = datetime.fromtimestamp(trial.created)
         if trial.ended is not None:
             frozen.datetime_complete = datetime.fromtimestamp(trial.ended)

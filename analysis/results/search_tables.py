@@ -21,6 +21,7 @@ EPOCH_COLUMNS = (
     "val_loss", "val_acc", "best_val_acc", "best_epoch", "epoch_lr", "seconds", "node", "time",
     "reason",
 )  # fmt: skip
+BALANCED = "val_balanced_acc"  # which the first recorded searches lack
 FINAL = ("train_loss", "train_acc", "val_loss", "val_acc")
 TRIAL_COLUMNS = (
     "trial", "state", "label", "data", *FIELD_NAMES, "reason", "epochs_run", "best_val_acc",
@@ -37,7 +38,7 @@ def tables_of(search: Search) -> SearchTables:
         name=search.name, data=facts.data.name,
         epochs=epochs_table(search), trials=trials_table(search),
         parameters=search.space.names, space=search.space,
-        follows=facts.settings.searcher in FOLLOWING, notes=tuple(notes),
+        follows=facts.settings.searcher in FOLLOWING, notes=tuple(notes), metric=search.metric,
     )  # fmt: skip
 
 
@@ -52,16 +53,21 @@ def epochs_table(search: Search) -> pd.DataFrame:
     """One row a finished epoch of every trial, each (trial, epoch) once, sorted by both.
 
     ``epochs`` and ``lr`` are the configuration's; ``epoch_lr`` is the rate that the schedule had
-    reached. ``seconds`` is the epoch's duration, ``time`` when it was reported (Unix seconds).
+    reached. ``seconds`` is the epoch's duration, ``time`` when it was reported (Unix seconds). A
+    search by another metric than accuracy has its best score so far too, such as ``best_val_loss``;
+    ``best_val_acc`` is then the accuracy of the best epoch.
     """
-    columns: dict[str, list[Any]] = {name: [] for name in EPOCH_COLUMNS}
+    best = _best(search)
+    more = ((BALANCED,) if _has_balanced(search) else ()) + best
+    columns: dict[str, list[Any]] = {name: [] for name in (*EPOCH_COLUMNS, *more)}
+    own = {"epoch_lr": "lr", **dict.fromkeys(best, search.metric.best_key)}
     for _, trial in sorted(search.history.trials.items()):
         about, epochs = _about(trial, search.facts.data.name), trial.curve
         for name, values in columns.items():
             if name in about:
                 values.extend([about[name]] * len(epochs))
             else:
-                values.extend(map(attrgetter("lr" if name == "epoch_lr" else name), epochs))
+                values.extend(map(attrgetter(own.get(name, name)), epochs))
     return typed(columns)
 
 
@@ -71,7 +77,8 @@ def trials_table(search: Search) -> pd.DataFrame:
     ``final_*`` are the last epoch's metrics, ``train_seconds`` the sum of all epochs, ``created``
     and ``ended`` Unix seconds.
     """
-    rows = []
+    rows, best = [], _best(search)
+    more = ((f"final_{BALANCED}",) if _has_balanced(search) else ()) + best
     for _, trial in sorted(search.history.trials.items()):
         last = trial.last
         rows.append(
@@ -79,6 +86,8 @@ def trials_table(search: Search) -> pd.DataFrame:
                 **_about(trial, search.facts.data.name),
                 "epochs_run": trial.epoch,
                 "best_val_acc": trial.best_val_acc,
+                f"final_{BALANCED}": last and last.val_balanced_acc,
+                **dict.fromkeys(best, trial.score),
                 "best_epoch": last and last.best_epoch,
                 **{f"final_{name}": last and getattr(last, name) for name in FINAL},
                 "train_seconds": trial.seconds,
@@ -87,7 +96,18 @@ def trials_table(search: Search) -> pd.DataFrame:
             }
         )
     # The columns are named so that a search without a trial still has a table that reads back.
-    return typed(columns_of(rows, TRIAL_COLUMNS))
+    return typed(columns_of(rows, (*TRIAL_COLUMNS, *more)))
+
+
+def _has_balanced(search: Search) -> bool:
+    """Whether a search recorded balanced accuracy, at least of its newest epochs."""
+    trials = search.history.trials.values()
+    return any(t.last is not None and t.last.val_balanced_acc is not None for t in trials)
+
+
+def _best(search: Search) -> tuple[str, ...]:
+    """The column of the best score so far, where it is another one than accuracy's."""
+    return () if search.metric.is_accuracy else (search.metric.best_column,)
 
 
 def _about(trial: TrialRecord, data: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from analysis.results.targets import check_table_file
 from search_spaces import Space
 from vgg6.common.files import write_atomic
 from vgg6.config import CHOICES, INT_RANGES
+from vgg6.metric import ACCURACY, Metric
 
 _TEXTS = {"state", "label", "data", "reason", "node", *CHOICES}
 _COUNTS = {"trial", "epoch", "best_epoch", "epochs_run", *INT_RANGES}
@@ -32,6 +33,8 @@ class SearchTables:
         space: the search space.
         follows: whether the searcher chose trials by what earlier ones scored.
         notes: what was left out while reading, a sentence each.
+        metric: what its trials were ranked by. Both tables have its best score so far, as
+            ``Metric.best_column``.
     """
 
     name: str
@@ -42,6 +45,7 @@ class SearchTables:
     space: Space
     follows: bool = False
     notes: tuple[str, ...] = ()
+    metric: Metric = ACCURACY
 
 
 def typed(columns: Mapping[str, list[Any]]) -> pd.DataFrame:

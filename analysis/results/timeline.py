@@ -153,7 +153,7 @@ def rung_counts(search: Search) -> list[Rung]:
     history, settings = search.history, search.facts.settings
     if settings.scheduler not in ("asha", "asha-stop", "hyperband"):
         return []
-    warm = WarmStart.from_facts(search.facts.warm_start, search.space)
+    warm = WarmStart.from_facts(search.facts.warm_start, search.space, search.metric)
     rule = rule_of(
         settings, search.space, history, search.facts.trials, added=warm.points,
         lengths=search.lengths,
@@ -161,9 +161,12 @@ def rung_counts(search: Search) -> list[Rung]:
     replay(rule, history.arrivals)
     if isinstance(rule, PromotionRule):
         return [
-            Rung(f"epoch {epoch}", len(scores), _passed(history, scores, epoch), rule.cutoff(epoch))
+            Rung(
+                f"epoch {epoch}", len(scores), _passed(history, scores, epoch),
+                _score(search, rule.cutoff(epoch)),
+            )
             for epoch, scores in rule.scores.items()
-        ]
+        ]  # fmt: skip
     assert isinstance(rule, AshaRule)
     rungs = []
     for number, bracket in enumerate(rule.brackets):
@@ -172,8 +175,13 @@ def rung_counts(search: Search) -> list[Rung]:
             if len(rule.brackets) > 1:
                 name += f", bracket {number}"
             went_on = _passed(history, scores, milestone)
-            rungs.append(Rung(name, len(scores), went_on, bracket.cutoff(scores)))
+            cutoff = _score(search, bracket.cutoff(scores))
+            rungs.append(Rung(name, len(scores), went_on, cutoff))
     return rungs
+
+
+def _score(search: Search, merit: float | None) -> float | None:
+    return None if merit is None else search.metric.score_of(merit)
 
 
 def _passed(history: History, scores: dict[int, float], epoch: int) -> int:

@@ -33,7 +33,8 @@ def merged(
     own. A trial that crashed gives way to the same configuration in a later search.
 
     Raises:
-        InputError: one of the others had other images or other parameters to vary.
+        InputError: one of the others had other images or other parameters to vary, or goes by
+            another metric.
     """
     repeated: list[Repeated] = []
     for other in others:
@@ -47,6 +48,9 @@ def _check(search: Search, other: Search) -> None:
     name = other.folder.name
     if search.facts.data.fingerprint != other.facts.data.fingerprint:
         rule = f"had other images ({_images(other)}) than {search.name} ({_images(search)})"
+        raise InputError("also", name, rule)
+    if search.metric != other.metric:
+        rule = f"goes by {other.metric.name}, and {search.name} by {search.metric.name}"
         raise InputError("also", name, rule)
     if search.space.parameters != other.space.parameters:
         raise InputError("also", name, f"varied other parameters than {search.name}")

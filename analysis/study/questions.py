@@ -22,6 +22,7 @@ from analysis.winner.looks_at_test_set import looks_in_words, recorded
 from analysis.winner.ranking import data_title
 from analysis.winner.retrained_trial import again_command, again_name, again_weights, read_again
 from search_spaces.study import BASELINE
+from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import Record, read_record
 from vgg6.common.schema import Text as PlainText
@@ -56,9 +57,10 @@ def study(search: Search, tables: SearchTables, also: Sequence[Search]) -> Study
     command.
 
     Raises:
-        InputError: one of ``also`` had other images or another space; a package of the run is
-            damaged.
+        InputError: the search, or one of ``also``, goes by another metric than accuracy; one of
+            these had other images or another space; a package of the run is damaged.
     """
+    check_metric(search)
     together, repeated = merged(search, tables, also)
     data = search.facts.data
     effects = Effects(together, data.train_images, data.val_images, data.task.classes)
@@ -68,6 +70,13 @@ def study(search: Search, tables: SearchTables, also: Sequence[Search]) -> Study
     if len(tables.epochs):
         figures["study_steps"] = steps(tables.epochs, data.train_images)
     return Study(answers, figures | effects.figures)
+
+
+def check_metric(search: Search) -> None:
+    """Raise InputError unless the search goes by accuracy, which the study's questions are of."""
+    if not search.metric.is_accuracy:
+        rule = f"is answered from accuracies, and {search.name} goes by {search.metric.name}"
+        raise InputError("study", True, rule)
 
 
 def _baseline(search: Search, epochs: pd.DataFrame) -> tuple[Answer, dict[str, go.Figure]]:

@@ -11,6 +11,7 @@ from analysis.winner.elimination import SETTLED, Decision, Standing
 from analysis.winner.paired import MOST_SEEDS, Difference, PairedScores
 from analysis.winner.shown_intervals import PooledMean, pooled_means
 from vgg6.architecture import count_parameters
+from vgg6.metric import ACCURACY, Metric
 from vgg6.task import STUDY, Task
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.records import DIVERGED, OPEN, WITHIN, WORSE, Candidate, ConfirmationRun
@@ -35,7 +36,7 @@ def scores_of(
             run = runs.get((candidate, seed))
             if run is None or run.state in (RUNNING, STOPPED):
                 break
-            found[candidate].append(run.best_val_acc if run.state == COMPLETED else None)
+            found[candidate].append(run.score if run.state == COMPLETED else None)
     return found
 
 
@@ -44,7 +45,7 @@ def candidate_records(
     history: History,
     seeds: list[int],
     now: Standing,
-    images: int,
+    images: float,
     decision: Decision,
     costs: Mapping[int, float],
     task: Task = STUDY,
@@ -61,7 +62,8 @@ def candidate_records(
         t.number: _runs_of(t.number, history, seeds[: now.eliminated.get(t.number)])
         for t in candidates
     }
-    means = pooled_means({number: _scores(own) for number, own in runs.items()}, images)
+    metric = history.metric
+    means = pooled_means({number: _scores(own) for number, own in runs.items()}, images, metric)
     rows = []
     for trial in candidates:
         number = trial.number
@@ -78,7 +80,13 @@ def candidate_records(
             _record(trial, runs[number], means.get(number), stands, other, behind, alpha, now,
                     costs[number], task)
         )  # fmt: skip
-    return sorted(rows, key=lambda row: (row.eliminated_after is not None, -(row.mean or 0.0)))
+    return sorted(
+        rows,
+        key=lambda row: (
+            row.eliminated_after is not None,
+            math.inf if row.mean is None else -metric.gain(row.mean),
+        ),
+    )
 
 
 def _runs_of(candidate: int, history: History, seeds: list[int]) -> list[TrialRecord]:
@@ -87,7 +95,7 @@ def _runs_of(candidate: int, history: History, seeds: list[int]) -> list[TrialRe
 
 
 def _scores(runs: list[TrialRecord]) -> list[float]:
-    return [r.best_val_acc for r in runs if r.state == COMPLETED and r.best_val_acc is not None]
+    return [r.score for r in runs if r.state == COMPLETED and r.score is not None]
 
 
 def _record(
@@ -104,7 +112,8 @@ def _record(
 ) -> Candidate:
     mean = known.mean if known else None
     seconds = [row.seconds for run in runs for row in run.rows.values()]
-    score = trial.best_val_acc or 0.0
+    metric = trial.metric
+    score = metric.worst if trial.score is None else trial.score
     as_long = trial.state == COMPLETED and trial.epoch >= trial.config.epochs
     half = behind.half(alpha) if behind else 0.0
     return Candidate(
@@ -117,7 +126,7 @@ def _record(
         sd=known.sd if known else None,
         low=known.low if known else None,
         high=known.high if known else None,
-        optimism=score - mean if mean is not None and as_long else None,
+        optimism=metric.gain(score) - metric.gain(mean) if mean is not None and as_long else None,
         eliminated_after=now.eliminated.get(trial.number),
         tied=stands in ("", WITHIN, OPEN),
         parameters=count_parameters(trial.config, task=task),
@@ -132,6 +141,7 @@ def _record(
             ConfirmationRun(
                 seed=run_key(run)[1],
                 val_acc=run.best_val_acc,
+                score=None if metric.is_accuracy else run.score,
                 best_epoch=run.best_epoch if run.rows else None,
                 epochs_run=run.epoch,
                 seconds=run.seconds,
@@ -159,11 +169,12 @@ def in_words(
         return why + f"trial {winner} is the only one left, over {over}"
     if len(equal) > 1:
         why += (
-            f"{_trials(equal)} have the same highest mean over {over}, and trial {best} was first"
-            " in the search"
+            f"{_trials(equal)} have the same {_best_mean(paired.metric)} over {over}, and trial"
+            f" {best} was first in the search"
         )
     else:
-        why += f"trial {best} has the highest mean{' of the others' * bool(lost)} over {over}"
+        rest = " of the others" * bool(lost)
+        why += f"trial {best} has the {_best_mean(paired.metric)}{rest} over {over}"
     if winner != best:
         why += f"; trial {winner} is cheaper to train and shown to be at most {margin:g} worse"
     elif all(stands == WORSE for stands, _ in decision.rivals.values()):
@@ -186,6 +197,12 @@ def in_words(
     return why
 
 
+def _best_mean(metric: Metric) -> str:
+    """``highest mean``, which names any other metric than accuracy."""
+    best = "lowest mean" if metric.lower_is_better else "highest mean"
+    return best if metric.is_accuracy else f"{best} {metric.label}"
+
+
 def _trials(numbers: list[int]) -> str:
     return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
@@ -194,7 +211,7 @@ def _named(numbers: list[int]) -> str:
     return f"{_trials(numbers)} {'is' if len(numbers) == 1 else 'are'}"
 
 
-def median_seed(winner: Candidate) -> int:
+def median_seed(winner: Candidate, metric: Metric = ACCURACY) -> int:
     """The seed of the run in the middle: its weights are what a re-run is likely to give."""
-    done = sorted(winner.finished, key=lambda run: run.val_acc or 0.0)
+    done = sorted(winner.finished, key=lambda run: metric.gain(run.result or 0.0))
     return done[(len(done) - 1) // 2].seed

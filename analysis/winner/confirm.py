@@ -61,8 +61,8 @@ class Rounds(ray.tune.search.Searcher):
         candidates: their configurations by their number in the search, the best first.
         seeds: in the order in which they are run.
         journal: of the confirmation; its runs are taken in, and unfinished ones go on first.
-        images: validation images behind a score.
-        margin: of accuracy; see ``standing``.
+        images: validation images behind a score: see ``Metric.images_behind``.
+        margin: of the score; see ``standing``.
         until_settled: the rounds end once the winner is.
     """
 
@@ -71,11 +71,12 @@ class Rounds(ray.tune.search.Searcher):
         candidates: dict[int, TrialConfig],
         seeds: list[int],
         journal: Journal,
-        images: int,
+        images: float,
         margin: float = MARGIN,
         until_settled: bool = False,
     ) -> None:
-        super().__init__(metric="best_val_acc", mode="max")
+        measure = journal.history.metric
+        super().__init__(metric=measure.best_key, mode=measure.mode)
         self.candidates, self.seeds, self.journal, self.images = candidates, seeds, journal, images
         self.margin, self.until_settled = margin, until_settled
         self.exhausted = False
@@ -136,7 +137,9 @@ class Rounds(ray.tune.search.Searcher):
         scores = scores_of(history, now.alive, self.seeds)
         if not now.rounds:
             return now.alive[0]
-        return max(now.alive, key=lambda c: fmean(x or 0.0 for x in scores[c][: now.rounds]))
+        metric = history.metric
+        whole = {c: [metric.worst if x is None else x for x in scores[c]] for c in now.alive}
+        return max(now.alive, key=lambda c: metric.gain(fmean(whole[c][: now.rounds])))
 
     def _start(self, candidate: int, seed: int) -> dict[str, Any]:
         number = len(self.journal.history.trials)
@@ -162,7 +165,7 @@ def confirm(
         plan: of the confirmation, in the search's arithmetic.
         candidates: the best trials of the search, in its order.
         seeds: fresh ones.
-        margin: of accuracy; a cheaper candidate that is shown to be within it wins.
+        margin: of the score; a cheaper candidate that is shown to be within it wins.
         until_settled: end after the round in which the winner is better than each rival, or shown
             to be within the margin of it; or, where the plan's time is used up, after the last
             whole round.
@@ -177,13 +180,14 @@ def confirm(
     inner = RunFolder(f"{run.uri.rstrip('/')}/{CONFIRMED}")
     inner.create()
     configs = {trial.number: trial.config for trial in candidates}
-    images, bound = len(plan.data.val), margin if until_settled else None
+    images = search.metric.images_behind(len(plan.data.val), search.facts.data.val_by_class)
+    bound = margin if until_settled else None
 
     def rounds(plan: Plan, journal: Journal) -> Rounds:
         return Rounds(configs, seeds, journal, images, margin, until_settled)
 
     outcome = run_session(inner, plan, rounds)
-    runs = own_runs(read_history(inner), configs)
+    runs = own_runs(read_history(inner, search.metric), configs)
     asked = [r for r in runs.trials.values() if run_key(r)[0] in configs and run_key(r)[1] in seeds]
     stopped = next((r.reason for r in asked if r.state == STOPPED), "")
     now = stand(runs, configs, seeds, images, margin)
@@ -236,12 +240,12 @@ def stand(
     history: History,
     candidates: Mapping[int, TrialConfig],
     seeds: list[int],
-    images: int,
+    images: float,
     margin: float,
 ) -> Standing:
     """Who is still in, from the confirmation's journal."""
     scores = scores_of(history, list(candidates), seeds)
-    return standing(scores, len(seeds), images, _costs(candidates), margin)
+    return standing(scores, len(seeds), images, _costs(candidates), margin, history.metric)
 
 
 def _costs(candidates: Mapping[int, TrialConfig]) -> dict[int, float]:
@@ -253,7 +257,7 @@ def is_done(
     now: Standing,
     candidates: dict[int, TrialConfig],
     seeds: list[int],
-    images: int,
+    images: float,
     margin: float | None,
 ) -> bool:
     """Whether a confirmation that stands like this needs no further run. ``margin``: where it is
@@ -270,12 +274,14 @@ def decided(
     now: Standing,
     candidates: dict[int, TrialConfig],
     seeds: list[int],
-    images: int,
+    images: float,
     margin: float,
 ) -> tuple[PairedScores, Decision]:
     """The winner after the rounds that are complete, and the scores that made it one."""
     scores = scores_of(history, now.alive, seeds[: now.rounds])
-    paired = PairedScores({c: [x or 0.0 for x in own] for c, own in scores.items()}, images)
+    metric = history.metric
+    known = {c: [metric.worst if x is None else x for x in own] for c, own in scores.items()}
+    paired = PairedScores(known, images, metric)
     return paired, decide(paired, _costs(candidates), margin)
 
 
@@ -283,7 +289,7 @@ def conclude(
     history: History,
     candidates: list[TrialRecord],
     seeds: list[int],
-    images: int,
+    images: float,
     command: str = "",
     margin: float = MARGIN,
     train_images: int = 0,
@@ -293,7 +299,7 @@ def conclude(
     """The winner of a confirmation whose runs have all ended. Only whole rounds count.
 
     Args:
-        images: validation images behind a score.
+        images: validation images behind a score: see ``Metric.images_behind``.
         train_images: how many a run is trained on.
         task: what its network is made for.
         extensions: how many the search has had.
@@ -321,10 +327,13 @@ def conclude(
         winner=decision.winner,
         ties=[c for c in paired.order if c == decision.winner or decision.rivals[c][0] != WORSE],
         why=in_words(decision, paired, rows, margin),
-        representative_seed=median_seed(next(r for r in rows if r.trial == decision.winner)),
+        representative_seed=median_seed(
+            next(r for r in rows if r.trial == decision.winner), history.metric
+        ),
         created=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         command=command,
         margin=margin,
         more_seeds=decision.more_seeds,
         extensions=extensions,
+        metric=history.metric.name,
     )

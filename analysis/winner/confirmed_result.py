@@ -10,7 +10,7 @@ from vgg6.tuning.run.trials import FAILED
 
 @dataclass(frozen=True)
 class ConfirmedResult:
-    """``mean``: the validation accuracy; ``interval``: in brackets, where there is one; ``over``:
+    """``mean``: of the score; ``interval``: in brackets, where there is one; ``over``:
     what the mean is of; ``in_search``: the single score in the search, and how much too high that
     was, if its trial was trained as long."""
 
@@ -25,7 +25,7 @@ class ConfirmedResult:
 
 def confirmed_result(candidate: Candidate) -> ConfirmedResult:
     """What a confirmation says of a candidate that has a mean."""
-    seeds = sum(run.val_acc is not None for run in candidate.runs)
+    seeds = sum(run.result is not None for run in candidate.runs)
     interval = interval_in_words(candidate.low, candidate.high)
     in_search = f"in the search it scored {candidate.search_score:.4f}"
     if candidate.optimism is None:

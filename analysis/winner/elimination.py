@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from analysis.winner.paired import Difference, PairedScores, seeds_to_tell
 from vgg6.common.intervals import LEVEL
+from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.records import OPEN, WITHIN, WORSE
 
 Scores = Mapping[int, Sequence[float | None]]  # candidate -> one a round, None where it diverged
-MARGIN = 0.005  # of accuracy: what a cheaper candidate may cost
+MARGIN = 0.005  # of the score: what a cheaper candidate may cost
 # Rounds that go on until the winner is settled. After one seed nothing is known of the spread; and
 # a user does not wait for ever.
 LEAST_SEEDS, MOST_ROUNDS = 2, 10
@@ -37,9 +38,10 @@ class Standing:
 def standing(
     scores: Scores,
     rounds: int,
-    images: int,
+    images: float,
     costs: Mapping[int, float] | None = None,
     margin: float = MARGIN,
+    metric: Metric = ACCURACY,
 ) -> Standing:
     """Drop the clear losers of each complete round.
 
@@ -51,9 +53,10 @@ def standing(
     Args:
         scores: of each candidate the rounds that have ended, in order.
         rounds: how many seeds there are.
-        images: validation images behind each score.
+        images: validation images behind each score: see ``Metric.images_behind``.
         costs: of training each candidate; None: all cost the same.
-        margin: of accuracy, as that of ``decide``.
+        margin: of the score, as that of ``decide``.
+        metric: what they are scores of.
     """
     costs = costs or dict.fromkeys(scores, 1.0)
     alpha = family_alpha(len(scores), rounds)
@@ -68,7 +71,7 @@ def standing(
             del done[lost]
         if not done:
             return replace(now, alive=[], rounds=number)
-        paired = PairedScores(done, images)
+        paired = PairedScores(done, images, metric)
         best = paired.order[0]
         for lost in done:
             found = paired.difference(best, lost)
@@ -105,17 +108,17 @@ class Decision:
 
 
 def decide(paired: PairedScores, costs: Mapping[int, float], margin: float) -> Decision:
-    """The highest mean wins, unless a cheaper candidate is shown to be within ``margin`` of it.
+    """The best mean wins, unless a cheaper candidate is shown to be within ``margin`` of it.
 
     "Not shown to differ" is not "equal": a cheaper one that may be worse by more does not win.
 
     Args:
         costs: of training each candidate; only their order matters.
-        margin: of accuracy.
+        margin: of the score.
     """
     best = paired.order[0]
     able = [c for c in paired.order if c == best or _within(paired.difference(c, best), margin)]
-    winner = min(able, key=lambda c: costs[c])  # of equals the first, which has the higher mean
+    winner = min(able, key=lambda c: costs[c])  # of equals the first, which has the better mean
     rivals: dict[int, tuple[str, Difference]] = {}
     more = 0
     for rival in paired.order:

@@ -39,13 +39,13 @@ from vgg6.tuning.run.search import Search
 
 CONFIRMED_FACTS = ("mean", "sd", "low", "high", "search_score", "optimism", "tied")
 UNCONFIRMED = (
-    "the validation accuracy is the highest of {scores} and so optimistic: it has not been"
+    "the {label} is the {best} of {scores} and so optimistic: it has not been"
     " confirmed over fresh seeds"
 )
 NAMED = "packed because this trial was asked for by its number, whatever it scored"
 CONFIRMED = (
     "the confirmed mean is what to expect of this configuration on the validation images; the"
-    " validation accuracy is this package's own run's, the one in the middle"
+    " {label} is this package's own run's, the one in the middle"
 )
 
 
@@ -75,9 +75,11 @@ def export_best(
     chosen = choose(search) if trial is None else _named(search, trial)
     weights = _weights_of(search, chosen)
     source, data = load_recorded(facts.data)
-    again = score(chosen.config, weights, data.val, data, recorded_runtime(facts.runtime)).accuracy
+    metric = search.metric
+    scored = score(chosen.config, weights, data.val, data, recorded_runtime(facts.runtime))
     last = chosen.rows[-1]
-    val_acc = max(row.val_acc for row in chosen.rows)
+    best = max(chosen.rows, key=lambda row: metric.gain(metric.of(row)))
+    val_acc, again = best.val_acc, scored.accuracy
     metrics: dict[str, Any] = {
         "data": data.name,
         "packed": chosen.what,
@@ -88,12 +90,20 @@ def export_best(
         "final": {k: getattr(last, k) for k in ("train_loss", "train_acc", "val_loss", "val_acc")},
         "confirmed": chosen.confirmed and _confirmed_facts(chosen.confirmed),
     }
+    if not metric.is_accuracy:
+        value = metric.of(best)
+        interval = metric.interval(value, facts.data.images_behind(metric))
+        metrics |= {"metric": metric.name, "score": value, "score_interval": interval}
     if chosen.named:
         metrics["note"] = NAMED
     else:
         metrics["selected_from"] = scores = len(search.history.ranking())
-        unconfirmed = UNCONFIRMED.format(scores=counted(scores, "score"))
-        metrics["note"] = CONFIRMED if chosen.confirmed else unconfirmed
+        best_of = "lowest" if metric.lower_is_better else "highest"
+        unconfirmed = UNCONFIRMED.format(
+            label=metric.label, best=best_of, scores=counted(scores, "score")
+        )
+        confirmed = CONFIRMED.format(label=metric.label)
+        metrics["note"] = confirmed if chosen.confirmed else unconfirmed
         if outdated := search.outdated_in_words:
             metrics["note"] += f"; {outdated}"
     if again != val_acc:
@@ -132,6 +142,7 @@ def export_best(
         versions=facts.versions,
         onnx=onnx,
         demo=demo,
+        metric=metric,
     )
     return metrics | {"out": str(out)}
 
@@ -164,10 +175,13 @@ def _named(search: Search, number: int) -> Chosen:
 def _confirmed_facts(found: Confirmation) -> dict[str, Any]:
     """What a package says of its configuration's runs over fresh seeds."""
     finished = found.chosen.finished
+    scores = {"val_accs": [run.val_acc for run in finished]}
+    if not found.measure.is_accuracy:
+        scores["scores"] = [run.result for run in finished]
     return {
         **{name: getattr(found.chosen, name) for name in CONFIRMED_FACTS},
         "seeds": [run.seed for run in finished],
-        "val_accs": [run.val_acc for run in finished],
+        **scores,
         "level": found.level,
         "tied_with": [trial for trial in found.ties if trial != found.winner],
         "why": found.why,
@@ -178,7 +192,9 @@ def _weights_of(search: Search, chosen: Chosen) -> dict[str, Tensor]:
     run = search.folder
     if not run.exists(chosen.weights):
         facts = search.facts
-        command = train_command(chosen.config, facts.data, facts.runtime, chosen.stop_after)
+        command = train_command(
+            chosen.config, facts.data, facts.runtime, chosen.stop_after, metric=search.metric
+        )
         rule = f"is not there. This trains the network again, as a package of its own: {command}"
         raise InputError("run", run.file(chosen.weights), rule)
     config, weights = run_weights(run, chosen.weights, search.facts.data.task)

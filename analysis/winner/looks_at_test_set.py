@@ -15,6 +15,7 @@ from analysis.packages.package_files import METRICS, PACKED, WEIGHTS
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.common.schema import Real, Record, Share, Text, read_record
+from vgg6.metric import Metric
 from vgg6.run_record import Images
 from vgg6.tuning.run.folder import RunFolder
 
@@ -23,12 +24,14 @@ PACKED_METRICS, PACKED_WEIGHTS = f"{PACKED}/{METRICS}", f"{PACKED}/{WEIGHTS}"
 
 
 class TestScores(Record):
-    """What weights score on the test images: accuracy in 0 to 1, mean cross-entropy in nats."""
+    """What weights score on the test images: accuracies in 0 to 1, mean cross-entropy in nats.
+    The first records lack the balanced accuracy."""
 
     __test__ = False  # pytest: no class of tests
     accuracy: Share
     loss: Real
     images: Images
+    balanced_accuracy: Share | None = None
 
 
 class Look(TestScores):
@@ -39,8 +42,9 @@ class Look(TestScores):
     weights: Text
 
     def to_dict(self) -> dict[str, Any]:
-        keys = ("time", "what", "weights", "accuracy", "loss", "images")
-        return {key: getattr(self, key) for key in keys}
+        keys = ("time", "what", "weights", "accuracy", "loss", "images", "balanced_accuracy")
+        found = {key: getattr(self, key) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
 
 
 class _PackedMetrics(Record):
@@ -60,6 +64,12 @@ class LookResult:
     level: float
     what: str
     looks: int
+    balanced_accuracy: float | None = None
+
+    def by(self, metric: Metric) -> str:
+        """Its score by a metric that is not accuracy, to stand behind that; else an empty text."""
+        score = None if metric.is_accuracy else metric.evaluated(self)
+        return "" if score is None else f", {metric.test_label} {score:.4f}"
 
 
 def recorded(run: RunFolder, weights: str, what: str = "") -> LookResult | None:
@@ -119,8 +129,9 @@ def earlier_look(run: RunFolder) -> list[Look]:
 def result(line: Look, count: int) -> LookResult:
     interval = wilson(line.accuracy, line.images)
     return LookResult(
-        line.accuracy, line.loss, line.images, **interval, what=line.what, looks=count
-    )
+        line.accuracy, line.loss, line.images, **interval, what=line.what, looks=count,
+        balanced_accuracy=line.balanced_accuracy,
+    )  # fmt: skip
 
 
 def digest(run: RunFolder, weights: str) -> str:

@@ -1,11 +1,14 @@
 """Compare candidates that ran the same seeds: pairs of them, by their differences seed by seed.
 
-Scores are accuracies in 0 to 1. A seed that is kind to one candidate is often kind to another, so
-the differences of a pair stray less than its scores do. A few seeds tell little about how much. So
-the variance of a pair's differences is averaged with that of all pairs and with the binomial one of
-the validation images, as in a moderated t-test (Smyth, 2004, "Linear Models and Empirical Bayes
-Methods for Assessing Differential Expression in Microarray Experiments"). Some configurations are
-much noisier than others, and a plain pooled variance would call those different by chance.
+Scores are of any metric. A difference is positive where the first one is better.
+
+A seed that is kind to one candidate is often kind to another, so the differences of a pair stray
+less than its scores do. A few seeds tell little about how much. So the variance of a pair's
+differences is averaged with that of all pairs and with that which the choice of the validation
+images gives (of accuracies the binomial one). That is a moderated t-test (Smyth, 2004, "Linear
+Models and Empirical Bayes Methods for Assessing Differential Expression in Microarray
+Experiments"). Some configurations are much noisier than others, and a plain pooled variance would
+call those different by chance.
 """
 
 from __future__ import annotations
@@ -17,13 +20,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from vgg6.common.intervals import student_quantile
+from vgg6.metric import ACCURACY, Metric
 
 # What the variance of all pairs counts for, at most, and what the binomial one does, in degrees of
 # freedom. Chosen by `python -m benchmarks.confirmation --tune`.
 POOLED_DF, BINOMIAL_DF = 0.5, 0.5
 # One seed has no spread, and some configurations stray by 0.05. Only a gap above this, and above so
-# many binomial standard deviations, is a difference then.
+# many standard deviations of the choice of images, is a difference then.
 FIRST_GAP, CLEAR_GAP = 0.2, 4.0
+FIRST_GAP_NATS = 1.0  # the same of losses, which stray more
 MOST_SEEDS = 100  # no more are asked for
 
 
@@ -31,13 +36,15 @@ MOST_SEEDS = 100  # no more are asked for
 class Difference:
     """The mean of one candidate less that of another, over ``seeds`` that both ran.
 
-    ``sd``: of the difference of one seed, and ``df``: its degrees of freedom.
+    ``sd``: of the difference of one seed, and ``df``: its degrees of freedom; ``first_gap``: what a
+    gap after one seed must be above.
     """
 
     gap: float
     seeds: int
     sd: float
     df: float
+    first_gap: float = FIRST_GAP
 
     def bound(self, alpha: float) -> float:
         """What the true difference is above, but for a probability of ``alpha``."""
@@ -46,7 +53,7 @@ class Difference:
     def half(self, alpha: float) -> float:
         """How far a one-sided bound at ``alpha`` is from the gap."""
         if self.seeds == 1:
-            return max(FIRST_GAP, CLEAR_GAP * self.sd)
+            return max(self.first_gap, CLEAR_GAP * self.sd)
         return student_quantile(alpha, self.df) * self.sd / math.sqrt(self.seeds)
 
 
@@ -55,16 +62,21 @@ class PairedScores:
 
     Args:
         scores: of each candidate, one a seed: all of them as many.
-        images: how many validation images each score counts.
+        images: how many validation images each score counts: see ``Metric.images_behind``.
+        metric: what they are scores of.
+
+    ``means`` have their sign turned where less is better.
     """
 
-    def __init__(self, scores: Mapping[int, Sequence[float]], images: int) -> None:
-        self.candidates = list(scores)
-        x = np.array([list(scores[c]) for c in self.candidates], dtype=float)
+    def __init__(
+        self, scores: Mapping[int, Sequence[float]], images: float, metric: Metric = ACCURACY
+    ) -> None:
+        self.candidates, self.metric = list(scores), metric
+        x = np.array([[metric.gain(s) for s in scores[c]] for c in self.candidates], dtype=float)
         self.count, self.seeds = x.shape
         self.means = dict(zip(self.candidates, map(float, x.mean(axis=1)), strict=True))
         self._place = {c: i for i, c in enumerate(self.candidates)}
-        self._binomial = binomial_variance(float(x.mean()), images)
+        self._by_images = metric.variance(metric.gain(float(x.mean())), images)
         strays = x - x.mean(axis=1, keepdims=True)
         products = strays @ strays.T
         own = np.diag(products)
@@ -72,7 +84,7 @@ class PairedScores:
 
     @property
     def order(self) -> list[int]:
-        """The candidates, the highest mean first; of equals the one that was given first."""
+        """The candidates, the best mean first; of equals the one that was given first."""
         return sorted(self.candidates, key=lambda c: -self.means[c])
 
     def difference(self, one: int, other: int) -> Difference:
@@ -80,18 +92,13 @@ class PairedScores:
         i, j = self._place[one], self._place[other]
         gap, df = self.means[one] - self.means[other], self.seeds - 1
         if not df:
-            return Difference(gap, 1, math.sqrt(2 * self._binomial), math.inf)
+            first = FIRST_GAP_NATS if self.metric.lower_is_better else FIRST_GAP
+            return Difference(gap, 1, math.sqrt(2 * self._by_images), math.inf, first)
         pooled = float(self._pairs.sum()) / (max(1, self.count * (self.count - 1)) * df)
         lent = min(POOLED_DF, (self.count - 2) * df)
         total = df + lent + BINOMIAL_DF
-        squares = float(self._pairs[i, j]) + lent * pooled + BINOMIAL_DF * 2 * self._binomial
+        squares = float(self._pairs[i, j]) + lent * pooled + BINOMIAL_DF * 2 * self._by_images
         return Difference(gap, self.seeds, math.sqrt(squares / total), total)
-
-
-def binomial_variance(accuracy: float, images: int) -> float:
-    """The variance of a share of so many images. Near 0 or 1 one image more or less is possible."""
-    p = min(max(accuracy, 1 / images), 1 - 1 / images)
-    return p * (1 - p) / images
 
 
 def seeds_to_tell(difference: Difference, least: float, alpha: float) -> int:

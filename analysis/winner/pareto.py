@@ -1,4 +1,4 @@
-"""What else a search found: accuracy against cost (the Pareto front), and the best of each kind."""
+"""What else a search found: scores against cost (the Pareto front), and the best of each kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ KINDS = ("activation", "optimizer")
 @dataclass(frozen=True)
 class TrialCost:
     """A trial's score and what it took: seconds of training up to its best epoch, parameters; and
-    how many of its ``epochs`` it ran."""
+    how many of its ``epochs`` it ran. ``score``: its best by the search's metric; ``best_val_acc``:
+    its accuracy in that epoch."""
 
     trial: int
     label: str
@@ -25,6 +26,7 @@ class TrialCost:
     parameters: int
     epochs_run: int
     epochs: int
+    score: float
 
     @classmethod
     def of(cls, trial: TrialRecord, task: Task = STUDY) -> TrialCost:
@@ -38,6 +40,7 @@ class TrialCost:
             parameters=count_parameters(trial.config, task=task),
             epochs_run=trial.epoch,
             epochs=trial.config.epochs,
+            score=trial.metric.worst if trial.score is None else trial.score,
         )
 
 
@@ -54,8 +57,8 @@ class BestOfValue:
 
 
 def pareto_front(ranked: Sequence[TrialRecord], task: Task = STUDY) -> list[TrialCost]:
-    """The completed trials that no other one beats: none is as accurate, as quick to train and as
-    small, and better in one of the three. The most accurate first.
+    """The completed trials that no other one beats: none scores as well, is as quick to train and
+    as small, and better in one of the three. The best score first.
 
     Args:
         ranked: trials with a score, as ``History.ranking`` gives them.
@@ -63,7 +66,7 @@ def pareto_front(ranked: Sequence[TrialRecord], task: Task = STUDY) -> list[Tria
     """
     front: list[TrialCost] = []
     whole = (trial for trial in ranked if trial.state == COMPLETED)
-    for trial in whole:  # the best first: a later one cannot be more accurate
+    for trial in whole:  # the best first: a later one cannot score better
         cost = TrialCost.of(trial, task)
         beaten = any(
             other.seconds <= cost.seconds and other.parameters <= cost.parameters for other in front

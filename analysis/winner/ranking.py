@@ -14,6 +14,7 @@ from analysis.winner.sizes import SizedTrial, size_front
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL, normal_quantile
 from vgg6.config import TrialConfig
+from vgg6.metric import ACCURACY, Metric, metric_named
 from vgg6.run_record import EpochMetrics
 from vgg6.task import STUDY
 from vgg6.tuning.run.folder import confirmed_file
@@ -21,12 +22,13 @@ from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import OPEN, TrialRecord
 
-CURVE = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
+CURVE = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc", "val_balanced_acc")
 
 
 @dataclass(frozen=True)
 class RankedTrial:
-    """One line of the ranking."""
+    """One line of the ranking. ``score``: its best by the search's metric; ``best_val_acc``: its
+    accuracy in that epoch."""
 
     trial: int
     label: str
@@ -35,6 +37,7 @@ class RankedTrial:
     epochs_run: int
     state: str
     fingerprint: str
+    score: float
 
     @classmethod
     def of(cls, trial: TrialRecord) -> RankedTrial:
@@ -47,6 +50,7 @@ class RankedTrial:
             epochs_run=trial.epoch,
             state=trial.state,
             fingerprint=trial.config.fingerprint,
+            score=trial.metric.worst if trial.score is None else trial.score,
         )
 
 
@@ -61,7 +65,7 @@ class Winner:
     curve: list[EpochMetrics]
 
     def to_dict(self) -> dict[str, Any]:
-        curve = [{name: getattr(row, name) for name in CURVE} for row in self.curve]
+        curve = [{k: v for k, v in row.to_dict().items() if k in CURVE} for row in self.curve]
         return {
             **asdict(self.in_search),
             "config": self.config.to_dict(),
@@ -78,7 +82,7 @@ class Summary:
     before it could say so. ``unconfirmed``: trials that a confirmation asked for now would take,
     and the one there is has not. ``test``: what the confirmed winner scored on the test images.
     ``best_by``: the best of each activation and of each optimizer; ``beats_chance``: whether the
-    highest score, or mean of a confirmation, is above what guessing gives; ``limits``: what the
+    best score, or mean of a confirmation, is better than what guessing gives; ``limits``: what the
     networks that were tried may take, in words; ``size_front``: the most accurate completed
     trials for their number of parameters, where networks of several widths were tried;
     ``extensions``: what was added to the search since it began, a line each; ``outdated``: what a
@@ -106,6 +110,12 @@ class Summary:
     size_front: list[SizedTrial] = field(default_factory=list)
     extensions: list[str] = field(default_factory=list)
     outdated: str = ""
+    metric: str = ACCURACY.name
+
+    @property
+    def measure(self) -> Metric:
+        """The metric of that name, by which the search went."""
+        return metric_named(self.metric)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -161,12 +171,14 @@ def summary(search: Search, top: int) -> Summary:
         curve = confirmed.representative.history
         weights = confirmed_file(trial.number, config.seed)
         tested = recorded(search.folder, weights, what=f"trial {trial.number} seed {config.seed}")
-    best, scores = ranked[0].best_val_acc or 0.0, len(history.arrivals)
+    metric, images = search.metric, facts.data.images_behind(search.metric)
+    best = metric.worst if ranked[0].score is None else ranked[0].score
+    scores = len(history.arrivals)
     if confirmed:
         best, scores = best_mean(confirmed)
     ended = sum(t.state not in OPEN for t in history.trials.values())
     outcome = history.sessions[-1].outcome if history.sessions else ""
-    command = train_command(config, facts.data, facts.runtime, length)
+    command = train_command(config, facts.data, facts.runtime, length, metric=metric)
     classes = facts.data.task.classes
     return Summary(
         search=search.name,
@@ -178,49 +190,57 @@ def summary(search: Search, top: int) -> Summary:
         trials_scored=len(ranked),
         epochs_run=len(history.arrivals),
         winner=Winner(RankedTrial.of(trial), config, command, curve),
-        confirmation=confirmed and with_shown_intervals(confirmed, facts.data.val_images),
+        confirmation=confirmed and with_shown_intervals(confirmed, images),
         unconfirmed=_unconfirmed(ranked, confirmed),
         test=tested,
         ranking=[RankedTrial.of(trial) for trial in ranked[:top]],
         pareto=pareto_front(ranked, facts.data.task),
         best_by={kind: best_of_each(ranked, kind, facts.data.task) for kind in KINDS},
         classes=classes,
-        beats_chance=beats_chance(best, facts.data.val_images, scores, classes),
+        beats_chance=beats_chance(best, images, scores, classes, metric),
         limits=[limit.words for limit in facts.settings.limits],
         size_front=size_front(ranked, facts.data),
         extensions=search.extensions,
         outdated=search.outdated_in_words,
+        metric=metric.name,
     )
 
 
-def beats_chance(best: float, images: int, scores: int, classes: int = STUDY.classes) -> bool:
-    """Whether the highest of ``scores`` accuracies is above what guesses give.
+def beats_chance(
+    best: float,
+    images: float,
+    scores: int,
+    classes: int = STUDY.classes,
+    metric: Metric = ACCURACY,
+) -> bool:
+    """Whether the best of so many ``scores`` is better than what guesses give.
 
-    Guesses are right once in ``classes``. Their highest score in so many tries, each on so many
-    ``images``, stays below the bound in 95 of 100 searches.
+    Guesses are right once in ``classes``. Their best score in so many tries, each on so many
+    ``images`` (see ``Metric.images_behind``), does not pass the bound in 95 of 100 searches.
     """
-    chance = 1 / classes
+    chance = metric.chance(classes)
     bound = normal_quantile((1 - LEVEL) / max(1, scores)) * math.sqrt(
-        chance * (1 - chance) / images
+        metric.variance(chance, images)
     )
-    return bool(best > chance + bound)
+    return bool(metric.gain(best) > metric.gain(chance) + bound)
 
 
 def best_mean(confirmed: Confirmation) -> tuple[float, int]:
-    """The highest mean over fresh seeds, and of how many."""
+    """The best mean over fresh seeds, and of how many."""
     means = [c.mean for c in confirmed.candidates if c.mean is not None]
-    return max(means), len(means)
+    return max(means, key=confirmed.measure.gain), len(means)
 
 
 def _unconfirmed(ranked: list[TrialRecord], confirmed: Confirmation | None) -> list[int]:
     if confirmed is None:
         return []
     known = {candidate.trial for candidate in confirmed.candidates}
-    floor = min(candidate.search_score for candidate in confirmed.candidates)
+    gain = confirmed.measure.gain
+    floor = min(gain(candidate.search_score) for candidate in confirmed.candidates)
     return [
         trial.number
         for trial in ranked[: confirmed.top]
-        if trial.number not in known and (trial.best_val_acc or 0.0) > floor
+        if trial.number not in known and trial.gain > floor
     ]
 
 

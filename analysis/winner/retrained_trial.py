@@ -61,7 +61,9 @@ def again_name(number: int) -> str:
 def again_command(search: Search, trial: TrialRecord) -> str:
     """The command that trains a trial again to where it can be found."""
     facts, out = search.facts, f"{search.folder.path}/{again_folder(trial.number)}"
-    return train_command(trial.config, facts.data, facts.runtime, trial.stop_after, out=out)
+    return train_command(
+        trial.config, facts.data, facts.runtime, trial.stop_after, out=out, metric=search.metric
+    )
 
 
 def read_again(search: Search, trial: TrialRecord) -> Package | None:
@@ -79,6 +81,7 @@ def read_again(search: Search, trial: TrialRecord) -> Package | None:
         "configuration": (package.config, trial.config),
         "length": (package.stop_after, trial.stop_after),
         "data": (package.data.fingerprint, search.facts.data.fingerprint),
+        "metric": (package.metric, search.metric),
     }
     for what, (found, expected) in asked.items():
         if found != expected:

@@ -43,7 +43,7 @@ def look(search: Search, weights: str, what: str) -> LookResult:
     tested = score(config, tensors, source.test, data, recorded_runtime(facts.runtime))
     line = Look(
         time=time.time(), what=what, weights=digest(run, weights), accuracy=tested.accuracy,
-        loss=tested.loss, images=len(source.test),
+        loss=tested.loss, images=len(source.test), balanced_accuracy=tested.balanced_accuracy,
     )  # fmt: skip
     lines = [line] if run.exists(LOOKS) else [*earlier_look(run), line]
     appender = Appender(run, LOOKS)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.winner.paired import BINOMIAL_DF, binomial_variance
+from analysis.winner.paired import BINOMIAL_DF
 from vgg6.common.intervals import LEVEL, student_quantile
+from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.records import Confirmation
 
 Bounds = tuple[float | None, float | None]
@@ -16,8 +17,8 @@ Bounds = tuple[float | None, float | None]
 
 @dataclass(frozen=True)
 class PooledMean:
-    """A candidate's mean with its interval at ``LEVEL``, which is of accuracies and so within 0 and
-    1. ``sd``: of one score over seeds, the same for all candidates."""
+    """A candidate's mean with its interval at ``LEVEL``, which lies within the scores that there
+    can be. ``sd``: of one score over seeds, the same for all candidates."""
 
     mean: float
     sd: float
@@ -25,42 +26,47 @@ class PooledMean:
     high: float
 
 
-def pooled_means(scores: Mapping[int, Sequence[float]], images: int) -> dict[int, PooledMean]:
+def pooled_means(
+    scores: Mapping[int, Sequence[float]], images: float, metric: Metric = ACCURACY
+) -> dict[int, PooledMean]:
     """The mean of each candidate that has a score, by its trial.
 
     The spread of one score is pooled over all candidates. So two equal seeds have an interval, and
     a candidate that was dropped after two seeds has one that shows why.
 
     Args:
-        images: validation images behind a score.
+        images: validation images behind a score: see ``Metric.images_behind``.
+        metric: what they are scores of.
     """
     scores = {trial: own for trial, own in scores.items() if own}
     if not scores:
         return {}
     degrees = sum(len(own) - 1 for own in scores.values())
     squares = sum((x - fmean(own)) ** 2 for own in scores.values() for x in own)
-    binomial = binomial_variance(fmean(x for own in scores.values() for x in own), images)
-    # Equal scores would have no spread: the binomial one counts a little.
+    by_images = metric.variance(fmean(x for own in scores.values() for x in own), images)
+    # Equal scores would have no spread: that of the choice of images counts a little.
     total = degrees + BINOMIAL_DF
-    sd = math.sqrt((squares + BINOMIAL_DF * binomial) / total)
+    sd = math.sqrt((squares + BINOMIAL_DF * by_images) / total)
     times = student_quantile((1 - LEVEL) / 2, total if degrees else math.inf)
     found = {}
     for trial, own in scores.items():
         mean, half = fmean(own), times * sd / math.sqrt(len(own))
-        found[trial] = PooledMean(mean, sd, max(0.0, mean - half), min(1.0, mean + half))
+        low, high = max(metric.range.low, mean - half), min(metric.range.high, mean + half)
+        found[trial] = PooledMean(mean, sd, low, high)
     return found
 
 
-def shown_intervals(found: Confirmation, images: int) -> dict[int, Bounds]:
+def shown_intervals(found: Confirmation, images: float) -> dict[int, Bounds]:
     """Lower and upper bound of each candidate's mean, by its trial: see ``pooled_means``."""
     scores = {
-        c.trial: [run.val_acc for run in c.finished if run.val_acc is not None]
+        c.trial: [run.result for run in c.finished if run.result is not None]
         for c in found.candidates
     }
-    return {trial: (m.low, m.high) for trial, m in pooled_means(scores, images).items()}
+    means = pooled_means(scores, images, found.measure)
+    return {trial: (m.low, m.high) for trial, m in means.items()}
 
 
-def with_shown_intervals(found: Confirmation, images: int) -> Confirmation:
+def with_shown_intervals(found: Confirmation, images: float) -> Confirmation:
     """The same with these intervals: files of earlier versions hold a candidate's own ones."""
     bounds = shown_intervals(found, images)
     rows = []

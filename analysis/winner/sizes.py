@@ -1,4 +1,4 @@
-"""What accuracy each size of network reaches: the front of a search that varied the width."""
+"""What score each size of network reaches: the front of a search that varied the width."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from vgg6.tuning.run.trials import COMPLETED, TrialRecord
 
 @dataclass(frozen=True)
 class SizedTrial:
-    """A trial's score and what its network takes; ``int8_bytes``: of its int8 ONNX file, at most
+    """A trial's score by the search's metric, its accuracy in that epoch, and what its network
+    takes; ``int8_bytes``: of its int8 ONNX file, at most
     2.5 kB less."""
 
     trial: int
@@ -25,6 +26,7 @@ class SizedTrial:
     width: float
     parameters: int
     int8_bytes: int
+    score: float
 
     @property
     def words(self) -> str:
@@ -32,7 +34,7 @@ class SizedTrial:
 
 
 def sized_trials(ranked: Sequence[TrialRecord], data: DataFacts) -> list[SizedTrial]:
-    """The completed trials with their sizes, the most accurate first; none where all networks are
+    """The completed trials with their sizes, the best score first; none where all networks are
     of one width, for size then says nothing."""
     if len({trial.config.width for trial in ranked}) < 2 or data.classes is None:
         return []
@@ -45,6 +47,7 @@ def sized_trials(ranked: Sequence[TrialRecord], data: DataFacts) -> list[SizedTr
             width=trial.config.width,
             parameters=count_parameters(trial.config, task=images.task),
             int8_bytes=int8_bytes(trial.config, images),
+            score=trial.metric.worst if trial.score is None else trial.score,
         )
         for trial in ranked
         if trial.state == COMPLETED
@@ -52,8 +55,8 @@ def sized_trials(ranked: Sequence[TrialRecord], data: DataFacts) -> list[SizedTr
 
 
 def size_front(ranked: Sequence[TrialRecord], data: DataFacts) -> list[SizedTrial]:
-    """Those of ``sized_trials`` that no other one beats: none has fewer parameters and is as
-    accurate. The most accurate, and so the largest, first."""
+    """Those of ``sized_trials`` that no other one beats: none has fewer parameters and scores as
+    well. The best, and so the largest, first."""
     front: list[SizedTrial] = []
     for sized in sized_trials(ranked, data):
         if all(sized.parameters < other.parameters for other in front):

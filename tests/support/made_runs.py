@@ -10,6 +10,7 @@ import numpy as np
 
 from search_spaces import load_space
 from vgg6.config import TrialConfig
+from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, PRUNED
 from vgg6.tuning.settings import Settings
@@ -37,14 +38,26 @@ def search_facts(
 
 
 def made_run(
-    folder: Path, trials: int, epochs: int, *, seed: int = 0, name: str = "made", **facts: Any
+    folder: Path,
+    trials: int,
+    epochs: int,
+    *,
+    seed: int = 0,
+    name: str = "made",
+    metric: Metric = ACCURACY,
+    **facts: Any,
 ) -> RunFolder:
     """A finished search of ``trials``: every seventh diverged, every third was pruned at the first
-    epoch, the fifth crashed, all others are complete."""
+    epoch, the fifth crashed, all others are complete.
+
+    By another metric than accuracy, the best trials and epochs are those of the least accuracy.
+    """
     draw = np.random.default_rng(seed)
     run = RunFolder(str(folder / name))
     run.create()
-    settings = Settings(name="made", trials=trials, epochs=epochs, data="digits")
+    settings = Settings(
+        name="made", trials=trials, epochs=epochs, data="digits", metric=metric.name
+    )
     run.write_json(SEARCH, search_facts("made", trials, settings=settings.to_dict()) | facts)
     events: list[dict[str, Any]] = [{"event": "session", "time": STARTED, "session": "session_1"}]
     for number in range(trials):
@@ -59,18 +72,22 @@ def made_run(
         events.append(
             {"event": "trial", "time": began, "trial": number, "config": config, "params": params}
         )
-        top, best, best_epoch = 0.5 + 0.4 * draw.random(), 0.0, 0
+        top, best, best_epoch, best_acc = 0.5 + 0.4 * draw.random(), 0.0, 0, 0.0
         pruned, diverged, failed = number % 3 == 2, number % 7 == 6, number == 5
         for epoch in range(1, 2 if pruned or diverged or failed else epochs + 1):
             score = round(top * (1 - 0.5**epoch) + 0.01 * draw.random(), 6)
-            if score > best:
-                best, best_epoch = score, epoch
+            own = {"val_acc": score, "val_loss": round(2.2 / epoch, 6)}
+            if not metric.is_accuracy:
+                own |= {"val_balanced_acc": round(1 - score, 6), "val_loss": round(2 * score, 6)}
+            if best_epoch == 0 or metric.is_better(own[metric.column], than=best):
+                best, best_epoch, best_acc = own[metric.column], epoch, score
+            if not metric.is_accuracy:
+                own["best_score"] = best
             events.append(
                 {"event": "epoch", "time": began + 10.0 * epoch, "trial": number, "epoch": epoch,
                  "train_loss": round(2.3 / epoch, 6), "train_acc": round(score - 0.02, 6),
-                 "val_loss": round(2.2 / epoch, 6), "val_acc": score, "best_val_acc": best,
-                 "best_epoch": best_epoch, "lr": params["lr"], "seconds": 9.5,
-                 "node": f"node{number % 2}", "pid": 100 + number % 2}
+                 **own, "best_val_acc": best_acc, "best_epoch": best_epoch, "lr": params["lr"],
+                 "seconds": 9.5, "node": f"node{number % 2}", "pid": 100 + number % 2}
             )  # fmt: skip
         state, reason = COMPLETED, ""
         if failed:

@@ -84,7 +84,8 @@ def play(
         facts.settings, search.space, facts.settings.trials or 0, *[None] * 3, "disabled",  # type: ignore[arg-type]
         extensions=tuple(facts.extensions), added=extension, lengths=lengths,
     )  # fmt: skip
-    journal = Journal(run)
+    metric = facts.metric
+    journal = Journal(run, metric)
     history = journal.history
     if extension:
         record_extension(run, history, extension)
@@ -115,14 +116,16 @@ def play(
                 journal.close()
                 return read_search(run)
             rows = [score(record.config, e) for e in range(1, epoch + 1)]
+            best = max(rows, key=metric.gain)
             result = {
                 "epoch": epoch, "train_loss": 0.0, "train_acc": 0.0, "val_loss": 0.0,
-                "val_acc": rows[-1], "best_val_acc": max(rows), "seconds": 1.0, "node": "here",
-                "best_epoch": rows.index(max(rows)) + 1, "lr": record.config.lr, "pid": 1,
+                "val_acc": 0.5, "best_val_acc": 0.5, "seconds": 1.0, "node": "here",
+                "best_epoch": rows.index(best) + 1, "lr": record.config.lr, "pid": 1,
+                "val_balanced_acc": 0.5, metric.column: rows[-1], metric.best_key: best,
             }  # fmt: skip
             assert WHY_INFEASIBLE not in result
             callback.on_trial_result(0, [], trial, result)
-            stopped = rule.stops(record.number, epoch, max(rows))
+            stopped = rule.stops(record.number, epoch, metric.merit(best))
             if stopped or epoch == record.config.epochs:
                 trial.last_result = result
                 searcher.on_trial_complete("worker", result)

@@ -17,12 +17,17 @@ def wilson(accuracy: float, images: int) -> dict[str, float]:
     It covers which images happened to be drawn; neither the seed of the training nor a choice
     among several scores.
     """
-    hits, z = round(accuracy * images), normal_quantile((1 - LEVEL) / 2)
-    share, extra = hits / images, z * z / images
+    return wilson_of_share(round(accuracy * images) / images, images)
+
+
+def wilson_of_share(share: float, images: float) -> dict[str, float]:
+    """The same of a share that need not be a count over ``images``, nor these a whole number."""
+    z = normal_quantile((1 - LEVEL) / 2)
+    extra = z * z / images
     middle = (share + extra / 2) / (1 + extra)
     half = z * math.sqrt(share * (1 - share) / images + extra / images / 4) / (1 + extra)
-    low = middle - half if hits else 0.0
-    high = middle + half if hits < images else 1.0
+    low = middle - half if share > 0 else 0.0
+    high = middle + half if share < 1 else 1.0
     return {"low": low, "high": high, "level": LEVEL}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vgg6.common.checks import InputError
 from vgg6.data.images import Source, TrialData
 from vgg6.data.reading import AS_THE_STUDY, Reading
@@ -29,12 +31,15 @@ def data_facts(
         how: its images were read.
     """
     named = asked in ("auto", *NAMES)
-    # Only what was asked for is written: a record of a plain search stays as it was.
+    # Only what is unusual is written: a record of a plain search stays as it was.
     unusual: dict[str, Any] = {}
     if how.label_column is not None:
         unusual["label_column"] = how.label_column
     if how.skip_damaged:
         unusual["skip_damaged"] = True
+    by_class = np.bincount(data.val.labels, minlength=data.classes).tolist()
+    if len(set(by_class)) > 1:
+        unusual["val_by_class"] = by_class
     return CompleteFacts(
         name=source.name,
         argument=source.name if named else str(Path(asked).absolute()),

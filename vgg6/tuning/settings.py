@@ -14,6 +14,7 @@ from vgg6.common.quantities import read_bytes, read_count, read_duration, read_l
 from vgg6.config import MIRRORINGS
 from vgg6.data import SPLIT_SEED, Reading
 from vgg6.footprint.limits import KINDS, Limit
+from vgg6.metric import ACCURACY, METRIC_NAMES, Metric, metric_named
 from vgg6.run_record import IMAGE_SIZES, check_image_size
 
 SEARCHERS = ("gp", "optuna", "random", "grid")
@@ -118,6 +119,9 @@ class Settings:
     seed: int = described(
         42, "random seed of the searcher and of every trial", SEED, group=SEARCHED
     )
+    metric: str = described(
+        ACCURACY.name, "score on the validation images to choose by", METRIC_NAMES, group=SEARCHED
+    )  # fmt: skip
     max_parameters: int | None = described(
         None, "try only networks of at most so many parameters, such as 300k", POSITIVE_INTEGER,
         read=read_count, form="COUNT", group=SEARCHED,
@@ -234,6 +238,11 @@ class Settings:
         if self.time_budget is None and self.trials is None:
             return AUTO_SECONDS.get(data, AUTO_SECONDS_ELSE)
         return self.time_budget
+
+    @property
+    def measure(self) -> Metric:
+        """The metric of that name."""
+        return metric_named(self.metric)
 
     @property
     def limits(self) -> list[Limit]:

@@ -112,7 +112,7 @@ const page = (() => {
     const dims = div._fullData[0].dimensions.filter((d) => d.constraintrange);
     const chosen = shown.trials.filter((_, i) => dims.every((d) => inside(d.values[i], d.constraintrange)));
     document.getElementById("brushed").textContent = `${chosen.length} of ${shown.trials.length} trials selected`;
-    const best = [...chosen].sort((a, b) => b[2] - a[2]).slice(0, 5);
+    const best = [...chosen].sort((a, b) => b[3] - a[3]).slice(0, 5);
     document.getElementById("brushed-list").textContent = dims.length ? "Best of them: " + best.map(([n, label, score]) => `trial ${n} ${label} (${score.toFixed(4)})`).join(", ") : "";
   };
   const watchBrush = (div) => { div.on("plotly_restyle", tellBrush); tellBrush(); };

@@ -109,7 +109,7 @@ def test_every_figure_of_a_search_gives_a_value_one_colour(tmp_path: Path) -> No
 def test_an_interaction_lists_optimizers_from_the_top_in_the_usual_order() -> None:
     found = Interaction(
         lr_bins=[0.001, 0.01, 0.1], optimizers=["adam", "sgd"], count=[[1, 0], [2, 3]],
-        mean_val_acc=[[0.5, None], [0.25, 0.123456]], epoch=1, strength=None, p=None,
+        mean_score=[[0.5, None], [0.25, 0.123456]], epoch=1, strength=None, p=None,
     )  # fmt: skip
     trace = interaction(found).data[0]
     assert list(trace.y) == ["adam", "sgd"]

@@ -257,7 +257,7 @@ def test_a_pure_interaction_is_found_with_about_its_true_share(tmp_path: Path) -
         strengths.append(found.strength)
     assert np.mean(strengths) == pytest.approx(share, abs=0.01)
     assert found.p <= 0.005
-    means = np.array(found.mean_val_acc, dtype=float)
+    means = np.array(found.mean_score, dtype=float)
     assert found.optimizers == ["adam", "rmsprop", "sgd"]
     assert means[0, 0] > means[0, -1] + 0.1 and means[2, 0] < means[2, -1] - 0.1
     assert sum(map(sum, found.count)) == 288
@@ -291,7 +291,7 @@ def test_few_learning_rates_have_a_bin_each_and_empty_cells_are_empty(tmp_path: 
     found, _ = interaction(run)
     assert found is not None
     sgd = found.optimizers.index("sgd")
-    assert found.count[sgd] == [10, 10, 0] and found.mean_val_acc[sgd][2] is None
+    assert found.count[sgd] == [10, 10, 0] and found.mean_score[sgd][2] is None
     assert found.strength is not None
     for rate in (0.001, 0.01, 0.1):
         inside = [a < rate < b for a, b in zip(*[found.lr_bins[i:] for i in (0, 1)], strict=False)]

@@ -30,7 +30,7 @@ from torch import Tensor
 
 import tune_vgg6
 from analysis.packages import verify as v
-from analysis.packages.comparison import FirstDifference, compare_val_acc
+from analysis.packages.comparison import FirstDifference, compare_score
 from analysis.packages.loader_code import torch_loader
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKAGE, SUMS, check_sums, write_sums
@@ -370,7 +370,7 @@ def test_one_bit_of_one_weight_is_seen(package: Path) -> None:
     found = v.verify(package)
     assert (found.verdict, found.tensors_differing) == ("within the seed spread", 1)
     assert found.first_difference is None
-    assert found.val_acc and found.val_acc.difference == 0
+    assert found.score and found.score.difference == 0
 
 
 def test_the_last_bit_of_one_value_of_the_history_is_seen(package: Path) -> None:
@@ -413,7 +413,7 @@ def test_without_a_confirmation_the_spread_is_the_binomial_error_of_two_scores(
     package: Path,
 ) -> None:
     metrics = read_package(package).metrics
-    found = compare_val_acc(metrics, 0.5, images=100)
+    found = compare_score(metrics, 0.5, images=100)
     p = metrics.val_acc
     assert found.sd_of_difference == pytest.approx(((p * (1 - p) + 0.25) / 100) ** 0.5)
     assert "binomial" in found.sd_from

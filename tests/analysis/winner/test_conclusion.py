@@ -13,6 +13,7 @@ from analysis.winner import confirm
 from analysis.winner.confirm import conclude
 from analysis.winner.confirmed_result import confirmed_result, verdict
 from vgg6.config import TrialConfig
+from vgg6.metric import ACCURACY
 from vgg6.task import STUDY
 from vgg6.tuning.run.folder import CONFIRMATION, RunFolder, weights_file
 from vgg6.tuning.run.history import History
@@ -135,7 +136,8 @@ def ended_by_its_time(
 
     monkeypatch.setattr(confirm, "run_session", session)
     plan: Any = SimpleNamespace(data=SimpleNamespace(val=range(5000), train=range(300), task=STUDY))
-    search: Any = SimpleNamespace(folder=run, facts=SimpleNamespace(extensions=()))
+    facts = SimpleNamespace(extensions=(), data=SimpleNamespace(val_by_class=None))
+    search: Any = SimpleNamespace(folder=run, facts=facts, metric=ACCURACY)
     return confirm.confirm(search, plan, trials, list(range(50, 60)), "made", **asked)
 
 

@@ -8,10 +8,9 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.algorithms.early_stopping import StoppingRule
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
-
-METRIC, TIME = "best_val_acc", "epoch"
 
 
 class RuleScheduler(FIFOScheduler):
@@ -24,6 +23,7 @@ class RuleScheduler(FIFOScheduler):
             moment at which Ray takes other resources for it.
         begin_again: hears the number of a trial that Ray gives up before it began, since the worker
             that it was to take over had died.
+        metric: what trials are compared by.
     """
 
     def __init__(
@@ -31,8 +31,10 @@ class RuleScheduler(FIFOScheduler):
         rule: StoppingRule,
         between_attempts: Callable[[Trial], None],
         begin_again: Callable[[int], None] = lambda number: None,
+        metric: Metric = ACCURACY,
     ) -> None:
         super().__init__()
+        self.measure = metric
         self.rule, self.between_attempts, self.begin_again = rule, between_attempts, begin_again
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -41,7 +43,8 @@ class RuleScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         if WHY_INFEASIBLE in result:
             return TrialScheduler.STOP
-        stopped = self.rule.stops(trial.config["number"], result[TIME], result[METRIC])
+        merit = self.measure.merit(result[self.measure.best_key])
+        stopped = self.rule.stops(trial.config["number"], result["epoch"], merit)
         return TrialScheduler.STOP if stopped else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:

@@ -58,7 +58,8 @@ class TruthfulSearcher(Searcher):
         earlier: Sequence[TrialRecord] = (),
         lengths: Collection[int] = (),
     ) -> None:
-        super().__init__(metric="best_val_acc", mode="max")
+        self.measure = journal.history.metric
+        super().__init__(metric=self.measure.best_key, mode=self.measure.mode)
         self.lengths = frozenset(lengths) - {base["epochs"]}
         self.earlier, self.rungs, self.rule = earlier, rungs, rule
         self.space, self.base, self.limit, self.journal = space, base, limit, journal
@@ -132,7 +133,8 @@ class TruthfulSearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if WHY_INFEASIBLE not in result:
-            self._report(self._numbers[trial_id], result["epoch"], result["best_val_acc"])
+            merit = self.measure.merit(result[self.measure.best_key])
+            self._report(self._numbers[trial_id], result["epoch"], merit)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -145,7 +147,7 @@ class TruthfulSearcher(Searcher):
             return
         length = self.journal.history.trials[number].config.epochs
         if self.rule and self.rule.waits(number) and result and result["epoch"] < length:
-            self._report(number, result["epoch"], result["best_val_acc"])
+            self._report(number, result["epoch"], self.measure.merit(result[self.measure.best_key]))
             self._paused.add(number)
             return
         trial = self._asked[number]
@@ -156,9 +158,10 @@ class TruthfulSearcher(Searcher):
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             # Ray does not pass on the result at which it decides to stop.
-            self._report(number, result["epoch"], result["best_val_acc"])
+            merit = self.measure.merit(result[self.measure.best_key])
+            self._report(number, result["epoch"], merit)
             if result["epoch"] >= length and length not in self.lengths:
-                self.study.tell(trial, result["best_val_acc"])
+                self.study.tell(trial, merit)
             else:
                 self.study.tell(trial, state=TrialState.PRUNED)
 
@@ -294,7 +297,8 @@ class TruthfulSearcher(Searcher):
             self.space.suggest(trial)
             self._asked[record.number] = trial
             for epoch, row in sorted(record.rows.items()):
-                self._report(record.number, epoch, row.best_val_acc)
+                merit = self.measure.merit(self.measure.best_of(row))
+                self._report(record.number, epoch, merit)
             return
         # One of an earlier length, which is less than the others', was seen so far and no further.
         shorter = record.state == COMPLETED and record.config.epochs in self.lengths

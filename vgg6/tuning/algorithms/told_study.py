@@ -26,9 +26,18 @@ TOLD_AS = {
 TOLD_MOST, TOLD_KEPT, TOLD_BEST = 1000, 500, 100
 
 
-def told_trial(record: TrialRecord, space: Space, state: TrialState) -> FrozenTrial:
-    """A journaled trial as Optuna knows it when it has been told ``state``, with its curve."""
-    curve = {row.epoch: row.best_val_acc for row in record.curve}
+def told_trial(
+    record: TrialRecord, space: Space, state: TrialState, *, plain: bool = False
+) -> FrozenTrial:
+    """A journaled trial as Optuna knows it when it has been told ``state``, with its curve.
+
+    Args:
+        plain: whether its values are scores; else their merits, of which more is always better.
+    """
+    metric = record.metric
+    curve = {row.epoch: metric.best_of(row) for row in record.curve}
+    if not plain:
+        curve = {epoch: metric.merit(score) for epoch, score in curve.items()}
     fixed = FixedTrial(record.params)
     space.suggest(fixed)
     has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
@@ -61,7 +70,7 @@ def worth_telling(ended: list[TrialRecord], rng: np.random.Generator) -> list[Tr
 
     def order(record: TrialRecord) -> tuple[float, ...]:
         steps = 0 if record.state == COMPLETED else -record.epoch
-        return rank[record.state], steps, -(record.best_val_acc or 0.0), record.number
+        return rank[record.state], steps, -record.gain, record.number
 
     told.sort(key=order)
     others = rng.choice(len(told) - TOLD_BEST, TOLD_KEPT - TOLD_BEST, replace=False)

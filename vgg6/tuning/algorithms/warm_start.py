@@ -31,6 +31,7 @@ from vgg6.common.checks import InputError
 from vgg6.common.schema import located
 from vgg6.common.words import counted
 from vgg6.config import TrialConfig
+from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.folder import open_run
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.records import EarlierSearch, ToldTrial, WarmStartFacts
@@ -91,7 +92,9 @@ class WarmStart:
         return WarmStartFacts(sources=self.sources, told=told)
 
     @classmethod
-    def from_facts(cls, facts: WarmStartFacts | None, space: Space) -> WarmStart:
+    def from_facts(
+        cls, facts: WarmStartFacts | None, space: Space, metric: Metric = ACCURACY
+    ) -> WarmStart:
         """What ``search.json`` has under ``warm_start``, or nothing.
 
         Raises:
@@ -107,7 +110,9 @@ class WarmStart:
                 raise InputError(f"{where}.config", trial.config.to_dict(), rule)
             if not trial.scores and trial.state != INFEASIBLE:
                 raise InputError(f"{where}.scores", [], f"is empty for a {trial.state} trial")
-            told.append(_record(trial.trial, trial.config, trial.state, trial.scores, space))
+            told.append(
+                _record(trial.trial, trial.config, trial.state, trial.scores, space, metric)
+            )
         return cls(facts.sources, told)
 
 
@@ -124,8 +129,8 @@ def read_earlier(runs: Sequence[str], settings: Settings, space: Space) -> list[
     """Read earlier searches, each by its folder, its URI, or its name below ``storage``.
 
     Raises:
-        InputError: there is no such search, a file of it breaks a rule, it has no score yet, or it
-            is named twice; or the new search has a list of points to walk.
+        InputError: there is no such search, a file of it breaks a rule, it has no score yet or goes
+            by another metric, or it is named twice; or the new search has a list of points to walk.
     """
     if settings.searcher == "grid" or space.points_only:
         rule = "has nothing to add to: this search is a list of points"
@@ -139,6 +144,12 @@ def read_earlier(runs: Sequence[str], settings: Settings, space: Space) -> list[
             raise InputError(FLAG, name, "is named twice")
         if not search.history.ranking(first=1):
             raise InputError(FLAG, name, "has no trial with a score")
+        if search.metric != settings.measure:
+            rule = (
+                f"goes by {search.metric.name}, and this search by {settings.metric}: scores of two"
+                " metrics do not compare"
+            )
+            raise InputError(FLAG, name, rule)
         winner = search.confirmation.chosen.config if search.confirmation else None
         data = search.facts.data
         found[run.uri] = Earlier(
@@ -252,14 +263,14 @@ def _tellable(
     """Ended trials of the same objective, the best first, but for those that are run again. Of the
     infeasible ones only those whose loss diverged: memory is a matter of the machine."""
     told = [
-        _record(t.number, t.config, t.state, _scores(t), space)
+        _record(t.number, t.config, t.state, _scores(t), space, t.metric)
         for t in search.history.trials.values()
         if t.state in _ORDER and (t.rows or t.state == INFEASIBLE)
         and (t.state != INFEASIBLE or "diverged" in t.reason)
         and t.config.epochs == epochs
         and is_whole(t.config, space) and held(t.config, space) not in first
     ]  # fmt: skip
-    return sorted(told, key=lambda t: (_ORDER[t.state], -t.epoch, -(t.best_val_acc or 0)))
+    return sorted(told, key=lambda t: (_ORDER[t.state], -t.epoch, -t.gain))
 
 
 def _thinned(told: list[TrialRecord], most: int) -> list[TrialRecord]:
@@ -272,12 +283,17 @@ def _thinned(told: list[TrialRecord], most: int) -> list[TrialRecord]:
 
 
 def _scores(trial: TrialRecord) -> list[float]:
-    return [row.best_val_acc for row in trial.curve]
+    return [trial.metric.best_of(row) for row in trial.curve]
 
 
 def _record(
-    number: int, config: TrialConfig, state: str, scores: Sequence[float], space: Space
+    number: int,
+    config: TrialConfig,
+    state: str,
+    scores: Sequence[float],
+    space: Space,
+    metric: Metric,
 ) -> TrialRecord:
-    rows = {e: scored(e, x, x) for e, x in enumerate(scores, start=1)}
+    rows = {e: scored(e, x, x, metric) for e, x in enumerate(scores, start=1)}
     params = space.params_of(space.fixed | (held(config, space) or {}))
-    return TrialRecord(number, config, params, 0.0, rows=rows, state=state)
+    return TrialRecord(number, config, params, 0.0, rows=rows, state=state, metric=metric)

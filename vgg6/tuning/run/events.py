@@ -20,6 +20,7 @@ from vgg6.common.schema import (
     real,
     whole,
 )
+from vgg6.metric import Metric
 from vgg6.run_record import LONGEST, Config
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.trials import COMPLETED, METRICS, OPEN, PAUSED, STATES
@@ -35,7 +36,7 @@ def check_event(event: Any, history: History) -> dict[str, Any]:
         raise InputError(TOP, event, "is not a mapping of names to values (event, time)")
     kind = event.get("event")
     if kind == "epoch":
-        _check_epoch(event)
+        _check_epoch(event, history.metric)
     elif kind not in _SHORT or not _is_plain(event):
         if not isinstance(kind, str) or kind not in EVENTS:
             read_record(_Event, event)
@@ -70,10 +71,12 @@ def check_event(event: Any, history: History) -> dict[str, Any]:
     return event
 
 
-def _check_epoch(event: dict[str, Any]) -> None:
+def _check_epoch(event: dict[str, Any], metric: Metric) -> None:
     """By hand and not by a record: a search has ten thousands of these."""
     for key, allowed in _EPOCH_RANGES.items():
         if key not in event:
+            if key in _LATER and key not in (metric.column, metric.best_key):
+                continue
             raise InputError("epoch", key, "is missing")
         value = event[key]
         if not (type(value) is float and allowed.low <= value <= allowed.high):
@@ -116,6 +119,8 @@ _EPOCH_RANGES = {
         for key in METRICS if key != "best_epoch"
     },
 }  # fmt: skip
+# What the first recorded searches lack, or those that go by accuracy.
+_LATER = ("val_balanced_acc", "best_score")
 _Number = Annotated[int, whole(0, 10**7)]
 _Name = Annotated[str, leaf(_session_name)]
 

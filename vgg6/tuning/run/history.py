@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vgg6.config import TrialConfig
+from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.trials import FAILED, INFEASIBLE, PAUSED, RUNNING, Epoch, TrialRecord
 
 
@@ -34,15 +35,20 @@ class Learnt:
 
 @dataclass
 class History:
-    """All trials by number, the epochs in the order they came, and how the search stands."""
+    """All trials by number, the epochs in the order they came, and how the search stands.
+
+    ``arrivals``: trial, epoch, and the ``Metric.merit`` of its best score by then; ``metric``: what
+    trials are ranked by.
+    """
 
     trials: dict[int, TrialRecord] = field(default_factory=dict)
-    arrivals: list[tuple[int, int, float]] = field(default_factory=list)  # trial, epoch, score
+    arrivals: list[tuple[int, int, float]] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     repeated_rows: int = 0
     torn_lines: int = 0
     enlarged: int = 0  # trials that ran out of device memory and got a larger share
     learnt: Learnt | None = None
+    metric: Metric = ACCURACY
 
     @property
     def states(self) -> dict[str, int]:
@@ -56,12 +62,12 @@ class History:
 
     @property
     def incumbent(self) -> TrialRecord | None:
-        """The trial with the highest validation accuracy, the first of equals."""
-        scored = [t for t in self.trials.values() if t.best_val_acc is not None]
-        return max(scored, key=lambda t: (t.best_val_acc, -t.number), default=None)
+        """The trial with the best score, the first of equals."""
+        scored = [t for t in self.trials.values() if t.score is not None]
+        return max(scored, key=lambda t: (t.gain, -t.number), default=None)
 
     def ranking(self, first: int | None = None) -> list[TrialRecord]:
-        """Trials by their best validation accuracy; of equals the cheaper, then the earlier.
+        """Trials by their best score; of equals the cheaper, then the earlier.
 
         Diverged and crashed trials are left out: they have no weights to give. ``first``: only so
         many of them.
@@ -69,12 +75,10 @@ class History:
         able = (
             t
             for t in self.trials.values()
-            if t.best_val_acc is not None and t.state not in (INFEASIBLE, FAILED)
+            if t.score is not None and t.state not in (INFEASIBLE, FAILED)
         )
         count = len(self.trials) if first is None else first
-        return heapq.nsmallest(
-            count, able, key=lambda t: (-(t.best_val_acc or 0.0), t.epoch, t.number)
-        )
+        return heapq.nsmallest(count, able, key=lambda t: (-t.gain, t.epoch, t.number))
 
     def add(self, event: dict[str, Any]) -> None:
         """Take in one event, as it is written or as it is read back."""
@@ -98,14 +102,16 @@ class History:
             self.trials[number] = TrialRecord(
                 number, config, event["params"], event["time"],
                 by_model=event.get("by_model", False), again_of=event.get("again_of"),
+                metric=self.metric,
             )  # fmt: skip
         elif kind == "epoch":
             trial, epoch = self.trials[number], event["epoch"]
             if epoch in trial.rows:  # a worker died between its report and its checkpoint
                 self.repeated_rows += 1
                 return
-            trial.add_row(_epoch(event))
-            self.arrivals.append((number, epoch, event["best_val_acc"]))
+            row = _epoch(event)
+            trial.add_row(row)
+            self.arrivals.append((number, epoch, self.metric.merit(self.metric.best_of(row))))
         elif kind == "enlarged":
             self.trials[number].gpus = event["gpus"]
             self.enlarged += 1
@@ -135,4 +141,5 @@ def _epoch(event: dict[str, Any]) -> Epoch:
         val_loss=event["val_loss"], val_acc=event["val_acc"], best_val_acc=event["best_val_acc"],
         best_epoch=event["best_epoch"], lr=event["lr"], seconds=event["seconds"],
         time=event["time"], node=event.get("node"), pid=event.get("pid"),
+        val_balanced_acc=event.get("val_balanced_acc"), best_score=event.get("best_score"),
     )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 from vgg6.common.checks import InputError
 from vgg6.common.schema import located
+from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.events import check_event
 from vgg6.tuning.run.folder import JOURNAL, Appender, RunFolder
 from vgg6.tuning.run.history import History
@@ -26,10 +27,10 @@ class StorageLost(BaseException):
 
 
 class Journal:
-    """Writes events and keeps the history that they make."""
+    """Writes events and keeps the history that they make, ranked by ``metric``."""
 
-    def __init__(self, run: RunFolder) -> None:
-        self.history = read_history(run)
+    def __init__(self, run: RunFolder, metric: Metric = ACCURACY) -> None:
+        self.history = read_history(run, metric)
         self._lines = Appender(run, JOURNAL)
 
     @property
@@ -54,8 +55,10 @@ class Journal:
         self._lines.close()
 
 
-def read_history(run: RunFolder) -> History:
+def read_history(run: RunFolder, metric: Metric = ACCURACY) -> History:
     """Read a run's journal; an unfinished last line is counted, one in the middle is an error.
+
+    ``metric``: what its trials are ranked by, which ``search.json`` says.
 
     A line that was torn by a crash and then followed by a later session's lines is such a last
     line too: every session starts with its own event.
@@ -64,7 +67,7 @@ def read_history(run: RunFolder) -> History:
         InputError: a line in the middle is damaged, or any line breaks a rule; names the file,
             the line and the key.
     """
-    history = History()
+    history = History(metric=metric)
     if not run.exists(JOURNAL):
         return history
     lines = run.read(JOURNAL).split(b"\n")

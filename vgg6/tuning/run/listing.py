@@ -13,6 +13,7 @@ from rich.table import Table
 from vgg6.common.checks import InputError
 from vgg6.common.plain_text import PlainText
 from vgg6.common.words import counted, duration
+from vgg6.metric import ACCURACY, metric_named
 from vgg6.tuning.run.driver_lock import is_starting
 from vgg6.tuning.run.folder import SEARCH, RunFolder
 from vgg6.tuning.run.search import read_search
@@ -37,6 +38,7 @@ class Listed:
     confirmed: ConfirmedWinner | None = None
     age_s: float | None = None
     problem: str = ""
+    metric: str = ACCURACY.name
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -79,6 +81,7 @@ def _listed(folder: RunFolder, now: float) -> Listed:
         incumbent=status.incumbent,
         confirmed=status.confirmed,
         age_s=_age(search.facts.created, now),
+        metric=status.metric,
     )
 
 
@@ -93,13 +96,16 @@ def render(found: list[Listed], storage: str) -> str:
     """A line a search."""
     if not found:
         return f"no search in {storage}"
-    table = Table(
-        "search", "state", "trials", "val_acc", "best trial", "age", box=None, pad_edge=False
-    )
+    columns = {metric_named(one.metric).column for one in found if not one.problem}
+    score = columns.pop() if len(columns) == 1 else "score"
+    table = Table("search", "state", "trials", score, "best trial", "age", box=None, pad_edge=False)
     for one in found:
         trials = "" if one.trials is None else f"{one.ended} of {one.trials}"
         age = "" if one.age_s is None else duration(one.age_s)
-        table.add_row(one.name, one.state, trials, *_best(one), age)
+        best, whose = _best(one)
+        if best and columns:  # of several metrics, each figure names its own
+            best = f"{metric_named(one.metric).column} {best}"
+        table.add_row(one.name, one.state, trials, best, whose, age)
     out = PlainText(WIDTH, markup=False)
     out.print(table)
     for one in found:
@@ -114,5 +120,5 @@ def _best(one: Listed) -> tuple[str, str]:
         seeds = counted(winner.seeds, "seed")
         return f"{winner.mean:.4f}", f"trial {winner.trial} {winner.label}, mean of {seeds}"
     if best := one.incumbent:
-        return f"{best.best_val_acc:.4f}", f"trial {best.trial} {best.label}"
+        return f"{best.score:.4f}", f"trial {best.trial} {best.label}"
     return "", ""

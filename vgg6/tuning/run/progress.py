@@ -24,7 +24,7 @@ SHOWN_TRIALS = 8
 
 
 class Best(NamedTuple):
-    """The number of a trial, and its highest validation accuracy."""
+    """The number of a trial, and its best score, where more is always better."""
 
     trial: int
     score: float
@@ -118,7 +118,8 @@ class Standing:
         parts = [
             self.trials,
             f"{counted(self.epochs, 'epoch')}{f', {self.speed}' if self.speed else ''}",
-            f"{self.leader} {best.title} {best.config.label} val_acc {best.best_val_acc:.4f}"
+            f"{self.leader} {best.title} {best.config.label}"
+            f" {self.history.metric.column} {best.score:.4f}"
             if best
             else "no score yet",
             *filter(None, [self.left]),
@@ -186,12 +187,13 @@ class Progress:
         best = self.history.incumbent
         if best:
             head.append(f"{now.leader}: {best.title} {best.config.label} ")
-            head.append(f"val_acc {best.best_val_acc:.4f}", "bold green")
+            head.append(f"{self.history.metric.column} {best.score:.4f}", "bold green")
         return Group(head, self._table())
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
-        for column in ("trial", "configuration", "epoch", "val_acc", "best"):
+        metric = self.history.metric
+        for column in ("trial", "configuration", "epoch", metric.column, "best"):
             table.add_column(column, justify="left" if column == "configuration" else "right")
         running = [t for t in self.history.trials.values() if t.state == RUNNING]
         for record in running[-SHOWN_TRIALS:]:
@@ -200,15 +202,15 @@ class Progress:
                 record.title.removeprefix("trial "),
                 record.config.label,
                 f"{record.epoch}/{record.config.epochs}",
-                f"{last.val_acc:.4f}" if last else "-",
-                f"{last.best_val_acc:.4f}" if last else "-",
+                f"{metric.of(last):.4f}" if last else "-",
+                f"{metric.best_of(last):.4f}" if last else "-",
             )
         return table
 
 
 def _best(history: History) -> Best | None:
     best = history.incumbent
-    return Best(best.number, best.best_val_acc or 0.0) if best else None
+    return Best(best.number, best.gain) if best else None
 
 
 def epochs_run(history: History) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, PlainSerializer, model_validator
 
 from search_spaces import Space
-from vgg6.common.checks import InputError, Range, check_integer, check_key
+from vgg6.common.checks import InputError, Range, check_integer, check_key, check_number
 from vgg6.common.schema import (
     Count,
     Real,
@@ -27,6 +27,7 @@ from vgg6.common.schema import (
     read_record,
     whole,
 )
+from vgg6.metric import ACCURACY, METRIC_NAMES, Metric, metric_named
 from vgg6.run_record import Config, DataFacts, EpochMetrics, RuntimeFacts
 from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.folder import CONFIRMATION, SEARCH, RunFolder
@@ -104,12 +105,13 @@ class EarlierSearch(Record):
 
 
 class ToldTrial(Record):
-    """A trial of an earlier search, by its number there. ``scores``: its best so far by epoch."""
+    """A trial of an earlier search, by its number there. ``scores``: its best so far by epoch, by
+    the metric of both searches."""
 
     trial: Count
     config: Config
     state: Annotated[str, one_of(COMPLETED, PRUNED, INFEASIBLE)]
-    scores: list[Share]
+    scores: list[Real]
 
 
 class WarmStartFacts(Record):
@@ -139,6 +141,19 @@ class SearchFacts(Record):
     warm_start: WarmStartFacts | None = None
     extensions: list[Extension] = Field(default_factory=list)
 
+    @property
+    def metric(self) -> Metric:
+        """What its trials are ranked by."""
+        return self.settings.measure
+
+    @model_validator(mode="after")
+    def _told_in_its_metric(self) -> SearchFacts:
+        for index, trial in enumerate(self.warm_start.told if self.warm_start else ()):
+            for place, score in enumerate(trial.scores):
+                where = f"warm_start.told[{index}].scores[{place}]"
+                check_number(where, score, self.metric.range)
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _scheduler_by_its_name(cls, value: dict[str, Any]) -> dict[str, Any]:
@@ -158,10 +173,13 @@ class SearchFacts(Record):
 
 
 class ConfirmationRun(Record):
-    """One seed of a candidate. ``val_acc``: its best epoch's; ``seconds``: of all its epochs."""
+    """One seed of a candidate. ``score``: its best epoch's by the search's metric; ``val_acc``: the
+    accuracy there; ``seconds``: of all its epochs. Files of earlier versions go by accuracy and
+    lack the score."""
 
     seed: Seed
     val_acc: Share | None
+    score: Real | None = None
     best_epoch: Count | None = None
     epochs_run: Count = 0
     seconds: Real = 0.0
@@ -169,15 +187,20 @@ class ConfirmationRun(Record):
     reason: Text = ""
     history: list[EpochMetrics]
 
+    @property
+    def result(self) -> float | None:
+        """Its score by the search's metric; None where it has none."""
+        return self.val_acc if self.score is None else self.score
+
 
 class Candidate(Record):
     """A configuration that was run over fresh seeds.
 
-    ``mean``: of its validation accuracies, None where no run was completed; ``low`` to ``high``:
-    its interval, made of ``sd``, the standard deviation of one score, for which all candidates are
-    asked; ``optimism``: by how much its score in the search is above the mean, None where its trial
-    was not trained as long; ``eliminated_after``: so many seeds; ``tied``: not shown to be worse
-    than the winner; ``cost``: FLOPs of training it once.
+    ``mean``: of its scores by the search's metric, None where no run was completed; ``low`` to
+    ``high``: its interval, made of ``sd``, the standard deviation of one score, for which all
+    candidates are asked; ``optimism``: by how much its score in the search is better than the mean,
+    None where its trial was not trained as long; ``eliminated_after``: so many seeds; ``tied``: not
+    shown to be worse than the winner; ``cost``: FLOPs of training it once.
 
     ``behind``: by how much its mean is below that of ``compared_with``, which is the winner, or the
     best of its last round if it was dropped; ``behind_low`` to ``behind_high``: the bounds that
@@ -188,7 +211,7 @@ class Candidate(Record):
     label: Text
     config: Config
     fingerprint: Text = ""
-    search_score: Share
+    search_score: Real
     mean: Real | None
     sd: Real | None
     low: Real | None
@@ -214,10 +237,10 @@ class Candidate(Record):
 class Confirmation(Record):
     """``confirmation.json``: the best of a search over fresh seeds, and the winner among them.
 
-    ``margin``: of accuracy, by which a cheaper winner may be worse; ``more_seeds``: how many would
-    tell which of ``ties`` is the best, 0 where the winner is better than each rival or shown to be
-    within the margin of it. Both are None in files of earlier versions. ``extensions``: how many
-    the search had by then.
+    ``metric``: what they were compared by; ``margin``: of it, by which a cheaper winner may be
+    worse; ``more_seeds``: how many would tell which of ``ties`` is the best, 0 where the winner is
+    better than each rival or shown to be within the margin of it. Both are None in files of earlier
+    versions. ``extensions``: how many the search had by then.
     """
 
     format: Format
@@ -235,6 +258,22 @@ class Confirmation(Record):
     margin: Share | None = None
     more_seeds: Count | None = None
     extensions: Count = 0
+    metric: Annotated[str, one_of(*METRIC_NAMES)] = ACCURACY.name
+
+    @property
+    def measure(self) -> Metric:
+        """The metric of that name."""
+        return metric_named(self.metric)
+
+    @model_validator(mode="after")
+    def _scored_in_its_metric(self) -> Confirmation:
+        for index, candidate in enumerate(self.candidates):
+            where, allowed = f"candidates[{index}]", self.measure.range
+            check_number(f"{where}.search_score", candidate.search_score, allowed)
+            for place, run in enumerate(candidate.runs):
+                if run.result is not None:
+                    check_number(f"{where}.runs[{place}].score", run.result, allowed)
+        return self
 
     @model_validator(mode="after")
     def _winner_is_whole(self) -> Confirmation:

@@ -10,8 +10,9 @@ from search_spaces.parameter import check_value
 from vgg6.common.checks import InputError, check_key
 from vgg6.common.schema import located
 from vgg6.common.words import counted
+from vgg6.metric import Metric
 from vgg6.tuning.run.extension import as_extended, in_words, lengths_of
-from vgg6.tuning.run.folder import JOURNAL, RunFolder
+from vgg6.tuning.run.folder import CONFIRMATION, JOURNAL, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.records import Confirmation, SearchFacts, read_confirmation, read_facts
@@ -75,6 +76,11 @@ class Search:
         return self.facts.name
 
     @property
+    def metric(self) -> Metric:
+        """What its trials are ranked by."""
+        return self.facts.metric
+
+    @property
     def space(self) -> Space:
         return self.facts.space
 
@@ -92,7 +98,12 @@ def read_search(folder: RunFolder) -> Search:
     Raises:
         InputError: a file is damaged or breaks a rule; names the file, the line and the field.
     """
-    return search_of(folder, read_facts(folder), read_history(folder), read_confirmation(folder))
+    facts = read_facts(folder)
+    history, confirmed = read_history(folder, facts.metric), read_confirmation(folder)
+    if confirmed and confirmed.metric != facts.metric.name:
+        rule = f"is not what this search goes by, which is {facts.metric.name}"
+        raise InputError(f"{folder.file(CONFIRMATION)}: metric", confirmed.metric, rule)
+    return search_of(folder, facts, history, confirmed)
 
 
 def search_of(

@@ -9,6 +9,7 @@ from typing import Any
 
 from vgg6.common.words import counted, duration, rate
 from vgg6.config import TrialConfig
+from vgg6.metric import ACCURACY, metric_named
 from vgg6.tuning.run.depth import in_words, pruned_after
 from vgg6.tuning.run.driver_lock import is_running
 from vgg6.tuning.run.folder import CONFIRMED, RunFolder
@@ -25,17 +26,19 @@ STARTING_S = 30.0  # a session without an epoch is starting for so long
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The best trial so far."""
+    """The best trial so far. ``score``: its best by the search's metric; ``best_val_acc``: its
+    accuracy in that epoch."""
 
     trial: int
     label: str
     best_val_acc: float
     config: TrialConfig
+    score: float
 
 
 @dataclass(frozen=True)
 class ConfirmedWinner:
-    """The trial that won a confirmation. ``mean``: of its validation accuracies over ``seeds``;
+    """The trial that won a confirmation. ``mean``: of its scores over ``seeds``;
     ``more_seeds``: how many would settle whether it is the best, None where that is not known."""
 
     trial: int
@@ -47,10 +50,10 @@ class ConfirmedWinner:
 
 @dataclass(frozen=True)
 class Status:
-    """How a search stands. ``minutes_left`` is None before the first trial's end; ``pruned_after``:
-    how many trials were stopped early after how many epochs; ``depth``: that in words;
-    ``extensions``: what was added since it began, a line each; ``outdated``: what a confirmation is
-    of that was made before."""
+    """How a search stands. ``metric``: what scores are of; ``minutes_left``: None before the first
+    trial's end; ``pruned_after``: how many trials were stopped early after how many epochs;
+    ``depth``: that in words; ``extensions``: what was added since it began, a line each;
+    ``outdated``: what a confirmation is of that was made before."""
 
     search: str
     data: str
@@ -69,6 +72,7 @@ class Status:
     depth: str = ""
     extensions: list[str] = field(default_factory=list)
     outdated: str = ""
+    metric: str = ACCURACY.name
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -106,6 +110,7 @@ def status_of(search: Search) -> Status:
         depth=in_words(history) if state not in (STARTING, IN_PROGRESS) and rows else "",
         extensions=search.extensions,
         outdated=search.outdated_in_words,
+        metric=search.metric.name,
     )
 
 
@@ -143,9 +148,9 @@ def _by_state(history: History, goes_on: bool) -> dict[str, int]:
 
 def _incumbent(history: History) -> Incumbent | None:
     best = history.incumbent
-    if best is None or best.best_val_acc is None:
+    if best is None or best.best_val_acc is None or best.score is None:
         return None
-    return Incumbent(best.number, best.config.label, best.best_val_acc, best.config)
+    return Incumbent(best.number, best.config.label, best.best_val_acc, best.config, best.score)
 
 
 def _confirmed(found: Confirmation | None) -> ConfirmedWinner | None:
@@ -164,6 +169,7 @@ def render(status: Status, to_go_on: str = "") -> str:
     """
     if not status.data:
         return f"{status.search}: {status.state}"
+    column = metric_named(status.metric).column
     states = ", ".join(f"{n} {state}" for state, n in sorted(status.by_state.items()))
     speed = rate(status.epochs_a_minute) if status.epochs_run else ""
     lines = [
@@ -177,10 +183,10 @@ def render(status: Status, to_go_on: str = "") -> str:
     if status.depth:
         lines.append(f"  trained   {status.depth}")
     if best := status.incumbent:
-        score = f"val_acc {best.best_val_acc:.4f}"
+        score = f"{column} {best.score:.4f}"
         lines.append(f"  incumbent trial {best.trial} {best.label}: {score}")
     if found := status.confirmed:
-        over = f"mean val_acc {found.mean:.4f} over {counted(found.seeds, 'fresh seed')}"
+        over = f"mean {column} {found.mean:.4f} over {counted(found.seeds, 'fresh seed')}"
         open_ = "; not settled against its rivals" if found.more_seeds else ""
         lines.append(f"  confirmed trial {found.trial} {found.label}: {over}{open_}")
     if status.outdated:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from vgg6.config import TrialConfig
+from vgg6.metric import ACCURACY, Metric
 from vgg6.run_record import EpochMetrics
 
 # How a trial can stand. "pruned": the scheduler stopped it early; "infeasible": its loss diverged
@@ -33,18 +34,21 @@ class Epoch(EpochMetrics):
         return EpochMetrics(**{f.name: getattr(self, f.name) for f in fields(EpochMetrics)})
 
 
-def scored(epoch: int, val_acc: float, best_val_acc: float) -> Epoch:
-    """An epoch of which only the validation accuracy is known."""
+def scored(epoch: int, score: float, best_score: float, metric: Metric = ACCURACY) -> Epoch:
+    """An epoch of which only the score by a metric is known."""
+    known: Any = {"val_acc": math.nan, "val_loss": math.nan, metric.column: score}
+    known |= {"best_val_acc": math.nan, metric.best_key: best_score}
     return Epoch(
-        epoch=epoch, train_loss=math.nan, train_acc=math.nan, val_loss=math.nan, val_acc=val_acc,
-        best_val_acc=best_val_acc, best_epoch=epoch, lr=math.nan, seconds=0.0, time=0.0,
+        epoch=epoch, train_loss=math.nan, train_acc=math.nan, best_epoch=epoch, lr=math.nan,
+        seconds=0.0, time=0.0, **known,
     )  # fmt: skip
 
 
 @dataclass
 class TrialRecord:
     """What the journal knows of one trial. ``params``: what Optuna suggested, by its names;
-    ``rows``: the finished epochs, by number."""
+    ``rows``: the finished epochs, by number; ``score``: its best one by ``metric``, and
+    ``best_val_acc``: its accuracy in that epoch; None before its first."""
 
     number: int
     config: TrialConfig
@@ -62,6 +66,8 @@ class TrialRecord:
     again_of: int | None = None  # it is that trial, begun again with a greater length
     lengthened: bool = False  # it went on, or will, past the length that it began with
     ended_in: int = 0  # the number of the session in which it last ended
+    metric: Metric = ACCURACY
+    score: float | None = None
 
     def __post_init__(self) -> None:
         given, self.rows = self.rows, {}
@@ -72,7 +78,9 @@ class TrialRecord:
         """Take in a finished epoch. What is asked of every trial at every event is kept ready."""
         self.rows[row.epoch] = row
         self.epoch = max(self.epoch, row.epoch)
-        self.best_val_acc = max(row.val_acc, self.best_val_acc or 0.0)
+        score = self.metric.of(row)
+        if self.score is None or self.metric.is_better(score, than=self.score):
+            self.score, self.best_val_acc = score, row.val_acc
 
     @property
     def title(self) -> str:
@@ -90,6 +98,11 @@ class TrialRecord:
     def results(self) -> list[EpochMetrics]:
         """``curve`` without where and when each row was made."""
         return [row.metrics for row in self.curve]
+
+    @property
+    def gain(self) -> float:
+        """Its score, where more is always better: less where there is none than any score is."""
+        return -math.inf if self.score is None else self.metric.gain(self.score)
 
     @property
     def last(self) -> Epoch | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import Counter
@@ -72,7 +73,7 @@ class StopRule(tune.Stopper):
         self.time_budget, self.patience = time_budget, patience
         self.began = time.monotonic() if began is None else began
         self.reason = ""
-        self._best, self._idle = -1.0, 0
+        self._best, self._idle = -math.inf, 0
         for record in sorted(history.trials.values(), key=lambda r: r.ended or 0):
             if record.state not in OPEN:  # the others will go on
                 self.trial_ended(record)
@@ -82,9 +83,8 @@ class StopRule(tune.Stopper):
         return False
 
     def trial_ended(self, record: TrialRecord) -> None:
-        score = record.best_val_acc
-        improved = score is not None and score > self._best
-        self._best = score if improved and score is not None else self._best
+        improved = record.gain > self._best
+        self._best = max(self._best, record.gain)
         self._idle = 0 if improved else self._idle + 1
 
     def stop_all(self) -> bool:
@@ -129,7 +129,7 @@ class JournalCallback(tune.Callback):
             say(f"trial {record.number}: {damage}")
         if WHY_INFEASIBLE in result or result["epoch"] in record.rows:
             return
-        row = {key: result[key] for key in (*METRICS, "node", "pid")}
+        row = {key: result[key] for key in (*METRICS, "node", "pid") if key in result}
         self.journal.write("epoch", trial=trial.config["number"], epoch=result["epoch"], **row)
         # Attempts are counted from the last epoch that was gained: a trial is given up where it
         # cannot get on, not because its machines were lost often.

@@ -117,6 +117,8 @@ def make_plan(
         f"{what} of up to {counted(settings.epochs, 'epoch')} on {data.name},"
         f" {len(data.train):,} training and {len(data.val):,} validation images"
     )
+    if not settings.measure.is_accuracy:
+        say(f"what it chooses by: {settings.measure.label}")
     if plan.allotment.gpus and plan.allotment.measured:
         say(f"GPUs{plan.allotment.measured}")
     say(f"{where}: {plan.allotment.why}; {plan.runtime.device}, {plan.runtime.precision}")
@@ -244,6 +246,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             f"trials       {trials} of up to {counted(settings.epochs, 'epoch')}"
             + (f", {duration(limit)} at most" if (limit := plan.settings.time_budget) else ""),
             f"searcher     {settings.searcher}, seed {settings.seed}",
+            f"metric       {settings.measure.label}",
             *(f"limit        {limit.words}" for limit in settings.limits),
             f"scheduler    {settings.scheduler}, grace {settings.grace},"
             f" reduction {settings.reduction:g}",

@@ -147,7 +147,7 @@ def run_session(
         InputError: another driver runs this search, or has since it was planned.
     """
     with only_driver(run):
-        journal = Journal(run)
+        journal = Journal(run, plan.settings.measure)
         session = f"session_{len(journal.history.sessions) + 1}"
         run.delete_scraps()
         mark(run)
@@ -162,6 +162,7 @@ def run_session(
             folder=local_folder(run),
             project=plan.settings.wandb_project,
             group=plan.settings.name,
+            metric=plan.settings.measure,
         )
         outcome = "failed"
         try:
@@ -212,7 +213,9 @@ def _fit(
     searcher: Any = (
         make_searcher(plan, journal) if make_searcher else build_searcher(plan, journal, promotions)
     )
-    scheduler = RuleScheduler(rule, partial(enlarge, plan.allotment), searcher.begin_again)
+    scheduler = RuleScheduler(
+        rule, partial(enlarge, plan.allotment), searcher.begin_again, history.metric
+    )
     since = max((one.session for one in plan.extensions), default=0)
     stop = StopRule(history, settings.time_budget, settings.patience, since, plan.began)
     title = f"{settings.name}: {plan.data.name}, {plan.allotment.why}"
@@ -228,12 +231,13 @@ def _fit(
             threads=plan.runtime.threads,
             gpu_fraction=plan.allotment.gpus,
             run_uri=run.uri,
+            metric=history.metric,
         )
         tuner = tune.Tuner(
             tune.with_resources(trainable, plan.allotment.request),
             tune_config=tune.TuneConfig(
-                metric="best_val_acc",
-                mode="max",
+                metric=history.metric.best_key,
+                mode=history.metric.mode,
                 search_alg=limiter,
                 scheduler=scheduler,
                 num_samples=-1,  # the searcher knows when it has asked for all trials

@@ -79,7 +79,7 @@ def resume_search(
         InputError: no node can run a trial; another process runs this search.
     """
     facts, history = search.facts, search.history
-    warm = WarmStart.from_facts(facts.warm_start, search.space)
+    warm = WarmStart.from_facts(facts.warm_start, search.space, facts.metric)
     # Its trials compute as they began, whatever is fastest here.
     recorded = Runtime(**facts.runtime.to_dict())
     changes = changes_of(

@@ -11,6 +11,7 @@ from ray.util import get_node_ip_address
 from vgg6.data import TrialData
 from vgg6.hardware.device_memory import prepare_gpu, ran_out
 from vgg6.hardware.runtime import Runtime
+from vgg6.metric import ACCURACY, Metric
 from vgg6.training import NonFiniteLoss, fit
 from vgg6.tuning.cluster.retries import OutOfDeviceMemory, larger_share
 from vgg6.tuning.cluster.shared_storage import check_here
@@ -29,6 +30,7 @@ def train_trial(
     threads: int,
     gpu_fraction: float,
     run_uri: str,
+    metric: Metric = ACCURACY,
 ) -> None:
     """Train one assignment of the searcher: a trial's ``number``, its ``config`` and, where it has
     a larger share of a GPU than ``gpu_fraction``, that one as ``gpus``.
@@ -44,14 +46,14 @@ def train_trial(
     runtime = Runtime(device=device, precision=precision, threads=threads)
     with beating(assignment["number"]):
         try:
-            _train(assignment, data, runtime, gpus, RunFolder(run_uri))
+            _train(assignment, data, runtime, gpus, RunFolder(run_uri), metric)
         except RuntimeError as error:
             if not ran_out(error):
                 raise
             reason = f"out of device memory with {gpus:g} GPU: {str(error).splitlines()[0]}"
             if "gpus" not in assignment and larger_share(gpus):
                 raise OutOfDeviceMemory(reason) from error
-            tune.report({"epoch": 0, "best_val_acc": 0.0, WHY_INFEASIBLE: reason})
+            tune.report({"epoch": 0, metric.best_key: metric.worst, WHY_INFEASIBLE: reason})
 
 
 def _train(
@@ -60,12 +62,13 @@ def _train(
     runtime: Runtime,
     gpu_fraction: float,
     run: RunFolder,
+    metric: Metric,
 ) -> None:
     if runtime.device == "cuda":
         prepare_gpu(gpu_fraction)
     worker: dict[str, Any] = {"node": get_node_ip_address(), "pid": os.getpid()}
     check_here(run, worker["node"])
-    state, missed, damaged = resume_or_start(run, assignment, runtime, data.task)
+    state, missed, damaged = resume_or_start(run, assignment, runtime, data.task, metric)
     # Said with the first report: what a worker prints is seen by nobody.
     notes: dict[str, Any] = {DAMAGED: damaged} if damaged else {}
     if missed:
@@ -79,7 +82,7 @@ def _train(
             tune.report({**metrics.to_dict(), **worker, **notes})
             notes = {}
     except NonFiniteLoss as error:
-        best = state.best.val_acc
+        best = state.best.score if state.best.weights else metric.worst
         tune.report(
-            {"epoch": error.epoch, "best_val_acc": best, WHY_INFEASIBLE: str(error), **notes}
+            {"epoch": error.epoch, metric.best_key: best, WHY_INFEASIBLE: str(error), **notes}
         )

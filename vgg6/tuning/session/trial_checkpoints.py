@@ -20,6 +20,7 @@ from vgg6.common.say import say
 from vgg6.config import TrialConfig
 from vgg6.hardware.runtime import Runtime
 from vgg6.longer import is_start_of
+from vgg6.metric import ACCURACY, Metric
 from vgg6.task import STUDY, Task
 from vgg6.training import TrainState
 from vgg6.tuning.run.folder import RunFolder, trial_folder
@@ -45,7 +46,11 @@ def keep_state(run: RunFolder, number: int, state: TrainState, metrics: dict[str
 
 
 def resume_or_start(
-    run: RunFolder, assignment: dict[str, Any], runtime: Runtime, task: Task = STUDY
+    run: RunFolder,
+    assignment: dict[str, Any],
+    runtime: Runtime,
+    task: Task = STUDY,
+    metric: Metric = ACCURACY,
 ) -> tuple[TrainState, dict[str, Any], list[str]]:
     """The newest whole state of a trial with the metrics of its last epoch; else a fresh start and
     no metrics. Then the damaged ones that were passed over, each in words that name its file.
@@ -55,14 +60,15 @@ def resume_or_start(
     for path in newest_first(run, assignment["number"]):
         try:
             with _opened(run, path) as folder:
-                state, metrics = load_state(folder, runtime, task), read_facts(folder)["metrics"]
+                state = load_state(folder, runtime, task, metric)
+                metrics = read_facts(folder)["metrics"]
         except DamagedCheckpoint as error:
             damaged.append(f"checkpoint {path} is damaged ({error}): using the one before it")
             continue
         if is_start_of(state.config, state.epoch, config):
             state.config = config
             return state, metrics, damaged
-    return TrainState(config, runtime, task=task), {}, damaged
+    return TrainState(config, runtime, task=task, metric=metric), {}, damaged
 
 
 def kept_weights(run: RunFolder, number: int, epoch: int) -> dict[str, Tensor] | None:

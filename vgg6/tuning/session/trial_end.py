@@ -140,7 +140,7 @@ def keep_ended(run: RunFolder, history: History, room: int = KEEP_BYTES) -> None
         t for t in history.trials.values()
         if t.state not in OPEN and trial_folder(t.number) in names
     ]  # fmt: skip
-    ended.sort(key=lambda t: (-t.epoch, -(t.best_val_acc or 0.0), t.number))
+    ended.sort(key=lambda t: (-t.epoch, -t.gain, t.number))
     keep_states(run, [trial.number for trial in ended], room)
 
 

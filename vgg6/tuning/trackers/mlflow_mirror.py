@@ -88,7 +88,7 @@ class MlflowMirror(MLflowLoggerCallback):
         self._log(run_id, result["epoch"], result)
 
     def _log(self, run_id: str, epoch: int, row: Mapping[str, Any]) -> None:
-        metrics = {name: row[name] for name in METRICS}
+        metrics = self.history.metric.named(row, METRICS)
         self.mlflow_util.log_metrics(run_id=run_id, metrics_to_log=metrics, step=epoch)
 
     def _end(self, trial: Trial, failed: bool) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from vgg6.common.files import write_atomic
+from vgg6.metric import ACCURACY, Metric, metric_named
 from vgg6.tuning.run.folder import RunFolder, staging
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.trials import FAILED, METRICS, TrialRecord
@@ -39,7 +40,16 @@ TOLD = "wandb.told.json"
 class WandbMirror:
     """Starts the mirror for one session and ends it. A null object when ``mode`` is disabled."""
 
-    def __init__(self, mode: str, *, journal: Path, folder: Path, project: str, group: str) -> None:
+    def __init__(
+        self,
+        mode: str,
+        *,
+        journal: Path,
+        folder: Path,
+        project: str,
+        group: str,
+        metric: Metric = ACCURACY,
+    ) -> None:
         self.log, self.process = folder / "wandb.log", None
         self.limit = OFFLINE_S if mode == "offline" else FINISH_S
         if mode == "disabled":
@@ -47,7 +57,7 @@ class WandbMirror:
         command = [
             sys.executable, "-m", "vgg6.tuning.trackers.wandb_mirror", str(journal), "--mode", mode,
             "--dir", str(folder), "--project", project, "--group", group,
-            "--parent", str(os.getpid()),
+            "--parent", str(os.getpid()), "--metric", metric.name,
         ]  # fmt: skip
         root = str(Path(__file__).resolve().parents[3])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -106,13 +116,15 @@ class _Mirror:
     trial, how many of its epochs and ends. The next session's mirror begins with the others.
     """
 
-    def __init__(self, mode: str, folder: Path, project: str, group: str) -> None:
+    def __init__(
+        self, mode: str, folder: Path, project: str, group: str, metric: Metric = ACCURACY
+    ) -> None:
         import wandb
 
         self.wandb, self.mode, self.folder = wandb, mode, folder
         self.project, self.group = project, group
         self.runs: dict[int, Any] = {}
-        self.history = History()
+        self.history = History(metric=metric)
         self.seen: Counter[int] = Counter()
         self.told: dict[int, int] | None = _told(folder / TOLD)
 
@@ -138,13 +150,14 @@ class _Mirror:
             return
         record = self.history.trials[number]
         if event["event"] == "epoch":
-            metrics = {k: event[k] for k in METRICS}
+            metrics = self.history.metric.named(event, METRICS)
             self._run(record).log({"epoch": event["epoch"], **metrics}, step=event["epoch"])
         else:
             run = self._run(record)
             run.summary["state"] = record.state
-            if record.best_val_acc is not None:
+            if record.score is not None:
                 run.summary["best_val_acc"] = record.best_val_acc
+                run.summary[record.metric.best_column] = record.score
             self._finish(number, exit_code=1 if record.state == FAILED else 0)
 
     def close(self) -> None:
@@ -241,9 +254,12 @@ def main() -> None:
     for flag in ("--mode", "--project", "--group"):
         parser.add_argument(flag, required=True)
     parser.add_argument("--dir", required=True, type=Path)
+    parser.add_argument("--metric", default=ACCURACY.name)
     parser.add_argument("--parent", required=True, type=int)  # it may be gone before this begins
     args = parser.parse_args()
-    follow(args.journal, _Mirror(args.mode, args.dir, args.project, args.group), args.parent)
+    metric = metric_named(args.metric)
+    mirror = _Mirror(args.mode, args.dir, args.project, args.group, metric)
+    follow(args.journal, mirror, args.parent)
 
 
 if __name__ == "__main__":
