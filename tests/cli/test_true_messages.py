@@ -19,6 +19,7 @@ from analysis.packages.package_files import check_new
 from cli import doctor
 from vgg6.common.checks import InputError
 from vgg6.hardware import cpu_speed, measurements
+from vgg6.metric import ACCURACY
 from vgg6.tuning.run.folder import CONFIRMATION
 
 # "1 trials", "0 minutes", "0.0 a minute": what no output may hold.
@@ -84,7 +85,7 @@ def test_points_are_lost_or_gained_and_never_lost_below_zero(
     side = {"bytes": 100, "parameters": 10, "flops": 10}
     metrics = Made(
         before=Made(accuracy=before, **side), after=Made(accuracy=after, **side | {"bytes": 125}),
-        val_acc_interval=Made(low=0.7, high=0.9), threads=1,
+        val_acc_interval=Made(low=0.7, high=0.9), threads=1, measure=ACCURACY,
         speed=[Made(batch=1, ratio=2.0, low=1.9, high=2.1, over_torch=3.0)],
     )  # fmt: skip
     said = render_compressed(Made(metrics=metrics, out="packed"))  # type: ignore[arg-type]
