@@ -108,9 +108,10 @@ def export_best(
             metrics["note"] += f"; {outdated}"
     if again != val_acc:
         metrics["val_acc_again"] = again
+        of = "" if metric.is_accuracy else ", in accuracy"
         metrics["warning"] = (
             f"these weights score {again:.4f} on the validation images here, and scored"
-            f" {val_acc:.4f} in the search: another machine or thread count rounds differently"
+            f" {val_acc:.4f} in the search{of}: another machine or thread count rounds differently"
         )
     tested = recorded(search.folder, chosen.weights)
     if look_at_test and tested is None:

@@ -83,7 +83,7 @@ class Summary:
     and the one there is has not. ``test``: what the confirmed winner scored on the test images.
     ``best_by``: the best of each activation and of each optimizer; ``beats_chance``: whether the
     best score, or mean of a confirmation, is better than what guessing gives; ``limits``: what the
-    networks that were tried may take, in words; ``size_front``: the most accurate completed
+    networks that were tried may take, in words; ``size_front``: the best completed
     trials for their number of parameters, where networks of several widths were tried;
     ``extensions``: what was added to the search since it began, a line each; ``outdated``: what a
     confirmation is of that was made before, and chooses no winner.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from analysis.packages.package_writer import environment
 from vgg6.common.checks import InputError
 from vgg6.common.schema import Record, read_record
 from vgg6.config import TrialConfig
+from vgg6.metric import BALANCED_ACCURACY, VAL_LOSS, Metric
 from vgg6.run_record import EpochMetrics
 
 MARKUP = "<script>alert(1)</script> [a](b) ```\n# not a title | `c`"
@@ -111,6 +113,42 @@ def test_a_card_says_what_is_known_and_that_the_rest_is_not(compressed: bool) ->
         assert "pruned" in text.lower() and "--method prune --sparsity 0.5 --epochs 5" in text
     else:
         assert "The test images have not been scored." in text
+
+
+@pytest.mark.parametrize("metric", [BALANCED_ACCURACY, VAL_LOSS])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_card_names_the_metric_that_its_network_was_chosen_by(
+    metric: Metric, compressed: bool
+) -> None:
+    own = {"metric": metric.name, "score": 0.321, "score_interval": {"low": 0.2, "high": 0.4},
+           "selected_from": 9, "before": SIDE | {"balanced_accuracy": 0.35},
+           "after": SIDE | {"balanced_accuracy": 0.321, "loss": 0.321},
+           "test": {"accuracy": 0.5, "loss": 0.25, "balanced_accuracy": 0.26, "images": 9,
+                    "note": "Once."}}  # fmt: skip
+    made = replace(package(compressed, metrics=own), metric=metric)
+    text = card("A network", made, Path("packed"))
+    assert f"--metric {metric.name}" in text
+    if compressed:
+        assert f"by {metric.label} was kept" in text and ", by which it was chosen |" in text
+        return
+    best = "lowest" if metric.lower_is_better else "highest"
+    assert f"| {metric.axis} | 0.3210 | 0.2000 to 0.4000 |" in text
+    assert f"The {best} of 9 scores" in text and "which were not chosen by it" in text
+    assert f"| {metric.test_label}" in text and f"best epoch by {metric.label}, float32" in text
+    assert "(Wilson)\n" not in text, "each row is one line"
+
+
+def test_a_package_without_the_score_of_its_metric_is_refused() -> None:
+    own = {"metric": "val_loss", "score": -1.0}
+    with pytest.raises(InputError, match="metric: 'val_loss' has no `score` beside it"):
+        read_record(Metrics, METRICS | {"metric": "val_loss"})
+    with pytest.raises(InputError, match="score: -1.0 is not in"):
+        read_record(Metrics, METRICS | own)
+    with pytest.raises(InputError, match="metric: 'loss' .*did you mean 'val_loss'"):
+        read_record(Sections, SECTIONS | {"metric": "loss"})
+    by_balanced = {"metric": "balanced_accuracy", "score": 0.5}
+    with pytest.raises(InputError, match="before: 'balanced_accuracy' is not among its scores"):
+        read_record(CompressedMetrics, COMPRESSED | by_balanced)
 
 
 def test_a_card_compares_the_search_score_only_with_runs_of_the_same_length() -> None:
