@@ -25,6 +25,7 @@ from cli.flags import (
     read_real,
     read_whole,
 )
+from cli.front import confirm_sizes
 from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
 from vgg6.common.checks import InputError, Range, check_integer
 from vgg6.common.quantities import read_count
@@ -49,6 +50,8 @@ def add_commands(add: Any) -> None:
         "--top", default="5", metavar="N", help="trials to show, or to confirm (default: 5)"
     )
     add_confirm_flags(p, "train them again, with N fresh seeds each")
+    text = "with --confirm N: confirm the front, which is the best network of each size"
+    p.add_argument("--front", action="store_true", help=text)
     add_session_flags(p)
     add_json_flag(p)
     p = add("export", export, "write the best configuration as a folder that stands alone")
@@ -58,7 +61,10 @@ def add_commands(add: Any) -> None:
         "--trial", metavar="N", help="this trial, whatever it scored (default: the best)"
     )
     p.add_argument(
-        "--at", metavar="COUNT", help="the best trial of at most so many parameters, such as 300k"
+        "--at",
+        metavar="COUNT",
+        help="the best network of at most so many parameters, such as 300k: by its mean over fresh"
+        " seeds where the front was confirmed",
     )
     add_opset_flag(p)
     add_demo_flag(p)
@@ -113,8 +119,15 @@ class Confirming:
 def best(args: argparse.Namespace) -> int:
     top = read_whole("top", args.top, Range(1, 1_000_000))
     asked = Confirming.read(args)
+    if args.front and (asked is None or asked.seeds is None):
+        rule = "needs the number of seeds that each network of the front is trained with"
+        raise InputError("confirm", "auto" if asked else "none", rule)
     run = open_run(args.run, args.storage)
-    if asked is not None:
+    if args.front and asked is not None and asked.seeds is not None:
+        status = confirm_sizes(read_search(run), args, asked.seeds, command(*args.typed))
+        if status != DONE:
+            return status
+    elif asked is not None:
         status = confirm(read_search(run), args, top, asked, command(*args.typed))
         if status != DONE:
             return status
@@ -123,7 +136,7 @@ def best(args: argparse.Namespace) -> int:
 
     search = read_search(run)
     print_result(summary(search, top=top), args.json, render)
-    if asked is not None and (more := to_tell(search, asked)):
+    if asked is not None and not args.front and (more := to_tell(search, asked)):
         say(more)
     return DONE
 
@@ -246,15 +259,23 @@ def export(args: argparse.Namespace) -> int:
     opset = read_opset(args)
     check_out(Path(args.out)) if args.force else check_new(Path(args.out))
     search = read_search(open_run(args.run, args.storage))
+    confirmed = None
     if most is not None:
         from analysis.winner.sizes import best_within
 
-        trial = best_within(search, most)
-        say(f"trial {trial} is the first of the ranking with at most {most:,} parameters")
+        point = search.front and search.front.within(most)
+        if search.front and point:
+            confirmed = search.front.alone(point.candidate.trial)
+            say(f"{confirmed.why}: its mean is the best of at most {most:,} parameters")
+        else:
+            trial = best_within(search, most)
+            say(f"trial {trial} is the first of the ranking with at most {most:,} parameters")
     from analysis.winner.export import export_best
     from analysis.winner.render_export import render
 
-    packed = export_best(search, Path(args.out), trial=trial, opset=opset, demo=args.demo)
+    packed = export_best(
+        search, Path(args.out), trial=trial, confirmed=confirmed, opset=opset, demo=args.demo
+    )
     print_result(packed, args.json, render)
     say(f"to train it again and compare: {verify_command(args.out)}")
     if args.demo:

@@ -16,7 +16,6 @@ from analysis.figures.stopping_and_use import pause_in_legend, pause_lines, time
 from analysis.figures.style import BUTTONS, FULL, figure, points_for, score_axis
 from analysis.results.timeline import Timeline
 from analysis.winner.pareto import TrialCost
-from analysis.winner.sizes import SizedTrial
 from vgg6.metric import ACCURACY, Metric
 
 FEW = 6  # values that get a step of their own on an axis
@@ -153,29 +152,6 @@ def progress(epochs: pd.DataFrame, ran: Timeline, metric: Metric = ACCURACY) -> 
         traces, 470, yaxis=score_axis(metric, scores), shapes=lines, updatemenus=[switch],
         xaxis={"title": {"text": title, "standoff": 8}, "rangemode": "tozero"},
         margin={"l": 64, "r": 20, "t": 30, "b": 108},
-    )  # fmt: skip
-
-
-def sizes(
-    rows: Sequence[SizedTrial], front: Sequence[SizedTrial], metric: Metric = ACCURACY
-) -> go.Figure:
-    """Scores against parameters of the completed trials, the front among them."""
-
-    def points(own: Sequence[SizedTrial], name: str, colour: str, mode: str) -> Any:
-        return points_for(len(own))(
-            x=[r.parameters for r in own], y=[r.score for r in own], mode=mode, name=name,
-            line={"shape": "hv", "dash": "dot", "color": colour}, marker={"color": colour},
-            text=[f"trial {r.trial}: {escape(r.label)}<br>{r.words}" for r in own],
-            hovertemplate=f"%{{text}}<br>%{{y:{FULL}}}<extra></extra>",
-        )  # fmt: skip
-
-    ordered = sorted(front, key=lambda r: r.parameters)
-    return figure(
-        [points(rows, "completed trials", MUTED, "markers"),
-         points(ordered, "no other beats these", ORANGE, "markers+lines")],
-        xaxis={"title": "parameters", "type": "log",
-               "tickvals": [m * 10**e for e in range(4, 8) for m in (1, 2, 5)]},
-        yaxis=score_axis(metric, [r.score for r in rows]),
     )  # fmt: skip
 
 

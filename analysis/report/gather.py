@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 
 from analysis.figures.effects import effect, importance, interaction
 from analysis.figures.learning_curves import curves, small_multiples, thinned
+from analysis.figures.sizes import PackedNetwork, sizes
 from analysis.figures.stopping_and_use import cluster, rungs
-from analysis.figures.trials import parallel, pareto, progress, sizes
+from analysis.figures.trials import parallel, pareto, progress
 from analysis.figures.winner import confirmation, confusion
 from analysis.insights.insights import insights
 from analysis.report import compression_front
@@ -94,7 +95,11 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
         yield "pareto", pareto(costs, contents.best.pareto, metric)
         if contents.best.size_front:
             sized = sized_trials(contents.history.ranking(), contents.facts.data)
-            yield "sizes", sizes(sized, contents.best.size_front, metric)
+            packed = [
+                PackedNetwork(one.name, one.score, one.low, one.high, one.bytes)
+                for one in contents.compressed
+            ]
+            yield "sizes", sizes(sized, contents.best.size_front, metric, packed)
     if contents.best and contents.best.confirmation:
         confirmed = contents.best.confirmation
         bounds = shown_intervals(confirmed, contents.facts.data.images_behind(metric))

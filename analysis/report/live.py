@@ -21,12 +21,12 @@ from analysis.report.slow_parts import SlowParts, Unmeasured
 from analysis.winner.looks_at_test_set import LOOKS
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
-from vgg6.tuning.run.folder import CONFIRMATION, JOURNAL, RunFolder
+from vgg6.tuning.run.folder import CONFIRMATION, FRONT, JOURNAL, RunFolder
 from vgg6.tuning.run.search import read_search
 
 LOOK_EVERY_S = 1.0  # at the journal
 REST = 3  # times as long as a report took to make, until the next one is made
-WATCHED = (JOURNAL, CONFIRMATION, LOOKS)
+WATCHED = (JOURNAL, CONFIRMATION, FRONT, LOOKS)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,29 @@ def candidate_records(
     )
 
 
+def undecided_records(
+    candidates: list[TrialRecord],
+    history: History,
+    seeds: list[int],
+    images: float,
+    costs: Mapping[int, float],
+    task: Task = STUDY,
+) -> list[Candidate]:
+    """A record of each candidate in their order, where none is dropped and none wins. The arguments
+    are those of ``candidate_records``."""
+    numbers = [trial.number for trial in candidates]
+    runs = {number: _runs_of(number, history, seeds) for number in numbers}
+    means = pooled_means(
+        {number: _scores(own) for number, own in runs.items()}, images, history.metric
+    )
+    now = Standing(numbers, {}, len(seeds), SETTLED)
+    return [
+        _record(trial, runs[trial.number], means.get(trial.number), "", None, None, SETTLED, now,
+                costs[trial.number], task)
+        for trial in candidates
+    ]  # fmt: skip
+
+
 def _runs_of(candidate: int, history: History, seeds: list[int]) -> list[TrialRecord]:
     runs = [r for r in history.trials.values() if run_key(r)[0] == candidate]
     return sorted((r for r in runs if run_key(r)[1] in seeds), key=run_key)

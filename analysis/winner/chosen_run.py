@@ -31,7 +31,7 @@ class Chosen:
 def choose(search: Search) -> Chosen:
     """The representative run of the confirmed winner; else the first of the ranking, as it ran."""
     if search.confirmation:
-        return _confirmed(search.confirmation)
+        return confirmed_run(search.confirmation)
     return as_it_ran(winner_of(search))
 
 
@@ -46,7 +46,8 @@ def as_it_ran(trial: TrialRecord) -> Chosen:
     )
 
 
-def _confirmed(found: Confirmation) -> Chosen:
+def confirmed_run(found: Confirmation) -> Chosen:
+    """The representative run of a confirmation's winner."""
     trial, seed, rows = found.winner, found.representative_seed, found.representative.history
     config = replace(found.chosen.config, seed=seed)
     return Chosen(

@@ -39,6 +39,7 @@ from vgg6.task import STUDY, Task
 from vgg6.tuning.run.folder import (
     CONFIRMATION,
     CONFIRMED,
+    JOURNAL,
     RunFolder,
     confirmed_file,
     weights_file,
@@ -95,6 +96,10 @@ class Rounds(ray.tune.search.Searcher):
         if self._unfinished:
             number = self._unfinished.pop(0)
             return self.journal.history.trials[number].assignment
+        return self._new_run()
+
+    def _new_run(self) -> dict[str, Any] | str | None:
+        """A run that was not begun before; else as ``suggest``."""
         history = own_runs(self.journal.history, self.candidates)
         now = stand(history, self.candidates, self.seeds, self.images, self.margin)
         settles = self.margin if self.until_settled else None
@@ -186,7 +191,7 @@ def confirm(
     def rounds(plan: Plan, journal: Journal) -> Rounds:
         return Rounds(configs, seeds, journal, images, margin, until_settled)
 
-    outcome = run_session(inner, plan, rounds)
+    outcome = run_session(inner, keeping_all(plan, inner), rounds)
     runs = own_runs(read_history(inner, search.metric), configs)
     asked = [r for r in runs.trials.values() if run_key(r)[0] in configs and run_key(r)[1] in seeds]
     stopped = next((r.reason for r in asked if r.state == STOPPED), "")
@@ -232,8 +237,22 @@ def choose(history: History, top: int, count: int) -> tuple[list[TrialRecord], l
         plain = replace(trial.config, seed=0).fingerprint
         if len(chosen) < top:
             chosen.setdefault(plain, trial)
+    return list(chosen.values()), fresh_seeds(history, count)
+
+
+def fresh_seeds(history: History, count: int) -> list[int]:
+    """``count`` seeds that no trial of a search had, always the same ones."""
     above = max((t.config.seed for t in history.trials.values()), default=0)
-    return list(chosen.values()), [above + i for i in range(1, count + 1)]
+    return [above + i for i in range(1, count + 1)]
+
+
+def keeping_all(plan: Plan, inner: RunFolder) -> Plan:
+    """The plan of a confirmation, which forgets no weights of the runs before: a front may need
+    those of a small network."""
+    known = len(read_history(inner).trials) if inner.exists(JOURNAL) else 0
+    if not known:
+        return plan
+    return replace(plan, keep=replace(plan.keep, weights=plan.keep.weights + known))
 
 
 def stand(

@@ -15,7 +15,7 @@ from analysis.packages.package_schema import Metrics
 from analysis.packages.package_writer import write_package
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.weights import run_weights
-from analysis.winner.chosen_run import Chosen, as_it_ran, choose
+from analysis.winner.chosen_run import Chosen, as_it_ran, choose, confirmed_run
 from analysis.winner.looks_at_test_set import LookResult, looks_in_words, recorded
 from analysis.winner.ranking import data_title
 from analysis.winner.retrained_trial import (
@@ -54,12 +54,13 @@ def export_best(
     out: Path,
     *,
     trial: int | None = None,
+    confirmed: Confirmation | None = None,
     look_at_test: bool = True,
     opset: int = LOWEST,
     demo: bool = False,
 ) -> dict[str, Any]:
     """Pack the confirmed winner of a search, or the first of its ranking where none is confirmed;
-    or the trial of that number.
+    or the trial of that number; or the winner of another confirmation, such as one of a size.
 
     Its weights are scored on the test images once, ever: see score_test_set.py. Without
     ``look_at_test`` they are not scored, and a score is given only if there is one already.
@@ -72,7 +73,10 @@ def export_best(
     """
     check_out(out)
     facts = search.facts
-    chosen = choose(search) if trial is None else _named(search, trial)
+    if confirmed is not None:
+        chosen = confirmed_run(confirmed)
+    else:
+        chosen = choose(search) if trial is None else _named(search, trial)
     weights = _weights_of(search, chosen)
     source, data = load_recorded(facts.data)
     metric = search.metric
@@ -102,8 +106,8 @@ def export_best(
         unconfirmed = UNCONFIRMED.format(
             label=metric.label, best=best_of, scores=counted(scores, "score")
         )
-        confirmed = CONFIRMED.format(label=metric.label)
-        metrics["note"] = confirmed if chosen.confirmed else unconfirmed
+        of_mean = CONFIRMED.format(label=metric.label)
+        metrics["note"] = of_mean if chosen.confirmed else unconfirmed
         if outdated := search.outdated_in_words:
             metrics["note"] += f"; {outdated}"
     if again != val_acc:
@@ -129,6 +133,8 @@ def export_best(
     kind = "the confirmed winner" if chosen.confirmed else "the best, unconfirmed,"
     if chosen.named:
         kind = chosen.what
+    elif confirmed is not None:
+        kind = "the best confirmed of its size"
     write_package(
         out,
         config=chosen.config,

@@ -199,7 +199,7 @@ def summary(search: Search, top: int) -> Summary:
         classes=classes,
         beats_chance=beats_chance(best, images, scores, classes, metric),
         limits=[limit.words for limit in facts.settings.limits],
-        size_front=size_front(ranked, facts.data),
+        size_front=size_front(ranked, facts.data, search.front),
         extensions=search.extensions,
         outdated=search.outdated_in_words,
         metric=metric.name,

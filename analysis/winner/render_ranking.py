@@ -109,6 +109,8 @@ def render(found: Summary) -> str:
         out.print(f"\nOf completed trials, {best_ones} for their size:")
     for sized in found.size_front:
         out.print(f"  trial {sized.trial}, {sized.label}: {sized.score:.4f}, {sized.words}")
+        if sized.seeds:
+            out.print(f"    {sized.confirmed_in_words}\n    {sized.time_in_words}")
     out.print("\nTo train it again:")
     out.file.write(f"  {winner.train_command}\n")  # never wrapped: it is there to be copied
     return "\n".join(line.rstrip() for line in out.text.splitlines()) + "\n"

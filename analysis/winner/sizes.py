@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from analysis.winner.confirmed_result import interval_in_words
 from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
-from vgg6.common.quantities import bytes_text
+from vgg6.common.quantities import bytes_text, latency_text
+from vgg6.common.words import counted
 from vgg6.footprint.int8_size import int8_bytes
 from vgg6.run_record import CompleteFacts, DataFacts
+from vgg6.tuning.run.confirmed_front import ConfirmedFront
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import COMPLETED, TrialRecord
 
@@ -17,8 +20,12 @@ from vgg6.tuning.run.trials import COMPLETED, TrialRecord
 @dataclass(frozen=True)
 class SizedTrial:
     """A trial's score by the search's metric, its accuracy in that epoch, and what its network
-    takes; ``int8_bytes``: of its int8 ONNX file, at most
-    2.5 kB less."""
+    takes; ``int8_bytes``: of its int8 ONNX file, at most 2.5 kB less.
+
+    Where the front was confirmed: ``mean`` over so many fresh ``seeds`` with its interval, and
+    ``latency``, seconds for one image with quartiles. ``is_beaten``: a smaller network has as good
+    a mean.
+    """
 
     trial: int
     label: str
@@ -27,10 +34,39 @@ class SizedTrial:
     parameters: int
     int8_bytes: int
     score: float
+    seeds: int = 0
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    latency: float | None = None
+    latency_low: float | None = None
+    latency_high: float | None = None
+    is_beaten: bool = False
 
     @property
     def words(self) -> str:
         return f"{self.parameters:,} parameters, {bytes_text(self.int8_bytes)} as int8"
+
+    @property
+    def time_in_words(self) -> str:
+        """What one image takes; empty where that was not measured."""
+        times = (self.latency, self.latency_low, self.latency_high)
+        took, low, high = (latency_text(seconds or 0.0) for seconds in times)
+        return "" if None in times else f"{took} an image (quartiles {low} to {high})"
+
+    @property
+    def confirmed_in_words(self) -> str:
+        """What its fresh seeds say; empty where there are none."""
+        if not self.seeds:
+            return ""
+        if self.mean is None:
+            return f"no fresh seed of {self.seeds} was completed"
+        interval = interval_in_words(self.low, self.high)
+        beaten = "; a smaller one is as good" if self.is_beaten else ""
+        return (
+            f"mean of {counted(self.seeds, 'fresh seed')} {self.mean:.4f}"
+            f"{interval and f' (95 % {interval})'}{beaten}"
+        )
 
 
 def sized_trials(ranked: Sequence[TrialRecord], data: DataFacts) -> list[SizedTrial]:
@@ -54,14 +90,35 @@ def sized_trials(ranked: Sequence[TrialRecord], data: DataFacts) -> list[SizedTr
     ]
 
 
-def size_front(ranked: Sequence[TrialRecord], data: DataFacts) -> list[SizedTrial]:
+def size_front(
+    ranked: Sequence[TrialRecord], data: DataFacts, confirmed: ConfirmedFront | None = None
+) -> list[SizedTrial]:
     """Those of ``sized_trials`` that no other one beats: none has fewer parameters and scores as
-    well. The best, and so the largest, first."""
+    well. The best, and so the largest, first.
+
+    Args:
+        confirmed: what is known of them over fresh seeds.
+    """
     front: list[SizedTrial] = []
     for sized in sized_trials(ranked, data):
         if all(sized.parameters < other.parameters for other in front):
             front.append(sized)
-    return front
+    return [_confirmed(sized, confirmed) for sized in front] if confirmed else front
+
+
+def _confirmed(sized: SizedTrial, front: ConfirmedFront) -> SizedTrial:
+    point = front.point(sized.trial)
+    if point is None:
+        return sized
+    one, gain = point.candidate, front.measure.gain
+    smaller = front.within(sized.parameters - 1)
+    return replace(
+        sized, seeds=len(front.seeds), mean=one.mean, low=one.low, high=one.high,
+        latency=point.latency, latency_low=point.latency_low, latency_high=point.latency_high,
+        is_beaten=smaller is not None
+        and one.mean is not None
+        and gain(smaller.candidate.mean or 0.0) >= gain(one.mean),
+    )  # fmt: skip
 
 
 def best_within(search: Search, parameters: int) -> int:

@@ -68,6 +68,7 @@ PARSED_LINES = {
     "python tune_vgg6.py best first --confirm": "takes Ray: test_confirm_flag.py",
     "python tune_vgg6.py best first --top 5 --confirm 3": "takes Ray: test_confirm.py",
     "python tune_vgg6.py best pets --confirm": "takes Ray: test_confirm_flag.py",
+    "python tune_vgg6.py best all-sizes --front --confirm 2": "takes Ray: test_confirm_front.py",
     "python tune_vgg6.py verify pets-packed/": "takes pictures: test_your_own_images.py",
     "python tune_vgg6.py evaluate pets-packed/ --data ~/new-pets": "takes pictures:"
     " test_your_own_images.py",

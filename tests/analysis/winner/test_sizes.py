@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.made_runs import DATA, made_run
 
-from analysis.figures.trials import sizes
+from analysis.figures.sizes import PackedNetwork, sizes
 from analysis.winner.ranking import summary
-from analysis.winner.sizes import best_within, sized_trials
+from analysis.winner.sizes import best_within, size_front, sized_trials
 from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
@@ -80,6 +81,37 @@ def test_the_best_of_a_size_is_the_first_of_the_ranking_that_is_as_small(tmp_pat
     kept = worth_keeping(search.history, keep=1)
     for width in WIDTHS:  # the weights that it needs are there
         assert best_within(search, count_parameters(TrialConfig(width=width))) in kept
+
+
+def test_the_report_draws_means_times_and_compressed_networks_on_one_front(tmp_path: Path) -> None:
+    search = made_of_widths(tmp_path)
+    rows = sized_trials(search.history.ranking(), search.facts.data)
+    front = size_front(search.history.ranking(), search.facts.data)
+    assert len(sizes(rows, front).layout.updatemenus) == 0
+    known = [
+        replace(one, seeds=2, mean=one.score - 0.01, low=one.score - 0.02, high=one.score,
+                latency=1e-9 * one.parameters, latency_low=0.0, latency_high=1.0)
+        for one in front
+    ]  # fmt: skip
+    best = front[0]
+    whole = PackedNetwork("as trained", best.score, None, None, 4 * best.parameters + 9_000)
+    int8 = PackedNetwork("int8", best.score - 0.001, 0.1, 0.9, best.parameters + 20_000)
+    bad = PackedNetwork("pruned", 0.01, 0.0, 0.1, 10**9)
+    drawn = sizes(rows, known, packed=[whole, int8, bad])
+    names = [trace.name for trace in drawn.data]
+    assert names[:2] == ["completed trials", "no other beats these"] and len(names) == 4
+    assert list(drawn.data[2].y) == [one.mean for one in known[::-1]]
+    by_size, by_file, by_time = drawn.layout.updatemenus[0].buttons
+    assert (by_size.label, by_file.label, by_time.label) == (
+        "by parameters", "by file size", "by time",
+    )  # fmt: skip
+    file, text = by_file.args[0], by_file.args[0]["text"]
+    assert "int8: " in " ".join(text[1]) and "pruned" not in " ".join(text[1]), "it is beaten"
+    assert [round(1e3 * x) for x in file["x"][3]] == [whole.bytes, int8.bytes, bad.bytes]
+    assert file["error_y"][3]["arrayminus"][1] == pytest.approx(int8.score - 0.1)
+    times = by_time.args[0]["x"]
+    assert times[0] == [] and times[2] == pytest.approx([1e-6 * one.parameters for one in known])
+    assert times[1] == sorted(times[1])
 
 
 def test_where_all_are_of_one_width_only_the_best_few_keep_their_weights(tmp_path: Path) -> None:

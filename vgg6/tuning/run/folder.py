@@ -22,8 +22,8 @@ from vgg6.common.say import say
 SEARCH, JOURNAL, BEST, TABLE, WEIGHTS = (
     "search.json", "journal.jsonl", "best.json", "results.csv", "weights",
 )  # fmt: skip
-# What a confirmation leaves: its own folder, and what came of it.
-CONFIRMED, CONFIRMATION = "confirmed", "confirmation.json"
+# What a confirmation leaves: its own folder, and what came of it, for the best and for the front.
+CONFIRMED, CONFIRMATION, FRONT = "confirmed", "confirmation.json", "front.json"
 BEFORE = ".before"  # the JSON files as they were before they were last written
 UPLOAD_EVERY_S = 10.0
 

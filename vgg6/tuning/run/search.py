@@ -11,8 +11,9 @@ from vgg6.common.checks import InputError, check_key
 from vgg6.common.schema import located
 from vgg6.common.words import counted
 from vgg6.metric import Metric
+from vgg6.tuning.run.confirmed_front import ConfirmedFront, read_front
 from vgg6.tuning.run.extension import as_extended, in_words, lengths_of
-from vgg6.tuning.run.folder import CONFIRMATION, JOURNAL, RunFolder
+from vgg6.tuning.run.folder import CONFIRMATION, FRONT, JOURNAL, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.records import Confirmation, SearchFacts, read_confirmation, read_facts
@@ -31,6 +32,7 @@ class Search:
         confirmation: of its best over fresh seeds, where there was one.
         began: what was asked before anything was added, if it was extended.
         outdated: a confirmation of before the search was last extended, which chooses no winner.
+        front: the best network of each size over fresh seeds, where it was confirmed since.
     """
 
     folder: RunFolder
@@ -39,6 +41,7 @@ class Search:
     confirmation: Confirmation | None = None
     began: SearchFacts | None = None
     outdated: Confirmation | None = None
+    front: ConfirmedFront | None = None
 
     @property
     def extensions(self) -> list[str]:
@@ -103,7 +106,13 @@ def read_search(folder: RunFolder) -> Search:
     if confirmed and confirmed.metric != facts.metric.name:
         rule = f"is not what this search goes by, which is {facts.metric.name}"
         raise InputError(f"{folder.file(CONFIRMATION)}: metric", confirmed.metric, rule)
-    return search_of(folder, facts, history, confirmed)
+    found, front = search_of(folder, facts, history, confirmed), read_front(folder)
+    if front and front.metric != facts.metric.name:
+        rule = f"is not what this search goes by, which is {facts.metric.name}"
+        raise InputError(f"{folder.file(FRONT)}: metric", front.metric, rule)
+    if front is None or front.extensions < len(facts.extensions):
+        return found
+    return replace(found, front=front)
 
 
 def search_of(
