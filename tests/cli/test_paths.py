@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,21 @@ def test_a_path_that_leads_nowhere_is_told_by_its_cause(
     assert status or out.startswith("no search in")
     if status:
         assert err.startswith("error: ") and re.search(cause, err), err
+
+
+def test_a_file_that_finds_no_room_is_named(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_run(tmp_path / "runs", trials=3, epochs=2, name="made")
+    monkeypatch.chdir(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        status, _, err = said("table", "made", "--out", "results.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (status, err) == (1, "error: [Errno 27] File too large: 'results.csv'\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]
 
 
 @pytest.mark.parametrize("command", ["list", "search --data digits --dry-run", "doctor"])
