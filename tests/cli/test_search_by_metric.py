@@ -26,9 +26,15 @@ SPACE = {
     "name": "small",
     "parameters": {
         "activation": {"choices": ["relu", "tanh"]},
-        "lr": {"low": 0.001, "high": 0.02, "log": True},
+        "lr": {"low": 0.0003, "high": 0.01, "log": True},
     },
-    "fixed": {"optimizer": "adam", "batch_size": 64, "width": 0.125},
+    "fixed": {
+        "optimizer": "adam",
+        "batch_size": 64,
+        "width": 0.125,
+        "norm": "batch",
+        "dropout": 0.0,
+    },
 }
 
 
@@ -65,7 +71,7 @@ def test_a_search_by_balanced_accuracy_of_uneven_pictures_to_a_verified_package(
     write_uneven(here / "pictures")
     status, out, err = said(
         *SEARCH, "--data", "pictures", "--metric", "balanced_accuracy", "--trials", "8",
-        "--epochs", "2", "--scheduler", "none",
+        "--epochs", "3", "--scheduler", "none",
     )  # fmt: skip
     assert status == 0, err
     assert "balanced validation accuracy" in err and "val_balanced_acc" in out

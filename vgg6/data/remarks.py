@@ -47,7 +47,7 @@ def _uneven(source: Source, data: TrialData) -> list[str]:
         lines.append(
             f"uneven classes: {counts[most]:,} training images of {names[most]},"
             f" {counts[least]:,} of {names[least]}. Whoever always says the largest class is right"
-            f" on {share:.1%} of the validation images"
+            f" on {share:.1%} of the validation images: see `metric`"
         )
     few = [f"{names[i]} ({counts[i]})" for i in np.flatnonzero(counts < FEW)]
     if few:
