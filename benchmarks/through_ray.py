@@ -211,7 +211,7 @@ def start() -> dict[str, Any]:
             process = search(
                 folder, "--data", "cifar10", "--limit-train", "1000", "--wandb", "disabled"
             )
-            while not (rows := _rows_so_far(folder)):
+            while not (rows := rows_so_far(folder)):
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.1)
             process.send_signal(signal.SIGINT)
@@ -224,7 +224,8 @@ def start() -> dict[str, Any]:
     return found | {"in_times_of_stock_ray_tune": statistics.median(of_stock), "stock_s": stock}
 
 
-def _rows_so_far(folder: str) -> list[Epoch]:
+def rows_so_far(folder: str) -> list[Epoch]:
+    """Epochs of the search in the folder that have ended by now."""
     return rows_of(history_of(folder)) if Path(folder, "s", JOURNAL).exists() else []
 
 

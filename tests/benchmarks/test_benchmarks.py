@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import importlib
 import json
+import operator
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.paths import ROOT
 
 import tune_vgg6
 from analysis.report import compression_front
-from benchmarks import machine, scale
+from benchmarks import looking, machine, scale, start
+from vgg6.tuning.algorithms.early_stopping import replay
+from vgg6.tuning.algorithms.rule_of_search import rule_of
+from vgg6.tuning.run.search import check_params, read_search
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 
 SCRIPTS = sorted(
     file.stem
@@ -84,6 +91,59 @@ def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(
     assert found["rows"][0]["trials"] == 12
     assert found["rows"][0]["epochs_run"] >= 12
     assert "suggest_p95_s" in out and "reading 12 trials of 30 epochs" in out
+
+
+@pytest.mark.slow
+def test_the_looking_benchmark_times_each_command_on_recorded_and_made_searches(run: Run) -> None:
+    out, found = run("looking", "--runs", "1", "--made", "60")
+    measured = [(row["search"], row["command"]) for row in found["rows"]]
+    assert measured == [
+        *(("48", command) for command in ("status", "table", "best", "insights", "report")),
+        *(("60", command) for command in ("status", "report", "resume")),
+    ]
+    assert all(min(row["cpu_s"], row["wall_s"]) > 0 for row in found["rows"])
+    assert found["rows"][0]["bar_s"] == 1.5 and found["rows"][5]["bar_s"] is None
+    assert found["rows"][6]["page_mb"] > 3 and "a page of" in out
+
+
+def test_the_start_benchmark_times_an_import_and_the_first_call_of_each_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "watched_once.py").write_text(
+        "class Searcher:\n    def suggest(self, number):\n        return number + 1\n"
+    )
+    watched = {"watched_once": ("import it", {"Searcher.suggest": "the first suggestion"})}
+    monkeypatch.setattr(start, "WATCHED", watched)
+    monkeypatch.syspath_prepend(tmp_path)
+    marks = tmp_path / "marks"
+    monkeypatch.setattr(sys, "meta_path", [start.Stopwatch(time.time(), marks), *sys.meta_path])
+    searcher = importlib.import_module("watched_once").Searcher()
+    assert [searcher.suggest(number) for number in range(3)] == [1, 2, 3]
+    rows = [json.loads(line) for line in marks.read_text().splitlines()]
+    assert [row["what"] for row in rows] == ["import it", "the first suggestion"]
+    assert 0 <= rows[0]["from"] <= rows[0]["to"] <= rows[1]["from"] <= rows[1]["to"] < 60
+
+
+@pytest.mark.parametrize("module", start.WATCHED)
+def test_what_the_start_benchmark_times_is_there(module: str) -> None:
+    found = importlib.import_module(module)
+    for dotted in start.WATCHED[module][1]:
+        assert callable(operator.attrgetter(dotted)(found))
+
+
+def test_a_made_search_is_what_the_rule_of_the_default_search_makes(tmp_path: Path) -> None:
+    found = read_search(looking.made_search(tmp_path, trials=120))
+    states = found.history.states
+    assert sum(states.values()) == 120 and set(states) == {COMPLETED, PRUNED, INFEASIBLE}
+    rule = rule_of(found.facts.settings, found.space, found.history, 120)
+    replay(rule, found.history.arrivals)
+    for number, trial in found.history.trials.items():
+        assert rule.waits(number) == (trial.state == PRUNED)
+    ran = [trial for trial in found.history.trials.values() if trial.rows]
+    starts = {went_on: [t.rows[1].val_acc for t in ran if (t.epoch > 1) == went_on]
+              for went_on in (True, False)}  # fmt: skip
+    assert np.quantile(starts[True], 0.25) > np.quantile(starts[False], 0.75), "the best went on"
+    check_params(found)
 
 
 @pytest.mark.slow
