@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -33,6 +34,7 @@ from cli.session import (
 )
 from cli.winner import CONFIRMING_SHARE, Confirming, add_confirm_flags, confirm_after
 from search_spaces import SPACE_NAMES, Space, load_space
+from vgg6.common.checks import InputError
 from vgg6.common.say import say
 from vgg6.common.schema import located
 from vgg6.common.words import duration
@@ -171,6 +173,9 @@ def resume(args: argparse.Namespace) -> int:
     asked, began = Confirming.read(args), time.monotonic()
     found = read_search(open_run(args.run, args.storage))
     run, known = found.folder, len(found.facts.extensions)
+    if run.local and not os.access(run.path, os.W_OK):
+        rule = "cannot be written: it is another user's, or on storage that is read-only"
+        raise InputError("run", run.path, rule)
     added = read_extension(args, found, confirming=asked is not None)
     check_params(found)
     with located(f"{run.file(SEARCH)}: "):

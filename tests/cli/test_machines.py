@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import ray
+from support.made_runs import made_run
 from support.paths import ROOT
 
 from cli.doctor import examine
 from vgg6.tuning.cluster.connect import connected, ray_temp_folder
 from vgg6.tuning.cluster.ray_internals import local_session_folder
+from vgg6.tuning.run.driver_lock import only_driver
 
 ASKED = "from vgg6.tuning.cluster.connect import ray_temp_folder; print(ray_temp_folder())"
 READ_ALL = "+dac_read_search"
@@ -161,6 +163,26 @@ def test_a_second_user_of_a_machine_has_a_folder_of_its_own_for_ray() -> None:
                 text=True, env={**os.environ, "RAY_TMPDIR": shared}, timeout=60,
             )  # fmt: skip
             assert asked.stdout.strip() == folder, asked.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs root and `setpriv`"
+)
+def test_a_search_of_another_user_can_be_looked_at_and_is_not_gone_on_with(tmp_path: Path) -> None:
+    run, home = made_run(tmp_path, trials=3, epochs=2, name="made"), tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 54321, -1)
+    with only_driver(run):
+        told = as_a_stranger("status", run.path, HOME=str(home))
+    assert (told.returncode, told.stderr) == (0, "") and "running" in told.stdout.split("\n")[0]
+    told = as_a_stranger("status", run.path, HOME=str(home))
+    assert (told.returncode, told.stderr) == (0, "") and "running" not in told.stdout
+    refused = as_a_stranger("resume", run.path, HOME=str(home))
+    assert refused.returncode == 2, refused.stderr
+    assert refused.stderr.startswith(f"error: RUN: '{run.path}' cannot be written: "), (
+        refused.stderr
+    )
 
 
 def test_a_short_folder_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:

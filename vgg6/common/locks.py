@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,19 @@ def take_lock(path: Path | str, wait: float = 0.0) -> BaseFileLock | None:
             raise
         return None
     return lock
+
+
+def is_locked(path: Path | str) -> bool:
+    """Whether another process holds this lock, seen by who may only read the file. Storage without
+    locks has none held."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager

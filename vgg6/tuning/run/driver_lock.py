@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import BaseFileLock, Timeout
 
 from vgg6.common.checks import InputError
-from vgg6.common.locks import take_lock
+from vgg6.common.locks import is_locked, take_lock
 from vgg6.common.say import say
 from vgg6.tuning.run.driver_beat import beating, last_host, runs_elsewhere
 from vgg6.tuning.run.folder import SEARCH, RunFolder
@@ -92,12 +92,4 @@ def _lock(run: RunFolder, name: str, taken: InputError) -> BaseFileLock | None:
 
 
 def _is_held(run: RunFolder, name: str) -> bool:
-    if not run.local or not run.exists(name):
-        return False
-    try:
-        lock = take_lock(run.file(name))
-    except Timeout:
-        return True
-    if lock:
-        lock.release()
-    return False
+    return run.local and is_locked(run.file(name))
