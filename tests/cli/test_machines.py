@@ -185,6 +185,28 @@ def test_a_search_of_another_user_can_be_looked_at_and_is_not_gone_on_with(tmp_p
     )
 
 
+NOTEBOOK = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import ray
+from vgg6.tuning.cluster.connect import connected
+with connected("local", verbose=False):
+    name = ray.get(ray.remote(lambda: __import__("vgg6.tuning").__name__).remote(), timeout=120)
+    print("imported", name)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_workers_find_the_code_of_a_search_that_a_notebook_elsewhere_starts(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RAY_ADDRESS")}
+    ended = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK], cwd=tmp_path, capture_output=True, text=True,
+        env=environment, timeout=180,
+    )  # fmt: skip
+    assert "imported vgg6" in ended.stdout, ended.stderr
+
+
 def test_a_short_folder_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TMPDIR", "/tmp/short")
     assert ray_temp_folder() is None

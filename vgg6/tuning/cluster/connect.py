@@ -31,6 +31,7 @@ from vgg6.tuning.cluster.reaper import workers_end_with_this_process
 GCS_PORT = 6379
 ANSWER_S = 10.0
 HERE = "this machine"
+ROOT = Path(__file__).resolve().parents[3]
 # A socket's path is at most 107 bytes, of which Ray takes 70 below its folder.
 LONGEST_FOLDER = 37
 
@@ -116,8 +117,7 @@ def connect(address: str | None, verbose: bool) -> str:
         target = found if ":" in found else f"{found}:{GCS_PORT}"
         logging.getLogger("ray").setLevel(options["logging_level"])
         _agree_on_token(address, target)
-        root = Path(__file__).resolve().parents[3]
-        packages = [str(root / "vgg6"), str(root / "search_spaces")]
+        packages = [str(ROOT / "vgg6"), str(ROOT / "search_spaces")]
         try:
             ray.init(address=target, runtime_env={"py_modules": packages}, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -134,6 +134,9 @@ def _start(options: dict[str, Any]) -> None:
     """
     import ray
 
+    # Workers look beside the program that started Ray, which may be a notebook's kernel.
+    given = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [given])])
     try:
         ray.init(
             address="local", num_cpus=usable_cpus(), include_dashboard=False,
@@ -144,6 +147,10 @@ def _start(options: dict[str, Any]) -> None:
     except Exception as error:  # Ray raises it as it is
         cause = " ".join(str(error).split()) or type(error).__name__
         raise ClusterLost(f"Ray cannot be started here: {cause}") from None
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if given is not None:
+            os.environ["PYTHONPATH"] = given
 
 
 def _agree_on_token(address: str | None, target: str) -> None:
