@@ -185,6 +185,18 @@ def test_a_search_of_another_user_can_be_looked_at_and_is_not_gone_on_with(tmp_p
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["-P", "-I"])
+def test_a_python_that_looks_nowhere_of_itself_finds_the_commands(
+    tmp_path: Path, option: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-B", option, str(ROOT / "tune_vgg6.py"), "list"], cwd=tmp_path,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (0, "no search in runs\n"), ended.stderr
+
+
 NOTEBOOK = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
