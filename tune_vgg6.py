@@ -5,7 +5,7 @@ import sys
 
 # Python leaves the script's folder out where it is told to (-P, -I, PYTHONSAFEPATH).
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from cli.main import main  # noqa: E402
+from cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())
