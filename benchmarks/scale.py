@@ -44,6 +44,7 @@ from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.trials import COMPLETED, METRICS
 from vgg6.tuning.session import session
+from vgg6.tuning.session.outcome import COMPLETE
 from vgg6.tuning.settings import Settings
 
 EPOCHS, AT_ONCE, READ_EPOCHS = 4, 2, 30
@@ -106,7 +107,7 @@ def run(trials: int) -> dict[str, float]:
         outcome = session.run_session(location, plan)
         memory = psutil.Process().memory_full_info()
         history = read_history(location)
-    assert outcome.outcome == session.COMPLETE, outcome
+    assert outcome.outcome == COMPLETE, outcome
     ends = [t.ended or 0.0 for t in history.trials.values()]
     last = sorted(suggestions[-max(20, trials // 10) :])
     return {

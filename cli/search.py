@@ -217,7 +217,7 @@ def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str = "")
     Returns the exit status.
     """
     from analysis.results.search_tables import write_tables
-    from vgg6.tuning.session.session import ALL_FAILED, COMPLETE
+    from vgg6.tuning.session.outcome import ALL_FAILED, COMPLETE
 
     if outcome.outcome not in (COMPLETE, ALL_FAILED):
         say(f"incomplete: {outcome.detail}. To go on: {to_go_on or SearchCommands(run).resume()}")

@@ -79,9 +79,9 @@ def saying_how_to_resume(
 
 def exit_status(outcome: Any) -> int:
     """The exit status of a session that ended so."""
-    from vgg6.tuning.session import session
+    from vgg6.tuning.session import outcome as ways
 
-    return {session.COMPLETE: DONE, session.INTERRUPTED: INTERRUPTED}.get(outcome.outcome, FAILED)
+    return {ways.COMPLETE: DONE, ways.INTERRUPTED: INTERRUPTED}.get(outcome.outcome, FAILED)
 
 
 def log_whole_search(run: RunFolder, settings: Settings, waited: float) -> None:

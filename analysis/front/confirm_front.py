@@ -26,8 +26,9 @@ from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.records import FORMAT, Candidate
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import RUNNING, STOPPED, TrialRecord
+from vgg6.tuning.session.outcome import ALL_FAILED, COMPLETE, INCOMPLETE, Outcome
 from vgg6.tuning.session.plan import Plan
-from vgg6.tuning.session.session import ALL_FAILED, COMPLETE, INCOMPLETE, Outcome, run_session
+from vgg6.tuning.session.session import run_session
 
 
 class EverySeed(Rounds):

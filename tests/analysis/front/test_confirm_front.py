@@ -41,8 +41,8 @@ from vgg6.tuning.run.folder import (
 from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.search import Search, read_search
 from vgg6.tuning.run.trials import COMPLETED, scored
+from vgg6.tuning.session.outcome import Outcome
 from vgg6.tuning.session.plan import Plan
-from vgg6.tuning.session.session import Outcome
 from vgg6.tuning.session.trial_end import Keeping
 from vgg6.tuning.settings import Settings
 

@@ -7,10 +7,9 @@ import platform
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -40,9 +39,10 @@ from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, StorageLost
 from vgg6.tuning.run.progress import Progress
 from vgg6.tuning.run.records import FORMAT, RETIRED_SEARCHERS, SUCCESSOR, SearchFacts
-from vgg6.tuning.run.trials import FAILED, PAUSED, RUNNING
+from vgg6.tuning.run.trials import PAUSED, RUNNING
 from vgg6.tuning.session.callbacks import JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.session.extend import carry_out, changes_of, record_extension
+from vgg6.tuning.session.outcome import INCOMPLETE, INTERRUPTED, Outcome, outcome_of
 from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS
@@ -51,23 +51,9 @@ from vgg6.tuning.session.trial_speed import check_measured_threads
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import WandbMirror, local_folder
 
-COMPLETE, INTERRUPTED, INCOMPLETE, ALL_FAILED = (
-    "complete", "interrupted", "incomplete", "all failed",
-)  # fmt: skip
 out_of_host_memory_is_a_dead_actor()
 MAX_FAILURES = 2  # attempts after the first that a crashing trial gets
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "wandb", "numpy")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a session ended. ``outcome``: complete, interrupted, incomplete or all failed;
-    ``wandb_seconds``: how long its end waited for W&B."""
-
-    outcome: str
-    detail: str
-    wandb_problem: str
-    wandb_seconds: float
 
 
 def create_run(
@@ -264,7 +250,7 @@ def _fit(
             return INCOMPLETE, str(lost)
     if stop.reason:
         callback.end_running()
-    return _judge(history, trials, stop.reason, searcher.exhausted)
+    return outcome_of(history, trials, stop.reason, searcher.exhausted)
 
 
 def _mirrors(settings: Settings, history: History) -> list[tune.Callback]:
@@ -275,24 +261,6 @@ def _mirrors(settings: Settings, history: History) -> list[tune.Callback]:
     )
 
     return [MlflowMirror(settings.mlflow, settings.name, history)]
-
-
-def _judge(history: History, trials: int, reason: str, exhausted: bool) -> tuple[str, str]:
-    """Whether the search did all that it was asked for, from the trials' states alone."""
-    counts = Counter(t.state for t in history.trials.values())
-    ended = len(history.trials) - counts[RUNNING] - counts[PAUSED]
-    scored = any(t.state != RUNNING for t in history.ranking())
-    if ended and not scored:
-        first = next(t for t in history.trials.values() if t.reason)
-        return ALL_FAILED, f"every trial failed; the first, trial {first.number}: {first.reason}"
-    if reason:
-        return COMPLETE, reason
-    if exhausted and not counts[RUNNING]:
-        return COMPLETE, f"the space has no more than {counted(ended, 'configuration')}"
-    if ended < trials:
-        return INCOMPLETE, f"{ended} of {counted(trials, 'trial')} ended"
-    failed = f", {counts[FAILED]} of them failed" if counts[FAILED] else ""
-    return COMPLETE, f"{'the trial' if trials == 1 else f'all {trials:,} trials'} ended{failed}"
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.session.extend import changes_of
+from vgg6.tuning.session.outcome import Outcome
 from vgg6.tuning.session.plan import make_plan
-from vgg6.tuning.session.session import Outcome, create_run, run_session
+from vgg6.tuning.session.session import create_run, run_session
 from vgg6.tuning.settings import Settings
 
 
