@@ -16,6 +16,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
+from threadpoolctl import threadpool_limits
 
 from vgg6.common.interrupts import answered_by, ends, leave_lost_terminal
 from vgg6.common.say import say
@@ -241,7 +242,8 @@ def _fit(
             ),
         )
         try:
-            with _signals_to(callback):
+            # The model's matrices are small: more threads of BLAS wait, and take CPUs from trials.
+            with _signals_to(callback), threadpool_limits(1, "blas"):
                 tuner.fit()
         except SearchInterrupted:
             name = signal.Signals(callback.signal or signal.SIGINT).name
