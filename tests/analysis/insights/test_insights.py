@@ -460,7 +460,8 @@ def test_the_command_prints_one_json_document_or_a_page(
     )  # fmt: skip
     assert tune_vgg6.main(["insights", "mine", "--storage", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"importance", "interaction", "effects", "saved", "infeasible", "notes"}
+    parts = {"importance", "interaction", "effects", "saved", "infeasible", "notes"}
+    assert set(found) == parts | {"metric"} and found["metric"] == "accuracy"
     assert set(found["effects"]) == {"activation", "optimizer"}
     assert tune_vgg6.main(["insights", str(tmp_path / "mine")]) == 0
     text = capsys.readouterr().out

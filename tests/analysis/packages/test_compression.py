@@ -361,8 +361,8 @@ def test_a_report_draws_the_compressed_winner_and_says_what_no_other_one_beats(
     int8, both, pruned = found.compressed[1:]
     for name, network in zip(COMPRESSED, (int8, pruned, both), strict=True):
         recorded = json.loads((packages / name / "metrics.json").read_text())["after"]
-        shown = ("accuracy", "bytes", "flops")
-        assert {k: getattr(network, k) for k in shown} == {k: recorded[k] for k in shown}
+        shown = (network.score, network.bytes, network.flops)
+        assert shown == (recorded["accuracy"], recorded["bytes"], recorded["flops"])
     drawn: dict[str, list[str]] = {"x": [], "x2": []}  # by panel
     for trace in found.figures["compression"].data:
         if trace.mode == "markers":
