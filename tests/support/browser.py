@@ -14,6 +14,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync", "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 ]  # fmt: skip
+PATIENCE_MS = 180_000  # of what the page is waited for: a busy machine draws slowly
 
 
 class Opened:
@@ -22,13 +23,14 @@ class Opened:
     def __init__(self, browser: Any, address: str, **options: Any) -> None:
         size = {"width": options.pop("width", 1280), "height": 900}
         self.page = browser.new_page(viewport=size, **options)
+        self.page.set_default_timeout(PATIENCE_MS)
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(address)
-        self.page.wait_for_selector("html[data-ready]", timeout=60_000)
+        self.page.wait_for_selector("html[data-ready]")
 
     def _heard(self, message: Any) -> None:
         # Plotly says its warnings as traces.
@@ -42,7 +44,6 @@ class Opened:
         for index in range(figures.count()):
             figures.nth(index).scroll_into_view_if_needed()
             self.page.wait_for_function(
-                "i => document.querySelectorAll('.figure')[i].dataset.drawn", arg=index,
-                timeout=60_000,
-            )  # fmt: skip
+                "i => document.querySelectorAll('.figure')[i].dataset.drawn", arg=index
+            )
         return list(self.page.evaluate("[...document.querySelectorAll('.figure')].map(f => f.id)"))

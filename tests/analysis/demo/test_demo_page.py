@@ -109,7 +109,7 @@ def give(opened: Opened, file: Path | dict[str, Any]) -> None:
     """Choose a picture, and wait for what the page says of it."""
     opened.page.click("#clear", force=True) if opened.page.is_enabled("#clear") else None
     opened.page.set_input_files("#file", file)
-    opened.page.wait_for_function(DONE, timeout=60_000)
+    opened.page.wait_for_function(DONE)
 
 
 def seen(opened: Opened) -> Any:
@@ -211,7 +211,7 @@ def transfer(opened: Opened, file: Path, kind: str) -> None:
         }""",
         [content, file.name, kind],
     )
-    opened.page.wait_for_function(DONE, timeout=60_000)
+    opened.page.wait_for_function(DONE)
 
 
 @needs_browser

@@ -196,7 +196,7 @@ def test_an_open_page_takes_what_is_new_and_keeps_what_was_done_to_it(
         points = "window.same.data.reduce((n, t) => n + t.x.length, 0)"
         before = page.evaluate(points)
         Path(run.file(JOURNAL)).write_text("".join(whole))
-        page.wait_for_function(f"{points} > {before}", timeout=60_000)
+        page.wait_for_function(f"{points} > {before}")
         page.wait_for_function("document.querySelector('.sub').innerText.includes('completed')")
         assert page.evaluate("window.same === document.getElementById('fig-curves')")
         assert not page.locator("#activation-relu").is_checked()

@@ -175,9 +175,7 @@ def test_a_printed_page_is_light_and_has_every_figure_as_wide_as_the_paper(fresh
     page.evaluate("Plotly.relayout('fig-progress', {'xaxis.range': [1, 2]})")
     zoom = "document.getElementById('fig-progress')._fullLayout.xaxis.range"
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.figure')].every(f => f.dataset.drawn)", timeout=60_000
-    )
+    page.wait_for_function("[...document.querySelectorAll('.figure')].every(f => f.dataset.drawn)")
     assert folded >= 4 and page.locator("details:not([open])").count() == 0
     assert page.evaluate(BACKGROUND) == "rgb(255, 255, 255)" != dark
     widths = page.evaluate(
