@@ -199,9 +199,10 @@ def by_activation(source: Source, rounds: int, threads: int) -> list[dict[str, A
 
 def networks_of(rows: list[dict[str, Any]]) -> list[compression_front.CompressedNetwork]:
     """The rows as what the report draws; their accuracy is of test images."""
-    names = ("name", "accuracy", "low", "high", "bytes", "flops")
+    names = ("name", "low", "high", "bytes", "flops")
     return [
         compression_front.CompressedNetwork(
+            score=row["accuracy"],
             **{name: row[name] for name in names},
             speed={batch: speed["ratio"] for batch, speed in row["speed"].items()},
         )
