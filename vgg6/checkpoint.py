@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def save_state(state: TrainState, folder: Path, metrics: dict[str, Any] | None =
         "epoch": state.epoch,
         "best_epoch": state.best.epoch,
         "best_val_acc": state.best.val_acc,
-        "best_score": state.best.score,
+        "best_score": None if math.isnan(state.best.score) else state.best.score,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
     if metrics is not None:
@@ -113,6 +114,8 @@ def load_state(
     state.model.load_state_dict(_group(tensors, "model"))
     _restore_optimizer(state, _group(tensors, "optimizer"))
     state.epoch = facts["epoch"]
+    if facts["best_epoch"] == 0:  # no epoch has ended
+        return state
     best = _group(tensors, "best")
     if facts["best_epoch"] == state.epoch:
         best = {k: v.detach().clone() for k, v in state.model.state_dict().items()}
