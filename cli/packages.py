@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def evaluate(args: argparse.Namespace) -> int:
 def compress(args: argparse.Namespace) -> int:
     plan = Plan(methods=args.method, **read_fields(args, Plan, PLAN_FIELDS))
     folder = package_folder(args.package)
-    out = folder_to_write(args, Path(f"{folder.resolve()}-{plan.name}"))
+    out = folder_to_write(args, Path(f"{os.path.realpath(folder)}-{plan.name}"))
     check_devices()
     from analysis.packages.compress import compress as make
     from analysis.packages.compress import render

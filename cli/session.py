@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ def _from_anywhere(flag: str, value: str, args: argparse.Namespace) -> str:
         return value
     if flag == "warm-start":
         return open_run(expanded(value), args.storage or Settings.storage).uri
-    return str(path.resolve()) if flag == "storage" or path.exists() else value
+    return os.path.realpath(path) if flag == "storage" or path.exists() else value
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from analysis.commands import command, portable, train_command, verify_command
@@ -26,7 +27,7 @@ def card(
         opset: of its ``model.onnx``.
         demo: whether it has a ``demo.html``.
     """
-    compression, place = package.compression, _place(out.resolve())
+    compression, place = package.compression, _place(Path(os.path.realpath(out)))
     parts = package.config, package.data, package.runtime, package.stop_after
     if compression is None:
         commands = [train_command(*parts, metric=package.metric)]

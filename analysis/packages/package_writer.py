@@ -130,7 +130,8 @@ def write_package(
 def _whole(out: Path) -> Iterator[Path]:
     """A new folder to fill, which takes the place of ``out`` once it is filled without an error."""
     check_out(out)
-    out = out.resolve()  # "." has no name to put a folder beside
+    # "." has no name to put a folder beside. Path.resolve raises no OSError for a loop of links.
+    out = Path(os.path.realpath(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         folder = Path(scratch) / out.name

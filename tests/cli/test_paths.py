@@ -67,6 +67,17 @@ def test_a_path_that_leads_nowhere_is_told_by_its_cause(
         assert err.startswith("error: ") and re.search(cause, err), err
 
 
+def test_a_package_below_a_loop_of_links_is_refused_by_its_name(
+    tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    train = "train --data digits --limit-train 100 --epochs 1 --width 0.125 --out loop/packed"
+    status, _, err = said(*train.split())
+    assert status in (1, 2) and err.splitlines()[-1].startswith("error: "), err
+    assert f"{tmp_path}/loop" in err
+
+
 def test_a_file_that_finds_no_room_is_named(
     tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
