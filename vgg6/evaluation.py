@@ -7,7 +7,7 @@ logits, and says more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,15 +35,18 @@ class Evaluation:
     @property
     def balanced_accuracy(self) -> float:
         """See ``balanced_accuracy``."""
-        hits, images = self.confusion.diagonal(), self.confusion.sum(1)
-        return balanced_accuracy(hits.tolist(), images.tolist())
+        return balanced_accuracy(self.confusion)
 
 
-def balanced_accuracy(hits: Sequence[int], images: Sequence[int]) -> float:
+def balanced_accuracy(confusion: Array | Tensor) -> float:
     """The mean, over the classes that have images, of the share that is right, in 0 to 1.
 
     The sum is exact, so that equal counts give equal bits on every machine.
+
+    Args:
+        confusion: int64 (C, C), true classes down, predicted ones across.
     """
+    hits, images = confusion.diagonal().tolist(), confusion.sum(1).tolist()
     shares = [hit / count for hit, count in zip(hits, images, strict=True) if count]
     return math.fsum(shares) / len(shares)
 
@@ -105,8 +108,7 @@ class Assessment:
     @property
     def balanced_accuracy(self) -> float:
         """See ``balanced_accuracy``."""
-        hits, images = self.confusion.diagonal(), self.confusion.sum(1)
-        return balanced_accuracy(hits.tolist(), images.tolist())
+        return balanced_accuracy(self.confusion)
 
 
 def logits_of(network: Callable[[Array], Array], images: Array) -> Array:
