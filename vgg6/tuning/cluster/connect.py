@@ -9,7 +9,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from vgg6.tuning.cluster.ray_internals import (
     authentication_variable,
     local_session_folder,
     use_token_of_user,
+    without_unused_processes,
+    workers_have_these_variables,
 )
 from vgg6.tuning.cluster.reaper import workers_end_with_this_process
 
@@ -111,8 +113,10 @@ def connect(address: str | None, verbose: bool) -> str:
             if others := sum(cluster.private for cluster in local_clusters()):
                 one, several = "other program with its own Ray", "other programs with their own Ray"
                 say(f"beside {counted(others, one, several)}: they share this machine's CPUs")
-            with private_ray(), spared(signal.SIGHUP):
+            less = nullcontext() if verbose else without_unused_processes()
+            with private_ray(), spared(signal.SIGHUP), less:
                 _start(options)
+            workers_have_these_variables()
             return HERE
         target = found if ":" in found else f"{found}:{GCS_PORT}"
         logging.getLogger("ray").setLevel(options["logging_level"])
@@ -151,6 +155,19 @@ def _start(options: dict[str, Any]) -> None:
         os.environ.pop("PYTHONPATH")
         if given is not None:
             os.environ["PYTHONPATH"] = given
+
+
+def wait_for_workers(count: int) -> None:
+    """Return when so many workers of a local Ray wait for work. Until then they import, and keep
+    the CPUs busy."""
+    import ray
+
+    ready = ray.remote(num_cpus=1)(_ready)
+    ray.get([ready.remote() for _ in range(count)])
+
+
+def _ready() -> None:
+    """Run by a worker."""
 
 
 def _agree_on_token(address: str | None, target: str) -> None:

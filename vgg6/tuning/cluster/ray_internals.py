@@ -8,6 +8,8 @@ Imports of Ray stand inside the functions: a command that only reads must not pa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # name: (what it is for, what would replace it)
@@ -24,6 +26,10 @@ INTERNALS = {
         "rungs that can be filled again from the journal after a resume",
         "a scheduler that Tuner.restore restores",
     ),
+    "ray.air._internal.usage.tag_callbacks": (
+        "Tune imports W&B and MLflow to count for its telemetry whether they are used",
+        "Tune counting only what is imported already",
+    ),
     "ray.tune.trainable.metadata._TrainingRunMetadata": (
         "the run_metadata of a trial, with the failed attempts that Tune counts",
         "a public way to say that a failure does not count",
@@ -35,6 +41,15 @@ INTERNALS = {
     "ray._private.worker._global_node": (
         "ends the local Ray when its control process no longer answers",
         "a ray.shutdown() that never waits",
+    ),
+    "ray._private.node.Node": (
+        "a local Ray starts without the processes that no search uses",
+        "an option of ray.init for each of them",
+    ),
+    "ray.tune.execution.class_cache._ActorClassCache": (
+        "trials run in the workers that a local Ray has started already. Tune asks for environment"
+        " variables, which these have, and Ray would start other workers for that",
+        "Tune asking for no variable that a worker has",
     ),
     "ray._private.authentication.authentication_token_setup.AUTH_MODE_ENV_VAR": (
         "whether the user has chosen how to authenticate",
@@ -56,9 +71,72 @@ INTERNALS = {
         "a public key-value store of the cluster",
     ),
 }
-# Workers start with the driver, and import what takes longest while it does too. Would be replaced
-# by a public option of ray.init.
-PRELOAD = {"preload_python_modules": ["torch", "ray.tune"]}
+# Workers start with the driver, and import what trials need while it does so too. PyTorch's first
+# optimizer imports its compiler. Would be replaced by a public option of ray.init.
+PRELOAD = {
+    "preload_python_modules": [
+        "torch",
+        "ray.tune",
+        "torch._dynamo",
+        "vgg6.tuning.session.trainable",
+    ]
+}
+
+# What starts them, as methods of Ray's Node. ``ray.init`` waits until the first one answers, even
+# where ``include_dashboard`` is false.
+UNUSED = {
+    "start_api_server": "the dashboard's server",
+    "start_monitor": "the autoscaler, for a cluster that grows",
+    "start_log_monitor": "prints what workers print",
+}
+# A key of the cluster's store: its workers were started with the driver's variables.
+_SAME_VARIABLES = "tune_vgg6/workers have the driver's variables"
+
+
+@contextmanager
+def without_unused_processes() -> Iterator[None]:
+    """Within the block, ``ray.init`` starts a local Ray without ``UNUSED``."""
+    from ray._private.node import Node
+
+    before = {name: getattr(Node, name) for name in UNUSED}
+    try:
+        for name in before:
+            setattr(Node, name, _nothing)
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
+
+
+def _nothing(*given: Any, **named: Any) -> None:
+    """In place of what Ray need not do."""
+
+
+def workers_have_these_variables() -> None:
+    """Tell that the Ray which this process has just started gave its workers this environment."""
+    write_value(_SAME_VARIABLES, b"1")
+
+
+@contextmanager
+def trials_in_waiting_workers() -> Iterator[None]:
+    """Within the block, Tune starts trials in workers that wait already, where these have the
+    variables that it asks for. Such a worker has imported torch."""
+    import ray
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    if read_value(_SAME_VARIABLES) is None:
+        yield
+        return
+    get = _ActorClassCache.get
+
+    def actor_class(cache: Any, trainable: type) -> Any:
+        return cache._cache.setdefault(trainable, ray.remote(trainable))
+
+    try:
+        _ActorClassCache.get = actor_class  # type: ignore[method-assign]
+        yield
+    finally:
+        _ActorClassCache.get = get  # type: ignore[method-assign]
 
 
 def out_of_host_memory_is_a_dead_actor() -> None:
@@ -73,6 +151,13 @@ def out_of_host_memory_is_a_dead_actor() -> None:
 
     for module in (actor_manager, tune_controller):
         module.RayActorError = (RayActorError, OutOfMemoryError)  # type: ignore[attr-defined]
+
+
+def callbacks_are_not_counted() -> None:
+    """Make Tune start without importing trackers that the search may not use, for 1.6 s."""
+    from ray.air._internal import usage
+
+    usage.tag_callbacks = _nothing  # type: ignore[assignment]
 
 
 def set_failures(trial: Any, count: int) -> None:

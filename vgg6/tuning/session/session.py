@@ -30,7 +30,11 @@ from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.cluster.connect import ClusterLost
 from vgg6.tuning.cluster.nodes import NodeWatch
-from vgg6.tuning.cluster.ray_internals import out_of_host_memory_is_a_dead_actor
+from vgg6.tuning.cluster.ray_internals import (
+    callbacks_are_not_counted,
+    out_of_host_memory_is_a_dead_actor,
+    trials_in_waiting_workers,
+)
 from vgg6.tuning.cluster.retries import enlarge
 from vgg6.tuning.cluster.shared_storage import mark
 from vgg6.tuning.cluster.stall_guard import StallGuard
@@ -53,6 +57,7 @@ from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.wandb_mirror import WandbMirror, local_folder
 
 out_of_host_memory_is_a_dead_actor()
+callbacks_are_not_counted()
 MAX_FAILURES = 2  # attempts after the first that a crashing trial gets
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "wandb", "numpy")
 
@@ -243,7 +248,7 @@ def _fit(
         )
         try:
             # The model's matrices are small: more threads of BLAS wait, and take CPUs from trials.
-            with _signals_to(callback), threadpool_limits(1, "blas"):
+            with _signals_to(callback), threadpool_limits(1, "blas"), trials_in_waiting_workers():
                 tuner.fit()
         except SearchInterrupted:
             name = signal.Signals(callback.signal or signal.SIGINT).name

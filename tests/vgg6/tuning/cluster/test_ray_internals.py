@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.paths import ROOT
 
-from vgg6.tuning.cluster.ray_internals import INTERNALS, read_value, write_value
+from vgg6.tuning.cluster.ray_internals import (
+    INTERNALS,
+    UNUSED,
+    read_value,
+    trials_in_waiting_workers,
+    without_unused_processes,
+    write_value,
+)
 
 HERE = "vgg6/tuning/cluster/ray_internals.py"
 
@@ -20,6 +30,47 @@ def test_this_version_of_ray_has_the_private_name(name: str) -> None:
     found = hasattr(importlib.import_module(module), attribute)
     purpose, instead = INTERNALS[name]
     assert found, f"Ray has no {name} any more. It is used so that: {purpose}. Look for: {instead}"
+
+
+def test_a_local_ray_is_started_without_some_of_its_processes_in_the_block_alone() -> None:
+    from ray._private.node import Node
+
+    before = {name: getattr(Node, name) for name in UNUSED}
+    with pytest.raises(KeyboardInterrupt), without_unused_processes():
+        assert all(getattr(Node, name) is not method for name, method in before.items())
+        raise KeyboardInterrupt
+    assert {name: getattr(Node, name) for name in UNUSED} == before
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_trial_asks_for_no_worker_but_one_that_waits() -> None:
+    import ray
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    class Worker:
+        def asked_for(self) -> str | None:
+            return os.environ.get("PL_DISABLE_FORK")
+
+    with trials_in_waiting_workers():
+        ours = _ActorClassCache().get(Worker).remote()
+    assert ray.get(ours.asked_for.remote()) is None
+    ray.kill(ours)
+    assert _ActorClassCache().get(Worker)._default_options["runtime_env"], "Tune asks as before"
+
+
+def test_a_session_starts_without_importing_trackers() -> None:
+    script = """
+import sys
+from ray import tune
+import vgg6.tuning.session.session
+from ray.air._internal import usage
+usage.tag_callbacks([tune.Callback()])
+print([name for name in ("mlflow", "wandb") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def private_names(file: Path) -> set[str]:
