@@ -8,6 +8,7 @@ one trial on all of its CPUs or with a trial on each differs between machines.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +20,6 @@ from vgg6.config import TrialConfig
 from vgg6.hardware import measurements
 from vgg6.hardware.measurements import forget, is_own, recall, remember
 from vgg6.model import VGG6
-from vgg6.optim import build_optimizer
 
 BATCH = 32
 MOST_CPUS = 16  # measured at once: beyond them Python's own lock would be what is measured
@@ -45,12 +45,19 @@ def precision_speeds() -> dict[str, float]:
     return _remembered(f"precision, {cpus} CPUs", {p: (p, cpus, 1) for p in ("bf16", "fp32")})
 
 
-def thread_speeds(precision: str) -> dict[str, float]:
+def thread_speeds(
+    precision: str, until_quiet: Callable[[int], None] | None = None
+) -> dict[str, float]:
     """Images a second of all trials together, by the threads of each (as text): powers of two up to
-    the machine's CPUs, which are shared out among as many trials as fit."""
+    the machine's CPUs, which are shared out among as many trials as fit.
+
+    Args:
+        until_quiet: called with the number of CPUs before anything is measured.
+    """
     cpus = _cpus_measured()
     counts = [2**i for i in range(cpus.bit_length())]
-    return _remembered(_threads_key(precision), {str(n): (precision, n, cpus // n) for n in counts})
+    candidates = {str(n): (precision, n, cpus // n) for n in counts}
+    return _remembered(_threads_key(precision), candidates, until_quiet)
 
 
 def why_not_kept(precision: str) -> str:
@@ -115,7 +122,6 @@ def _steps(precision: str, threads: int) -> list[float]:
     torch.set_num_threads(threads)
     config = TrialConfig(activation="gelu", batch_size=BATCH)
     model = VGG6(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = build_optimizer(model.parameters(), config)
     images = torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (BATCH,))
     times = []
@@ -124,13 +130,21 @@ def _steps(precision: str, threads: int) -> list[float]:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             logits = model(images)
         F.cross_entropy(logits.float(), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        # A step of plain SGD. The first of PyTorch's optimizers imports a compiler, for a second.
+        with torch.no_grad():
+            for weights in model.parameters():
+                assert weights.grad is not None
+                weights.sub_(weights.grad, alpha=config.lr)
+        model.zero_grad()
         times.append(time.perf_counter() - started)
     return times
 
 
-def _remembered(key: str, candidates: dict[str, tuple[str, int, int]]) -> dict[str, float]:
+def _remembered(
+    key: str,
+    candidates: dict[str, tuple[str, int, int]],
+    until_quiet: Callable[[int], None] | None = None,
+) -> dict[str, float]:
     """The speed of each candidate for this CPU with this torch. A process measures once, until
     enough of them have.
 
@@ -140,6 +154,7 @@ def _remembered(key: str, candidates: dict[str, tuple[str, int, int]]) -> dict[s
 
     Args:
         candidates: what ``_speed`` is given, by their names.
+        until_quiet: as for ``thread_speeds``.
     """
     key = _full_key(key)
     record = recall(key)
@@ -149,6 +164,8 @@ def _remembered(key: str, candidates: dict[str, tuple[str, int, int]]) -> dict[s
     processes = record["processes"] if record else 0
     if processes >= PROCESSES or is_own(key):
         return earlier
+    if until_quiet:
+        until_quiet(_cpus_measured())
     wall, cpu = time.perf_counter(), time.process_time()
     found: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(ROUNDS):

@@ -150,8 +150,8 @@ def decide_with_nodes(
         try:
             nodes = live_nodes(ray.nodes())
             return decide(
-                settings, space, data, nodes, mode, probe_each,
-                recorded=recorded, can_grow=patient,
+                settings, space, data, nodes, mode, probe_each, recorded=recorded, can_grow=patient,
+                until_quiet=None if patient else cluster.wait_for_workers,
             )  # fmt: skip
         except InputError:
             if time.monotonic() > give_up:
@@ -169,17 +169,19 @@ def decide(
     *,
     recorded: Runtime | None = None,
     can_grow: bool = False,
+    until_quiet: Callable[[int], None] | None = None,
 ) -> Plan:
     """Resources, runtime and the number of trials, from the resources of the nodes.
 
     Args:
         probe: measures ``gpus_per_trial=auto``: on Ray's nodes, or here without Ray.
         recorded: as for ``make_plan``.
+        until_quiet: as for ``thread_speeds``.
     """
     device = recorded.device if recorded else choose_device(settings, nodes)
     kind, runtime = settings.accelerator_type, recorded or cluster_runtime(settings, device)
     allotment = allot(
-        settings, nodes, device, lambda: thread_speeds(runtime.precision),
+        settings, nodes, device, lambda: thread_speeds(runtime.precision, until_quiet),
         lambda: probe(runtime, hungriest(space), len(data.train), of_kind(nodes, kind)),
         threads=recorded.threads if recorded else None, can_grow=can_grow,
     )  # fmt: skip
