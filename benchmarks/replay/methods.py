@@ -9,7 +9,7 @@ from typing import Protocol
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from benchmarks.replay.deciders import LIVE, Ours, StockRay
-from benchmarks.replay.peers import OPTUNA_PEERS, SYNE_TUNE_PEERS
+from benchmarks.replay.peers import OPTUNA_PEERS, SYNE_TUNE_NOT_FINITE, SYNE_TUNE_PEERS
 from benchmarks.replay.recorded import Searchable
 from benchmarks.replay.simulator import Decider
 
@@ -69,5 +69,12 @@ GRID_ONLY: dict[str, Method] = {"grid": ours("grid", "none"), "grid + asha": our
 
 def methods(curves: Searchable) -> dict[str, Method]:
     """All that can be compared on ``curves`` here: Syne Tune's rows where it is installed."""
-    found = {**(GRID_ONLY if curves.space.is_finite else {}), **METHODS, **OPTUNA_PEERS}
-    return found | (SYNE_TUNE_PEERS if importlib.util.find_spec("syne_tune") else {})
+    return methods_on(finite=curves.space.is_finite)
+
+
+def methods_on(*, finite: bool) -> dict[str, Method]:
+    """All that can be compared here on finite spaces, or on others."""
+    found = {**(GRID_ONLY if finite else {}), **METHODS, **OPTUNA_PEERS}
+    if importlib.util.find_spec("syne_tune"):
+        found |= SYNE_TUNE_PEERS | ({} if finite else SYNE_TUNE_NOT_FINITE)
+    return found

@@ -124,15 +124,16 @@ class OnSyneTune:
 
     Args:
         kind: the class of Syne Tune's baselines.
-        scheduling: ``stopping`` (Syne Tune's default) or ``promotion``, which pauses every trial
-            at every rung and resumes the best.
-        brackets: from how many of its rungs a trial may begin to be compared.
         search: the searcher's options.
+        length: what the class calls a trial's full length.
+        options: other options of the class. ``type`` is ``stopping`` (Syne Tune's default) or
+            ``promotion``, which pauses every trial at every rung and resumes the best.
+            ``brackets`` says from how many of its rungs a trial may begin to be compared.
     """
 
     def __init__(
         self, curves: Searchable, *, kind: str, seed: int, trials: int, epochs: int,
-        scheduling: str = "stopping", brackets: int = 1, search: dict[str, Any] | None = None,
+        search: dict[str, Any] | None = None, length: str = "max_t", **options: Any,
     ) -> None:  # fmt: skip
         try:
             from syne_tune.backend.trial_status import Trial
@@ -142,17 +143,18 @@ class OnSyneTune:
         logging.getLogger("syne_tune").setLevel(logging.ERROR)
         self.flat = FlatSpace(curves.space)
         self.limit, self.epochs, self.left = trials, epochs, math.inf
-        options: dict[str, Any] = dict(search or {})
+        search = dict(search or {})
         if curves.space.is_finite:
             points = [
                 self.flat.values_of(p)
                 for p in recorded_points(curves.space, curves.allowed, epochs)
             ]
-            options["restrict_configurations"], self.left = points, len(points)
+            search["restrict_configurations"], self.left = points, len(points)
+        else:
+            options["points_to_evaluate"] = [first_point(self.flat)]
         self.scheduler = getattr(legacy_baselines, kind)(
             config_space(self.flat), metric=METRIC, resource_attr=TIME, mode="max",
-            max_t=epochs, random_seed=seed, type=scheduling, brackets=brackets,
-            search_options=options,
+            random_seed=seed, search_options=search, **{length: epochs}, **options,
         )  # fmt: skip
         self._trial = Trial
         self.trials: list[Any] = []
@@ -201,6 +203,39 @@ class OnSyneTune:
             if self.report(number, last) == "go on":
                 self.scheduler.on_trial_complete(self.trials[number], last)
         # A trial at its full length, or stopped, has been removed with its last result.
+
+
+def first_point(flat: FlatSpace) -> dict[str, Any]:
+    """What Syne Tune tries first by default, the middle of a space, in plain numbers: DEHB refuses
+    numpy's."""
+    from syne_tune.optimizer.schedulers.searchers import impute_points_to_evaluate
+
+    (point,) = impute_points_to_evaluate(None, config_space(flat))
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in point.items()
+    }
+
+
+def asha_cqr(curves: Searchable, *, seed: int, trials: int, epochs: int) -> Decider:
+    """ASHA with conformal quantile regression (Salinas et al., 2023).
+
+    Syne Tune's model draws from numpy's global generator, which is therefore seeded. Its regression
+    does not say that it is fitted, which scikit-learn has asked of every model since.
+    """
+    try:
+        from syne_tune.optimizer.schedulers.searchers.conformal.surrogate import (
+            symmetric_conformalized_quantile_regression_model as models,
+        )
+    except ImportError as error:
+        raise ImportError(MISSING) from error
+    regression = models.SymmetricConformalizedGradientBoostingQuantileRegressor
+    regression.__sklearn_is_fitted__ = lambda self: True
+    np.random.seed(seed % 2**32)
+    return OnSyneTune(
+        curves, kind="ASHACQR", seed=seed, trials=trials, epochs=epochs,
+        search={"update_frequency": AFFORDABLE["opt_skip_period"]},
+    )  # fmt: skip
 
 
 def config_space(flat: FlatSpace) -> dict[str, Any]:
@@ -269,8 +304,16 @@ SYNE_TUNE_PEERS: dict[str, Peer] = {
     "syne tune: asha": partial(OnSyneTune, kind="ASHA"),
     "syne tune: mobster": MOBSTER,
     "syne tune: hyper-tune": HYPER_TUNE,
-    "syne tune: asha, promotion": partial(OnSyneTune, kind="ASHA", scheduling="promotion"),
-    "syne tune: mobster, promotion": partial(MOBSTER, scheduling="promotion"),
-    "syne tune: hyper-tune, promotion": partial(HYPER_TUNE, scheduling="promotion"),
+    "syne tune: asha, promotion": partial(OnSyneTune, kind="ASHA", type="promotion"),
+    "syne tune: mobster, promotion": partial(MOBSTER, type="promotion"),
+    "syne tune: hyper-tune, promotion": partial(HYPER_TUNE, type="promotion"),
 }
-PEERS = OPTUNA_PEERS | SYNE_TUNE_PEERS
+# Compared where a space is not finite: DEHB and ASHA-CQR cannot be told which points were recorded,
+# and of few points PASHA and DyHPO may train none in full.
+SYNE_TUNE_NOT_FINITE: dict[str, Peer] = {
+    "syne tune: pasha": partial(OnSyneTune, kind="PASHA"),
+    "syne tune: dyhpo": partial(OnSyneTune, kind="DyHPO", search=AFFORDABLE),
+    "syne tune: asha-cqr": asha_cqr,
+    "syne tune: dehb": partial(OnSyneTune, kind="DEHB", length="max_resource_level"),
+}
+PEERS = OPTUNA_PEERS | SYNE_TUNE_PEERS | SYNE_TUNE_NOT_FINITE

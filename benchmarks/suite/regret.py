@@ -2,12 +2,16 @@
 
     LCBENCH_SUITE=FOLDER python -m benchmarks.suite.regret              # goes on where it was left
     python -m benchmarks.suite.regret --role claim --workers 1,8 --seeds 10
+    python -m benchmarks.suite.regret --methods "syne tune: dehb;optuna: tpe + median"
 
 Searches are replayed on learning curves with the live searcher and scheduler. Normalised regret is
 0 for the best configuration there is and 1 for the median random one, looked at after 2, 4, 8 and
 16 full trainings' worth of epochs. A method's ratio to random search with ASHA is the geometric
 mean over problems of the ratio of mean regrets. Its 95 % interval and the worst problem stand
 beside it.
+
+Other tools' searches go into the same table. ``benchmarks/replay/peers.py`` has their names, and
+says how to install Syne Tune.
 
 LCBench's curves (Zimmer et al., 2021) come from the surrogate of YAHPO Gym (Pfisterer et al.,
 2022). They are no part of this project: ``$LCBENCH_SUITE`` names a folder whose ``suite.py`` has
@@ -26,7 +30,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.machine import describe, growing_result, write_file
-from benchmarks.replay.methods import METHODS
+from benchmarks.replay.methods import methods, methods_on
+from benchmarks.replay.peers import MISSING, SYNE_TUNE_NOT_FINITE, SYNE_TUNE_PEERS
 from benchmarks.replay.recorded import rows_of
 from benchmarks.replay.simulator import Conditions, Curve, replay
 from benchmarks.suite.curves import Curves, problems
@@ -46,7 +51,7 @@ def search_once(curves: Curves, method: str, workers: int, seed: int) -> dict[st
     """One search: its regret at LOOKS, and the epochs to a regret of FOUND."""
     own = derive_seed(seed, workers, curves.name) % 2**31  # else all problems draw the same points
     rng = np.random.default_rng(own)
-    decider = METHODS[method](curves, seed=own, trials=10_000, epochs=curves.epochs)
+    decider = methods(curves)[method](curves, seed=own, trials=10_000, epochs=curves.epochs)
 
     def curve_of(number: int, config: dict[str, Any]) -> Curve:
         clean = curves.truth([config])[0]
@@ -86,15 +91,18 @@ def main() -> None:
     parser.add_argument("--workers", default="1,8,64")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--only-show", action="store_true", help="of what has been measured")
+    parser.add_argument("--against", default=RANDOM, help="the method that others are a part of")
     arguments = parser.parse_args()
+    names, workers = arguments.methods.split(";"), list(map(int, arguments.workers.split(",")))
+    if not arguments.only_show and (fault := unknown(names)):
+        parser.error(fault)
     facts = describe(role=arguments.role, seeds=arguments.seeds)
     path = growing_result("suite", facts, ending="parquet")
     table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
-    methods, workers = arguments.methods.split(";"), list(map(int, arguments.workers.split(",")))
     for name, make in problems(arguments.role).items():
         curves = None
         for many in workers:
-            for method in methods:
+            for method in names:
                 done = set() if table.empty else set(
                     table.query("problem == @name and workers == @many and method == @method").seed
                 )  # fmt: skip
@@ -111,11 +119,23 @@ def main() -> None:
                 table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
                 write_file(path, table.to_parquet(index=False, compression="zstd"))
                 print(f"{name} {many} {method}: {time.perf_counter() - began:.0f} s", flush=True)
-    show(table, arguments.role)
+    show(table, arguments.role, arguments.against)
 
 
-def show(table: pd.DataFrame, role: str | None) -> None:
-    """Print each method's regret and its ratio to random search with plain ASHA."""
+def unknown(names: Sequence[str]) -> str:
+    """What is wrong with the methods asked for; empty if nothing is."""
+    known = methods_on(finite=False)
+    for name in names:
+        if name in known:
+            continue
+        if name in SYNE_TUNE_PEERS | SYNE_TUNE_NOT_FINITE:
+            return f"{name!r} needs Syne Tune. {MISSING}"
+        return f"{name!r} is none of {', '.join(map(repr, known))}"
+    return ""
+
+
+def show(table: pd.DataFrame, role: str | None, against: str = RANDOM) -> None:
+    """Print each method's regret and its ratio to that of ``against``."""
     if role:
         table = table[table.role == role]
     columns = [f"regret_{look}" for look in LOOKS]
@@ -127,8 +147,10 @@ def show(table: pd.DataFrame, role: str | None) -> None:
             for method, mine in part.groupby("method")
         }
         for method, mine in runs.items():
-            both = [name for name in mine if name in runs[RANDOM]]
-            pairs = [(mine[name], runs[RANDOM][name]) for name in both]
+            base = runs.get(against, {})
+            if not (both := [name for name in mine if name in base]):
+                continue
+            pairs = [(mine[name], base[name]) for name in both]
             ratio, (low, high) = ratios(pairs), drawn_again(pairs)
             texts = [
                 f"{middle:.2f} [{lo:.2f} {hi:.2f}] ({worst:.2f})"
@@ -138,13 +160,13 @@ def show(table: pd.DataFrame, role: str | None) -> None:
             ]
             mean = np.mean([regrets.mean(axis=0) for regrets in mine.values()], axis=0)
             print(f"{many:3} workers  {method:32} mean {' '.join(f'{v:.3f}' for v in mean)}"
-                  f"  of random {'  '.join(texts)}  on {len(both)} problems")  # fmt: skip
+                  f"  of {against} {'  '.join(texts)}  on {len(both)} problems")  # fmt: skip
 
 
 def ratios(pairs: Sequence[tuple[Array, Array]]) -> Array:
-    """Mean regret as a part of random search's, (problems, looks)."""
+    """Mean regret as a part of the other method's, (problems, looks)."""
     means = [[np.maximum(regrets.mean(axis=0), FLOOR) for regrets in pair] for pair in pairs]
-    return np.array([mine / random for mine, random in means])
+    return np.array([mine / other for mine, other in means])
 
 
 def geometric_mean(ratio: Array) -> Array:

@@ -265,6 +265,37 @@ def test_promotion_pauses_every_trial_and_resumes_about_a_third(syne_tune: None)
     assert all(epochs == list(range(1, len(epochs) + 1)) for epochs in epochs_of(trace).values())
 
 
+def test_pasha_goes_on_beyond_its_second_rung_only_when_the_order_changes(syne_tune: None) -> None:
+    # Made curves never cross: the order at the second rung is that at the first.
+    _, trace = search("syne tune: pasha", Made(), trials=60, budget=1000)
+    assert set(lengths(trace)) == {1, 3}
+
+
+def test_dyhpo_pauses_at_every_second_epoch_and_resumes(syne_tune: None) -> None:
+    _, trace = search("syne tune: dyhpo", Made(), trials=7, budget=24)
+    ends = lengths(trace)
+    assert len(ends) > 1 and all(end % 2 == 1 for end in ends)
+    assert all(epochs == list(range(1, len(epochs) + 1)) for epochs in epochs_of(trace).values())
+
+
+def test_dehb_pauses_in_its_first_bracket_and_stops_in_the_others(syne_tune: None) -> None:
+    _, trace = search("syne tune: dehb", Made(), trials=40, workers=4, budget=1000)
+    states = Counter(trace.states.values())
+    assert states["paused"] and states["pruned"] and set(lengths(trace)) <= {1, 3, 9, 15}
+    # Those of the first bracket are random.
+    assert common_start("syne tune: dehb")[0] > 1
+
+
+@pytest.mark.slow
+def test_conformal_regression_follows_its_results_after_five(syne_tune: None) -> None:
+    pytest.importorskip("xgboost", reason=MISSING)
+    curves = [Made(sign=sign) for sign in (1, -1)]
+    first, second = (
+        list(search("syne tune: asha-cqr", c, trials=8)[1].configs.values()) for c in curves
+    )
+    assert first[:5] == second[:5] and first != second
+
+
 @pytest.mark.parametrize("name", ["syne tune: mobster", "syne tune: mobster, promotion"])
 def test_mobster_follows_its_results_after_six_random_trials(syne_tune: None, name: str) -> None:
     assert common_start(name) == (6, 25)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.replay.peers import MISSING, OPTUNA_PEERS, PEERS
+from benchmarks.suite import regret
 from benchmarks.suite.curves import Curves, own
 from benchmarks.suite.problems import CLAIM, PROBLEMS, TUNING, Problem, jobs
 from benchmarks.suite.record import FOLDER, curves_of
-from benchmarks.suite.regret import LOOKS, search_once
+from benchmarks.suite.regret import LOOKS, search_once, unknown
+from search_spaces import Space
+from search_spaces.parameter import Parameter
 
 RECORDED = [p for p in PROBLEMS if (FOLDER / f"{p.name}.parquet").exists()]
 
@@ -61,3 +67,41 @@ def test_a_search_is_judged_by_what_its_incumbent_really_is_and_the_same_twice(
     looks = [first[f"regret_{look}"] for look in LOOKS]
     assert all(regret >= 0 for regret in looks) and looks[-1] < 1.0
     assert first["trials"] > 16, "most trials are stopped early"
+
+
+def small() -> Curves:
+    """A problem of two numbers and no choices: the nearer to 0.01, the better."""
+    ranges = (Parameter(name="lr", low=1e-4, high=0.1, log=True),
+              Parameter(name="dropout", low=0.0, high=0.9))  # fmt: skip
+    space = Space(name="small", parameters=ranges, fixed={"optimizer": "sgd"})
+
+    def truth(configs: Any) -> Any:
+        last = np.array([0.9 - abs(np.log10(c["lr"]) + 2) / 4 - c["dropout"] / 4 for c in configs])
+        return last[:, None] * np.linspace(0.5, 1.0, 9)
+
+    return Curves("small", TUNING, space, 9, truth, 0.9, 0.6)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(n, marks=() if n in OPTUNA_PEERS else pytest.mark.slow) for n in PEERS],
+)
+def test_another_tools_search_is_judged_like_ours(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if method not in OPTUNA_PEERS:
+        pytest.importorskip("syne_tune", reason=MISSING)
+    if method == "syne tune: asha-cqr":
+        pytest.importorskip("xgboost", reason=MISSING)
+    monkeypatch.setattr(regret, "LOOKS", (1, 2))  # full trainings: their models are slow
+    assert unknown([method]) == ""
+    found = search_once(small(), method, 4, seed=0)
+    assert found["regret_2"] >= 0 and found["trials"] >= 4
+
+
+def test_a_method_that_is_not_here_is_refused_with_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "requirements-peers.txt" in unknown(["gp + asha", "syne tune: dehb"])
+    assert "'random + plain asha'" in unknown(["another"])
