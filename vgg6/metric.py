@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from vgg6.common.checks import Range, check_choice
 from vgg6.common.intervals import wilson, wilson_of_share
@@ -161,3 +161,17 @@ def metric_named(name: str) -> Metric:
     """
     check_choice("metric", name, METRIC_NAMES)
     return _BY_NAME[name]
+
+
+class _HasMetric(Protocol):
+    @property
+    def metric(self) -> str: ...
+
+
+class ByMetric:
+    """What a field ``metric`` names, for every class that has one."""
+
+    @property
+    def measure(self: _HasMetric) -> Metric:
+        """The metric of that name."""
+        return metric_named(self.metric)

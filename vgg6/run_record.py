@@ -27,7 +27,7 @@ from vgg6.common.schema import (
     whole,
 )
 from vgg6.config import TrialConfig
-from vgg6.metric import Metric
+from vgg6.metric import METRIC_NAMES, Metric
 from vgg6.task import STUDY, Task
 
 LONGEST = 10_000  # epochs
@@ -46,6 +46,7 @@ Config = Annotated[TrialConfig, leaf(_config), PlainSerializer(TrialConfig.to_di
 Images = Annotated[int, whole(1, 10**9)]
 Epochs = Annotated[int, whole(1, LONGEST)]
 Seconds = Annotated[float, real(0, 1e9)]
+MetricName = Annotated[str, one_of(*METRIC_NAMES)]
 
 
 def check_image_size(field: str, value: Any) -> None:

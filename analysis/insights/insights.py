@@ -18,7 +18,7 @@ from analysis.results.tables import SearchTables
 from analysis.winner.ranking import data_title
 from vgg6.common.plain_text import PlainText
 from vgg6.common.words import counted, duration
-from vgg6.metric import ACCURACY, Metric, metric_named
+from vgg6.metric import ACCURACY, ByMetric, Metric
 from vgg6.tuning.run.trials import INFEASIBLE, OPEN, PRUNED
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[+-]?\d+)?(?![\w.]*\w)", re.IGNORECASE)
@@ -54,7 +54,7 @@ class Infeasible:
 
 
 @dataclass(frozen=True)
-class Insights:
+class Insights(ByMetric):
     """What mattered. ``effects``: of the values of an activation and of an optimizer; ``notes``:
     how each part was made, or why it is not there; ``metric``: what scores are of."""
 
@@ -65,11 +65,6 @@ class Insights:
     infeasible: Infeasible
     notes: dict[str, str]
     metric: str = ACCURACY.name
-
-    @property
-    def measure(self) -> Metric:
-        """The metric of that name."""
-        return metric_named(self.metric)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

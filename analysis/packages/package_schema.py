@@ -31,13 +31,14 @@ from vgg6.common.schema import (
 )
 from vgg6.config import WIDTH, TrialConfig
 from vgg6.footprint.limits import KINDS, amount, in_words
-from vgg6.metric import ACCURACY, METRIC_NAMES, Metric, metric_named
+from vgg6.metric import ACCURACY, ByMetric, Metric
 from vgg6.run_record import (
     CompleteFacts,
     Config,
     EpochMetrics,
     Epochs,
     Images,
+    MetricName,
     RuntimeFacts,
 )
 
@@ -112,7 +113,7 @@ class Sections(_Written, ClosedRecord):
     runtime: RuntimeFacts
     stop_after: Epochs | None
     compression: Compression | None = None
-    metric: Annotated[str, one_of(*METRIC_NAMES)] = ACCURACY.name
+    metric: MetricName = ACCURACY.name
 
     @model_validator(mode="after")
     def _pruned_of_its_width(self) -> Sections:
@@ -191,7 +192,7 @@ class FinalScores(_Written):
     best_score: Real | None = None
 
 
-class Metrics(_Written):
+class Metrics(_Written, ByMetric):
     """``metrics.json``: what the network scores on the validation images, and what else is known.
 
     ``packed``: which run of a search it is; ``selected_from``: of how many scores it is the
@@ -214,14 +215,9 @@ class Metrics(_Written):
     warning: Text | None = None
     test: TestScore | None = None
     limits: list[KeptLimit] | None = None
-    metric: Annotated[str, one_of(*METRIC_NAMES)] = ACCURACY.name
+    metric: MetricName = ACCURACY.name
     score: Real | None = None
     score_interval: Interval | None = None
-
-    @property
-    def measure(self) -> Metric:
-        """The metric of that name."""
-        return metric_named(self.metric)
 
     @model_validator(mode="after")
     def _has_its_score(self) -> Metrics:

@@ -14,7 +14,7 @@ from analysis.winner.sizes import SizedTrial, size_front
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL, normal_quantile
 from vgg6.config import TrialConfig
-from vgg6.metric import ACCURACY, Metric, metric_named
+from vgg6.metric import ACCURACY, ByMetric, Metric
 from vgg6.run_record import EpochMetrics
 from vgg6.task import STUDY
 from vgg6.tuning.run.folder import confirmed_file
@@ -75,7 +75,7 @@ class Winner:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(ByMetric):
     """What came of a search.
 
     ``complete``: it ended as it was asked to, or all its trials ended and only the driver died
@@ -111,11 +111,6 @@ class Summary:
     extensions: list[str] = field(default_factory=list)
     outdated: str = ""
     metric: str = ACCURACY.name
-
-    @property
-    def measure(self) -> Metric:
-        """The metric of that name, by which the search went."""
-        return metric_named(self.metric)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -14,7 +14,7 @@ from vgg6.common.quantities import read_bytes, read_count, read_duration, read_l
 from vgg6.config import MIRRORINGS
 from vgg6.data import SPLIT_SEED, Reading
 from vgg6.footprint.limits import KINDS, Limit
-from vgg6.metric import ACCURACY, METRIC_NAMES, Metric, metric_named
+from vgg6.metric import ACCURACY, METRIC_NAMES, ByMetric
 from vgg6.run_record import IMAGE_SIZES, check_image_size
 
 SEARCHERS = ("gp", "optuna", "random", "grid")
@@ -91,7 +91,7 @@ def read_gpus(key: str, text: str) -> float | str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ByMetric):
     """What a search was asked for. None means: choose by the machine, or no limit.
 
     Each field says what it is, how it is checked, and how its text is read. A flag of the command
@@ -238,11 +238,6 @@ class Settings:
         if self.time_budget is None and self.trials is None:
             return AUTO_SECONDS.get(data, AUTO_SECONDS_ELSE)
         return self.time_budget
-
-    @property
-    def measure(self) -> Metric:
-        """The metric of that name."""
-        return metric_named(self.metric)
 
     @property
     def limits(self) -> list[Limit]:

@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import model_validator
 
 from vgg6.common.checks import InputError, check_number
-from vgg6.common.schema import Count, Real, Record, Seed, Share, Text, at_least, one_of, read_record
-from vgg6.metric import ACCURACY, METRIC_NAMES, Metric, metric_named
+from vgg6.common.schema import Count, Real, Record, Seed, Share, Text, at_least, read_record
+from vgg6.metric import ACCURACY, ByMetric
+from vgg6.run_record import MetricName
 from vgg6.tuning.run.folder import FRONT, RunFolder
 from vgg6.tuning.run.records import Candidate, Confirmation, Format
 
@@ -25,7 +26,7 @@ class FrontPoint(Record):
     latency_high: Real
 
 
-class ConfirmedFront(Record):
+class ConfirmedFront(Record, ByMetric):
     """``points``: the largest network first; ``extensions``: how many the search had by then."""
 
     format: Format
@@ -36,12 +37,7 @@ class ConfirmedFront(Record):
     created: Text = ""
     command: Text = ""
     extensions: Count = 0
-    metric: Annotated[str, one_of(*METRIC_NAMES)] = ACCURACY.name
-
-    @property
-    def measure(self) -> Metric:
-        """The metric of that name."""
-        return metric_named(self.metric)
+    metric: MetricName = ACCURACY.name
 
     @model_validator(mode="after")
     def _each_is_whole(self) -> ConfirmedFront:

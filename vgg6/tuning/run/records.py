@@ -27,8 +27,8 @@ from vgg6.common.schema import (
     read_record,
     whole,
 )
-from vgg6.metric import ACCURACY, METRIC_NAMES, Metric, metric_named
-from vgg6.run_record import Config, DataFacts, EpochMetrics, RuntimeFacts
+from vgg6.metric import ACCURACY, ByMetric, Metric
+from vgg6.run_record import Config, DataFacts, EpochMetrics, MetricName, RuntimeFacts
 from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.folder import CONFIRMATION, SEARCH, RunFolder
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
@@ -234,7 +234,7 @@ class Candidate(Record):
         return [run for run in self.runs if run.state == COMPLETED]
 
 
-class Confirmation(Record):
+class Confirmation(Record, ByMetric):
     """``confirmation.json``: the best of a search over fresh seeds, and the winner among them.
 
     ``metric``: what they were compared by; ``margin``: of it, by which a cheaper winner may be
@@ -258,12 +258,7 @@ class Confirmation(Record):
     margin: Share | None = None
     more_seeds: Count | None = None
     extensions: Count = 0
-    metric: Annotated[str, one_of(*METRIC_NAMES)] = ACCURACY.name
-
-    @property
-    def measure(self) -> Metric:
-        """The metric of that name."""
-        return metric_named(self.metric)
+    metric: MetricName = ACCURACY.name
 
     @model_validator(mode="after")
     def _scored_in_its_metric(self) -> Confirmation:
