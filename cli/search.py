@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,24 +146,20 @@ def _search(
         limit_train=settings.limit_train,
         how=how,
     )
-    with ExitStack() as joined:
-        with saying_how_to_resume(run, to_go_on):
-            where = joined.enter_context(connected(settings.address, settings.verbose, to_go_on))
-            from vgg6.tuning.session.start import start_search
 
-            if asked and budget:
-                say(f"of {duration(budget)}, {duration(budget * CONFIRMING_SHARE)} {KEPT}")
-            typed = typed_command(args)
-            outcome = start_search(
-                where, run, settings, space, data, facts, typed, warm, to_go_on,
-                began if asked else None,
-            )  # fmt: skip
-            if asked is None or where != HERE:
-                joined.close()
-            status = finish(run, outcome, settings, to_go_on)
-        if asked is None or status != DONE:
-            return status
-        return confirm_after(run, args, asked, None if budget is None else began + budget)
+    def session(where: str) -> Any:
+        from vgg6.tuning.session.start import start_search
+
+        if asked and budget:
+            say(f"of {duration(budget)}, {duration(budget * CONFIRMING_SHARE)} {KEPT}")
+        return start_search(
+            where, run, settings, space, data, facts, typed_command(args), warm, to_go_on,
+            began if asked else None,
+        )  # fmt: skip
+
+    saying = partial(saying_how_to_resume, run, to_go_on)
+    end = None if budget is None else began + budget
+    return _on_ray(session, saying, run, args, settings, asked, to_go_on, end)
 
 
 def read_settings(args: argparse.Namespace) -> Settings:
@@ -192,21 +190,50 @@ def resume(args: argparse.Namespace) -> int:
     confirming = asked.words if asked else []
     to_go_on = SearchCommands(run).resume(*confirming)
     to_extend = SearchCommands(run).resume(*words_of(args), *confirming) if added else ""
-    with ExitStack() as joined:
-        with saying_how_to_resume(run, to_go_on, to_extend, known):
-            _, data = load_recorded(found.facts.data)
-            where = joined.enter_context(connected(settings.address, settings.verbose, to_go_on))
-            from vgg6.tuning.session.start import resume_search
+    saying = partial(saying_how_to_resume, run, to_go_on, to_extend, known)
+    with saying():
+        _, data = load_recorded(found.facts.data)
 
-            since = began if asked else None
-            outcome = resume_search(where, found, settings, data, to_go_on, added, since)
+    def session(where: str) -> Any:
+        from vgg6.tuning.session.start import resume_search
+
+        return resume_search(
+            where, found, settings, data, to_go_on, added, began if asked else None
+        )
+
+    budget = settings.time_budget  # of the search alone: what it kept for this comes on top
+    end = None if budget is None else began + budget / (1 - CONFIRMING_SHARE)
+    return _on_ray(session, saying, run, args, settings, asked, to_go_on, end)
+
+
+def _on_ray(
+    session: Callable[[str], Any],
+    saying: Callable[[], AbstractContextManager[None]],
+    run: RunFolder,
+    args: argparse.Namespace,
+    settings: Settings,
+    asked: Confirming | None,
+    to_go_on: str,
+    end: float | None,
+) -> int:
+    """Run a session, then the confirmation that was asked for, on one Ray.
+
+    Args:
+        session: given where Ray runs, runs the search and returns how it ended.
+        saying: says how to go on where the session is interrupted.
+        end: when the confirmation's time is used up, on the monotonic clock.
+
+    Returns the exit status.
+    """
+    with ExitStack() as joined:
+        with saying():
+            where = joined.enter_context(connected(settings.address, settings.verbose, to_go_on))
+            outcome = session(where)
             if asked is None or where != HERE:
                 joined.close()
             status = finish(run, outcome, settings, to_go_on)
         if asked is None or status != DONE:
             return status
-        budget = settings.time_budget  # of the search alone: what it kept for this comes on top
-        end = None if budget is None else began + budget / (1 - CONFIRMING_SHARE)
         return confirm_after(run, args, asked, end)
 
 

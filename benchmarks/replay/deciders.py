@@ -19,7 +19,7 @@ from benchmarks.replay.simulator import Row, Start, Verdict
 from search_spaces import Space
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.early_stopping import stopping_rule, trained_whole
-from vgg6.tuning.algorithms.promotion import PromotionRule, compared_at
+from vgg6.tuning.algorithms.promotion import PromotionRule, Spared, compared_at
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
@@ -143,7 +143,7 @@ class Ours(OnRay):
         self.journal = UnwrittenJournal()
         rule = stopping_rule(
             scheduler, epochs=epochs, grace=LIVE.grace, reduction=LIVE.reduction, seed=seed,
-            trials=trials, whole=trained_whole(space, searcher, trials, added),
+            trials=trials, spared=Spared(trained_whole(space, searcher, trials, added)),
         )  # fmt: skip
         self.promotions = rule if isinstance(rule, PromotionRule) else None
         built = TruthfulSearcher(

@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from search_spaces import Space
 from vgg6.common.seeds import derive_seed
-from vgg6.tuning.algorithms.promotion import LEAST_WHOLE, UNJUDGED, PromotionRule, rung_epochs
+from vgg6.tuning.algorithms.promotion import (
+    LEAST_WHOLE,
+    NONE_SPARED,
+    UNJUDGED,
+    PromotionRule,
+    Spared,
+    rung_epochs,
+)
 
 HYPERBAND_BRACKETS = 3
 WHOLE_SHARE = 8
@@ -117,15 +124,14 @@ class AshaRule:
     - A rung compares with its latest ``WINDOW`` arrivals. A searcher that learns soon beats its own
       beginnings, and nearly all of its trials would pass.
     - Rungs are ``SPACING`` times apart, and not ``reduction`` times.
-    - The first ``whole`` trials run to their full length and are in no rung. Where there are some,
-      those that reach a first rung before ``reduction`` have stop there, as in the paper.
+    - Spared trials are in no rung. Where the first ones are spared, others that reach a first rung
+      before ``reduction`` have stop there, as in the paper.
 
     With several brackets, each of which starts its rungs ``reduction`` times later, it is
     asynchronous Hyperband. A trial's bracket is drawn from (seed, number), so that a resumed search
     draws the same; and by the length that the search began with, so that an extended one does.
 
     Args:
-        again: trials that are in no rung either: they were trained to the end before.
         began: the full length that the search began with, if it was another.
     """
 
@@ -137,15 +143,14 @@ class AshaRule:
         reduction: float,
         brackets: int,
         seed: int,
-        whole: int = 0,
-        again: Collection[int] = (),
+        spared: Spared = NONE_SPARED,
         began: int | None = None,
     ) -> None:
         starts = [round(grace * reduction**s) for s in range(brackets)]
         self.brackets = [Rungs(first, max_t, reduction) for first in starts]
         sizes = [len(Rungs(first, began or max_t, reduction)) for first in starts]
         self._odds = np.exp(np.array(sizes, dtype=float) - max(sizes))
-        self._max_t, self._seed, self.whole, self.again = max_t, seed, whole, frozenset(again)
+        self._max_t, self._seed, self.spared = max_t, seed, spared
         self._bracket_of: dict[int, Rungs] = {}
 
     def bracket_of(self, number: int) -> Rungs:
@@ -157,7 +162,7 @@ class AshaRule:
         return self._bracket_of[number]
 
     def stops(self, number: int, epoch: int, score: float) -> bool:
-        if number < self.whole or number in self.again:
+        if number in self.spared:
             return epoch >= self._max_t
         bracket = self.bracket_of(number)
         before = bracket.reached(number)
@@ -166,19 +171,18 @@ class AshaRule:
         after = bracket.reached(number)
         if len(after) > len(before):
             outside |= bracket.turns_away(number, after[0])
-            outside |= self.whole > 0 and len(after) == 1 and bracket.is_too_early(after[0])
+            outside |= self.spared.first > 0 and len(after) == 1 and bracket.is_too_early(after[0])
         return outside or stopped
 
 
 class MedianRule:
     """Stops a trial whose best is below the median of the others' running means.
 
-    The rule of Vizier (Golovin et al., 2017). The first ``whole`` trials run to their full length,
-    and count among the others; ``again``, which did so before with a smaller length, do too.
+    The rule of Vizier (Golovin et al., 2017). Spared trials count among the others.
     """
 
-    def __init__(self, *, grace: int, whole: int = 0, again: Collection[int] = ()) -> None:
-        self._grace, self.whole, self.again = grace, whole, frozenset(again)
+    def __init__(self, *, grace: int, spared: Spared = NONE_SPARED) -> None:
+        self._grace, self.spared = grace, spared
         self._results: dict[int, dict[int, float]] = {}  # trial, epoch
 
     def stops(self, number: int, epoch: int, score: float) -> bool:
@@ -194,7 +198,7 @@ class MedianRule:
         if len(means) < LEAST_OTHERS:
             return False
         behind = bool(np.median(means) > max(own.values()))
-        return behind and number >= self.whole and number not in self.again
+        return behind and number not in self.spared
 
 
 class FullLength:
@@ -212,8 +216,7 @@ def stopping_rule(
     reduction: float,
     seed: int,
     trials: int,
-    whole: int = 0,
-    again: Collection[int] = (),
+    spared: Spared = NONE_SPARED,
     began: int | None = None,
     by_model: Collection[int] = (),
 ) -> AshaRule | MedianRule | FullLength | PromotionRule:
@@ -222,22 +225,21 @@ def stopping_rule(
     Args:
         epochs: a trial's full length.
         trials: how many the search has.
-        whole: this many trials, the first ones, are not stopped early.
-        again: nor are these, which were trained to the end before with a smaller length.
+        spared: trials that are not stopped early.
         began: the full length that the search began with, if it was another.
         by_model: trials that a model has suggested.
     """
     if name == "none":
         return FullLength()
     if name == "median":
-        return MedianRule(grace=grace, whole=whole, again=again)
+        return MedianRule(grace=grace, spared=spared)
     if name == "asha":
         return PromotionRule(
-            max_t=epochs, grace=grace, reduction=reduction, trials=trials, whole=whole, again=again,
+            max_t=epochs, grace=grace, reduction=reduction, trials=trials, spared=spared,
             by_model=by_model,
         )  # fmt: skip
     return AshaRule(
-        max_t=epochs, grace=grace, reduction=reduction, seed=seed, whole=whole, again=again,
+        max_t=epochs, grace=grace, reduction=reduction, seed=seed, spared=spared,
         brackets=brackets_of(name, began or epochs, grace, reduction), began=began,
     )  # fmt: skip
 

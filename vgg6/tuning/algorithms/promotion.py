@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from vgg6.tuning.algorithms.telling_rungs import TellingRung
 
@@ -13,6 +14,27 @@ LEAST_WHOLE = 3  # a search trains so many trials to the end, if it has them
 RANKED = 300  # the newest trials of a rung, which a model ranks
 # By the numbers of trials: how they are expected to end. None where that is not known yet.
 Expected = Callable[[Sequence[int]], Mapping[int, float] | None]
+
+
+@dataclass(frozen=True)
+class Spared:
+    """Trials that run to their full length, whatever they score.
+
+    ``first``: so many, the first ones. ``again``: others, which were trained to the end before with
+    a smaller length.
+    """
+
+    first: int = 0
+    again: frozenset[int] = frozenset()
+
+    def __contains__(self, number: int) -> bool:
+        return number < self.first or number in self.again
+
+    def __len__(self) -> int:
+        return self.first + len(self.again)
+
+
+NONE_SPARED = Spared()
 
 
 def rung_epochs(epochs: int, grace: int, reduction: float) -> list[int]:
@@ -50,8 +72,7 @@ class PromotionRule:
         grace: the epoch of the first rung.
         reduction: 1/reduction of those at a rung go on. Rungs are ``reduction`` times apart.
         trials: how many the search has: who can no longer be promoted need not wait.
-        whole: this many trials, the first ones, never wait and are in no rung.
-        again: nor do these, which were trained to the end before with a smaller length.
+        spared: trials that never wait and are in no rung.
         by_model: trials that a model suggested. More are added to ``by_model`` as they begin.
     """
 
@@ -62,16 +83,15 @@ class PromotionRule:
         grace: int,
         reduction: float,
         trials: int,
-        whole: int = 0,
-        again: Collection[int] = (),
+        spared: Spared = NONE_SPARED,
         by_model: Collection[int] = (),
     ) -> None:
         self.by_model = set(by_model)
         self.scores: dict[int, dict[int, float]] = {
             epoch: {} for epoch in rung_epochs(max_t, grace, reduction)
         }
-        self.reduction, self.whole, self.again = reduction, whole, frozenset(again)
-        self._competing = trials - whole - len(self.again)
+        self.reduction, self.spared = reduction, spared
+        self._competing = trials - len(spared)
         self.complete: set[int] = set()
         self._max_t, self._first = max_t, grace
         self._waiting: dict[int, int] = {}  # the rung at which a trial waits
@@ -88,11 +108,11 @@ class PromotionRule:
         if epoch > self._waiting.get(number, epoch):  # a replay hears of no promotion
             self.go_on(number)
         scores = self.scores.get(epoch)
-        if self._is_whole(number) or scores is None or number in scores:  # the last: heard again
+        if number in self.spared or scores is None or number in scores:  # the last: heard again
             return False
         scores[number] = score
         insort(self._ranked[epoch], (-score, number))
-        if epoch == self._first and number < self.whole + UNJUDGED:
+        if epoch == self._first and number < self.spared.first + UNJUDGED:
             return False
         if number in self.by_model and epoch < self.telling:
             return False
@@ -112,7 +132,7 @@ class PromotionRule:
     def end(self, number: int) -> None:
         """Hear that a trial will not go on."""
         self._waiting.pop(number, None)
-        if not self._is_whole(number):
+        if number not in self.spared:
             self._ended[max((e for e, s in self.scores.items() if number in s), default=0)] += 1
 
     @property
@@ -183,9 +203,6 @@ class PromotionRule:
             most -= len(lost) + self._ended[epoch]
             found += lost
         return found
-
-    def _is_whole(self, number: int) -> bool:
-        return number < self.whole or number in self.again
 
     def _best(self, epoch: int, count: float) -> list[int]:
         """So many trials of a rung, the best first, of equals the earlier."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from search_spaces import Space
 from vgg6.tuning.algorithms.early_stopping import StoppingRule, stopping_rule, trained_whole
+from vgg6.tuning.algorithms.promotion import Spared
 from vgg6.tuning.run.history import History
 from vgg6.tuning.settings import Settings
 
@@ -26,12 +27,12 @@ def rule_of(
         added: how many of the space's points, the last ones, a warm start added.
         lengths: the full lengths that the search had, the first one first.
     """
-    again = [trial.number for trial in history.begun_again]
+    again = frozenset(trial.number for trial in history.begun_again)
     asked = trials - len(again)
     return stopping_rule(
         settings.scheduler, epochs=settings.epochs, grace=settings.grace,
-        reduction=settings.reduction, seed=settings.seed, trials=trials, again=again,
-        whole=trained_whole(space, settings.searcher, asked, added),
+        reduction=settings.reduction, seed=settings.seed, trials=trials,
+        spared=Spared(trained_whole(space, settings.searcher, asked, added), again),
         began=lengths[0] if lengths else None,
         by_model=[trial.number for trial in history.trials.values() if trial.by_model],
     )  # fmt: skip

@@ -178,7 +178,7 @@ def _reopened(
     rule = rule_of(settings, space, history, trials, added=added, lengths=lengths)
     replay(rule, history.arrivals)
     old = [t for t in history.trials.values() if t.state == PRUNED and t.ended_in < since]
-    first = rule.whole if isinstance(rule, PromotionRule | AshaRule | MedianRule) else 0
+    first = rule.spared.first if isinstance(rule, PromotionRule | AshaRule | MedianRule) else 0
     found = [trial.number for trial in old if trial.number < first]
     if not isinstance(rule, PromotionRule):
         return found

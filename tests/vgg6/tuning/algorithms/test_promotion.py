@@ -14,6 +14,7 @@ from vgg6.tuning.algorithms.promotion import (
     LEAST_WHOLE,
     UNJUDGED,
     PromotionRule,
+    Spared,
     compared_at,
     rung_epochs,
 )
@@ -22,7 +23,9 @@ EPOCHS = 20
 
 
 def make(trials: int = 64, whole: int = 0, grace: int = 1, epochs: int = EPOCHS) -> PromotionRule:
-    return PromotionRule(max_t=epochs, grace=grace, reduction=4.0, trials=trials, whole=whole)
+    return PromotionRule(
+        max_t=epochs, grace=grace, reduction=4.0, trials=trials, spared=Spared(whole)
+    )
 
 
 def fill(rule: PromotionRule, epoch: int, scores: Sequence[float], first: int = 0) -> list[bool]:

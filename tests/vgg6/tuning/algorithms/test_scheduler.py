@@ -20,6 +20,7 @@ from vgg6.tuning.algorithms.early_stopping import (
     stopping_rule,
     trained_whole,
 )
+from vgg6.tuning.algorithms.promotion import Spared
 from vgg6.tuning.algorithms.scheduler import RuleScheduler
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 
@@ -28,7 +29,7 @@ EPOCHS = 27
 
 def build(name: str, whole: int = 0, grace: int = 1) -> RuleScheduler:
     rule = stopping_rule(
-        name, epochs=EPOCHS, grace=grace, reduction=3, seed=5, trials=24, whole=whole
+        name, epochs=EPOCHS, grace=grace, reduction=3, seed=5, trials=24, spared=Spared(whole)
     )
     return RuleScheduler(rule, between_attempts=lambda trial: None)
 
