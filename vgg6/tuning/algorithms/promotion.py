@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vgg6.tuning.algorithms.telling_rungs import TellingRung
@@ -61,8 +61,12 @@ class PromotionRule:
 
     The first ``UNJUDGED`` trials pass the first rung, so that somebody has seen what its ranking is
     worth. A rung tells something once it ranks trials as the next one does (``first_telling``).
-    Below such a rung scores decide nothing. A model's suggestions pass there, and others are ranked
-    by how the model expects them to end.
+    Below such a rung scores decide little. A model's suggestions pass there, and those go on that
+    the model expects to end best.
+
+    Trials that no model suggested also compete among themselves, at every rung: their best
+    1/reduction go on. So they are a whole search by ASHA of their own. A model that is wrong, and
+    fills the rungs with its own suggestions, cannot keep a good one from being seen.
 
     A rule hears results and promotions in their order and holds nothing else: what it knows is
     rebuilt from the journal.
@@ -97,6 +101,7 @@ class PromotionRule:
         self._waiting: dict[int, int] = {}  # the rung at which a trial waits
         self._ended: Counter[int] = Counter()  # how many, by their last rung; 0 is none
         self._ranked: dict[int, list[tuple[float, int]]] = {epoch: [] for epoch in self.scores}
+        self._even: dict[int, list[tuple[float, int]]] = {epoch: [] for epoch in self.scores}
         self._promoted: dict[int, set[int]] = {epoch: set() for epoch in self.scores}
         self._telling = TellingRung(list(self.scores.values()))
 
@@ -112,6 +117,8 @@ class PromotionRule:
             return False
         scores[number] = score
         insort(self._ranked[epoch], (-score, number))
+        if number not in self.by_model:
+            insort(self._even[epoch], (-score, number))
         if epoch == self._first and number < self.spared.first + UNJUDGED:
             return False
         if number in self.by_model and epoch < self.telling:
@@ -148,14 +155,19 @@ class PromotionRule:
             expected: ranks the trials at rungs that tell nothing, if anybody can.
         """
         for epoch in reversed(self.scores):
-            if expected and self._has_enough(epoch):
-                continue
-            ends = self._expected(epoch, expected) if expected and epoch < self.telling else None
-            best = self._best_expected(ends) if ends else self._best_quarter(epoch)
-            for number in best:
+            for number in self._best_to_go_on(epoch, expected):
                 if self._waiting.get(number) == epoch:
                     return number
         return None
+
+    def _best_to_go_on(self, epoch: int, expected: Expected | None) -> Iterator[int]:
+        """The trials of a rung that are good enough to go on, waiting or not."""
+        if expected:
+            yield from self._best_even(epoch, len(self._even[epoch]) / self.reduction)
+            if self._has_enough(epoch):
+                return
+        ends = self._expected(epoch, expected) if expected and epoch < self.telling else None
+        yield from self._best_expected(ends) if ends else self._best_quarter(epoch)
 
     def _has_enough(self, epoch: int) -> bool:
         """Whether one more than 1/reduction of a rung were promoted.
@@ -196,7 +208,8 @@ class PromotionRule:
         found = []
         most = self._competing - self._ended[0]  # that are, were or can come here
         for epoch in self.scores:
-            keep = set(self._best(epoch, max(most / self.reduction, LEAST_WHOLE)))
+            places = max(most / self.reduction, LEAST_WHOLE)
+            keep = {*self._best(epoch, places), *self._best_even(epoch, places)}
             waiting = [n for n, at in self._waiting.items() if at == epoch]
             by_score = not self.by_model or epoch >= self.telling
             lost = [n for n in waiting if by_score and n not in keep]
@@ -207,6 +220,10 @@ class PromotionRule:
     def _best(self, epoch: int, count: float) -> list[int]:
         """So many trials of a rung, the best first, of equals the earlier."""
         return [number for _, number in self._ranked[epoch][: int(count)]]
+
+    def _best_even(self, epoch: int, count: float) -> list[int]:
+        """The same of the trials that no model suggested."""
+        return [number for _, number in self._even[epoch][: int(count)]]
 
     def by_hope(self) -> list[int]:
         """The waiting trials: who came furthest first, of equals who scored best."""

@@ -88,7 +88,7 @@ def test_the_models_trials_pass_the_rungs_that_tell_nothing_and_no_others() -> N
     assert trusted.stops(8, 1, 0.0)
 
 
-def test_at_a_rung_that_tells_nothing_those_go_on_that_are_expected_to_end_best() -> None:
+def test_at_a_rung_that_tells_nothing_the_expected_best_go_on_beside_the_best_by_score() -> None:
     rule = rule_of(agree=-1.0)
     for number in range(9, 17):
         assert rule.stops(number, 1, 1.0 - number / 100)
@@ -101,15 +101,32 @@ def test_at_a_rung_that_tells_nothing_those_go_on_that_are_expected_to_end_best(
     while (number_ := rule.promotable(lambda _: ends)) is not None:
         promoted.append(number_)
         rule.go_on(number_)
-    assert promoted == [16, 15, 14, 13], "a quarter of the sixteen"
-    # Expectations that change again and again promote one more than a quarter at most.
-    for number in range(9, 13):
-        turned = {n: float(n == number) for n in range(17)}
-        if (chosen := rule.promotable(lambda _, turned=turned: turned)) is not None:
-            promoted.append(chosen)
-            rule.go_on(chosen)
-    assert len(promoted) == 6
+    by_score = [9, 10, 11, 12]  # a quarter of the sixteen that no model suggested
+    assert promoted == [*by_score, 16, 15], "two more than a quarter of 17"
+    # Expectations that change again and again promote no more.
+    for number in (13, 14):
+        assert rule.promotable(lambda _, best=number: {n: float(n == best) for n in ends}) is None
     assert rule.cutoff(1) is None, "no score decides there"
+
+
+@pytest.mark.parametrize("agree", [-1.0, 1.0])
+def test_a_model_that_fills_a_rung_keeps_no_good_trial_of_others_from_going_on(
+    agree: float,
+) -> None:
+    rule = rule_of(agree)
+    models, others = range(100, 140), range(9, 17)
+    rule.by_model.update(models)
+    for number in models:
+        rule.stops(number, 1, 2.0 + number / 1000)
+    for number in others:
+        rule.stops(number, 1, 1.0 + number / 100)
+    ends = dict.fromkeys(range(9), 0.0) | {n: 0.1 for n in others} | {n: 0.9 for n in models}
+    promoted = []
+    while (number_ := rule.promotable(lambda _: ends)) is not None:
+        promoted.append(number_)
+        rule.go_on(number_)
+    assert {13, 14, 15, 16} <= set(promoted), "the best quarter of sixteen, by their scores"
+    assert not {13, 14, 15, 16} & set(rule.hopeless())
 
 
 def test_where_nothing_is_expected_yet_scores_decide_at_every_rung() -> None:
