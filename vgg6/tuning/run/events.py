@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import itemgetter
 from typing import Annotated, Any
 
 from vgg6.common.checks import InputError, Range, check_choice, check_integer, check_number
@@ -73,6 +74,8 @@ def check_event(event: Any, history: History) -> dict[str, Any]:
 
 def _check_epoch(event: dict[str, Any], metric: Metric) -> None:
     """By hand and not by a record: a search has ten thousands of these."""
+    if _is_plain_epoch(event, metric):
+        return
     for key, allowed in _EPOCH_RANGES.items():
         if key not in event:
             if key in _LATER and key not in (metric.column, metric.best_key):
@@ -90,6 +93,32 @@ def _check_epoch(event: dict[str, Any], metric: Metric) -> None:
             check_integer(key, value, Range(low, high))
     if type(event.get("node", "")) is not str or "\0" in event.get("node", ""):
         raise InputError("node", event["node"], "is not text")
+
+
+def _is_plain_epoch(event: dict[str, Any], metric: Metric) -> bool:
+    """Whether an epoch breaks no rule at first sight. Else each of its values is looked at."""
+    lacking = 0.0 if metric.is_accuracy else None
+    balanced: Any = event.get("val_balanced_acc", lacking)
+    score: Any = event.get("best_score", lacking)
+    try:
+        floats, counts = _floats_of(event), _counts_of(event)
+    except KeyError:
+        return False
+    kinds = {*map(type, floats), type(balanced), type(score)}, {*map(type, counts)}
+    if kinds != ({float}, {int}):
+        return False
+    time, seconds, train_loss, val_loss, lr, train_acc, val_acc, best_val_acc = floats
+    trial, epoch, best_epoch = counts
+    node = event.get("node", "")
+    return (
+        0 <= time <= 1e11 and 0 <= seconds <= 1e9
+        and LOWEST <= train_loss <= HIGHEST and LOWEST <= val_loss <= HIGHEST
+        and LOWEST <= lr <= HIGHEST and LOWEST <= score <= HIGHEST
+        and 0 <= train_acc <= 1 and 0 <= val_acc <= 1
+        and 0 <= best_val_acc <= 1 and 0 <= balanced <= 1
+        and 0 <= trial <= 10**7 and 1 <= best_epoch <= epoch <= LONGEST
+        and type(node) is str and "\0" not in node
+    )  # fmt: skip
 
 
 def _is_plain(event: dict[str, Any]) -> bool:
@@ -119,6 +148,11 @@ _EPOCH_RANGES = {
         for key in METRICS if key != "best_epoch"
     },
 }  # fmt: skip
+LOWEST, HIGHEST = FINITE.low, FINITE.high
+_floats_of = itemgetter(
+    "time", "seconds", "train_loss", "val_loss", "lr", "train_acc", "val_acc", "best_val_acc"
+)
+_counts_of = itemgetter("trial", "epoch", "best_epoch")
 # What the first recorded searches lack, or those that go by accuracy.
 _LATER = ("val_balanced_acc", "best_score")
 _Number = Annotated[int, whole(0, 10**7)]
