@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, MUTED, ORANGE
 from analysis.figures.style import FULL, figure, intervals
 from analysis.winner.shown_intervals import Bounds
-from vgg6.tuning.run.records import Candidate, Confirmation
+from vgg6.tuning.run.confirmation import Candidate, Confirmation
 
 
 def confirmation(found: Confirmation, bounds: Mapping[int, Bounds]) -> go.Figure:

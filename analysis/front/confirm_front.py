@@ -20,10 +20,11 @@ from vgg6.common.intervals import LEVEL
 from vgg6.footprint.latency import latency
 from vgg6.footprint.training_cost import training_flops
 from vgg6.run_record import CompleteFacts
+from vgg6.tuning.run.confirmation import Candidate
 from vgg6.tuning.run.confirmed_front import ConfirmedFront, FrontPoint
 from vgg6.tuning.run.folder import CONFIRMED, FRONT, RunFolder, confirmed_file, weights_file
 from vgg6.tuning.run.journal import Journal, read_history
-from vgg6.tuning.run.records import FORMAT, Candidate
+from vgg6.tuning.run.records import FORMAT
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import RUNNING, STOPPED, TrialRecord
 from vgg6.tuning.session.outcome import ALL_FAILED, COMPLETE, INCOMPLETE, Outcome

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.packages.package_schema import Metrics
+from analysis.packages.package_metrics import Metrics
 from vgg6.run_record import EpochMetrics
 
 BOUND = 2.0  # standard deviations

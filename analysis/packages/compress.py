@@ -19,16 +19,8 @@ from analysis.packages.compression_plan import INT8, PRUNE, Plan
 from analysis.packages.latency import speedup, time_in_turns
 from analysis.packages.package import check_package, read_package
 from analysis.packages.package_files import DEMO, ONNX, WEIGHTS, check_out
-from analysis.packages.package_schema import (
-    CompressedMetrics,
-    Compression,
-    Interval,
-    Package,
-    Pruned,
-    Quantized,
-    Side,
-    Speed,
-)
+from analysis.packages.package_metrics import CompressedMetrics, Interval, Side, Speed
+from analysis.packages.package_schema import Compression, Package, Pruned, Quantized
 from analysis.packages.package_writer import write_package
 from analysis.packages.scoring import data_here
 from analysis.packages.train import epoch_line, score_facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.packages.package_schema import KeptLimit
+from analysis.packages.package_metrics import KeptLimit
 from vgg6.data import Array
 from vgg6.footprint.latency import Latency, measure_file
 from vgg6.footprint.limits import PARAMETERS, SIZE, Limit

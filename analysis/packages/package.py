@@ -23,14 +23,8 @@ from analysis.packages.package_files import (
     check_sums,
     listed,
 )
-from analysis.packages.package_schema import (
-    CompressedMetrics,
-    Environment,
-    History,
-    Metrics,
-    Package,
-    Sections,
-)
+from analysis.packages.package_metrics import CompressedMetrics, Metrics
+from analysis.packages.package_schema import Environment, History, Package, Sections
 from vgg6.common.checks import InputError
 from vgg6.common.schema import R, read_record
 from vgg6.metric import metric_named

@@ -33,14 +33,8 @@ from analysis.packages.package_files import (
     check_out,
     write_sums,
 )
-from analysis.packages.package_schema import (
-    Compression,
-    Environment,
-    Machine,
-    Metrics,
-    Package,
-    Sections,
-)
+from analysis.packages.package_metrics import Metrics
+from analysis.packages.package_schema import Compression, Environment, Machine, Package, Sections
 from vgg6.checkpoint import save_weights
 from vgg6.common.machine import cpu_model, usable_cpus
 from vgg6.common.schema import Record, read_record

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.packages.package_files import check_out
-from analysis.packages.package_schema import FinalScores, Interval, Metrics
+from analysis.packages.package_metrics import FinalScores, Interval, Metrics
 from analysis.packages.package_writer import write_package
 from vgg6.common.checks import Range, check_integer
 from vgg6.common.intervals import wilson

@@ -22,7 +22,8 @@ from analysis.packages.comparison import (
 from analysis.packages.compress import compress_again, onnx_tensors
 from analysis.packages.package import check_package, read_package
 from analysis.packages.package_files import CONFIG, METRICS
-from analysis.packages.package_schema import CompressedMetrics, Package
+from analysis.packages.package_metrics import CompressedMetrics
+from analysis.packages.package_schema import Package
 from analysis.packages.package_writer import machine
 from analysis.packages.scoring import data_here, recorded_runtime, score
 from analysis.packages.train import epoch_line, progress_bar

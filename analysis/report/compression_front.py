@@ -15,7 +15,7 @@ from analysis.figures.palette import COLOURS, MUTED, SYMBOLS
 from analysis.figures.style import ERROR_BAR, FULL, figure, intervals
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKED, SUMS
-from analysis.packages.package_schema import CompressedMetrics, Interval
+from analysis.packages.package_metrics import CompressedMetrics, Interval
 from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.folder import RunFolder
 

@@ -9,7 +9,7 @@ from analysis.figures.figure_files import draw_files, find_browser
 from analysis.report.contents import ReportContents
 from analysis.report.figure_titles import figure_titles
 from analysis.report.page import TEMPLATES
-from analysis.study.answer import Answer, Figure
+from analysis.study.answer import Figure
 from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import KINDS
 from vgg6.common.files import write_atomic
@@ -43,8 +43,3 @@ def render_summary(contents: ReportContents, pictures: Sequence[str]) -> str:
         confirmed=contents.confirmed, figure_titles=figure_titles(contents), kinds=KINDS,
         looks_in_words=looks_in_words, metric=contents.search.metric,
     )  # fmt: skip
-
-
-def render_answer(answer: Answer) -> str:
-    """An answer of the study as Markdown, without its figures."""
-    return render(TEMPLATES, "answer.md", answer=answer, pictures=[])

@@ -13,8 +13,8 @@ from analysis.winner.shown_intervals import PooledMean, pooled_means
 from vgg6.architecture import count_parameters
 from vgg6.metric import ACCURACY, Metric
 from vgg6.task import STUDY, Task
+from vgg6.tuning.run.confirmation import DIVERGED, OPEN, WITHIN, WORSE, Candidate, ConfirmationRun
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.records import DIVERGED, OPEN, WITHIN, WORSE, Candidate, ConfirmationRun
 from vgg6.tuning.run.trials import COMPLETED, RUNNING, STOPPED, TrialRecord
 
 

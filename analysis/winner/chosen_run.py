@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from analysis.winner.ranking import winner_of
 from vgg6.config import TrialConfig
 from vgg6.run_record import EpochMetrics
+from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.folder import confirmed_file, weights_file
-from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import TrialRecord
 

@@ -36,6 +36,7 @@ from vgg6.common.intervals import LEVEL
 from vgg6.config import TrialConfig
 from vgg6.footprint.training_cost import training_flops
 from vgg6.task import STUDY, Task
+from vgg6.tuning.run.confirmation import WORSE, Confirmation
 from vgg6.tuning.run.folder import (
     CONFIRMATION,
     CONFIRMED,
@@ -46,7 +47,7 @@ from vgg6.tuning.run.folder import (
 )
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, read_history
-from vgg6.tuning.run.records import FORMAT, WORSE, Confirmation
+from vgg6.tuning.run.records import FORMAT
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import RUNNING, STOPPED, TrialRecord
 from vgg6.tuning.session.outcome import ALL_FAILED, COMPLETE, INCOMPLETE, Outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vgg6.tuning.run.records import DIVERGED, OPEN, WORSE, Candidate
+from vgg6.tuning.run.confirmation import DIVERGED, OPEN, WORSE, Candidate
 from vgg6.tuning.run.trials import FAILED
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from analysis.winner.paired import Difference, PairedScores, seeds_to_tell
 from vgg6.common.intervals import LEVEL
 from vgg6.metric import ACCURACY, Metric
-from vgg6.tuning.run.records import OPEN, WITHIN, WORSE
+from vgg6.tuning.run.confirmation import OPEN, WITHIN, WORSE
 
 Scores = Mapping[int, Sequence[float | None]]  # candidate -> one a round, None where it diverged
 MARGIN = 0.005  # of the score: what a cheaper candidate may cost

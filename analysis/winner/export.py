@@ -11,7 +11,7 @@ from torch import Tensor
 from analysis.commands import train_command
 from analysis.packages.limit_check import check_limits
 from analysis.packages.package_files import check_out
-from analysis.packages.package_schema import Metrics
+from analysis.packages.package_metrics import Metrics
 from analysis.packages.package_writer import write_package
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.weights import run_weights
@@ -34,7 +34,7 @@ from vgg6.data import image_facts, load_recorded
 from vgg6.network import Network
 from vgg6.onnx_export.onnx_file import onnx_bytes
 from vgg6.onnx_export.onnx_versions import LOWEST
-from vgg6.tuning.run.records import Confirmation
+from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.search import Search
 
 CONFIRMED_FACTS = ("mean", "sd", "low", "high", "search_score", "optimism", "tied")

@@ -17,8 +17,8 @@ from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, ByMetric, Metric
 from vgg6.run_record import EpochMetrics
 from vgg6.task import STUDY
+from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.folder import confirmed_file
-from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.trials import OPEN, TrialRecord
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.packages.package_schema import KeptLimit
+from analysis.packages.package_metrics import KeptLimit
 from vgg6.common.words import counted
 from vgg6.metric import metric_named
 

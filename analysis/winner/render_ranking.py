@@ -11,7 +11,7 @@ from analysis.winner.ranking import Summary, best_mean, data_title, states_in_wo
 from vgg6.common.plain_text import PlainText
 from vgg6.common.words import counted
 from vgg6.metric import Metric
-from vgg6.tuning.run.records import Confirmation
+from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.trials import INFEASIBLE
 
 AT_CHANCE = """\

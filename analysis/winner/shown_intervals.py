@@ -10,7 +10,7 @@ from statistics import fmean
 from analysis.winner.paired import BINOMIAL_DF
 from vgg6.common.intervals import LEVEL, student_quantile
 from vgg6.metric import ACCURACY, Metric
-from vgg6.tuning.run.records import Confirmation
+from vgg6.tuning.run.confirmation import Confirmation
 
 Bounds = tuple[float | None, float | None]
 

@@ -49,6 +49,13 @@ class ClosedRecord(Record):
     model_config = ConfigDict(extra="forbid")
 
 
+class SparseRecord(Record):
+    """A record that is written with the fields that it was made with, and no others."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
 def leaf(check: Callable[[str, Any], Any]) -> Any:
     """The annotation of a value that ``check(field, value)`` passes, changes or refuses.
 

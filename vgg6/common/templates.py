@@ -57,9 +57,9 @@ def decimals(value: float, places: int = 4) -> str:
     return f"{value:.{places}f}"
 
 
-def signed(value: float, places: int = 4) -> str:
+def signed(value: float) -> str:
     """``+0.0123``."""
-    return f"{value:+.{places}f}"
+    return f"{value:+.4f}"
 
 
 def percent(share: float) -> str:

@@ -40,8 +40,8 @@ from analysis.results.search_tables import tables_of
 from analysis.results.timeline import Rung, Timeline, timeline
 from analysis.winner.shown_intervals import shown_intervals
 from vgg6.config import ACTIVATIONS
+from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
-from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import Search, read_search
 
 ROOT = Path(__file__).parents[3]

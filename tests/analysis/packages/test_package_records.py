@@ -10,14 +10,8 @@ from typing import Any
 import pytest
 
 from analysis.packages.card import card
-from analysis.packages.package_schema import (
-    CompressedMetrics,
-    Compression,
-    Environment,
-    Metrics,
-    Package,
-    Sections,
-)
+from analysis.packages.package_metrics import CompressedMetrics, Metrics
+from analysis.packages.package_schema import Compression, Environment, Package, Sections
 from analysis.packages.package_writer import environment
 from vgg6.common.checks import InputError
 from vgg6.common.schema import Record, read_record

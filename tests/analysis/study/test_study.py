@@ -18,12 +18,13 @@ from support.made_studies import IMAGES, made_study
 import benchmarks.study as driver
 import tune_vgg6
 from analysis.report.gather import answer_study, gather
-from analysis.report.page import render_page
-from analysis.report.summary_md import render_answer, render_summary
+from analysis.report.page import TEMPLATES, render_page
+from analysis.report.summary_md import render_summary
 from analysis.winner.looks_at_test_set import LOOKS
 from search_spaces import load_space
 from search_spaces.study import BASELINE, RUNS
 from search_spaces.study_sigmoide import SIGMOIDE_RUNS
+from vgg6.common.templates import render
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import SEARCH, RunFolder
 from vgg6.tuning.run.journal import read_history
@@ -139,7 +140,10 @@ def answers(run: RunFolder, *also: RunFolder) -> dict[str, str]:
         found = gather(read_search(run))
     answer_study(found, [read_search(other) for other in also])
     assert found.study is not None
-    return {a.id: " ".join(render_answer(a).splitlines()) for a in found.study.answers}
+    texts = {
+        a.id: render(TEMPLATES, "answer.md", answer=a, pictures=[]) for a in found.study.answers
+    }
+    return {name: " ".join(text.splitlines()) for name, text in texts.items()}
 
 
 def grid_run(folder: Path, **given: Any) -> RunFolder:

@@ -15,10 +15,10 @@ from analysis.winner.confirmed_result import confirmed_result, verdict
 from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY
 from vgg6.task import STUDY
+from vgg6.tuning.run.confirmation import Candidate, Confirmation
 from vgg6.tuning.run.folder import CONFIRMATION, RunFolder, weights_file
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal
-from vgg6.tuning.run.records import Candidate, Confirmation
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, STOPPED, TrialRecord, scored
 from vgg6.tuning.session.outcome import COMPLETE, INCOMPLETE, Outcome
 

@@ -29,10 +29,10 @@ from vgg6.evaluation import evaluate
 from vgg6.hardware.runtime import Runtime, resident
 from vgg6.model import VGG6
 from vgg6.training import TrainState, fit
+from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.folder import CONFIRMED, JOURNAL, SEARCH, RunFolder, confirmed_file
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, read_history
-from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED, RUNNING, TrialRecord, scored
 from vgg6.tuning.session.plan import plan_confirmation

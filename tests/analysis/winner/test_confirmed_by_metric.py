@@ -20,9 +20,9 @@ from vgg6.common.checks import InputError
 from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, BALANCED_ACCURACY, VAL_LOSS, Metric
+from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.folder import CONFIRMATION
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.records import Confirmation
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.trials import COMPLETED, TrialRecord, scored
 

@@ -15,7 +15,7 @@ from vgg6.architecture import count_flops
 from vgg6.common.intervals import student
 from vgg6.config import TrialConfig
 from vgg6.footprint.training_cost import training_flops
-from vgg6.tuning.run.records import OPEN, WITHIN, WORSE
+from vgg6.tuning.run.confirmation import OPEN, WITHIN, WORSE
 
 IMAGES = 5000
 QUIET = [0.8600, 0.8612, 0.8606, 0.8594]

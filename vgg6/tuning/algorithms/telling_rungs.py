@@ -15,17 +15,6 @@ EQUAL = 1e-9  # places that differ by less are the same
 Array = npt.NDArray[np.float64]
 
 
-def rank_correlation(below: dict[int, float], above: dict[int, float]) -> float:
-    """How far a rung's ranking is that of the next one, for all trials that were at the lower.
-
-    Those that went on are not a fair sample where their scores let them. So the correlation is
-    made of the slope and the rest of a regression on the place among all, 0 to 1, which such a
-    choice leaves as they are. 1 where nothing can be said: where fewer than ``LEAST_PAIRS`` were
-    seen at both, or all of them are equal at one.
-    """
-    return RungPair(below, above).correlation()
-
-
 class RungPair:
     """A rung and the next one, asked again and again while trials arrive at both.
 
@@ -62,7 +51,13 @@ class RungPair:
             self._high_places = places_among(high, np.sort(high))
 
     def correlation(self) -> float:
-        """``rank_correlation`` of the two."""
+        """How far a rung's ranking is that of the next one, for all trials that were at the lower.
+
+        Those that went on are not a fair sample where their scores let them. So the correlation is
+        made of the slope and the rest of a regression on the place among all, 0 to 1. Such a choice
+        leaves these as they are. 1 where nothing can be said: where fewer than ``LEAST_PAIRS`` were
+        seen at both, or all of them are equal at one.
+        """
         self._take_in()
         if len(self._low) < LEAST_PAIRS:
             return 1.0

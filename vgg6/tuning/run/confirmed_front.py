@@ -10,8 +10,9 @@ from vgg6.common.checks import InputError, check_number
 from vgg6.common.schema import Count, Real, Record, Seed, Share, Text, at_least, read_record
 from vgg6.metric import ACCURACY, ByMetric
 from vgg6.run_record import MetricName
+from vgg6.tuning.run.confirmation import Candidate, Confirmation
 from vgg6.tuning.run.folder import FRONT, RunFolder
-from vgg6.tuning.run.records import Candidate, Confirmation, Format
+from vgg6.tuning.run.records import Format
 
 
 class FrontPoint(Record):

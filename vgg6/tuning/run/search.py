@@ -11,12 +11,13 @@ from vgg6.common.checks import InputError, check_key
 from vgg6.common.schema import located
 from vgg6.common.words import counted
 from vgg6.metric import Metric
+from vgg6.tuning.run.confirmation import Confirmation, read_confirmation
 from vgg6.tuning.run.confirmed_front import ConfirmedFront, read_front
 from vgg6.tuning.run.extension import as_extended, in_words, lengths_of
 from vgg6.tuning.run.folder import CONFIRMATION, FRONT, JOURNAL, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
-from vgg6.tuning.run.records import Confirmation, SearchFacts, read_confirmation, read_facts
+from vgg6.tuning.run.records import SearchFacts, read_facts
 from vgg6.tuning.run.trials import TrialRecord
 
 

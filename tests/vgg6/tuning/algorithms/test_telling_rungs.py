@@ -12,9 +12,9 @@ from vgg6.tuning.algorithms.model_sampler import START, ModelSampler
 from vgg6.tuning.algorithms.promotion import UNJUDGED, PromotionRule
 from vgg6.tuning.algorithms.telling_rungs import (
     TELLING,
+    RungPair,
     TellingRung,
     first_telling,
-    rank_correlation,
 )
 
 RUNGS = [1, 4, 16, 64]
@@ -52,7 +52,7 @@ def test_a_rule_that_hears_of_trials_one_by_one_knows_what_all_at_once_tell(agre
 
 def test_equal_scores_say_nothing_against_a_rung() -> None:
     differ, same = {n: n / 10 for n in range(10)}, dict.fromkeys(range(10), 0.1)
-    assert rank_correlation(differ, same) == rank_correlation(same, differ) == 1.0
+    assert RungPair(differ, same).correlation() == RungPair(same, differ).correlation() == 1.0
 
 
 @pytest.mark.parametrize("agree", [0.95, 0.0])
@@ -61,8 +61,8 @@ def test_that_only_the_best_go_on_hides_nothing_of_what_a_rung_is_worth(agree: f
     for seed in range(20):
         below, above, _ = made_scores(80, agree, seed)
         best = sorted(below, key=lambda n: -below[n])[:20]
-        found.append(rank_correlation(below, {n: above[n] for n in best}))
-        everybody = rank_correlation(below, above)
+        found.append(RungPair(below, {n: above[n] for n in best}).correlation())
+        everybody = RungPair(below, above).correlation()
         assert (everybody >= TELLING) == (agree > 0.5)
     assert (np.median(found) >= TELLING) == (agree > 0.5), found
 
