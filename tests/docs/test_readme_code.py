@@ -62,7 +62,7 @@ PARSED = {
     "search": "takes Ray, CIFAR-10 or a cluster: test_search_command.py, test_gpus.py",
     "resume": "takes Ray: test_search_command.py",
     "train": "is half an hour of CIFAR-10: test_verify.py trains less",
-    "export": "takes a search's weights: test_verify.py",
+    "export": "takes a search's weights: test_looks_and_export.py",
 }
 PARSED_LINES = {
     "python tune_vgg6.py best first --confirm": "takes Ray: test_confirm_flag.py",
