@@ -16,11 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.made_runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6
 from analysis.report import compression_front
-from benchmarks import looking, machine, scale, start
+from benchmarks import looking, machine, scale, short_search, start
+from vgg6.common.machine import usable_cpus
+from vgg6.config import TrialConfig
+from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.early_stopping import replay
 from vgg6.tuning.algorithms.rule_of_search import rule_of
 from vgg6.tuning.run.search import check_params, read_search
@@ -129,6 +133,26 @@ def test_what_the_start_benchmark_times_is_there(module: str) -> None:
     found = importlib.import_module(module)
     for dotted in start.WATCHED[module][1]:
         assert callable(operator.attrgetter(dotted)(found))
+
+
+def test_the_short_search_benchmark_gives_the_bare_script_what_the_trials_computed(
+    tmp_path: Path,
+) -> None:
+    run = made_run(tmp_path, trials=3, epochs=2)
+    work, scores = short_search.work_of(run)
+    trials = read_search(run).history.trials
+    assert [TrialConfig.from_mapping(c) for c in work["configs"]] == [
+        trials[number].config for number in range(3)
+    ]
+    assert Runtime(**work["runtime"]).threads * work["actors"] <= usable_cpus()
+    assert scores == [[row.val_acc for row in trials[number].curve] for number in range(3)]
+    compile(short_search.BARE, "the bare script", "exec")
+
+
+def test_the_short_search_benchmark_judges_by_the_median_ratio() -> None:
+    found = short_search.finding([(10.0, 12.0), (10.0, 20.0), (20.0, 26.0)])
+    assert (found["ratio"], found["spread"], found["holds"]) == (1.3, [1.2, 2.0], True)
+    assert not short_search.finding([(10.0, 13.1)])["holds"]
 
 
 def test_a_made_search_is_what_the_rule_of_the_default_search_makes(tmp_path: Path) -> None:
