@@ -1,6 +1,6 @@
 """Claim: a search of 8 short trials ends within 1.3 times what a bare script on Ray takes for them.
 
-    python -m benchmarks.short_search                # five turns, about six minutes
+    python -m benchmarks.short_search                # five turns, about eight minutes
     python -m benchmarks.short_search --turns 1      # the quick part
 
 The two take turns. Each is timed from its command to its end, on the same images (``digits``).
