@@ -21,7 +21,7 @@ import pandas as pd
 from scipy.stats import qmc
 from sklearn.ensemble import ExtraTreesRegressor
 
-from benchmarks.suite.problems import CLAIM, PROBLEMS, SEEDS, TUNING, Problem
+from benchmarks.suite.problems import PROBLEMS, SEEDS, TUNING, Problem
 from benchmarks.suite.record import curves_of
 from search_spaces import Space
 from search_spaces.parameter import Parameter
@@ -206,9 +206,7 @@ def problems(asked: str | None = None) -> dict[str, Callable[[], Curves]]:
     if suite is None:
         print(f"LCBench's problems are left out: ${LCBENCH} names no folder that holds them")
         return found
-    half = len(suite.TASKS) // 2
-    for index, task in enumerate(suite.TASKS):
-        role = TUNING if index < half else CLAIM
-        if asked in (None, role):
-            found[f"lcbench-{task}"] = partial(lcbench, suite, task, role)
+    if asked in (None, TUNING):
+        for task in suite.TASKS:
+            found[f"lcbench-{task}"] = partial(lcbench, suite, task, TUNING)
     return found
