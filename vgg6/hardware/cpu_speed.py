@@ -46,13 +46,13 @@ def precision_speeds() -> dict[str, float]:
 
 
 def thread_speeds(
-    precision: str, until_quiet: Callable[[int], None] | None = None
+    precision: str, until_quiet: Callable[[], None] | None = None
 ) -> dict[str, float]:
     """Images a second of all trials together, by the threads of each (as text): powers of two up to
     the machine's CPUs, which are shared out among as many trials as fit.
 
     Args:
-        until_quiet: called with the number of CPUs before anything is measured.
+        until_quiet: called before anything is measured.
     """
     cpus = _cpus_measured()
     counts = [2**i for i in range(cpus.bit_length())]
@@ -143,7 +143,7 @@ def _steps(precision: str, threads: int) -> list[float]:
 def _remembered(
     key: str,
     candidates: dict[str, tuple[str, int, int]],
-    until_quiet: Callable[[int], None] | None = None,
+    until_quiet: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """The speed of each candidate for this CPU with this torch. A process measures once, until
     enough of them have.
@@ -165,7 +165,7 @@ def _remembered(
     if processes >= PROCESSES or is_own(key):
         return earlier
     if until_quiet:
-        until_quiet(_cpus_measured())
+        until_quiet()
     wall, cpu = time.perf_counter(), time.process_time()
     found: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(ROUNDS):

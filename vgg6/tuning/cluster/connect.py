@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import sys
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from vgg6.common.checks import InputError
 from vgg6.common.interrupts import in_main_thread, spared
-from vgg6.common.machine import usable_cpus
+from vgg6.common.machine import available_memory, usable_cpus
 from vgg6.common.say import say
 from vgg6.common.words import counted
 from vgg6.tuning.cluster.local_clusters import local_clusters, private_ray
 from vgg6.tuning.cluster.ray_internals import (
-    PRELOAD,
     ask_cluster,
     authentication_variable,
     local_session_folder,
     use_token_of_user,
     without_unused_processes,
+    worker_options,
     workers_have_these_variables,
 )
 from vgg6.tuning.cluster.reaper import workers_end_with_this_process
@@ -36,6 +40,10 @@ HERE = "this machine"
 ROOT = Path(__file__).resolve().parents[3]
 # A socket's path is at most 107 bytes, of which Ray takes 70 below its folder.
 LONGEST_FOLDER = 37
+# Ray has started when its processes take less than this part of a CPU, or after so many seconds.
+QUIET, POLL_S, STARTING_S = 0.3, 0.1, 20.0
+# Workers that wait for trials: at most so many, each for so much of the memory that is left.
+MOST_WAITING, WORKER_BYTES = 16, 1e9
 
 
 class ClusterLost(BaseException):
@@ -142,9 +150,10 @@ def _start(options: dict[str, Any]) -> None:
     given = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [given])])
     try:
+        waiting = max(1, min(MOST_WAITING, int(available_memory() / WORKER_BYTES)))
         ray.init(
             address="local", num_cpus=usable_cpus(), include_dashboard=False,
-            _system_config=PRELOAD, _temp_dir=ray_temp_folder(), **options,
+            _system_config=worker_options(waiting), _temp_dir=ray_temp_folder(), **options,
         )  # fmt: skip
     except (InputError, OSError):
         raise
@@ -157,17 +166,25 @@ def _start(options: dict[str, Any]) -> None:
             os.environ["PYTHONPATH"] = given
 
 
-def wait_for_workers(count: int) -> None:
-    """Return when so many workers of a local Ray wait for work. Until then they import, and keep
-    the CPUs busy."""
-    import ray
+def wait_for_workers() -> None:
+    """Return when the processes of a local Ray have started: until then its workers import, and
+    keep the CPUs busy. A task could not tell: a worker that ran one is no more given to a trial."""
+    own = psutil.Process()
+    give_up = time.monotonic() + STARTING_S
+    before = math.inf
+    while time.monotonic() < give_up:
+        used = sum(map(_cpu_seconds, own.children(recursive=True)))
+        if used - before < QUIET * POLL_S:
+            return
+        before = used
+        time.sleep(POLL_S)
 
-    ready = ray.remote(num_cpus=1)(_ready)
-    ray.get([ready.remote() for _ in range(count)])
 
-
-def _ready() -> None:
-    """Run by a worker."""
+def _cpu_seconds(process: psutil.Process) -> float:
+    with suppress(psutil.Error):  # it has ended
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
 
 
 def _agree_on_token(address: str | None, target: str) -> None:

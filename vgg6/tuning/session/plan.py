@@ -169,7 +169,7 @@ def decide(
     *,
     recorded: Runtime | None = None,
     can_grow: bool = False,
-    until_quiet: Callable[[int], None] | None = None,
+    until_quiet: Callable[[], None] | None = None,
 ) -> Plan:
     """Resources, runtime and the number of trials, from the resources of the nodes.
 
