@@ -101,7 +101,7 @@ def serve(listening: socket.socket) -> None:
 def import_ray(environment: dict[str, str]) -> None:
     """As a worker would that has this environment. Ray reads it when it is imported."""
     os.environ.update(environment | {"RAY_JOB_ID": OF_NO_JOB})
-    for name in ("ray.tune", "vgg6.tuning.session.trainable"):
+    for name in ("ray.tune", "torch._dynamo", "vgg6.tuning.session.trainable"):
         importlib.import_module(name)
     # A title that is first set beside another environment is written over its variables.
     sys.modules["ray._raylet"].setproctitle("forks workers of tests")

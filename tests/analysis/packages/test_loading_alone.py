@@ -113,11 +113,11 @@ torch.save(out, sys.argv[3])
 
 @pytest.mark.slow
 def test_load_model_alone_gives_the_projects_logits_bit_for_bit(
-    packed: Path, tmp_path: Path
+    package: Path, tmp_path: Path
 ) -> None:
     torch.set_num_threads(1)
-    models = {str(packed): VGG6(CONFIG).eval().to(memory_format=torch.channels_last)}
-    models[str(packed)].load_state_dict(package_weights(packed, CONFIG))
+    models = {str(package): VGG6(CONFIG).eval().to(memory_format=torch.channels_last)}
+    models[str(package)].load_state_dict(package_weights(package, CONFIG))
     for number, config in enumerate(NETWORKS):
         folder = tmp_path / str(number)
         folder.mkdir()
