@@ -37,7 +37,6 @@ import numpy as np
 import torch
 
 from analysis.figures.figure_files import check_figure, write_figure
-from analysis.packages.latency import speedup, time_in_turns
 from analysis.packages.package import check_package, read_package
 from analysis.packages.train import epoch_line
 from analysis.packages.weights import load_network
@@ -57,6 +56,7 @@ from vgg6.data import (
 )
 from vgg6.evaluation import assess, logits_of
 from vgg6.hardware.runtime import Runtime
+from vgg6.hardware.speedup import speedup, time_in_turns
 from vgg6.model import VGG6
 from vgg6.network import Network
 from vgg6.onnx_export.onnx_file import OnnxNetwork, channels_first, onnx_bytes

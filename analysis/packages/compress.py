@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from analysis.packages.compression_plan import INT8, PRUNE, Plan
-from analysis.packages.latency import speedup, time_in_turns
 from analysis.packages.package import check_package, read_package
 from analysis.packages.package_files import DEMO, ONNX, WEIGHTS, check_out
 from analysis.packages.package_metrics import CompressedMetrics, Interval, Side, Speed
@@ -34,6 +33,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import ImageFacts, TrialData, load_recorded
 from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime
+from vgg6.hardware.speedup import speedup, time_in_turns
 from vgg6.metric import ACCURACY, Metric
 from vgg6.network import Network
 from vgg6.onnx_export.onnx_file import OnnxNetwork, channels_first, onnx_bytes, opset_of

@@ -154,10 +154,10 @@ def test_a_time_budget_ends_a_search_with_the_best_so_far_packed(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = [*UNTRACKED, "--epochs", "400", "--time-budget", "20s", "--trials", "2"]
+    arguments = [*UNTRACKED, "--epochs", "400", "--time-budget", "30s", "--trials", "2"]
     status, out, err = said(*arguments)
     assert status == 0, err
-    assert "time budget of 20 s is used up" in out and "packed in" in out
+    assert "time budget of 30 s is used up" in out and "packed in" in out
     history = read_history(RunFolder(str(tmp_path / "runs" / "s")))
     assert {t.state for t in history.trials.values()} == {STOPPED}
     best = history.ranking()[0]

@@ -14,11 +14,11 @@ from support.made_runs import made_run
 from support.paths import ROOT
 
 from analysis.packages.compress import render as render_compressed
-from analysis.packages.latency import speedup
 from analysis.packages.package_files import check_new
 from cli import doctor
 from vgg6.common.checks import InputError
 from vgg6.hardware import cpu_speed, measurements
+from vgg6.hardware.speedup import speedup
 from vgg6.metric import ACCURACY
 from vgg6.tuning.run.folder import CONFIRMATION
 

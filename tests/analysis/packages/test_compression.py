@@ -23,7 +23,6 @@ from support.paths import ROOT
 from torch import Tensor
 
 import tune_vgg6
-from analysis.packages.latency import Speedup, speedup, time_in_turns
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKAGE, QUANTIZED, SUMS, write_sums
 from analysis.packages.weights import load_network
@@ -36,6 +35,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import image_facts, load_digits, split
 from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime
+from vgg6.hardware.speedup import Speedup, speedup, time_in_turns
 from vgg6.model import VGG6
 from vgg6.network import Network
 from vgg6.onnx_export.onnx_file import OnnxNetwork, check_onnx, onnx_bytes
