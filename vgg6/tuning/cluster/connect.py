@@ -150,10 +150,10 @@ def _start(options: dict[str, Any]) -> None:
     given = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [given])])
     try:
-        waiting = max(1, min(MOST_WAITING, int(available_memory() / WORKER_BYTES)))
+        waiting = min(usable_cpus(), MOST_WAITING, int(available_memory() / WORKER_BYTES))
         ray.init(
             address="local", num_cpus=usable_cpus(), include_dashboard=False,
-            _system_config=worker_options(waiting), _temp_dir=ray_temp_folder(), **options,
+            _system_config=worker_options(max(1, waiting)), _temp_dir=ray_temp_folder(), **options,
         )  # fmt: skip
     except (InputError, OSError):
         raise

@@ -88,7 +88,10 @@ _SAME_VARIABLES = "tune_vgg6/workers have the driver's variables"
 
 def worker_options(waiting: int) -> dict[str, Any]:
     """Ray's configuration for a local Ray: at most ``waiting`` workers start with it, and at most
-    as many at a time later on. Ray would start one a CPU, of 0.45 GB each."""
+    as many at a time later on. Ray would start one a CPU, of 0.45 GB each.
+
+    More than one a CPU, and trials that are asked for while the first ones start get others.
+    """
     return {
         "preload_python_modules": PRELOAD,
         "worker_maximum_startup_concurrency": waiting,
