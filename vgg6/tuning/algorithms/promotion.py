@@ -170,7 +170,7 @@ class PromotionRule:
         yield from self._best_expected(ends) if ends else self._best_quarter(epoch)
 
     def _has_enough(self, epoch: int) -> bool:
-        """Whether one more than 1/reduction of a rung were promoted.
+        """Whether two more than 1/reduction of a rung were promoted.
 
         A model's suggestions beat those before, so that nearly every new one is among the best when
         it arrives.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import signal
 import socket
@@ -169,22 +168,24 @@ def _start(options: dict[str, Any]) -> None:
 def wait_for_workers() -> None:
     """Return when the processes of a local Ray have started: until then its workers import, and
     keep the CPUs busy. A task could not tell: a worker that ran one is no more given to a trial."""
-    own = psutil.Process()
     give_up = time.monotonic() + STARTING_S
-    before = math.inf
+    before = _cpu_seconds_of_children()
     while time.monotonic() < give_up:
-        used = sum(map(_cpu_seconds, own.children(recursive=True)))
-        if used - before < QUIET * POLL_S:
+        time.sleep(POLL_S)
+        used = _cpu_seconds_of_children()
+        if sum(used[pid] - before.get(pid, 0.0) for pid in used) < QUIET * POLL_S:
             return
         before = used
-        time.sleep(POLL_S)
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
-    with suppress(psutil.Error):  # it has ended
-        times = process.cpu_times()
-        return float(times.user + times.system)
-    return 0.0
+def _cpu_seconds_of_children() -> dict[int, float]:
+    """What the processes below this one have used of a CPU, by their numbers."""
+    found = {}
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended
+            times = child.cpu_times()
+            found[child.pid] = times.user + times.system
+    return found
 
 
 def _agree_on_token(address: str | None, target: str) -> None:
