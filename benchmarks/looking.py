@@ -46,8 +46,8 @@ from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal
-from vgg6.tuning.run.records import FORMAT, read_facts
 from vgg6.tuning.run.search import check_params, read_search
+from vgg6.tuning.run.search_facts import FORMAT, read_facts
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.session import build_searcher

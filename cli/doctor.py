@@ -13,9 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from analysis.commands import command, pip_command
-from cli.console import DONE, FAILED
+from analysis.suggested_commands import command, pip_command
 from cli.environment import check_home, check_python
+from cli.exit_codes import DONE, FAILED
 from cli.flags import add_storage_flag
 from vgg6.common.checks import InputError
 from vgg6.common.machine import mps_is_running, usable_cpus

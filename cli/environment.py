@@ -13,7 +13,8 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from vgg6.common.checks import InputError, check_choice
-from vgg6.common.files import check_characters, check_target, home
+from vgg6.common.files import check_characters, check_target
+from vgg6.common.user_folders import home
 from vgg6.tuning.cluster.connect import ray_temp_folder
 from vgg6.tuning.settings import WANDB_MODES, check_address
 

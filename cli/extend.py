@@ -7,9 +7,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from cli.confirm import CONFIRMING_SHARE
 from cli.flags import heading_of, read_whole
 from cli.session import typed_command
-from cli.winner import CONFIRMING_SHARE
 from vgg6.common.checks import check_number
 from vgg6.common.quantities import read_duration
 from vgg6.common.words import counted, duration

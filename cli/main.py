@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cli import doctor, packages, reports, search, status, winner
-from cli.console import BAD_INPUT, FAILED, INTERRUPTED
 from cli.environment import check_current_folder, let_warnings_be_warnings
+from cli.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from cli.parser import Parser
 from cli.streams import prepare_streams
 from vgg6.common.checks import InputError

@@ -9,8 +9,8 @@ from typing import Any
 
 from analysis.packages.compression_plan import Plan
 from analysis.packages.package_files import SUMS, check_new, check_out
-from cli.console import DONE, FAILED, add_json_flag, print_result
 from cli.environment import check_devices
+from cli.exit_codes import DONE, FAILED
 from cli.flags import (
     add_demo_flag,
     add_fields,
@@ -22,7 +22,7 @@ from cli.flags import (
     read_opset,
     read_whole,
 )
-from cli.images import say_what_is_odd
+from cli.output import add_json_flag, print_result, say_what_is_odd
 from vgg6.common.checks import InputError, Range, check_choice
 from vgg6.common.machine import THREADS
 from vgg6.common.say import say
@@ -131,8 +131,8 @@ def train(args: argparse.Namespace) -> int:
 def verify(args: argparse.Namespace) -> int:
     folder = package_folder(args.package)
     check_devices()
-    from analysis.packages.verify import NOT_REPRODUCED, render
-    from analysis.packages.verify import verify as compare
+    from analysis.verification.verdict import NOT_REPRODUCED, render
+    from analysis.verification.verify import verify as compare
 
     found = compare(folder, quick=args.quick, data=args.data)
     print_result(found, args.json, render)

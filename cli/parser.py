@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from vgg6.common.checks import InputError, check_choice, nearest, shown
-from vgg6.common.files import check_characters, expanded
+from vgg6.common.files import check_characters
+from vgg6.common.user_folders import expanded
 
 PATH = re.compile("DIR|FILE|RUN|DATA")  # in the name that the help gives a value
 

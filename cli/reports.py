@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from analysis.commands import pip_command
-from analysis.insights.evaluators import ADDITIVE, EVALUATORS
-from analysis.results.targets import CONVERSIONS, check_table_file, conversion_target
-from cli.console import DONE, add_json_flag, print_result
+from analysis.insights.evaluator_names import ADDITIVE, EVALUATORS
+from analysis.results.output_formats import CONVERSIONS, check_table_file, conversion_target
+from analysis.suggested_commands import pip_command
+from cli.exit_codes import DONE
 from cli.flags import add_run_argument, read_whole
+from cli.output import add_json_flag, print_result
 from vgg6.common.checks import InputError, Range, check_choice
 from vgg6.common.files import check_target
 from vgg6.common.say import say
@@ -101,7 +102,7 @@ def report(args: argparse.Namespace) -> int:
 
 def serve_report(run: RunFolder, port: int) -> None:
     """Serve the report of a search that may still run, until Ctrl-C."""
-    from analysis.report.watch import serve
+    from analysis.report.live_server import serve
 
     say("making the first page")
     server = serve(run, port)

@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.commands import SearchCommands, again, command, from_here, unused
+from analysis.confirmation.elimination import MOST_ROUNDS
 from analysis.packages.package_files import PACKED
-from analysis.winner.elimination import MOST_ROUNDS
-from cli.console import DONE, FAILED
+from analysis.suggested_commands import SearchCommands, again, command, from_here, unused
+from cli.confirm import CONFIRMING_SHARE, Confirming, add_confirm_flags, confirm_after
 from cli.environment import check_environment
+from cli.exit_codes import DONE, FAILED
 from cli.extend import (
     add_extension_flags,
     dry_run,
@@ -26,7 +27,7 @@ from cli.extend import (
     words_of,
 )
 from cli.flags import add_fields, add_run_argument, add_session_flags, heading_of, read_fields
-from cli.images import say_what_is_odd
+from cli.output import say_what_is_odd
 from cli.session import (
     exit_status,
     log_whole_search,
@@ -34,7 +35,6 @@ from cli.session import (
     saying_how_to_resume,
     typed_command,
 )
-from cli.winner import CONFIRMING_SHARE, Confirming, add_confirm_flags, confirm_after
 from search_spaces import SPACE_NAMES, Space, load_space
 from vgg6.common.checks import InputError
 from vgg6.common.say import say
@@ -44,7 +44,7 @@ from vgg6.data import data_facts, image_facts, load_recorded, load_source, split
 from vgg6.footprint.limits import all_in_words
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
 from vgg6.tuning.cluster.connect import HERE, connected
-from vgg6.tuning.run import depth
+from vgg6.tuning.run import training_depth
 from vgg6.tuning.run.driver_lock import announced
 from vgg6.tuning.run.folder import BEST, SEARCH, RunFolder, new_run, open_run
 from vgg6.tuning.run.search import Search, check_params, read_search
@@ -272,8 +272,8 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
     if run.local:  # before anything is printed: whoever reads may be gone
         export_best(search, packed, look_at_test=False)
     print(render_ranking(found))
-    print(f"{outcome.detail}: {depth.in_words(search.history)}")
-    if few := depth.rests_on_few(search.history):
+    print(f"{outcome.detail}: {training_depth.in_words(search.history)}")
+    if few := training_depth.rests_on_few(search.history):
         print(f"warning: {few}")
     print(f"Results: {Path(run.path).resolve() if run.local else run.uri}")
     log_whole_search(run, settings, outcome.wandb_seconds)

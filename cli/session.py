@@ -11,15 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.commands import RECORDED
-from cli.console import DONE, FAILED, INTERRUPTED
+from analysis.suggested_commands import RECORDED
+from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.flags import SESSION_FIELDS, read_fields
 from search_spaces import SPACE_NAMES
-from vgg6.common.files import expanded
 from vgg6.common.say import say
+from vgg6.common.user_folders import expanded
 from vgg6.data import NAMES
 from vgg6.tuning.run.folder import SEARCH, RunFolder, open_run
-from vgg6.tuning.run.records import SearchFacts, read_facts
+from vgg6.tuning.run.search_facts import SearchFacts, read_facts
 from vgg6.tuning.settings import Settings
 
 NAMED = ("space", "data")  # flags that take a shipped name too

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from analysis.commands import SearchCommands
-from cli.console import DONE, add_json_flag, print_result
+from analysis.suggested_commands import SearchCommands
+from cli.exit_codes import DONE
 from cli.flags import add_storage_flag
-from vgg6.tuning.run import listing
+from cli.output import add_json_flag, print_result
 from vgg6.tuning.run.driver_lock import is_starting
 from vgg6.tuning.run.folder import named_below, open_run
+from vgg6.tuning.run.list_searches import render as render_list
+from vgg6.tuning.run.list_searches import searches_in
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.status import render, starting_status, status_of
 
@@ -42,6 +44,6 @@ def status(args: argparse.Namespace) -> int:
 
 
 def list_searches(args: argparse.Namespace) -> int:
-    found = listing.searches_in(args.storage)
-    print_result(found, args.json, lambda found: listing.render(found, args.storage))
+    found = searches_in(args.storage)
+    print_result(found, args.json, lambda found: render_list(found, args.storage))
     return DONE

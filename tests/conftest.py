@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import tune_vgg6
-from analysis.insights.evaluators import EVALUATORS
+from analysis.insights.evaluator_names import EVALUATORS
 from vgg6.data import Source, TrialData, load_digits, load_folder, split
 from vgg6.hardware.runtime import Runtime
 

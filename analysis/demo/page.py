@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from analysis.demo.runtime import (
+from analysis.demo.onnxruntime_web import (
     ADDRESS,
     BINARY,
     FETCH,

@@ -19,7 +19,7 @@ from analysis.figures.style import (
     points_for,
     score_axis,
 )
-from analysis.winner.sizes import SizedTrial
+from analysis.winner.size_front import SizedTrial
 from vgg6.metric import ACCURACY, Metric
 
 FLOAT_BYTES = 4  # of a parameter in fp32

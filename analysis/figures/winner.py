@@ -8,9 +8,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from analysis.confirmation.intervals import Bounds
 from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, MUTED, ORANGE
 from analysis.figures.style import FULL, figure, intervals
-from analysis.winner.shown_intervals import Bounds
 from vgg6.tuning.run.confirmation import Candidate, Confirmation
 
 

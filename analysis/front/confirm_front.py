@@ -12,9 +12,11 @@ from typing import Any
 
 import ray.tune.search
 
-from analysis.winner.candidate_record import median_seed, run_key, undecided_records
-from analysis.winner.confirm import Rounds, fresh_seeds, keeping_all, own_runs
-from analysis.winner.sizes import size_front
+from analysis.confirmation.candidate_record import median_seed, run_key, undecided_records
+from analysis.confirmation.confirm import fresh_seeds, keeping_all
+from analysis.confirmation.contest import Contest
+from analysis.confirmation.rounds import Rounds
+from analysis.winner.size_front import size_front
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL
 from vgg6.footprint.latency import latency
@@ -24,8 +26,8 @@ from vgg6.tuning.run.confirmation import Candidate
 from vgg6.tuning.run.confirmed_front import ConfirmedFront, FrontPoint
 from vgg6.tuning.run.folder import CONFIRMED, FRONT, RunFolder, confirmed_file, weights_file
 from vgg6.tuning.run.journal import Journal, read_history
-from vgg6.tuning.run.records import FORMAT
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.search_facts import FORMAT
 from vgg6.tuning.run.trials import RUNNING, STOPPED, TrialRecord
 from vgg6.tuning.session.outcome import ALL_FAILED, COMPLETE, INCOMPLETE, Outcome
 from vgg6.tuning.session.plan import Plan
@@ -36,13 +38,14 @@ class EverySeed(Rounds):
     """Asks for a run of every candidate with every seed, a seed after the other."""
 
     def _new_run(self) -> dict[str, Any] | str | None:
-        runs = own_runs(self.journal.history, self.candidates).trials.values()
+        contest = self.contest
+        runs = contest.own_runs(self.journal.history).trials.values()
         begun = {run_key(run): run.state for run in runs}
-        for seed in self.seeds:
-            for candidate in self.candidates:
+        for seed in contest.seeds:
+            for candidate in contest.candidates:
                 if (candidate, seed) not in begun:
                     return self._start(candidate, seed)
-        if any(begun[key] in (RUNNING, STOPPED) for key in self._asked()):
+        if any(begun[key] in (RUNNING, STOPPED) for key in contest.asked):
             return None
         self.exhausted = True
         return ray.tune.search.Searcher.FINISHED
@@ -83,12 +86,13 @@ def confirm_front(
     inner.create()
     configs = {trial.number: trial.config for trial in trials}
     images = search.metric.images_behind(len(plan.data.val), search.facts.data.val_by_class)
+    contest = Contest(configs, seeds, images)
 
     def every_seed(plan: Plan, journal: Journal) -> EverySeed:
-        return EverySeed(configs, seeds, journal, images)
+        return EverySeed(contest, journal)
 
     outcome = run_session(inner, keeping_all(plan, inner), every_seed)
-    history = own_runs(read_history(inner, search.metric), configs)
+    history = contest.own_runs(read_history(inner, search.metric))
     runs = {run_key(one): one for one in history.trials.values()}
     asked = [runs.get((trial, seed)) for trial in configs for seed in seeds]
     open_runs = [one for one in asked if one is None or one.state in (RUNNING, STOPPED)]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.insights.comparable import Value
+from analysis.insights.comparable_scores import Value
 
 KNOTS = 5  # of a curve, which is straight in between
 ROUNDS = 6  # of learning the variances

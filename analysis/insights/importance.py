@@ -13,8 +13,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from analysis.insights.additive_model import AdditiveModel
-from analysis.insights.comparable import Value, hyperparameters, standings
-from analysis.insights.evaluators import ADDITIVE, EVALUATORS, FANOVA, PED_ANOVA
+from analysis.insights.comparable_scores import Value, hyperparameters, standings
+from analysis.insights.evaluator_names import ADDITIVE, EVALUATORS, FANOVA, PED_ANOVA
 from analysis.results.tables import SearchTables
 from vgg6.common.checks import check_choice
 

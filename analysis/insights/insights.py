@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from analysis.insights.evaluators import ADDITIVE
+from analysis.insights.evaluator_names import ADDITIVE
 from analysis.insights.importance import Importance, importance
 from analysis.insights.interaction import Interaction, interaction
 from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matched_effects

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from analysis.insights.comparable import common_epoch, scores_at
+from analysis.insights.comparable_scores import common_epoch, scores_at
 from analysis.results.tables import SearchTables
 
 MOST_BINS, FEW_BINS, FEW_TRIALS = 6, 4, 100

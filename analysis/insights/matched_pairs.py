@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from analysis.insights.comparable import Value, common_epoch, hyperparameters, scores_at
+from analysis.insights.comparable_scores import Value, common_epoch, hyperparameters, scores_at
 from analysis.results.tables import SearchTables
 from vgg6.common.intervals import student
 

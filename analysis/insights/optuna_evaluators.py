@@ -17,8 +17,8 @@ from optuna.importance import (
 )
 from optuna.trial import TrialState, create_trial
 
-from analysis.insights.comparable import Value
-from analysis.insights.evaluators import FANOVA
+from analysis.insights.comparable_scores import Value
+from analysis.insights.evaluator_names import FANOVA
 from vgg6.tuning.algorithms.space_encoding import distribution_of
 
 TREES, DEPTH = 16, 6

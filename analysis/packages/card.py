@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from analysis.commands import command, portable, train_command, verify_command
-from analysis.demo.runtime import ADDRESS, FETCH, SERVE
+from analysis.demo.onnxruntime_web import ADDRESS, FETCH, SERVE
 from analysis.packages.package_files import DEMO
 from analysis.packages.package_schema import Compression, Package
+from analysis.suggested_commands import command, portable, train_command, verify_command
 from vgg6.architecture import count_parameters
 from vgg6.common.templates import render
 from vgg6.onnx_export.onnx_versions import LOWEST, oldest_runtime

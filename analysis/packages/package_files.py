@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
-from analysis.demo.runtime import FOLDER
+from analysis.demo.onnxruntime_web import FOLDER
 from vgg6.common.checks import InputError
 from vgg6.common.files import check_target
 

@@ -16,8 +16,8 @@ import torch
 import yaml
 from torch import Tensor
 
+from analysis.demo.onnxruntime_web import FOLDER
 from analysis.demo.page import demo_page
-from analysis.demo.runtime import FOLDER
 from analysis.packages.card import card
 from analysis.packages.loader_code import onnx_loader, torch_loader
 from analysis.packages.package_files import (

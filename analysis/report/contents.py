@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.commands import SearchCommands, again, unused, verify_command
+from analysis.confirmation.confirmed_result import ConfirmedResult, confirmed_result
 from analysis.insights.insights import Insights
 from analysis.report.compression_front import CompressedNetwork
 from analysis.report.mistakes import Mistakes
 from analysis.results.tables import SearchTables
 from analysis.results.timeline import Rung
 from analysis.study.questions import Study
-from analysis.winner.confirmed_result import ConfirmedResult, confirmed_result
+from analysis.suggested_commands import SearchCommands, again, unused, verify_command
 from analysis.winner.looks_at_test_set import Look
 from analysis.winner.ranking import Summary, data_title
 from vgg6.common.words import counted
@@ -23,8 +23,8 @@ from vgg6.footprint.limits import all_in_words
 from vgg6.tuning.algorithms.early_stopping import trained_whole
 from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.records import SearchFacts
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.search_facts import SearchFacts
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import plotly.graph_objects as go
 
+from analysis.confirmation.intervals import shown_intervals
 from analysis.figures.effects import effect, importance, interaction
 from analysis.figures.learning_curves import curves, small_multiples, thinned
 from analysis.figures.sizes import PackedNetwork, sizes
@@ -23,8 +24,7 @@ from analysis.study.questions import study
 from analysis.winner.looks_at_test_set import looks
 from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import summary
-from analysis.winner.shown_intervals import shown_intervals
-from analysis.winner.sizes import sized_trials
+from analysis.winner.size_front import sized_trials
 from vgg6.config import FIELD_NAMES
 from vgg6.tuning.run.search import Search
 

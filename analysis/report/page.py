@@ -11,21 +11,21 @@ from typing import Any
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from analysis.confirmation.confirmed_result import verdict
+from analysis.confirmation.intervals import shown_intervals
 from analysis.figures.palette import ordered
 from analysis.report import page_words as words
 from analysis.report.compression_front import BATCH, on_front
 from analysis.report.contents import ReportContents
 from analysis.report.figure_titles import figure_titles
 from analysis.report.slow_parts import NO_SCORE
-from analysis.study.answer import Answer
-from analysis.winner.confirmed_result import verdict
+from analysis.study.answer_parts import Answer
 from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import KINDS
-from analysis.winner.shown_intervals import shown_intervals
 from vgg6.common.files import write_atomic
 from vgg6.common.templates import render
 from vgg6.config import TrialConfig
-from vgg6.tuning.run.depth import rests_on_few
+from vgg6.tuning.run.training_depth import rests_on_few
 
 TEMPLATES = Path(__file__).parent / "templates"
 TOP = 25  # trials in the table of the best

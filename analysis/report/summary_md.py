@@ -9,7 +9,7 @@ from analysis.figures.figure_files import draw_files, find_browser
 from analysis.report.contents import ReportContents
 from analysis.report.figure_titles import figure_titles
 from analysis.report.page import TEMPLATES
-from analysis.study.answer import Figure
+from analysis.study.answer_parts import Figure
 from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import KINDS
 from vgg6.common.files import write_atomic

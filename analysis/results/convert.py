@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
-from analysis.results.targets import CONVERSIONS, conversion_target
+from analysis.results.output_formats import CONVERSIONS, conversion_target
 from vgg6.tuning.algorithms.told_study import TOLD_AS, told_trial
 from vgg6.tuning.run.folder import trial_folder
 from vgg6.tuning.run.search import Search, check_params

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.results.targets import check_table_file
+from analysis.results.output_formats import check_table_file
 from search_spaces import Space
 from vgg6.common.files import write_atomic
 from vgg6.config import CHOICES, INT_RANGES

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.insights.comparable import scores_at
+from analysis.confirmation.paired_scores import CLEAR_GAP
+from analysis.insights.comparable_scores import scores_at
 from analysis.results.tables import SearchTables
-from analysis.winner.paired import CLEAR_GAP
 from vgg6.task import STUDY
 
 LEAST_EPOCHS = 4  # the second half of which has three, the fewest that a curvature is of

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from analysis.results.tables import SearchTables
-from analysis.study.answer import Block, Table, Text
+from analysis.study.answer_parts import Block, Table, Text
 from analysis.study.comparisons import listed
 from search_spaces.study import RUNS
 from search_spaces.study_sigmoide import MEANT, SIGMOIDE_RUNS, TRAINED

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.commands import SearchCommands, again, train_command, unused, verify_command
+from analysis.confirmation.confirmed_result import confirmed_result
 from analysis.figures.learning_curves import curves, steps
-from analysis.packages.comparison import first_difference
 from analysis.packages.package_files import ENVIRONMENT, PACKED
 from analysis.results.tables import SearchTables
-from analysis.study.answer import Answer, Block, Command, Figure, Heading, Table, Text
+from analysis.study.answer_parts import Answer, Block, Command, Figure, Heading, Table, Text
 from analysis.study.merged_searches import Repeated, merged
 from analysis.study.published_figures import against_the_study, twin
 from analysis.study.study_effects import Effects
-from analysis.winner.confirmed_result import confirmed_result
+from analysis.suggested_commands import SearchCommands, again, train_command, unused, verify_command
+from analysis.verification.comparison import first_difference
 from analysis.winner.looks_at_test_set import looks_in_words, recorded
 from analysis.winner.ranking import data_title
 from analysis.winner.retrained_trial import again_command, again_name, again_weights, read_again

@@ -15,10 +15,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.effects import effect
-from analysis.insights.comparable import common_epoch, scores_at
+from analysis.insights.comparable_scores import common_epoch, scores_at
 from analysis.insights.matched_pairs import MIN_PAIRS, Effect
 from analysis.results.tables import SearchTables
-from analysis.study.answer import Answer, Block, Figure, Heading, Table, Text
+from analysis.study.answer_parts import Answer, Block, Figure, Heading, Table, Text
 from analysis.study.comparisons import (
     HEAD,
     WORDS,

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from analysis.commands import train_command
 from analysis.packages.limit_check import check_limits
 from analysis.packages.package_files import check_out
 from analysis.packages.package_metrics import Metrics
 from analysis.packages.package_writer import write_package
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.weights import run_weights
+from analysis.suggested_commands import train_command
 from analysis.winner.chosen_run import Chosen, as_it_ran, choose, confirmed_run
 from analysis.winner.looks_at_test_set import LookResult, looks_in_words, recorded
 from analysis.winner.ranking import data_title

@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from analysis.commands import train_command
+from analysis.confirmation.intervals import with_shown_intervals
+from analysis.suggested_commands import train_command
 from analysis.winner.looks_at_test_set import LookResult, recorded
 from analysis.winner.pareto import KINDS, BestOfValue, TrialCost, best_of_each, pareto_front
-from analysis.winner.shown_intervals import with_shown_intervals
-from analysis.winner.sizes import SizedTrial, size_front
+from analysis.winner.size_front import SizedTrial, size_front
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL, normal_quantile
 from vgg6.config import TrialConfig

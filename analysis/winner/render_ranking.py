@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from analysis.winner.confirmed_result import confirmed_result, interval_in_words, verdict
+from analysis.confirmation.confirmed_result import confirmed_result, interval_in_words, verdict
 from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import Summary, best_mean, data_title, states_in_words

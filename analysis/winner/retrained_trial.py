@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.commands import train_command
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKAGE, WEIGHTS, check_sums
 from analysis.packages.package_schema import Package
+from analysis.suggested_commands import train_command
 from vgg6.common.checks import InputError
 from vgg6.tuning.run.folder import trial_folder
 from vgg6.tuning.run.search import Search

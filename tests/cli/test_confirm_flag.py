@@ -16,9 +16,9 @@ import pytest
 from support.made_runs import made_run
 from support.paths import NARROW, ROOT
 
-from cli.console import DONE, FAILED
+from cli.confirm import Confirming, confirm_after, to_tell
+from cli.exit_codes import DONE, FAILED
 from cli.main import build_parser, main
-from cli.winner import Confirming, confirm_after, to_tell
 from vgg6.common.checks import InputError
 from vgg6.tuning.cluster.connect import HERE
 from vgg6.tuning.run.folder import open_run

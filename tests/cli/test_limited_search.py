@@ -14,7 +14,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import CompleteFacts, Reading, data_facts, load_recorded, load_source, split
 from vgg6.footprint.latency import latency, measure_file
 from vgg6.footprint.limits import LATENCY, PARAMETERS, SIZE
-from vgg6.footprint.taken import fits
+from vgg6.footprint.within_limits import fits
 from vgg6.model import VGG6
 from vgg6.onnx_export.onnx_file import onnx_bytes
 from vgg6.onnx_export.quantization import quantize

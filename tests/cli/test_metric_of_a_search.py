@@ -139,7 +139,7 @@ def test_insights_find_the_same_whichever_way_is_better(
     assert found["metric"] == metric.name
     layout = found["interaction"]
     assert f"mean_{metric.column}" in layout and "mean_val_acc" not in layout
-    from analysis.insights.comparable import standings
+    from analysis.insights.comparable_scores import standings
     from analysis.results.search_tables import tables_of
 
     search = read_search(run)

@@ -17,8 +17,15 @@ import pytest
 from support.made_runs import made_run, search_facts
 from support.paths import ROOT
 
-from analysis.commands import RECORDED, SearchCommands, again, command, pip_command, unused
 from analysis.packages.package_files import SUMS
+from analysis.suggested_commands import (
+    RECORDED,
+    SearchCommands,
+    again,
+    command,
+    pip_command,
+    unused,
+)
 from cli.doctor import PINNED
 from cli.main import build_parser
 from cli.search import finish, read_settings

@@ -23,7 +23,7 @@ from support.pages import PAGES, blocks, name_of, without_blocks
 from support.paths import ROOT
 
 import tune_vgg6
-from analysis.demo.runtime import FETCH, SERVE
+from analysis.demo.onnxruntime_web import FETCH, SERVE
 from cli.main import build_parser
 from cli.search import read_settings
 from search_spaces import load_space

@@ -23,11 +23,11 @@ from support.made_runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6
-from analysis.commands import SearchCommands
 from analysis.packages.package_files import write_sums
 from analysis.report.gather import gather
 from analysis.report.summary_md import render_summary
-from vgg6.common.markdown import fenced, plain
+from analysis.suggested_commands import SearchCommands
+from vgg6.common.templates import fenced, plain
 from vgg6.tuning.run.folder import open_run, weights_file
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.status import render, status_of
@@ -193,7 +193,7 @@ def test_texts_of_a_run_are_no_markup_on_a_terminal_nor_in_markdown(
     outside, *_ = text.split("\n````\n")
     assert "<script" not in outside.replace("\\<script", "") and "\n# not a title" not in outside
     assert plain(MARKUP).count("\n") == 0
-    assert fenced(["a ``` b"])[0] == "````"
+    assert fenced(["a ``` b"]).splitlines()[0] == "````"
 
 
 def test_printed_commands_hold_a_name_as_one_word(tmp_path: Path) -> None:

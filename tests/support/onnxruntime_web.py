@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.demo.runtime import FETCH, SERVE, VERSION
+from analysis.demo.onnxruntime_web import FETCH, SERVE, VERSION
 
 PATIENCE_S = 120
 

@@ -22,8 +22,8 @@ from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.journal import Journal
-from vgg6.tuning.run.records import FORMAT
 from vgg6.tuning.run.search import Search, read_search
+from vgg6.tuning.run.search_facts import FORMAT
 from vgg6.tuning.session.callbacks import JournalCallback, StopRule
 from vgg6.tuning.session.extend import carry_out, changes_of, record_extension
 from vgg6.tuning.session.plan import Plan

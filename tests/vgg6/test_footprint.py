@@ -20,7 +20,7 @@ from vgg6.config import ACTIVATIONS, NORMS, TrialConfig
 from vgg6.footprint.int8_size import int8_bytes
 from vgg6.footprint.latency import Latency, latency
 from vgg6.footprint.limits import LATENCY, PARAMETERS, SIZE, Limit
-from vgg6.footprint.taken import fits
+from vgg6.footprint.within_limits import fits
 from vgg6.model import VGG6
 from vgg6.onnx_export.onnx_file import onnx_bytes
 from vgg6.onnx_export.quantization import quantize

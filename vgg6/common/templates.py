@@ -6,6 +6,7 @@ shown as it is, and never taken for markup. A name that a template is not given 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vgg6.common.markdown import fenced, plain
 from vgg6.common.words import counted, duration
 
 
@@ -39,7 +39,7 @@ def _environment(folder: Path, suffix: str) -> Environment:
     )  # fmt: skip
     made.filters |= {"decimals": decimals, "signed": signed, "percent": percent,
                      "thousands": thousands, "counted": counted, "duration": duration,
-                     "fenced": _fenced}  # fmt: skip
+                     "fenced": fenced}  # fmt: skip
     return made
 
 
@@ -48,8 +48,16 @@ def _plain(value: Any) -> Markup:
     return value if isinstance(value, Markup) else Markup(plain(str(value)))
 
 
-def _fenced(lines: Sequence[str]) -> Markup:
-    return Markup("\n".join(fenced(lines)))
+def plain(text: str) -> str:
+    """A text as one line of Markdown that is nothing but text."""
+    return "".join(f"\\{c}" if c in "\\`*[]<>|#" else c for c in " ".join(text.split()))
+
+
+def fenced(lines: Sequence[str]) -> Markup:
+    """Lines as a block of code in Markdown, whose fence is longer than any in them."""
+    longest = max((len(ticks) for x in lines for ticks in re.findall("`+", x)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Markup("\n".join([fence, *lines, fence]))
 
 
 def decimals(value: float, places: int = 4) -> str:

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from vgg6.common.checks import InputError
-from vgg6.common.files import user_cache, write_atomic
+from vgg6.common.files import write_atomic
 from vgg6.common.locks import one_at_a_time
 from vgg6.common.machine import available_memory, usable_cpus
 from vgg6.common.say import say
+from vgg6.common.user_folders import user_cache
 from vgg6.data.decode import Allocate, Seen, colours_of, decode_all
 from vgg6.data.images import Array, LabelledImages
 from vgg6.data.layouts import Layout

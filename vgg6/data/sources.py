@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vgg6.common.checks import InputError, check_choice
-from vgg6.common.files import expanded
 from vgg6.common.say import say
+from vgg6.common.user_folders import expanded
 from vgg6.data import arrays
 from vgg6.data.cache import Decoded, cached
 from vgg6.data.images import LabelledImages, Source

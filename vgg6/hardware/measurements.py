@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vgg6.common.files import user_cache, write_atomic
+from vgg6.common.files import write_atomic
+from vgg6.common.user_folders import user_cache
 
 
 @dataclass

@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits, load_sample_images
 from support.browser import Opened, needs_browser
 from support.onnxruntime_web import served, unpack_runtime
 
+from analysis.demo.onnxruntime_web import BINARY, FETCH, FOLDER, SCRIPT, SERVE
 from analysis.demo.page import TEMPLATES
-from analysis.demo.runtime import BINARY, FETCH, FOLDER, SCRIPT, SERVE
 from analysis.packages.compress import compress
 from analysis.packages.compression_plan import Plan
 from analysis.packages.package import check_package, read_package

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from support.made_runs import STARTED, made_run
 
+from analysis.confirmation.intervals import shown_intervals
 from analysis.figures.figure_files import (
     PNG_COLOURS,
     SCALE,
@@ -38,7 +39,6 @@ from analysis.report.figure_titles import figure_titles
 from analysis.report.gather import gather
 from analysis.results.search_tables import tables_of
 from analysis.results.timeline import Rung, Timeline, timeline
-from analysis.winner.shown_intervals import shown_intervals
 from vgg6.config import ACTIVATIONS
 from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.folder import JOURNAL, RunFolder

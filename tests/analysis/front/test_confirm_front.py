@@ -12,12 +12,12 @@ import pytest
 from ray.tune.search import Searcher
 from support.made_runs import made_run
 
+from analysis.confirmation.confirm import choose
 from analysis.front import confirm_front as module
 from analysis.packages.package import check_package, read_package
 from analysis.packages.package_files import WEIGHTS
-from analysis.winner.confirm import choose
 from analysis.winner.ranking import summary
-from analysis.winner.sizes import size_front
+from analysis.winner.size_front import size_front
 from search_spaces import load_space
 from vgg6.architecture import count_parameters
 from vgg6.checkpoint import weights_bytes

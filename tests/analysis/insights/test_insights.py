@@ -14,8 +14,8 @@ import pytest
 from support.made_runs import DATA, search_facts
 
 import tune_vgg6
-from analysis.insights.comparable import common_epoch, scores_at, standings
-from analysis.insights.evaluators import ADDITIVE, EVALUATORS, FANOVA, PED_ANOVA
+from analysis.insights.comparable_scores import common_epoch, scores_at, standings
+from analysis.insights.evaluator_names import ADDITIVE, EVALUATORS, FANOVA, PED_ANOVA
 from analysis.insights.importance import importance
 from analysis.insights.insights import infeasible, insights, render, saved, without_numbers
 from analysis.insights.interaction import interaction

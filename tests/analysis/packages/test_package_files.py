@@ -17,10 +17,10 @@ import yaml
 from support.digits_packages import CONFIG, OTHER, RUNTIME, rewrite
 from torch import Tensor
 
-from analysis.packages import verify as v
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKAGE, SUMS, check_sums, write_sums
 from analysis.packages.weights import package_weights, read_weights
+from analysis.verification import verify as v
 from vgg6.checkpoint import save_weights
 from vgg6.common.checks import InputError
 

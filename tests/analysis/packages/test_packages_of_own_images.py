@@ -12,13 +12,14 @@ import onnx
 import pytest
 from PIL import Image
 
-from analysis.commands import train_command
 from analysis.packages.compress import compress
 from analysis.packages.compression_plan import Plan
 from analysis.packages.evaluate import evaluate, render
 from analysis.packages.package import read_package
 from analysis.packages.train import train_and_save
-from analysis.packages.verify import AS_RECORDED, BIT_IDENTICAL, verify
+from analysis.suggested_commands import train_command
+from analysis.verification.verdict import AS_RECORDED, BIT_IDENTICAL
+from analysis.verification.verify import verify
 from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig

@@ -17,10 +17,10 @@ import torch
 from support.digits_packages import CONFIG, RUNTIME, SEEDS, rewrite, trained
 
 import tune_vgg6
-from analysis.packages import verify as v
-from analysis.packages.comparison import FirstDifference, compare_score
 from analysis.packages.package import read_package
 from analysis.packages.weights import package_weights
+from analysis.verification import verify as v
+from analysis.verification.comparison import FirstDifference, compare_score
 from vgg6.common.intervals import wilson
 
 

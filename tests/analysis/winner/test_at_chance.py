@@ -11,7 +11,7 @@ import pytest
 from support.made_runs import made_run
 from support.paths import ROOT
 
-from analysis.winner.confirm import conclude
+from analysis.confirmation.contest import conclude
 from analysis.winner.ranking import beats_chance, summary
 from analysis.winner.render_ranking import AT_CHANCE, render
 from search_spaces import load_space

@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 from support.made_runs import search_facts
 from support.paths import ROOT
 
-from analysis.commands import train_command
 from analysis.demo.page import sha
 from analysis.packages.package import check_package, read_package
 from analysis.packages.package_files import DEMO, ONNX, check_out
 from analysis.results.search_tables import epochs_table, trials_table, write_tables
+from analysis.suggested_commands import train_command
 from analysis.winner.export import export_best
 from analysis.winner.ranking import summary
 from analysis.winner.render_ranking import CURVE_WIDTH, render, sparkline

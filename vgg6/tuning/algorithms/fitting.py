@@ -6,10 +6,10 @@ from __future__ import annotations
 from functools import partial
 
 from search_spaces import Space
-from search_spaces.cut import WIDTH, NothingFits, cut, smallest
+from search_spaces.cut_to_fit import WIDTH, NothingFits, cut, smallest
 from vgg6.common.checks import InputError
 from vgg6.footprint.limits import Limit, in_words
-from vgg6.footprint.taken import fits, taken
+from vgg6.footprint.within_limits import fits, taken
 from vgg6.run_record import ImageFacts
 
 

@@ -34,8 +34,8 @@ from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.folder import open_run
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.records import EarlierSearch, ToldTrial, WarmStartFacts
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.search_facts import EarlierSearch, ToldTrial, WarmStartFacts
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED, TrialRecord, scored
 from vgg6.tuning.settings import Settings
 

@@ -22,7 +22,7 @@ from vgg6.common.schema import (
 from vgg6.metric import ACCURACY, ByMetric
 from vgg6.run_record import Config, EpochMetrics, MetricName
 from vgg6.tuning.run.folder import CONFIRMATION, RunFolder
-from vgg6.tuning.run.records import Format
+from vgg6.tuning.run.search_facts import Format
 from vgg6.tuning.run.trials import COMPLETED
 
 # How a candidate stands to the winner: shown to be worse, shown to be at most the margin better,

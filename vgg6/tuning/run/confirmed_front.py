@@ -12,7 +12,7 @@ from vgg6.metric import ACCURACY, ByMetric
 from vgg6.run_record import MetricName
 from vgg6.tuning.run.confirmation import Candidate, Confirmation
 from vgg6.tuning.run.folder import FRONT, RunFolder
-from vgg6.tuning.run.records import Format
+from vgg6.tuning.run.search_facts import Format
 
 
 class FrontPoint(Record):

@@ -16,8 +16,9 @@ import pyarrow as pa
 from pyarrow import fs as pafs
 
 from vgg6.common.checks import InputError, check_choice
-from vgg6.common.files import check_target, user_cache, write_atomic
+from vgg6.common.files import check_target, write_atomic
 from vgg6.common.say import say
+from vgg6.common.user_folders import user_cache
 
 SEARCH, JOURNAL, BEST, TABLE, WEIGHTS = (
     "search.json", "journal.jsonl", "best.json", "results.csv", "weights",

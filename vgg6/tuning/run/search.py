@@ -17,7 +17,7 @@ from vgg6.tuning.run.extension import as_extended, in_words, lengths_of
 from vgg6.tuning.run.folder import CONFIRMATION, FRONT, JOURNAL, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
-from vgg6.tuning.run.records import SearchFacts, read_facts
+from vgg6.tuning.run.search_facts import SearchFacts, read_facts
 from vgg6.tuning.run.trials import TrialRecord
 
 

@@ -11,12 +11,12 @@ from vgg6.common.words import counted, duration, rate
 from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, metric_named
 from vgg6.tuning.run.confirmation import Confirmation
-from vgg6.tuning.run.depth import in_words, pruned_after
 from vgg6.tuning.run.driver_lock import is_running
 from vgg6.tuning.run.folder import CONFIRMED, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.progress import remaining_epochs
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.training_depth import in_words, pruned_after
 from vgg6.tuning.run.trials import RUNNING, STOPPED
 
 STARTING, IN_PROGRESS, CONFIRMING = "starting", "running", "confirming"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from search_spaces import Space
 from vgg6.common.checks import InputError, Range, check_integer, check_number
 from vgg6.common.words import counted, duration
-from vgg6.longer import why_begun_again
+from vgg6.lengthening import why_begun_again
 from vgg6.tuning.algorithms.early_stopping import AshaRule, MedianRule, replay
 from vgg6.tuning.algorithms.promotion import PromotionRule
 from vgg6.tuning.algorithms.rule_of_search import rule_of
@@ -22,8 +22,8 @@ from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.folder import SEARCH, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal
-from vgg6.tuning.run.records import FORMAT, SearchFacts
 from vgg6.tuning.run.search import Search
+from vgg6.tuning.run.search_facts import FORMAT, SearchFacts
 from vgg6.tuning.run.trials import COMPLETED, FAILED, OPEN, PRUNED, TrialRecord
 from vgg6.tuning.settings import POSITIVE_SECONDS, TRIALS, Settings
 

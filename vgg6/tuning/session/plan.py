@@ -27,9 +27,9 @@ from vgg6.tuning.cluster.gpu_probe import hungriest, probe_each, probe_here
 from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds
 from vgg6.tuning.cluster.ray_internals import local_gpu_kind
 from vgg6.tuning.cluster.resources import KIND, Allotment, allot, live_nodes, of_kind
-from vgg6.tuning.run import depth
+from vgg6.tuning.run import training_depth
 from vgg6.tuning.run.extension import Extension
-from vgg6.tuning.run.records import SearchFacts
+from vgg6.tuning.run.search_facts import SearchFacts
 from vgg6.tuning.session.cost import auto_trials, estimate
 from vgg6.tuning.session.trial_end import DEFAULT_KEEPING, Keeping
 from vgg6.tuning.settings import Settings
@@ -252,7 +252,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             *(f"limit        {limit.words}" for limit in settings.limits),
             f"scheduler    {settings.scheduler}, grace {settings.grace},"
             f" reduction {settings.reduction:g}",
-            f"trained      {depth.expected_in_words(cost.running)}",
+            f"trained      {training_depth.expected_in_words(cost.running)}",
             f"concurrency  {allotment.why}{allotment.measured}",
             f"arithmetic   {runtime.device}, {runtime.precision},"
             f" {counted(runtime.threads, 'thread')} a trial",
@@ -265,7 +265,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             *_not_varied(space),
         ]
     )
-    few = trials >= depth.OTHERS and round(cost.running[-1]) <= depth.FEW
+    few = trials >= training_depth.OTHERS and round(cost.running[-1]) <= training_depth.FEW
     return DryRun(text, few)
 
 

@@ -43,7 +43,7 @@ from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder, trial_folder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, StorageLost
 from vgg6.tuning.run.progress import Progress
-from vgg6.tuning.run.records import FORMAT, RETIRED_SEARCHERS, SUCCESSOR, SearchFacts
+from vgg6.tuning.run.search_facts import FORMAT, RETIRED_SEARCHERS, SUCCESSOR, SearchFacts
 from vgg6.tuning.run.trials import PAUSED, RUNNING
 from vgg6.tuning.session.callbacks import JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.session.extend import carry_out, changes_of, record_extension

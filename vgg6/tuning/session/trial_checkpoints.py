@@ -19,7 +19,7 @@ from vgg6.checkpoint import DamagedCheckpoint, best_weights, load_state, read_fa
 from vgg6.common.say import say
 from vgg6.config import TrialConfig
 from vgg6.hardware.runtime import Runtime
-from vgg6.longer import is_start_of
+from vgg6.lengthening import is_start_of
 from vgg6.metric import ACCURACY, Metric
 from vgg6.task import STUDY, Task
 from vgg6.training import TrainState

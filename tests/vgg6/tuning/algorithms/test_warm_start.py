@@ -45,8 +45,8 @@ from vgg6.tuning.algorithms.warm_start import (
 from vgg6.tuning.run.folder import SEARCH, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal, read_history
-from vgg6.tuning.run.records import ToldTrial, WarmStartFacts
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.search_facts import ToldTrial, WarmStartFacts
 from vgg6.tuning.run.trials import (
     COMPLETED,
     FAILED,

@@ -50,7 +50,7 @@ from vgg6.tuning.cluster.resources import allot
 from vgg6.tuning.cluster.retries import fewer, larger_share
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import read_history
-from vgg6.tuning.run.records import read_facts
+from vgg6.tuning.run.search_facts import read_facts
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, RUNNING
 from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session import session as experiment

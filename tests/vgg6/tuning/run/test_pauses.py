@@ -15,8 +15,8 @@ from vgg6.common.checks import InputError
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.progress import Standing, remaining_epochs
-from vgg6.tuning.run.records import FORMAT
 from vgg6.tuning.run.search import read_search
+from vgg6.tuning.run.search_facts import FORMAT
 from vgg6.tuning.run.trials import METRICS, OPEN, PAUSED, PRUNED, RUNNING
 from vgg6.tuning.settings import Settings
 

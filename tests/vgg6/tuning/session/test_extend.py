@@ -11,7 +11,7 @@ import pytest
 from support.paths import ROOT
 from support.played_search import decisions, new_search, play, quality
 
-from analysis.winner.confirm import own_runs
+from analysis.confirmation.contest import Contest
 from cli.extend import dry_run, extended
 from search_spaces import Parameter, Space
 from vgg6.common.checks import InputError
@@ -268,5 +268,5 @@ def test_a_confirmation_takes_no_run_of_another_length(tmp_path: Path) -> None:
             {"event": "trial", "time": 0.0, "trial": number, "params": {"candidate": 7, "seed": 9},
              "config": {**short.to_dict(), "seed": 9, "epochs": epochs}}
         )  # fmt: skip
-    assert list(own_runs(history, {7: short}).trials) == [0]
-    assert list(own_runs(history, {7: TrialConfig(epochs=4)}).trials) == [1]
+    assert list(Contest({7: short}, [], 100).own_runs(history).trials) == [0]
+    assert list(Contest({7: TrialConfig(epochs=4)}, [], 100).own_runs(history).trials) == [1]

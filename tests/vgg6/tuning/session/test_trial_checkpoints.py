@@ -14,7 +14,7 @@ from vgg6.checkpoint import STATE, TENSORS
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime
-from vgg6.longer import why_begun_again
+from vgg6.lengthening import why_begun_again
 from vgg6.training import TrainState, fit
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.session.trial_checkpoints import (

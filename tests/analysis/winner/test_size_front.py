@@ -12,7 +12,7 @@ from support.made_runs import DATA, made_run
 
 from analysis.figures.sizes import PackedNetwork, sizes
 from analysis.winner.ranking import summary
-from analysis.winner.sizes import best_within, size_front, sized_trials
+from analysis.winner.size_front import best_within, size_front, sized_trials
 from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig

@@ -14,9 +14,11 @@ import pytest
 import ray
 from safetensors.torch import load_file
 
-from analysis.winner import confirm as c
-from analysis.winner.candidate_record import run_key
-from analysis.winner.confirmed_result import confirmed_result
+from analysis.confirmation import confirm as c
+from analysis.confirmation.candidate_record import run_key
+from analysis.confirmation.confirmed_result import confirmed_result
+from analysis.confirmation.contest import Contest, conclude
+from analysis.confirmation.rounds import Rounds
 from analysis.winner.pareto import TrialCost, best_of_each, pareto_front
 from analysis.winner.ranking import summary
 from analysis.winner.render_ranking import render
@@ -46,7 +48,7 @@ def test_an_interval_of_accuracies_stays_between_0_and_1() -> None:
     for number, score in enumerate([0.99, 0.9, 1.0]):
         run = replace(record(number, score, 1.0), params={"candidate": 0, "seed": number})
         history.trials[number] = run
-    known = c.conclude(history, [record(0, 0.99, 1.0)], [0, 1, 2], IMAGES).chosen
+    known = conclude(history, [record(0, 0.99, 1.0)], [0, 1, 2], IMAGES).chosen
     assert known.mean is not None
     assert known.high == 1.0 and known.low is not None and 0 < known.low < known.mean
 
@@ -181,7 +183,7 @@ def test_a_sole_candidate_is_not_said_to_be_above_others_by_more_than_noise(
     found: Confirmation, search: RunFolder
 ) -> None:
     candidates, seeds = c.choose(read_history(search), top=1, count=2)
-    alone = c.conclude(journal_of(search), candidates, seeds, IMAGES)
+    alone = conclude(journal_of(search), candidates, seeds, IMAGES)
     assert alone.why == f"trial {alone.winner} was the only candidate, over 2 fresh seeds"
 
 
@@ -272,10 +274,10 @@ def test_a_larger_confirmation_goes_on_from_a_smaller_one_until_a_winner_is_sett
     assert (more.more_seeds, more.seeds) == (0, [44, 45]), "and no more rounds than needed"
 
 
-def play(rounds: c.Rounds, score: Callable[[int, int], float]) -> list[tuple[int, int]]:
+def play(rounds: Rounds, score: Callable[[int, int], float]) -> list[tuple[int, int]]:
     """Run what is asked for, one after the other, without Ray; gives which runs these were."""
     asked = []
-    while (wanted := rounds.suggest("")) != c.Rounds.FINISHED:
+    while (wanted := rounds.suggest("")) != Rounds.FINISHED:
         assert isinstance(wanted, dict)
         key = run_key(rounds.journal.history.trials[wanted["number"]])
         end(rounds.journal, wanted["number"], score(*key))
@@ -302,12 +304,12 @@ def test_rounds_go_on_until_the_winner_is_settled_and_from_where_they_were(tmp_p
     trials = [record(number, 0.9, 1.0) for number in candidates]
     seeds = list(range(50, 60))
 
-    def rounds(count: int, until_settled: bool) -> c.Rounds:
-        return c.Rounds(candidates, seeds[:count], journal, IMAGES, 0.005, until_settled)
+    def rounds(count: int, until_settled: bool) -> Rounds:
+        return Rounds(Contest(candidates, seeds[:count], IMAGES, 0.005, until_settled), journal)
 
     first = play(rounds(2, False), noisy)
     assert first == [(1, 50), (2, 50), (3, 50), (1, 51), (2, 51)], "the third is dropped"
-    found = c.conclude(journal.history, trials, seeds[:2], IMAGES)
+    found = conclude(journal.history, trials, seeds[:2], IMAGES)
     assert found.winner == 1 and found.more_seeds
     assert "trial 1 is not shown to be better than trial 2" in found.why
     assert f"{found.more_seeds} more seeds would tell" in found.why
@@ -316,10 +318,10 @@ def test_rounds_go_on_until_the_winner_is_settled_and_from_where_they_were(tmp_p
     assert {candidate for candidate, _ in second} == {1, 2}
     last = max(seed for _, seed in second)
     assert last < 59, "fewer than it might have been"
-    settled = c.conclude(journal.history, trials, seeds, IMAGES)
+    settled = conclude(journal.history, trials, seeds, IMAGES)
     assert settled.seeds == list(range(50, last + 1)), "whole rounds count"
     assert (settled.winner, settled.more_seeds) == (1, 0)
-    before = c.conclude(journal.history, trials, seeds[: last - 50], IMAGES)
+    before = conclude(journal.history, trials, seeds[: last - 50], IMAGES)
     assert before.more_seeds, "a round earlier it was not"
 
 
@@ -328,7 +330,7 @@ def test_a_run_that_began_early_is_not_counted_for_a_candidate_that_was_dropped(
 ) -> None:
     journal = Journal(RunFolder(str(tmp_path)))
     candidates = {number: TrialConfig(epochs=2) for number in (1, 2)}
-    rounds = c.Rounds(candidates, [50, 51], journal, IMAGES)
+    rounds = Rounds(Contest(candidates, [50, 51], IMAGES), journal)
     first = [rounds.suggest("") for _ in range(3)]  # the leader's second seed begins
     assert [run_key(t) for t in journal.history.trials.values()] == [(1, 50), (2, 50), (1, 51)]
     for wanted, score in zip(first, (0.5, 0.9, 0.95), strict=True):
@@ -336,7 +338,7 @@ def test_a_run_that_began_early_is_not_counted_for_a_candidate_that_was_dropped(
         end(journal, wanted["number"], score)
     play(rounds, lambda *_: 0.9)
     trials = [record(number, 0.9, 1.0) for number in candidates]
-    found = c.conclude(journal.history, trials, [50, 51], IMAGES)
+    found = conclude(journal.history, trials, [50, 51], IMAGES)
     lost = next(row for row in found.candidates if row.trial == 1)
     assert (lost.eliminated_after, lost.mean, len(lost.runs)) == (1, 0.5, 1)
 
@@ -344,23 +346,23 @@ def test_a_run_that_began_early_is_not_counted_for_a_candidate_that_was_dropped(
 def test_rounds_end_at_their_bound_where_candidates_are_the_same(tmp_path: Path) -> None:
     candidates = {number: TrialConfig(epochs=2) for number in (1, 2)}
     journal = Journal(RunFolder(str(tmp_path)))
-    rounds = c.Rounds(candidates, [50, 51, 52], journal, IMAGES, 0.0, until_settled=True)
+    rounds = Rounds(Contest(candidates, [50, 51, 52], IMAGES, 0.0, until_settled=True), journal)
     asked = play(rounds, lambda candidate, seed: 0.8 + 0.01 * ((candidate + seed) % 2))
     assert len(asked) == 6
     trials = [record(number, 0.9, 1.0) for number in candidates]
-    found = c.conclude(rounds.journal.history, trials, [50, 51, 52], IMAGES)
+    found = conclude(rounds.journal.history, trials, [50, 51, 52], IMAGES)
     assert found.more_seeds and "would tell" in found.why
 
 
 def test_a_score_of_fewer_epochs_has_no_optimism(tmp_path: Path) -> None:
     journal = Journal(RunFolder(str(tmp_path)))
-    play(c.Rounds({1: TrialConfig(epochs=2)}, [50, 51], journal, IMAGES), lambda *_: 0.88)
+    play(Rounds(Contest({1: TrialConfig(epochs=2)}, [50, 51], IMAGES), journal), lambda *_: 0.88)
     whole, pruned = record(1, 0.9, 1.0), record(1, 0.28, 1.0)
     pruned.state, pruned.epoch = PRUNED, 1
-    found = c.conclude(journal.history, [whole], [50, 51], IMAGES).chosen
+    found = conclude(journal.history, [whole], [50, 51], IMAGES).chosen
     assert found.optimism == pytest.approx(0.02)
     assert "an optimism of +0.0200" in str(confirmed_result(found))
-    found = c.conclude(journal.history, [pruned], [50, 51], IMAGES).chosen
+    found = conclude(journal.history, [pruned], [50, 51], IMAGES).chosen
     assert found.optimism is None
     assert "0.2800, trained for fewer epochs" in str(confirmed_result(found))
     assert found.low is not None and found.mean is not None and found.low < found.mean
@@ -455,4 +457,4 @@ def test_a_search_without_a_score_has_nothing_to_confirm() -> None:
         run = replace(record(0, 0.1, 1.0), params={"candidate": 4, "seed": 9})
         run.state, run.reason = INFEASIBLE, "loss is nan"
         history.trials[0] = run
-        c.conclude(history, [trial], [9], IMAGES)
+        conclude(history, [trial], [9], IMAGES)

@@ -6,7 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from analysis.report.live import Body, LivePage, plotly_address, plotly_library
+from analysis.report.live_page import Body, LivePage, plotly_address, plotly_library
 from vgg6.tuning.run.folder import RunFolder
 
 LOOPBACK = "127.0.0.1"

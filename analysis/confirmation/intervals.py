@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.winner.paired import BINOMIAL_DF
+from analysis.confirmation.paired_scores import BINOMIAL_DF
 from vgg6.common.intervals import LEVEL, student_quantile
 from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.confirmation import Confirmation

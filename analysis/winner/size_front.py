@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis.winner.confirmed_result import interval_in_words
+from analysis.confirmation.confirmed_result import interval_in_words
 from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
 from vgg6.common.quantities import bytes_text, latency_text

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import qmc
 
 from search_spaces import Parameter, Space, load_space
-from search_spaces.cut import NothingFits, cut, smallest
+from search_spaces.cut_to_fit import NothingFits, cut, smallest
 from search_spaces.unit_cube import suggest_at
 from vgg6.config import ACTIVATIONS, NORMS, TrialConfig
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from support.made_runs import made_run
 
-from analysis.winner.confirm import conclude
-from analysis.winner.confirmed_result import verdict
-from analysis.winner.elimination import decide, standing
-from analysis.winner.paired import PairedScores
+from analysis.confirmation.confirmed_result import verdict
+from analysis.confirmation.contest import conclude
+from analysis.confirmation.elimination import decide, standing
+from analysis.confirmation.intervals import pooled_means, shown_intervals
+from analysis.confirmation.paired_scores import PairedScores
 from analysis.winner.ranking import beats_chance, summary
 from analysis.winner.render_ranking import render
-from analysis.winner.shown_intervals import pooled_means, shown_intervals
 from vgg6.common.checks import InputError
 from vgg6.common.schema import read_record
 from vgg6.config import TrialConfig

@@ -17,9 +17,9 @@ import pytest
 from support.browser import Opened, needs_browser
 from support.made_runs import made_run
 
-from analysis.report.live import Changes, LivePage, plotly_address, plotly_library
+from analysis.report.live_page import Changes, LivePage, plotly_address, plotly_library
+from analysis.report.live_server import LiveServer, serve
 from analysis.report.slow_parts import SlowParts
-from analysis.report.watch import LiveServer, serve
 from analysis.results.search_tables import tables_of
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 from vgg6.tuning.run.search import read_search

@@ -3,97 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from torch import Tensor
 
-from analysis.packages.comparison import (
-    BOUND,
-    ComparedScore,
-    FirstDifference,
-    OtherLength,
-    compare_score,
-    first_difference,
-)
 from analysis.packages.compress import compress_again, onnx_tensors
 from analysis.packages.package import check_package, read_package
 from analysis.packages.package_files import CONFIG, METRICS
 from analysis.packages.package_metrics import CompressedMetrics
 from analysis.packages.package_schema import Package
 from analysis.packages.package_writer import machine
-from analysis.packages.scoring import data_here, recorded_runtime, score
+from analysis.packages.scoring import data_here, recorded_runtime
 from analysis.packages.train import epoch_line, progress_bar
 from analysis.packages.weights import load_network, package_weights
+from analysis.verification.comparison import BOUND, compare_score, first_difference
+from analysis.verification.quick import compare_scores
+from analysis.verification.verdict import BIT_IDENTICAL, NOT_REPRODUCED, WITHIN, Verified
 from vgg6.common.checks import InputError
 from vgg6.common.machine import usable_cpus
 from vgg6.common.say import say
 from vgg6.common.words import counted
-from vgg6.data import LabelledImages, TrialData, load_recorded
-from vgg6.evaluation import Assessment, Evaluation, assess
+from vgg6.data import TrialData, load_recorded
+from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime, native_bf16
-from vgg6.metric import ACCURACY, Metric
 from vgg6.network import Network
 from vgg6.onnx_export.onnx_file import OnnxNetwork, opset_of
 from vgg6.run_record import EpochMetrics
 from vgg6.training import NonFiniteLoss, TrainState, fit
-
-BIT_IDENTICAL, WITHIN, NOT_REPRODUCED, AS_RECORDED = (
-    "bit-identical", "within the seed spread", "not reproduced", "as recorded",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Pair:
-    recorded: float
-    again: float
-
-
-@dataclass(frozen=True)
-class ComparedScores:
-    """Accuracy and loss of the same weights on the same images, as recorded and here; balanced
-    accuracy too, where the package goes by it."""
-
-    accuracy: Pair
-    loss: Pair
-    images: int
-    balanced_accuracy: Pair | None = None
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What verifying a package found.
-
-    ``verdict``: bit-identical, within the seed spread, not reproduced; of a quick one, as recorded
-    or not reproduced. ``why`` says it in a sentence, ``differs`` how this machine is not the
-    recorded one. The numbers behind it: ``scores`` by part, of a quick one; the others where a run
-    gave other values, ``score`` by ``metric``.
-    """
-
-    verdict: str
-    why: str
-    score: ComparedScore | None = None
-    tensors_differing: int | None = None
-    first_difference: FirstDifference | OtherLength | None = None
-    scores: dict[str, ComparedScores] | None = None
-    package: str = ""
-    differs: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    metric: Metric = ACCURACY
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, with those numbers that there are."""
-        found = asdict(self) | {"metric": self.metric.name}
-        kept = ["package", "verdict", "why", "differs", "seconds", "metric"]
-        if self.score is not None:
-            found[self.metric.column] = found["score"]
-            kept += [self.metric.column, "tensors_differing", "first_difference"]
-        if self.scores is not None:
-            kept.append("scores")
-        return {key: found[key] for key in kept}
 
 
 def verify(folder: Path, *, quick: bool = False, data: str | None = None) -> Verified:
@@ -110,7 +48,11 @@ def verify(folder: Path, *, quick: bool = False, data: str | None = None) -> Ver
     check_package(folder)
     package = read_package(folder)
     network = load_network(folder, package)
-    weights = {} if package.quantized else _weights(folder, package)
+    weights = (
+        {}
+        if package.quantized
+        else package_weights(folder, package.config, package.widths, package.data.task)
+    )
     _check_consistent(folder, package)
     source, images = load_recorded(data_here(package.data, data))
     runtime = recorded_runtime(package.runtime)
@@ -119,7 +61,7 @@ def verify(folder: Path, *, quick: bool = False, data: str | None = None) -> Ver
     for line in differs:
         say(f"note: {line}")
     if quick:
-        found = compare_scores(package, _scorer(package, network, images), images, source.test)
+        found = compare_scores(package, network, images, source.test)
     else:
         found = compare_runs(package, network, weights, images, runtime)
     seconds = round(time.perf_counter() - started, 1)
@@ -186,67 +128,6 @@ def compare_runs(
     )
 
 
-def _scorer(
-    package: Package, network: Network | OnnxNetwork, data: TrialData
-) -> Callable[[LabelledImages], Evaluation | Assessment]:
-    """How the package's own scores were made: by training's validation, or of its model.onnx."""
-    if isinstance(network, OnnxNetwork):
-        return lambda images: assess(network, images)
-    return lambda images: score(package.config, network.weights, images, data, network.runtime)
-
-
-# How far the same weights may score apart on the same images. Between bf16 and fp32, the coarsest
-# change of rounding that a machine can make, four networks (four activations and optimizers, three
-# norms, 5 epochs on 6,000 images of CIFAR-10) changed their accuracy on 5,000 images by 0.0006 to
-# 0.0018 and their loss by less than 0.0001 of itself. Three and fifty times that: longer training
-# gives greater logits, which round more coarsely. Other weights miss the loss by far more.
-ACCURACY_TOLERANCE, LOSS_TOLERANCE = 0.005, 0.005
-
-
-def compare_scores(
-    package: Package,
-    scorer: Callable[[LabelledImages], Evaluation | Assessment],
-    data: TrialData,
-    test: LabelledImages,
-) -> Verified:
-    """Score the packed network; compare with what the package says, within rounding.
-
-    The test images are read only where the package has their score: the same weights once more,
-    which nothing is chosen by.
-    """
-    metrics = package.metrics
-    best = next(row for row in package.history if row.epoch == metrics.best_epoch)
-    known = (best.val_acc, best.val_loss, best.val_balanced_acc)
-    if isinstance(metrics, CompressedMetrics):
-        after = metrics.after
-        known = (after.accuracy, after.loss, after.balanced_accuracy)
-    recorded = {"validation": (data.val, *known)}
-    if tested := metrics.test:
-        recorded["test"] = (test, tested.accuracy, tested.loss, tested.balanced_accuracy)
-    compared, wrong = {}, []
-    for part, (images, accuracy, loss, balanced) in recorded.items():
-        again = scorer(images)
-        found = ComparedScores(Pair(accuracy, again.accuracy), Pair(loss, again.loss), len(images))
-        if package.metric.balanced and balanced is not None:
-            here = again.balanced_accuracy
-            found = replace(found, balanced_accuracy=Pair(balanced, here))
-            counts = np.bincount(images.labels)
-            image = 1 / (np.count_nonzero(counts) * counts[counts > 0].min())
-            if abs(here - balanced) > max(ACCURACY_TOLERANCE, image) + 1e-9:
-                wrong.append(f"{part} balanced accuracy {balanced:.4f} recorded, {here:.4f} here")
-        compared[part] = found
-        # One image is always allowed: of a hundred, it is more than the tolerance.
-        allowed = max(ACCURACY_TOLERANCE, 1 / len(images)) + 1e-9
-        if abs(again.accuracy - accuracy) > allowed:
-            wrong.append(f"{part} accuracy {accuracy:.4f} recorded, {again.accuracy:.4f} here")
-        if abs(again.loss - loss) > LOSS_TOLERANCE * max(loss, again.loss):
-            wrong.append(f"{part} loss {loss:.4f} recorded, {again.loss:.4f} here")
-    why = "; ".join(wrong) or "the packed weights score what the package says on " + " and ".join(
-        f"{one.images:,} {part} images" for part, one in compared.items()
-    )
-    return Verified(NOT_REPRODUCED if wrong else AS_RECORDED, why, scores=compared)
-
-
 def differences(package: Package, runtime: Runtime) -> list[str]:
     """How this machine is not the one that trained the package, each as a sentence's worth."""
     recorded, here = package.environment, machine()
@@ -271,19 +152,6 @@ def differences(package: Package, runtime: Runtime) -> list[str]:
         if name in versions and versions[name] != here.versions[name]:
             found.append(f"{name} {versions[name]} recorded, {here.versions[name]} here")
     return found
-
-
-def render(found: Verified) -> str:
-    """The result for a person: the verdict first."""
-    lines = [f"{found.verdict}: {found.why}"]
-    if found.first_difference:
-        where = ", ".join(f"{k} {v}" for k, v in asdict(found.first_difference).items())
-        lines.append(f"  first difference: {where}")
-    return "\n".join(lines)
-
-
-def _weights(folder: Path, package: Package) -> dict[str, Tensor]:
-    return package_weights(folder, package.config, package.widths, package.data.task)
 
 
 def _check_consistent(folder: Path, package: Package) -> None:

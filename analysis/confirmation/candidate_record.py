@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from analysis.winner.confirmed_result import how_it_was_lost
-from analysis.winner.elimination import SETTLED, Decision, Standing
-from analysis.winner.paired import MOST_SEEDS, Difference, PairedScores
-from analysis.winner.shown_intervals import PooledMean, pooled_means
+from analysis.confirmation.confirmed_result import how_it_was_lost
+from analysis.confirmation.elimination import SETTLED, Decision, Standing
+from analysis.confirmation.intervals import PooledMean, pooled_means
+from analysis.confirmation.paired_scores import MOST_SEEDS, Difference, PairedScores
 from vgg6.architecture import count_parameters
 from vgg6.metric import ACCURACY, Metric
 from vgg6.task import STUDY, Task

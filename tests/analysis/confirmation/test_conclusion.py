@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from analysis.winner import confirm
-from analysis.winner.confirm import conclude
-from analysis.winner.confirmed_result import confirmed_result, verdict
+from analysis.confirmation import confirm
+from analysis.confirmation.confirmed_result import confirmed_result, verdict
+from analysis.confirmation.contest import conclude
 from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY
 from vgg6.task import STUDY

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from analysis.winner.paired import Difference, PairedScores, seeds_to_tell
+from analysis.confirmation.paired_scores import Difference, PairedScores, seeds_to_tell
 from vgg6.common.intervals import LEVEL
 from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.confirmation import OPEN, WITHIN, WORSE

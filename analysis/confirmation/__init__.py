@@ -1,0 +1,1 @@
+"""A confirmation: the best of a search over fresh seeds, and the winner among them."""

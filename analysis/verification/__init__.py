@@ -1,0 +1,1 @@
+"""Whether a package gives its recorded numbers again."""
