@@ -36,11 +36,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from analysis.figures.compression import compression
 from analysis.figures.figure_files import check_figure, write_figure
+from analysis.packages import compressed_networks
 from analysis.packages.package import check_package, read_package
 from analysis.packages.train import epoch_line
 from analysis.packages.weights import load_network
-from analysis.report import compression_front
 from benchmarks.machine import RESULTS, describe, write_result
 from vgg6.architecture import count_flops, count_parameters
 from vgg6.common.intervals import wilson
@@ -133,7 +134,7 @@ def timed(
 ) -> dict[int, dict[str, list[float]]]:
     """Seconds by batch size and name, all in turns; ``torch`` is the plain network's in fp32."""
     found = {}
-    for batch, times in ((1, 10), (compression_front.BATCH, 1)):
+    for batch, times in ((1, 10), (compressed_networks.BATCH, 1)):
         some = np.resize(images, (batch, *images.shape[1:]))
         pixels = channels_first(some)
         calls: dict[str, Callable[[], object]] = {TORCH: partial(plain, some)}
@@ -188,7 +189,7 @@ def by_activation(source: Source, rounds: int, threads: int) -> list[dict[str, A
         config = TrialConfig(activation=activation, init="kaiming")
         fp32 = onnx_bytes(config, VGG6(config).state_dict(), image_facts(source))
         int8 = quantize(fp32, source.train.images[:64])
-        pixels = channels_first(source.test.images[: compression_front.BATCH])
+        pixels = channels_first(source.test.images[: compressed_networks.BATCH])
         both = {"fp32": OnnxNetwork(fp32, threads), "int8": OnnxNetwork(int8, threads)}
         calls = {name: partial(network.run, pixels) for name, network in both.items()}
         found = speedup(time_in_turns(calls, rounds), "fp32", "int8")
@@ -197,11 +198,11 @@ def by_activation(source: Source, rounds: int, threads: int) -> list[dict[str, A
     return rows
 
 
-def networks_of(rows: list[dict[str, Any]]) -> list[compression_front.CompressedNetwork]:
+def networks_of(rows: list[dict[str, Any]]) -> list[compressed_networks.CompressedNetwork]:
     """The rows as what the report draws; their accuracy is of test images."""
     names = ("name", "low", "high", "bytes", "flops")
     return [
-        compression_front.CompressedNetwork(
+        compressed_networks.CompressedNetwork(
             score=row["accuracy"],
             **{name: row[name] for name in names},
             speed={batch: speed["ratio"] for batch, speed in row["speed"].items()},
@@ -211,12 +212,12 @@ def networks_of(rows: list[dict[str, Any]]) -> list[compression_front.Compressed
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    front = {network.name for network in compression_front.on_front(networks_of(rows))}
+    front = {network.name for network in compressed_networks.on_front(networks_of(rows))}
     base = next(row for row in rows if row["name"] == BASE)
-    heading = f"batch {compression_front.BATCH}"
+    heading = f"batch {compressed_networks.BATCH}"
     print(f"\n{'':20}accuracy  lost (se)      smaller  FLOPs  {heading:22}batch 1  front")
     for row in rows:
-        speed = row["speed"][compression_front.BATCH]
+        speed = row["speed"][compressed_networks.BATCH]
         lost = f"{row['points_lost']:+.2f} ({row['points_lost_se']:.2f})"
         print(
             f"{row['name']:20}{row['accuracy']:.4f}    {lost}"
@@ -256,7 +257,7 @@ def main() -> None:
     }  # fmt: skip
     write_result("compression", result)
     title = "Test accuracy of compressed networks against size and speed"
-    write_figure(compression_front.draw(networks_of(rows), "test accuracy"), args.figure, title)
+    write_figure(compression(networks_of(rows), "test accuracy"), args.figure, title)
 
 
 if __name__ == "__main__":

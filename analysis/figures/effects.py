@@ -8,7 +8,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 
 from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, colour_of, ordered, symbol_of
-from analysis.figures.style import ERROR_BAR, FULL, figure, intervals
+from analysis.figures.style import FULL, error_bars, figure
 from analysis.insights.importance import Importance
 from analysis.insights.interaction import Interaction
 from analysis.insights.matched_pairs import Effect
@@ -28,7 +28,7 @@ def importance(found: Importance) -> go.Figure:
         x=means, y=names, orientation="h", marker={"color": BLUE},
         text=[f"p {r.p:.2g}" for r in rows], textposition="none",
         hovertemplate="%{x:.4g}, %{text} by chance<extra></extra>",
-        error_x=ERROR_BAR | intervals(means, [r.low for r in rows], [r.high for r in rows]),
+        error_x=error_bars(means, [r.low for r in rows], [r.high for r in rows]),
     )  # fmt: skip
     axis = {"title": "share (lines: 95 % interval)", "tickformat": ".0%"}
     return figure([bars], 110 + 42 * len(names), xaxis=axis, yaxis={"automargin": True})
@@ -91,8 +91,7 @@ def effect(rows: Sequence[Effect], title: str = "val_acc") -> go.Figure:
                 "color": [colour_of(kinds[0], r.value) if kinds else BLUE for r in shown],
                 "symbol": [symbol_of(kinds[0], r.value) if kinds else "circle" for r in shown]},
         hovertemplate=f"%{{x:+{FULL}}}<extra></extra>",
-        error_x=ERROR_BAR
-        | intervals(differences, [r.low for r in shown], [r.high for r in shown]),
+        error_x=error_bars(differences, [r.low for r in shown], [r.high for r in shown]),
     )  # fmt: skip
     against = f"against {references.pop()} " if one else ""
     return figure(

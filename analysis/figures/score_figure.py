@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.palette import BLUE, MUTED, ORANGE
-from analysis.figures.style import ERROR_BAR, FULL, figure
+from analysis.figures.style import FULL, error_bars, figure
 from analysis.figures.winner import confusion_cells
 from analysis.packages.evaluate import PackageScore
 from vgg6.common.words import significant
@@ -37,9 +37,9 @@ def draw(found: PackageScore) -> go.Figure:
         x=[row.accuracy for row in rows], y=[escape(row.name) for row in rows],
         mode="markers", hovertemplate=f"%{{y}}: %{{x:{FULL}}}<extra></extra>",
         marker={"color": BLUE, "size": 8}, row=2, col=1,
-        error_x={"type": "data", "symmetric": False, **ERROR_BAR,
-                 "array": [(row.high or 0) - (row.accuracy or 0) for row in rows],
-                 "arrayminus": [(row.accuracy or 0) - (row.low or 0) for row in rows]},
+        error_x=error_bars(
+            [row.accuracy or 0.0 for row in rows], [r.low for r in rows], [r.high for r in rows]
+        ),
     )  # fmt: skip
     fig.update_yaxes(autorange="reversed", type="category", row=2, col=1)
     bins = [b for b in found.bins if b.images]

@@ -11,31 +11,20 @@ import plotly.graph_objects as go
 
 from analysis.figures.palette import BLUE, GREEN, MUTED, ORANGE
 from analysis.figures.style import (
-    BUTTONS,
-    ERROR_BAR,
     FULL,
+    SWITCH_MARGIN,
+    error_bars,
     figure,
-    intervals,
     points_for,
     score_axis,
+    switch,
 )
+from analysis.packages.compressed_networks import CompressedNetwork
 from analysis.winner.size_front import SizedTrial
 from vgg6.metric import ACCURACY, Metric
 
 FLOAT_BYTES = 4  # of a parameter in fp32
 TICKS = [m * 10**e for e in range(-2, 9) for m in (1, 2, 5)]
-
-
-@dataclass(frozen=True)
-class PackedNetwork:
-    """A network as ``model.onnx``, of so many ``bytes``; ``low`` to ``high``: its score's interval,
-    where it has one."""
-
-    name: str
-    score: float
-    low: float | None
-    high: float | None
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ def sizes(
     rows: Sequence[SizedTrial],
     front: Sequence[SizedTrial],
     metric: Metric = ACCURACY,
-    packed: Sequence[PackedNetwork] = (),
+    packed: Sequence[CompressedNetwork] = (),
 ) -> go.Figure:
     """Scores of the completed trials against their parameters, the front among them, and what fresh
     seeds say of it.
@@ -84,17 +73,12 @@ def sizes(
     first = next(iter(views.values()))[1]
     layout: dict[str, Any] = {}
     if len(views) > 1:
-        layout["margin"] = {"l": 64, "r": 20, "t": 30, "b": 108}
-        layout["updatemenus"] = [{
-            "type": "buttons", "direction": "right", "showactive": True, "x": 0, "xanchor": "left",
-            "y": 0, "yanchor": "top", "pad": {"t": 66}, **BUTTONS,
-            "buttons": [
-                {"label": label, "method": "update",
-                 "args": [_drawn([traces[i] for i in used]),
-                          {"xaxis.title.text": title, "xaxis.autorange": True}]}
-                for label, (title, traces) in views.items()
-            ],
-        }]  # fmt: skip
+        layout["margin"] = SWITCH_MARGIN
+        layout["updatemenus"] = switch({
+            label: (_drawn([traces[i] for i in used]),
+                    {"xaxis.title.text": title, "xaxis.autorange": True})
+            for label, (title, traces) in views.items()
+        })  # fmt: skip
     traces = [
         points_for(len(first[i]))(
             **{name: values[0] for name, values in _drawn([first[i]]).items()}, **looks[i],
@@ -111,7 +95,7 @@ def sizes(
 def _drawn(traces: Sequence[Sequence[_Point]]) -> dict[str, list[Any]]:
     """What a view sets of each trace."""
     bars = [
-        intervals([p.score for p in own], [p.low for p in own], [p.high for p in own])
+        error_bars([p.score for p in own], [p.low for p in own], [p.high for p in own])
         for own in traces
     ]
     return {
@@ -119,9 +103,7 @@ def _drawn(traces: Sequence[Sequence[_Point]]) -> dict[str, list[Any]]:
         "y": [[p.score for p in own] for own in traces],
         "text": [[p.text for p in own] for own in traces],
         "error_y": [
-            {"type": "data", "symmetric": False, **ERROR_BAR, **bar,
-             "visible": any(bar["array"] + bar["arrayminus"])}
-            for bar in bars
+            {**bar, "visible": any(bar["array"] + bar["arrayminus"])} for bar in bars
         ],
     }  # fmt: skip
 
@@ -143,7 +125,7 @@ def _by_parameters(
 
 
 def _by_file(
-    rows: Sequence[SizedTrial], packed: Sequence[PackedNetwork], metric: Metric
+    rows: Sequence[SizedTrial], packed: Sequence[CompressedNetwork], metric: Metric
 ) -> list[list[_Point]]:
     """Trials by the size of their fp32 file: 4 bytes a parameter. ``packed`` by the file's own."""
     trials = [_Point(FLOAT_BYTES * one.parameters / 1e3, one.score, _text(one)) for one in rows]

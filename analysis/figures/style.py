@@ -6,7 +6,7 @@ Titles are the page's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -14,7 +14,6 @@ import plotly.graph_objects as go
 from analysis.figures.palette import MUTED
 from vgg6.metric import Metric
 
-ERROR_BAR = {"color": MUTED, "thickness": 1.5}
 WORST_LOSS = 1.5 * math.log(10)  # nats; a higher one is much worse than to guess, and not drawn
 FULL = ".8~g"  # of a number on hover
 FONT = {"family": "system-ui, sans-serif", "size": 13}
@@ -22,6 +21,7 @@ MANY_POINTS = 2000  # above it they are drawn by the graphics card: a page of SV
 LEGEND_TITLE = {"font": {"size": 13}}
 # A switch keeps its own colours, since Plotly's pressed button is light on every page.
 BUTTONS = {"bgcolor": "#E4E9EE", "bordercolor": MUTED, "font": {"color": "#1b1f24", "size": 12}}
+SWITCH_MARGIN = {"l": 64, "r": 20, "t": 30, "b": 108}  # of a figure that has a switch
 
 
 def figure(traces: Iterable[Any], height: int = 420, **layout: Any) -> go.Figure:
@@ -48,15 +48,26 @@ def score_axis(metric: Metric, scores: Iterable[float] = ()) -> dict[str, Any]:
     return axis
 
 
-def intervals(
+def error_bars(
     values: Sequence[float], lows: Sequence[float | None], highs: Sequence[float | None]
-) -> dict[str, list[float]]:
+) -> dict[str, Any]:
     """The error bars of values with their intervals; none where there is no interval."""
     ends = list(zip(values, lows, highs, strict=True))
     return {
+        "type": "data", "symmetric": False, "color": MUTED, "thickness": 1.5,
         "array": [0.0 if high is None else high - value for value, _, high in ends],
         "arrayminus": [0.0 if low is None else value - low for value, low, _ in ends],
-    }
+    }  # fmt: skip
+
+
+def switch(views: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Buttons below a figure, one a view: by label, what it sets of the traces and the layout."""
+    buttons = [{"label": label, "method": "update", "args": [*sets]}
+               for label, sets in views.items()]  # fmt: skip
+    return [{
+        "type": "buttons", "direction": "right", "showactive": True, "x": 0, "xanchor": "left",
+        "y": 0, "yanchor": "top", "pad": {"t": 66}, **BUTTONS, "buttons": buttons,
+    }]  # fmt: skip
 
 
 def style_panels(fig: go.Figure, height: int) -> go.Figure:

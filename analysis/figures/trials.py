@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.palette import BLUE, LINE_SCALE, MUTED, ORANGE, STATES, ordered
 from analysis.figures.stopping_and_use import pause_in_legend, pause_lines, time_axis
-from analysis.figures.style import BUTTONS, FULL, figure, points_for, score_axis
+from analysis.figures.style import FULL, SWITCH_MARGIN, figure, points_for, score_axis, switch
 from analysis.results.timeline import Timeline
 from analysis.winner.pareto import TrialCost
 from vgg6.metric import ACCURACY, Metric
@@ -135,23 +135,18 @@ def progress(epochs: pd.DataFrame, ran: Timeline, metric: Metric = ACCURACY) -> 
     ))  # fmt: skip
     title = time_axis(ran)
     lines = pause_lines(ran)
-    switch = {
-        "type": "buttons", "direction": "right", "showactive": True, "x": 0, "xanchor": "left",
-        "y": 0, "yanchor": "top", "pad": {"t": 66}, **BUTTONS,
-        "buttons": [
-            {"label": label, "method": "update",
-             "args": [{"x": places[name]}, {"xaxis.title.text": text, "shapes": shapes,
-                                            "xaxis.autorange": True}]}
-            for label, name, text, shapes in (
-                ("by time", "minutes", title, lines),
-                ("by epochs spent", "spent", "epochs spent by the whole search", []),
-            )
-        ],
+    views = {
+        label: ({"x": places[name]},
+                {"xaxis.title.text": text, "shapes": shapes, "xaxis.autorange": True})
+        for label, name, text, shapes in (
+            ("by time", "minutes", title, lines),
+            ("by epochs spent", "spent", "epochs spent by the whole search", []),
+        )
     }  # fmt: skip
     return figure(
-        traces, 470, yaxis=score_axis(metric, scores), shapes=lines, updatemenus=[switch],
+        traces, 470, yaxis=score_axis(metric, scores), shapes=lines, updatemenus=switch(views),
         xaxis={"title": {"text": title, "standoff": 8}, "rangemode": "tozero"},
-        margin={"l": 64, "r": 20, "t": 30, "b": 108},
+        margin=SWITCH_MARGIN,
     )  # fmt: skip
 
 

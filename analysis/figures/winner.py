@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.confirmation.intervals import Bounds
 from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, MUTED, ORANGE
-from analysis.figures.style import FULL, figure, intervals
+from analysis.figures.style import FULL, error_bars, figure
 from vgg6.tuning.run.confirmation import Candidate, Confirmation
 
 
@@ -26,7 +26,7 @@ def confirmation(found: Confirmation, bounds: Mapping[int, Bounds]) -> go.Figure
     known = [(r, r.mean) for r in rows if r.mean is not None]
     means = [mean for _, mean in known]
     ends = [bounds.get(r.trial, (None, None)) for r, _ in known]
-    bars = intervals(means, *zip(*ends, strict=True)) if ends else {}
+    bars = error_bars(means, *zip(*ends, strict=True)) if ends else {}
     shown = [r for r in rows if r.optimism is not None]
     scores = [score for *_, score in runs] + [end for pair in ends for end in pair if end]
     wide = max(scores, default=1.0) - min(scores, default=0.0)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.confirmation.confirmed_result import ConfirmedResult, confirmed_result
 from analysis.insights.insights import Insights
-from analysis.report.compression_front import CompressedNetwork
+from analysis.packages.compressed_networks import CompressedNetwork
 from analysis.report.mistakes import Mistakes
 from analysis.results.tables import SearchTables
 from analysis.results.timeline import Rung

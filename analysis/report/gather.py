@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 import plotly.graph_objects as go
 
 from analysis.confirmation.intervals import shown_intervals
+from analysis.figures.compression import compression
 from analysis.figures.effects import effect, importance, interaction
 from analysis.figures.learning_curves import curves, small_multiples, thinned
-from analysis.figures.sizes import PackedNetwork, sizes
+from analysis.figures.sizes import sizes
 from analysis.figures.stopping_and_use import cluster, rungs
 from analysis.figures.trials import parallel, pareto, progress
 from analysis.figures.winner import confirmation, confusion
 from analysis.insights.insights import insights
-from analysis.report import compression_front
+from analysis.packages.compressed_networks import compressed_networks
 from analysis.report.contents import ReportContents
 from analysis.report.mistakes import Mistakes
 from analysis.report.slow_parts import SlowParts
@@ -47,7 +48,7 @@ def gather(search: Search, slow: SlowParts | None = None) -> ReportContents:
         mistakes=slow.mistakes(search),
         test_looks=looks(search.folder),
         rungs=rung_counts(search),
-        compressed=compression_front.compressed_networks(search.folder),
+        compressed=compressed_networks(search.folder),
     )
     contents.figures = dict(_figures(contents))
     return contents
@@ -95,11 +96,7 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
         yield "pareto", pareto(costs, contents.best.pareto, metric)
         if contents.best.size_front:
             sized = sized_trials(contents.history.ranking(), contents.facts.data)
-            packed = [
-                PackedNetwork(one.name, one.score, one.low, one.high, one.bytes)
-                for one in contents.compressed
-            ]
-            yield "sizes", sizes(sized, contents.best.size_front, metric, packed)
+            yield "sizes", sizes(sized, contents.best.size_front, metric, contents.compressed)
     if contents.best and contents.best.confirmation:
         confirmed = contents.best.confirmation
         bounds = shown_intervals(confirmed, contents.facts.data.images_behind(metric))
@@ -107,4 +104,4 @@ def _figures(contents: ReportContents) -> Iterator[tuple[str, go.Figure]]:
     if isinstance(contents.mistakes, Mistakes):
         yield "confusion", confusion(contents.mistakes.confusion, contents.mistakes.classes)
     if contents.compressed:
-        yield "compression", compression_front.draw(contents.compressed, metric.axis)
+        yield "compression", compression(contents.compressed, metric.axis)

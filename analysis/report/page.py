@@ -14,8 +14,8 @@ from plotly.offline import get_plotlyjs
 from analysis.confirmation.confirmed_result import verdict
 from analysis.confirmation.intervals import shown_intervals
 from analysis.figures.palette import ordered
+from analysis.packages.compressed_networks import BATCH, on_front
 from analysis.report import page_words as words
-from analysis.report.compression_front import BATCH, on_front
 from analysis.report.contents import ReportContents
 from analysis.report.figure_titles import figure_titles
 from analysis.report.slow_parts import NO_SCORE

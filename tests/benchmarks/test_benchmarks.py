@@ -20,7 +20,7 @@ from support.made_runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6
-from analysis.report import compression_front
+from analysis.packages import compressed_networks
 from benchmarks import looking, machine, scale, short_search, start
 from vgg6.common.machine import usable_cpus
 from vgg6.config import TrialConfig
@@ -187,7 +187,7 @@ def test_the_throughput_benchmark_compares_with_the_plain_loop(run: Run) -> None
 def test_the_compression_benchmark_makes_its_variants_and_their_front(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compression_front, "BATCH", 8)  # of 256 images: it proves no speed
+    monkeypatch.setattr(compressed_networks, "BATCH", 8)  # of 256 images: it proves no speed
     figure = tmp_path / "figure" / "front.html"
     arguments = "--data digits --limit-train 200 --epochs 2 --batch-size 32 --threads 1 --lr 0.001"
     package = str(tmp_path / "package")

@@ -13,7 +13,7 @@ from analysis.figures import palette
 from analysis.figures.effects import interaction
 from analysis.figures.learning_curves import curves, small_multiples, steps
 from analysis.figures.palette import colour_of, ordered
-from analysis.figures.style import BUTTONS, ERROR_BAR
+from analysis.figures.style import BUTTONS, error_bars
 from analysis.insights.interaction import Interaction
 from analysis.report.page import TEMPLATES
 from analysis.results.search_tables import tables_of
@@ -59,7 +59,8 @@ def colours_of(scale: tuple[tuple[float, str], ...]) -> list[str]:
 @pytest.mark.parametrize("name", ["light", "dark"])
 def test_marks_have_a_contrast_of_3_and_texts_of_4_5_on_both_pages(name: str) -> None:
     page = theme(name)
-    marks = {*palette.COLOURS, *palette.STATES.values(), palette.MUTED, ERROR_BAR["color"],
+    bars = error_bars([], [], [])["color"]
+    marks = {*palette.COLOURS, *palette.STATES.values(), palette.MUTED, bars,
              *colours_of(palette.LINE_SCALE), page["soft"]}  # fmt: skip
     assert len(marks) > 12
     weak = {(m, b): contrast(m, page[b]) for m in marks for b in ("bg", "panel")

@@ -14,6 +14,7 @@ from PIL import Image
 from support.made_runs import STARTED, made_run
 
 from analysis.confirmation.intervals import shown_intervals
+from analysis.figures.compression import compression
 from analysis.figures.figure_files import (
     PNG_COLOURS,
     SCALE,
@@ -33,8 +34,7 @@ from analysis.figures.learning_curves import (
 from analysis.figures.stopping_and_use import cluster, rungs, whole_ticks
 from analysis.figures.trials import parallel, progress, round_ticks
 from analysis.figures.winner import confirmation
-from analysis.report import compression_front
-from analysis.report.compression_front import CompressedNetwork, on_front
+from analysis.packages.compressed_networks import CompressedNetwork, on_front
 from analysis.report.figure_titles import figure_titles
 from analysis.report.gather import gather
 from analysis.results.search_tables import tables_of
@@ -336,7 +336,7 @@ def test_compressed_networks_are_named_beside_the_figure_not_over_error_bars() -
         CompressedNetwork(name, 0.7 + n / 100, 0.6, 0.85, 10**6 * (n + 1), 10, {256: 1.0 + n % 2})
         for n, name in enumerate(names)
     ]
-    figure = compression_front.draw(networks)
+    figure = compression(networks)
     assert not [trace for trace in figure.data if "text" in (trace.mode or "")]
     points = [t for t in figure.data if t.mode == "markers" and t.showlegend]
     assert [t.name for t in points] == names

@@ -23,10 +23,10 @@ from support.paths import ROOT
 from torch import Tensor
 
 import tune_vgg6
+from analysis.packages.compressed_networks import WHOLE, CompressedNetwork, on_front
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKAGE, QUANTIZED, SUMS, write_sums
 from analysis.packages.weights import load_network
-from analysis.report.compression_front import WHOLE, CompressedNetwork, on_front
 from analysis.report.gather import gather
 from analysis.report.page import render_page
 from vgg6.architecture import LAYOUT, WIDTHS, count_flops, count_parameters

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from support.made_runs import DATA, made_run
 
-from analysis.figures.sizes import PackedNetwork, sizes
+from analysis.figures.sizes import sizes
+from analysis.packages.compressed_networks import CompressedNetwork
 from analysis.winner.ranking import summary
 from analysis.winner.size_front import best_within, size_front, sized_trials
 from vgg6.architecture import count_parameters
@@ -94,9 +95,11 @@ def test_the_report_draws_means_times_and_compressed_networks_on_one_front(tmp_p
         for one in front
     ]  # fmt: skip
     best = front[0]
-    whole = PackedNetwork("as trained", best.score, None, None, 4 * best.parameters + 9_000)
-    int8 = PackedNetwork("int8", best.score - 0.001, 0.1, 0.9, best.parameters + 20_000)
-    bad = PackedNetwork("pruned", 0.01, 0.0, 0.1, 10**9)
+    whole = CompressedNetwork(
+        "as trained", best.score, None, None, 4 * best.parameters + 9_000, 0, {}
+    )
+    int8 = CompressedNetwork("int8", best.score - 0.001, 0.1, 0.9, best.parameters + 20_000, 0, {})
+    bad = CompressedNetwork("pruned", 0.01, 0.0, 0.1, 10**9, 0, {})
     drawn = sizes(rows, known, packed=[whole, int8, bad])
     names = [trace.name for trace in drawn.data]
     assert names[:2] == ["completed trials", "no other beats these"] and len(names) == 4
