@@ -8,9 +8,10 @@ from statistics import fmean
 
 from analysis.confirmation.confirmed_result import how_it_was_lost
 from analysis.confirmation.elimination import SETTLED, Decision, Standing
-from analysis.confirmation.intervals import PooledMean, pooled_means
+from analysis.confirmation.intervals import pooled_means
 from analysis.confirmation.paired_scores import MOST_SEEDS, Difference, PairedScores
 from vgg6.architecture import count_parameters
+from vgg6.common.intervals import MeanInterval
 from vgg6.metric import ACCURACY, Metric
 from vgg6.task import STUDY, Task
 from vgg6.tuning.run.confirmation import DIVERGED, OPEN, WITHIN, WORSE, Candidate, ConfirmationRun
@@ -124,7 +125,7 @@ def _scores(runs: list[TrialRecord]) -> list[float]:
 def _record(
     trial: TrialRecord,
     runs: list[TrialRecord],
-    known: PooledMean | None,
+    known: MeanInterval | None,
     stands: str,
     other: int | None,
     behind: Difference | None,

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 from analysis.confirmation.paired_scores import BINOMIAL_DF
-from vgg6.common.intervals import LEVEL, student_quantile
+from vgg6.common.intervals import LEVEL, MeanInterval, student_quantile
 from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.confirmation import Confirmation
 
 Bounds = tuple[float | None, float | None]
 
 
-@dataclass(frozen=True)
-class PooledMean:
-    """A candidate's mean with its interval at ``LEVEL``, which lies within the scores that there
-    can be. ``sd``: of one score over seeds, the same for all candidates."""
-
-    mean: float
-    sd: float
-    low: float
-    high: float
-
-
 def pooled_means(
     scores: Mapping[int, Sequence[float]], images: float, metric: Metric = ACCURACY
-) -> dict[int, PooledMean]:
-    """The mean of each candidate that has a score, by its trial.
+) -> dict[int, MeanInterval]:
+    """The mean of each candidate that has a score, by its trial, with its interval at ``LEVEL``.
 
+    Its ``sd`` is of one score over seeds. The interval lies within the scores that there can be.
     The spread of one score is pooled over all candidates. So two equal seeds have an interval, and
     a candidate that was dropped after two seeds has one that shows why.
 
@@ -52,7 +41,7 @@ def pooled_means(
     for trial, own in scores.items():
         mean, half = fmean(own), times * sd / math.sqrt(len(own))
         low, high = max(metric.range.low, mean - half), min(metric.range.high, mean + half)
-        found[trial] = PooledMean(mean, sd, low, high)
+        found[trial] = MeanInterval(len(own), mean, sd, low, high)
     return found
 
 

@@ -15,7 +15,7 @@ from analysis.packages.scoring import data_here
 from analysis.packages.weights import load_network
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
-from vgg6.data import LabelledImages, Source, load_source, other_classes, reading_of, split
+from vgg6.data import LabelledImages, Reading, Source, load_source, other_classes, split
 from vgg6.data.arrays import SUFFIX, read_npz
 from vgg6.evaluation import BINS, ConfidenceBin, assess
 from vgg6.metric import ACCURACY
@@ -144,7 +144,7 @@ def _images(package: Package, data: str | None, part: str | None) -> tuple[Label
         task = package.data.task
         return read_npz(Path(data), task.classes, task.side), Scored(data, None, [])
     recorded = data_here(package.data, data)
-    source = load_source(recorded.argument, reading_of(recorded))
+    source = load_source(recorded.argument, Reading.of(recorded))
     parts = split(source, split_seed=recorded.split_seed, limit_train=recorded.limit_train)
     own = parts.fingerprint == recorded.fingerprint
     if part is None and not own and source.held_out:

@@ -14,9 +14,8 @@ from analysis.packages.weights import run_weights
 from analysis.report.mistakes import Mistake, Mistakes
 from analysis.winner.chosen_run import choose
 from vgg6.data import load_recorded
-from vgg6.evaluation import EVAL_BATCH
-from vgg6.hardware.runtime import resident
-from vgg6.model import with_weights
+from vgg6.evaluation import logits_of
+from vgg6.network import Network
 from vgg6.tuning.run.search import Search
 
 SHOWN, SHOWN_SIDE = 24, 64  # images; pixels of an edge, about
@@ -32,17 +31,9 @@ def find_mistakes(search: Search) -> Mistakes:
     config, weights = run_weights(search.folder, chosen.weights, search.facts.data.task)
     source, data = load_recorded(search.facts.data)
     runtime = recorded_runtime(search.facts.runtime)
-    runtime.apply()
-    model = with_weights(config, weights).eval()
-    model = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parts = resident(data, runtime.device)
-    shares = []
-    with torch.inference_mode(), runtime.autocast():
-        for start in range(0, len(parts.val_labels), EVAL_BATCH):
-            images = parts.val_images[start : start + EVAL_BATCH]
-            shares.append(model(parts.normalize(images)).float().softmax(1).cpu())
-    probability, predicted = torch.cat(shares).max(1)
-    labels = parts.val_labels.cpu()
+    logits = logits_of(Network(config, weights, data.mean, data.std, runtime), data.val.images)
+    probability, predicted = torch.from_numpy(logits).softmax(1).max(1)
+    labels = torch.from_numpy(np.array(data.val.labels))
     classes = list(source.classes)
     matrix = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(matrix, (labels.numpy(), predicted.numpy()), 1)

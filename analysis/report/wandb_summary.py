@@ -6,17 +6,11 @@ as for the mirror of its trials. What is still to be sent then, the process send
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 from vgg6.tuning.run.folder import RunFolder
-from vgg6.tuning.trackers.wandb_mirror import FINISH_S
-
-WHOLE_S = 180  # after which it ends itself, whatever W&B does
-SUMMARY_NUMBER = -1  # no trial's, so that its W&B run is found again
-JOB = "summary"
+from vgg6.tuning.trackers.wandb_mirror import FINISH_S, start_module
 
 
 def start_summary(
@@ -30,17 +24,11 @@ def start_summary(
     if mode == "disabled":
         return ""
     log = folder / "wandb.log"
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [
-        sys.executable, "-m", "analysis.report.send_wandb_summary", run.uri, "--mode", mode,
-        "--dir", str(folder), "--project", project, "--group", group,
-    ]  # fmt: skip
-    with open(log, "ab") as lines:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=lines, stderr=lines, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )  # fmt: skip
+    process = start_module(
+        "analysis.report.send_wandb_summary",
+        [run.uri, "--mode", mode, "--dir", str(folder), "--project", project, "--group", group],
+        log,
+    )
     try:
         code = process.wait(max(0.0, FINISH_S - waited))
     except subprocess.TimeoutExpired:

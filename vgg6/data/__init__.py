@@ -1,6 +1,6 @@
 """Data sets: found, loaded, split, and found again."""
 
-from vgg6.data.facts import data_facts, image_facts, load_recorded, other_classes, reading_of
+from vgg6.data.facts import data_facts, image_facts, load_recorded, other_classes
 from vgg6.data.images import Array, LabelledImages, Source, TrialData
 from vgg6.data.reading import Reading
 from vgg6.data.sources import NAMES, find_cifar10, load_digits, load_folder, load_source
@@ -26,6 +26,5 @@ __all__ = [
     "load_recorded",
     "load_source",
     "other_classes",
-    "reading_of",
     "split",
 ]

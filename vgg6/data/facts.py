@@ -68,21 +68,12 @@ def load_recorded(facts: DataFacts) -> tuple[Source, TrialData]:
     Raises:
         InputError: it is not there, or is not what it was.
     """
-    source = load_source(facts.argument, reading_of(facts))
+    source = load_source(facts.argument, Reading.of(facts))
     data = split(source, split_seed=facts.split_seed, limit_train=facts.limit_train)
     if data.fingerprint != facts.fingerprint:
         rule = f"is not the data of this search: {_difference(facts, source, data)}"
         raise InputError("data", facts.argument, rule)
     return source, data
-
-
-def reading_of(facts: DataFacts) -> Reading:
-    """How the images were read that these facts are of."""
-    return Reading(
-        image_size=facts.image_size,
-        label_column=facts.label_column,
-        skip_damaged=facts.skip_damaged,
-    )
 
 
 def _difference(facts: DataFacts, source: Source, data: TrialData) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from vgg6.run_record import check_image_size
 from vgg6.task import STUDY
@@ -20,6 +21,11 @@ class Reading:
     image_size: int = STUDY.side
     label_column: str | None = None
     skip_damaged: bool = False
+
+    @classmethod
+    def of(cls, asked: Any) -> Reading:
+        """As settings or recorded facts ask for it, which have these fields too."""
+        return cls(**{one.name: getattr(asked, one.name) for one in fields(cls)})
 
     def __post_init__(self) -> None:
         check_image_size("image_size", self.image_size)

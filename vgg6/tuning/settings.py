@@ -248,11 +248,7 @@ class Settings(ByMetric):
     @property
     def reading(self) -> Reading:
         """How its images are read."""
-        return Reading(
-            image_size=self.image_size,
-            label_column=self.label_column,
-            skip_damaged=self.skip_damaged,
-        )
+        return Reading.of(self)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -168,8 +168,7 @@ class _SessionEvent(_Event):
     session: _Name
 
 
-class _SessionEndEvent(_Event):
-    session: _Name
+class _SessionEndEvent(_SessionEvent):
     outcome: Text
 
 
@@ -181,26 +180,16 @@ class _TrialEvent(_Event):
     again_of: _Number | None = None
 
 
-class _PauseEvent(_Event):
+class _OfTrial(_Event):
     trial: _Number
 
 
-class _PromotionEvent(_Event):
-    trial: _Number
-
-
-class _EnlargedEvent(_Event):
-    trial: _Number
+class _EnlargedEvent(_OfTrial):
     gpus: Annotated[float, real(1e-4, 1)]
     reason: Text
 
 
-class _ReopenEvent(_Event):
-    trial: _Number
-
-
-class _LengthenEvent(_Event):
-    trial: _Number
+class _LengthenEvent(_OfTrial):
     epochs: Annotated[int, whole(1, LONGEST)]
 
 
@@ -210,8 +199,7 @@ class _LearntEvent(_Event):
     constants: list[Real]
 
 
-class _EndEvent(_Event):
-    trial: _Number
+class _EndEvent(_OfTrial):
     state: Annotated[str, one_of(*_ENDS)]
     reason: Text
 
@@ -221,10 +209,10 @@ EVENTS: dict[str, type[_Event]] = {
     "session_end": _SessionEndEvent,
     "trial": _TrialEvent,
     "epoch": _Event,
-    "pause": _PauseEvent,
-    "promotion": _PromotionEvent,
+    "pause": _OfTrial,
+    "promotion": _OfTrial,
     "enlarged": _EnlargedEvent,
-    "reopen": _ReopenEvent,
+    "reopen": _OfTrial,
     "lengthen": _LengthenEvent,
     "learnt": _LearntEvent,
     "end": _EndEvent,

@@ -62,11 +62,11 @@ class Status:
     by_state: dict[str, int]
     epochs_run: int
     epochs_a_minute: float
-    minutes_left: float | None
-    last_news_s: float | None
-    incumbent: Incumbent | None
-    repeated_rows: int
-    torn_lines: int
+    minutes_left: float | None = None
+    last_news_s: float | None = None
+    incumbent: Incumbent | None = None
+    repeated_rows: int = 0
+    torn_lines: int = 0
     confirmed: ConfirmedWinner | None = None
     pruned_after: dict[int, int] = field(default_factory=dict)
     depth: str = ""
@@ -116,11 +116,7 @@ def status_of(search: Search) -> Status:
 
 def starting_status(name: str) -> Status:
     """How a search stands that has no file yet."""
-    return Status(
-        search=name, data="", state=STARTING, trials=0, by_state={}, epochs_run=0,
-        epochs_a_minute=0.0, minutes_left=None, last_news_s=None, incumbent=None, repeated_rows=0,
-        torn_lines=0,
-    )  # fmt: skip
+    return Status(name, "", STARTING, 0, {}, 0, 0.0)
 
 
 def _state(search: Search, now: float) -> str:

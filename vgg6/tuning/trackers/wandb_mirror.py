@@ -50,23 +50,16 @@ class WandbMirror:
         group: str,
         metric: Metric = ACCURACY,
     ) -> None:
-        self.log, self.process = folder / "wandb.log", None
+        self.log = folder / "wandb.log"
+        self.process: subprocess.Popen[bytes] | None = None
         self.limit = OFFLINE_S if mode == "offline" else FINISH_S
         if mode == "disabled":
             return
-        command = [
-            sys.executable, "-m", "vgg6.tuning.trackers.wandb_mirror", str(journal), "--mode", mode,
-            "--dir", str(folder), "--project", project, "--group", group,
-            "--parent", str(os.getpid()), "--metric", metric.name,
+        words = [
+            str(journal), "--mode", mode, "--dir", str(folder), "--project", project,
+            "--group", group, "--parent", str(os.getpid()), "--metric", metric.name,
         ]  # fmt: skip
-        root = str(Path(__file__).resolve().parents[3])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        with open(self.log, "ab") as log:
-            # A session of its own: Ctrl-C is for the search, which then ends this process.
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            )  # fmt: skip
+        self.process = start_module("vgg6.tuning.trackers.wandb_mirror", words, self.log)
 
     def finish(self) -> str:
         """Wait for the mirror to catch up, ``limit`` seconds at most. Returns what went wrong, or
@@ -83,6 +76,21 @@ class WandbMirror:
                 self.process.kill()
             return f"W&B did not finish within {self.limit:g} s and was left behind; see {self.log}"
         return f"W&B failed (exit {code}); see {self.log}" if code else ""
+
+
+def start_module(name: str, words: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a module of this project as a process of its own, which writes into ``log``.
+
+    It is in a session of its own: Ctrl-C is for the search, which then ends the process.
+    """
+    root = str(Path(__file__).resolve().parents[3])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    with open(log, "ab") as lines:
+        return subprocess.Popen(
+            [sys.executable, "-m", name, *words], stdin=subprocess.DEVNULL, stdout=lines,
+            stderr=lines, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )  # fmt: skip
 
 
 def local_folder(run: RunFolder) -> Path:
