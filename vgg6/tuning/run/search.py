@@ -103,14 +103,12 @@ def read_search(folder: RunFolder) -> Search:
         InputError: a file is damaged or breaks a rule; names the file, the line and the field.
     """
     facts = read_facts(folder)
-    history, confirmed = read_history(folder, facts.metric), read_confirmation(folder)
-    if confirmed and confirmed.metric != facts.metric.name:
-        rule = f"is not what this search goes by, which is {facts.metric.name}"
-        raise InputError(f"{folder.file(CONFIRMATION)}: metric", confirmed.metric, rule)
-    found, front = search_of(folder, facts, history, confirmed), read_front(folder)
-    if front and front.metric != facts.metric.name:
-        rule = f"is not what this search goes by, which is {facts.metric.name}"
-        raise InputError(f"{folder.file(FRONT)}: metric", front.metric, rule)
+    confirmed, front = read_confirmation(folder), read_front(folder)
+    for name, one in ((CONFIRMATION, confirmed), (FRONT, front)):
+        if one and one.metric != facts.metric.name:
+            rule = f"is not what this search goes by, which is {facts.metric.name}"
+            raise InputError(f"{folder.file(name)}: metric", one.metric, rule)
+    found = search_of(folder, facts, read_history(folder, facts.metric), confirmed)
     if front is None or front.extensions < len(facts.extensions):
         return found
     return replace(found, front=front)
