@@ -47,7 +47,7 @@ def candidate_records(
     seeds: list[int],
     now: Standing,
     images: float,
-    decision: Decision,
+    decision: Decision | None,
     costs: Mapping[int, float],
     task: Task = STUDY,
 ) -> list[Candidate]:
@@ -57,6 +57,7 @@ def candidate_records(
         history: of the confirmation.
         seeds: of its whole rounds.
         images: validation images behind a score.
+        decision: None where none wins; the candidates are then in their order.
         task: what their networks are made for.
     """
     runs = {  # of the rounds that it was in: one that began early decides nothing
@@ -74,13 +75,15 @@ def candidate_records(
             other, behind = now.behind[number]
         elif number in now.eliminated:
             stands = DIVERGED
-        elif number != decision.winner:
+        elif decision and number != decision.winner:
             other = decision.winner
             stands, behind = decision.rivals[number]
         rows.append(
             _record(trial, runs[number], means.get(number), stands, other, behind, alpha, now,
                     costs[number], task)
         )  # fmt: skip
+    if decision is None:
+        return rows
     return sorted(
         rows,
         key=lambda row: (
@@ -88,29 +91,6 @@ def candidate_records(
             math.inf if row.mean is None else -metric.gain(row.mean),
         ),
     )
-
-
-def undecided_records(
-    candidates: list[TrialRecord],
-    history: History,
-    seeds: list[int],
-    images: float,
-    costs: Mapping[int, float],
-    task: Task = STUDY,
-) -> list[Candidate]:
-    """A record of each candidate in their order, where none is dropped and none wins. The arguments
-    are those of ``candidate_records``."""
-    numbers = [trial.number for trial in candidates]
-    runs = {number: _runs_of(number, history, seeds) for number in numbers}
-    means = pooled_means(
-        {number: _scores(own) for number, own in runs.items()}, images, history.metric
-    )
-    now = Standing(numbers, {}, len(seeds), SETTLED)
-    return [
-        _record(trial, runs[trial.number], means.get(trial.number), "", None, None, SETTLED, now,
-                costs[trial.number], task)
-        for trial in candidates
-    ]  # fmt: skip
 
 
 def _runs_of(candidate: int, history: History, seeds: list[int]) -> list[TrialRecord]:

@@ -12,9 +12,10 @@ from typing import Any
 
 import ray.tune.search
 
-from analysis.confirmation.candidate_record import median_seed, run_key, undecided_records
+from analysis.confirmation.candidate_record import candidate_records, median_seed, run_key
 from analysis.confirmation.confirm import fresh_seeds, keeping_all
 from analysis.confirmation.contest import Contest
+from analysis.confirmation.elimination import SETTLED, Standing
 from analysis.confirmation.rounds import Rounds
 from analysis.winner.size_front import size_front
 from vgg6.common.checks import InputError
@@ -102,7 +103,8 @@ def confirm_front(
     if outcome.outcome != COMPLETE:
         return outcome, None
     costs = {n: training_flops(config, len(plan.data.train), task) for n, config in configs.items()}
-    rows = undecided_records(trials, history, seeds, images, costs, task)
+    all_in = Standing(list(configs), {}, len(seeds), SETTLED)
+    rows = candidate_records(trials, history, seeds, all_in, images, None, costs, task)
     points = [_point(search, row) for row in rows]
     for point in points:
         if point.representative_seed is not None:
