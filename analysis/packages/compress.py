@@ -20,7 +20,7 @@ from analysis.packages.package import check_package, read_package
 from analysis.packages.package_files import DEMO, ONNX, WEIGHTS, check_out
 from analysis.packages.package_metrics import CompressedMetrics, Interval, Side, Speed
 from analysis.packages.package_schema import Compression, Package, Pruned, Quantized
-from analysis.packages.package_writer import write_package
+from analysis.packages.package_writer import environment, write_package
 from analysis.packages.scoring import data_here
 from analysis.packages.train import epoch_line, score_facts
 from analysis.packages.weights import load_network
@@ -121,22 +121,13 @@ def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> Co
         epochs_after_pruning=found.epochs or None,
         **score_facts(package.metric, package.metric.evaluated(after), package.data),
     )
-    write_package(
-        out,
-        config=package.config,
-        runtime=package.runtime,
-        data=package.data,
-        weights=found.network.weights,
-        history=package.history,
-        metrics=metrics,
-        stop_after=package.stop_after,
-        title=f"{package.config.label} on {images.name}, {compression.title}",
-        versions=package.environment.versions_of_search,
-        compression=compression,
-        onnx=found.onnx,
-        demo=(folder / DEMO).is_file(),
-        metric=package.metric,
-    )
+    small = replace(
+        package, compression=compression, metrics=metrics,
+        environment=environment(package.runtime, package.environment.versions_of_search),
+    )  # fmt: skip
+    title = f"{package.config.label} on {images.name}, {compression.title}"
+    demo = (folder / DEMO).is_file()
+    write_package(out, small, found.network.weights, title, onnx=found.onnx, demo=demo)
     return CompressedPackage(str(out), metrics)
 
 

@@ -6,10 +6,11 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -33,17 +34,14 @@ from analysis.packages.package_files import (
     check_out,
     write_sums,
 )
-from analysis.packages.package_metrics import Metrics
-from analysis.packages.package_schema import Compression, Environment, Machine, Package, Sections
+from analysis.packages.package_schema import Environment, Machine, Package, Sections
 from vgg6.checkpoint import save_weights
 from vgg6.common.machine import cpu_model, usable_cpus
 from vgg6.common.schema import Record, read_record
-from vgg6.config import TrialConfig
-from vgg6.metric import ACCURACY, Metric
 from vgg6.model import widths_of
 from vgg6.onnx_export.onnx_file import onnx_bytes, opset_of
 from vgg6.onnx_export.onnx_versions import LOWEST
-from vgg6.run_record import CompleteFacts, EpochMetrics, RuntimeFacts
+from vgg6.run_record import RuntimeFacts
 
 PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "safetensors", "onnx",
             "onnxruntime")  # fmt: skip
@@ -51,56 +49,42 @@ PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "safetensors", "onnx",
 
 def write_package(
     out: Path,
-    *,
-    config: TrialConfig,
-    runtime: RuntimeFacts,
-    data: CompleteFacts,
+    package: Package,
     weights: Mapping[str, Tensor],
-    history: Sequence[EpochMetrics],
-    metrics: Metrics,
-    stop_after: int | None,
     title: str,
-    versions: dict[str, str] | None = None,
-    compression: Compression | None = None,
+    *,
     onnx: bytes | None = None,
     opset: int = LOWEST,
     demo: bool = False,
-    metric: Metric = ACCURACY,
 ) -> None:
     """Write a package into ``out``, whole or not at all.
 
     Args:
-        versions: of the packages that the search began with, where the run is one of a search.
-        compression: as in ``Package``; ``weights`` are then what it left of them.
+        weights: of its network; of one that was compressed, what that left of them.
+        title: the card's heading.
         onnx: the network as ONNX, where it is not simply ``weights`` in fp32.
         opset: else the version of ONNX's operators that it is written in.
         demo: whether to write ``demo.html``, which runs the network in a browser.
-        metric: what its best epoch was chosen by, which ``metrics`` name too.
 
     Raises:
         InputError: ``out`` holds other things.
     """
-    sections = Sections(config=config, data=data, runtime=runtime, stop_after=stop_after)
-    if compression is not None:
-        sections = sections.model_copy(update={"compression": compression})
-    if not metric.is_accuracy:
-        sections = sections.model_copy(update={"metric": metric.name})
-    package = Package(
-        config=config,
-        runtime=runtime,
-        data=data,
-        stop_after=stop_after,
-        metrics=metrics,
-        history=list(history),
-        environment=environment(runtime, versions),
-        compression=compression,
-        metric=metric,
+    config, data, metrics = package.config, package.data, package.metrics
+    unusual: dict[str, Any] = {}  # only what is so is written
+    if package.compression is not None:
+        unusual["compression"] = package.compression
+    if not package.metric.is_accuracy:
+        unusual["metric"] = package.metric.name
+    sections = Sections(
+        config=config, data=data, runtime=package.runtime, stop_after=package.stop_after, **unusual
     )
     with _whole(out) as folder:
         (folder / CONFIG).write_text(
             yaml.safe_dump(sections.to_dict(), sort_keys=False), encoding="utf-8"
         )
-        pd.DataFrame([row.to_dict() for row in history]).to_csv(folder / HISTORY, index=False)
+        pd.DataFrame([row.to_dict() for row in package.history]).to_csv(
+            folder / HISTORY, index=False
+        )
         _write_json(folder / METRICS, metrics)
         _write_json(folder / ENVIRONMENT, package.environment)
         content = onnx or onnx_bytes(config, weights, data, opset)
@@ -138,7 +122,7 @@ def _whole(out: Path) -> Iterator[Path]:
         os.rename(folder, out)
 
 
-def environment(runtime: RuntimeFacts, at_search: dict[str, str] | None) -> Environment:
+def environment(runtime: RuntimeFacts, at_search: dict[str, str] | None = None) -> Environment:
     """The arithmetic of the training, and this machine.
 
     Args:

@@ -11,7 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.packages.package_files import check_out
 from analysis.packages.package_metrics import FinalScores, Interval, Metrics
-from analysis.packages.package_writer import write_package
+from analysis.packages.package_schema import Package
+from analysis.packages.package_writer import environment, write_package
 from vgg6.common.checks import Range, check_integer
 from vgg6.common.intervals import wilson
 from vgg6.common.words import counted
@@ -75,20 +76,19 @@ def train_and_save(
         final=FinalScores(**history[-1].to_dict()),
         **score_facts(metric, state.best.score, data_facts),
     )
-    write_package(
-        out,
+    facts = RuntimeFacts(**runtime.to_dict())
+    package = Package(
         config=config,
-        runtime=RuntimeFacts(**runtime.to_dict()),
+        runtime=facts,
         data=data_facts,
-        weights=state.best.weights,
-        history=history,
-        metrics=scores,
         stop_after=stop_after,
-        title=f"{config.label} on {data.name}",
-        opset=opset,
-        demo=demo,
+        metrics=scores,
+        history=history,
+        environment=environment(facts),
         metric=metric,
     )
+    title = f"{config.label} on {data.name}"
+    write_package(out, package, state.best.weights, title, opset=opset, demo=demo)
     best = f"{metric.best_column} {state.best.score:.4f} at epoch {state.best.epoch}"
     print(f"{best}; saved in {out}")
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from analysis.packages.limit_check import check_limits
 from analysis.packages.package_files import check_out
 from analysis.packages.package_metrics import Metrics
-from analysis.packages.package_writer import write_package
+from analysis.packages.package_schema import Package
+from analysis.packages.package_writer import environment, write_package
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.weights import run_weights
 from analysis.suggested_commands import train_command
@@ -135,22 +136,18 @@ def export_best(
         kind = chosen.what
     elif confirmed is not None:
         kind = "the best confirmed of its size"
-    write_package(
-        out,
+    package = Package(
         config=chosen.config,
         runtime=facts.runtime,
         data=images,
-        weights=weights,
-        history=chosen.rows,
-        metrics=read_record(Metrics, metrics),
         stop_after=chosen.stop_after,
-        title=f"{chosen.config.label}, {kind} of the search {search.name}"
-        f" on {data_title(data.name)}",
-        versions=facts.versions,
-        onnx=onnx,
-        demo=demo,
+        metrics=read_record(Metrics, metrics),
+        history=chosen.rows,
+        environment=environment(facts.runtime, facts.versions),
         metric=metric,
     )
+    title = f"{chosen.config.label}, {kind} of the search {search.name} on {data_title(data.name)}"
+    write_package(out, package, weights, title, onnx=onnx, demo=demo)
     return metrics | {"out": str(out)}
 
 
