@@ -110,7 +110,7 @@ def _cpu() -> Finding:
         why_not_kept,
     )
     from vgg6.hardware.measurements import cache_file
-    from vgg6.hardware.runtime import Runtime, native_bf16
+    from vgg6.hardware.runtime import Runtime, emulates_bf16, native_bf16
 
     precision = Runtime.resolve("cpu").precision
     speeds = thread_speeds(precision)
@@ -125,8 +125,10 @@ def _cpu() -> Finding:
     )
     if native_bf16():
         return Finding("cpu", OK, found)
-    both = ", ".join(f"{name} {speed:.0f}" for name, speed in precision_speeds().items())
-    advice = f"a CPU with AMX or AVX-512 BF16 is several times as fast; images a second: {both}"
+    advice = "a CPU with AMX or AVX-512 BF16 is several times as fast"
+    if emulates_bf16():
+        both = ", ".join(f"{name} {speed:.0f}" for name, speed in precision_speeds().items())
+        advice += f"; images a second: {both}"
     return Finding("cpu", WARN, found, advice)
 
 

@@ -1,8 +1,9 @@
 """What this CPU is fastest with, measured in training steps: in a second, by the first processes.
 
-Where the CPU multiplies bf16 natively nothing has to be measured to choose it. Elsewhere bf16 is
-emulated, which can be slower or faster than fp32. And whether a machine trains more images with
-one trial on all of its CPUs or with a trial on each differs between machines.
+Where the CPU multiplies bf16 natively, or nothing computes it fast, nothing has to be measured to
+choose the precision. Elsewhere bf16 is emulated, which can be slower or faster than fp32. And
+whether a machine trains more images with one trial on all of its CPUs or with a trial on each
+differs between machines.
 """
 
 from __future__ import annotations

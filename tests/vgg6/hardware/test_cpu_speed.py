@@ -40,21 +40,22 @@ def test_a_measurement_is_made_once_and_then_read_by_the_next_process(
 ) -> None:
     monkeypatch.setattr(cpu_speed, "UNDISTURBED", 0.0)  # whatever else this machine does
     monkeypatch.setattr(cpu_speed, "STEADY", 0.0)
+    monkeypatch.setattr(cpu_speed, "BATCH", 4)
     threads = torch.get_num_threads()
-    found = thread_speeds("bf16")
+    found = thread_speeds("fp32")
     assert set(found) == {str(2**i) for i in range(min(usable_cpus(), 16).bit_length())}
     assert all(speed > 0 for speed in found.values())
     assert torch.get_num_threads() == threads, "measuring left the process's threads changed"
 
     with monkeypatch.context() as patch:
         patch.setattr(cpu_speed, "_speed", None)  # to measure again would be a TypeError
-        assert thread_speeds("bf16") == found, "a process decides once"
+        assert thread_speeds("fp32") == found, "a process decides once"
     for _ in range(cpu_speed.PROCESSES - 1):
         measurements._known.cache_clear()
-        found = thread_speeds("bf16")
+        found = thread_speeds("fp32")
     monkeypatch.setattr(cpu_speed, "_speed", None)
     measurements._known.cache_clear()
-    assert thread_speeds("bf16") == found
+    assert thread_speeds("fp32") == found
     (kept,) = json.loads(cache_file().read_text()).values()
     assert kept == {"processes": cpu_speed.PROCESSES, "speeds": found}
 
@@ -122,18 +123,21 @@ def test_two_processes_that_measure_at_once_keep_what_both_found() -> None:
     assert json.loads(cache_file().read_text()) == kept | {"of this one": 3}
 
 
-def test_a_measurement_on_a_busy_machine_is_not_kept_for_other_processes() -> None:
+def test_a_measurement_on_a_busy_machine_is_not_kept_for_other_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Twice as many spinning neighbours as CPUs: this process gets a third of them."""
+    monkeypatch.setattr(cpu_speed, "BATCH", 8)
     spin = [sys.executable, "-c", "while True: pass"]
     neighbours = [subprocess.Popen(spin) for _ in range(2 * usable_cpus())]
     try:
-        found = thread_speeds("bf16")
+        found = thread_speeds("fp32")
     finally:
         for neighbour in neighbours:
             neighbour.kill()
             neighbour.wait()
     assert not cache_file().exists()
-    assert thread_speeds("bf16") == found, "this process decides once"
+    assert thread_speeds("fp32") == found, "this process decides once"
 
 
 @pytest.mark.parametrize(
@@ -207,12 +211,18 @@ def test_a_broken_or_forbidden_cache_only_costs_another_measurement(
     assert precision_speeds() == {"bf16": 1.0, "fp32": 1.0}
 
 
+def emulating(monkeypatch: pytest.MonkeyPatch, emulates: bool = True) -> None:
+    """This CPU has no bf16 of its own."""
+    monkeypatch.setattr("vgg6.hardware.runtime.native_bf16", lambda: False)
+    monkeypatch.setattr("vgg6.hardware.runtime.emulates_bf16", lambda: emulates)
+
+
 @pytest.mark.parametrize(("bf16", "fp32", "chosen"), [(300.0, 90.0, "bf16"), (20.0, 90.0, "fp32")])
 def test_a_cpu_without_bf16_takes_what_it_measured_to_be_faster(
     monkeypatch: pytest.MonkeyPatch, bf16: float, fp32: float, chosen: str
 ) -> None:
     speeds = {"bf16": bf16, "fp32": fp32}
-    monkeypatch.setattr("vgg6.hardware.runtime.native_bf16", lambda: False)
+    emulating(monkeypatch)
     monkeypatch.setattr(cpu_speed, "_speed", lambda precision, threads, runs: speeds[precision])
     assert Runtime.resolve("cpu").precision == chosen
     assert Runtime.resolve("cpu", "fp32").precision == "fp32", "what was asked for is not measured"
@@ -220,10 +230,27 @@ def test_a_cpu_without_bf16_takes_what_it_measured_to_be_faster(
     assert f"compute in {chosen}" in cpu.found and f"bf16 {bf16:.0f}, fp32 {fp32:.0f}" in cpu.advice
 
 
-def test_the_real_measurement_decides_on_a_cpu_without_bf16(
+def test_a_cpu_without_kernels_for_bf16_takes_fp32_and_measures_no_precision(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vgg6.hardware.runtime.native_bf16", lambda: False)
+    emulating(monkeypatch, False)
+
+    def speed(precision: str, threads: int, runs: int) -> float:
+        assert precision == "fp32", "a step in bf16 would take seconds here"
+        return 90.0
+
+    monkeypatch.setattr(cpu_speed, "_speed", speed)
+    assert Runtime.resolve("cpu").precision == "fp32"
+    assert not measurements.remembered("precision")
+    cpu = next(f for f in examine(".") if f.topic == "cpu")
+    assert "compute in fp32" in cpu.found and "AVX-512 BF16" in cpu.advice
+
+
+def test_the_real_measurement_decides_on_a_cpu_that_emulates_bf16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emulating(monkeypatch)
+    monkeypatch.setattr(cpu_speed, "BATCH", 1)  # where nothing emulates it, an image takes a second
     chosen = Runtime.resolve("cpu").precision
     speeds = precision_speeds()
     assert speeds[chosen] == max(speeds.values())
