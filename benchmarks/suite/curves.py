@@ -21,7 +21,7 @@ import pandas as pd
 from scipy.stats import qmc
 from sklearn.ensemble import ExtraTreesRegressor
 
-from benchmarks.suite.problems import PROBLEMS, SEEDS, TUNING, Problem
+from benchmarks.suite.problems import BEST_POINTS, PROBLEMS, SEEDS, TUNING, Problem
 from benchmarks.suite.record import curves_of
 from search_spaces import Space
 from search_spaces.parameter import Parameter
@@ -92,11 +92,12 @@ class Recorded:
 
     @property
     def noise(self) -> float:
-        """Of a final score, from the points that were trained with two seeds."""
+        """Of a good configuration's final score: from the best points, trained with two seeds."""
         table = pd.DataFrame(self.seeds, columns=["point", "seed", "best"])
-        pairs = table.groupby("point")["best"].agg(["var", "count"])
-        twice = pairs[pairs["count"] == len(SEEDS)]["var"]
-        return float(np.sqrt(twice.mean())) if len(twice) else 0.0
+        scores = table.pivot(index="point", columns="seed", values="best")
+        best = scores[SEEDS[0]].nlargest(BEST_POINTS).index
+        pairs = scores.loc[best].dropna()
+        return float(np.sqrt(pairs.var(axis=1).mean())) if len(pairs.columns) > 1 else 0.0
 
 
 def inputs_of(space: Space, config: dict[str, Any]) -> list[float]:

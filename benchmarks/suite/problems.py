@@ -5,6 +5,7 @@ Half of them are there to tune a search on, and half to make claims on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from vgg6.data.splits import stratified
 
 SOBOL_SEED = 11
 SEEDS = (42, 43)  # the first for every point; both for the noise floor
-POINTS, SEEDED_POINTS = 64, 8
+POINTS, BEST_POINTS = 64, 8
 TUNING, CLAIM = "tuning", "claim"
 
 
@@ -79,8 +80,12 @@ class Job:
     config: TrialConfig
 
 
-def jobs(problem: Problem) -> list[Job]:
-    """Points of a scrambled Sobol sequence through the space; the other seed of the first ones."""
+def jobs(problem: Problem, best: Sequence[int] = ()) -> list[Job]:
+    """Points of a scrambled Sobol sequence through the space, and ``best`` with the other seed.
+
+    Seeds move the score of a bad configuration far more than that of a good one, and searches have
+    to tell good ones apart.
+    """
     space = problem.space
     rows = qmc.Sobol(len(space.names), rng=SOBOL_SEED).random_base2((POINTS - 1).bit_length())
 
@@ -90,7 +95,7 @@ def jobs(problem: Problem) -> list[Job]:
         return Job(index, TrialConfig.from_mapping(values))
 
     order = [job(index, SEEDS[0]) for index in range(POINTS)]
-    return order + [job(index, SEEDS[1]) for index in range(SEEDED_POINTS)]
+    return order + [job(index, SEEDS[1]) for index in best]
 
 
 def images_of(problem: Problem) -> TrialData:
