@@ -79,7 +79,7 @@ def test_the_best_of_a_size_is_the_first_of_the_ranking_that_is_as_small(tmp_pat
     assert search.history.trials[best_within(search, 10**7 * 2)] is search.history.ranking()[0]
     with pytest.raises(InputError, match="the smallest has 42,418"):
         best_within(search, 42_000)
-    kept = worth_keeping(search.history, keep=1)
+    kept = worth_keeping(search.history.trials.values(), keep=1)
     for width in WIDTHS:  # the weights that it needs are there
         assert best_within(search, count_parameters(TrialConfig(width=width))) in kept
 
@@ -119,7 +119,8 @@ def test_the_report_draws_means_times_and_compressed_networks_on_one_front(tmp_p
 
 def test_where_all_are_of_one_width_only_the_best_few_keep_their_weights(tmp_path: Path) -> None:
     history = read_search(made_run(tmp_path, 20, 4)).history
-    assert worth_keeping(history, 5) == {t.number for t in history.ranking(first=5)}
+    best = {t.number for t in history.ranking(first=5)}
+    assert worth_keeping(history.trials.values(), 5) == best
 
 
 def test_export_takes_a_trial_or_a_size(tmp_path: Path, said: Any) -> None:

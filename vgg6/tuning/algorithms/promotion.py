@@ -6,6 +6,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from vgg6.tuning.algorithms.telling_rungs import TellingRung
 
@@ -190,7 +191,8 @@ class PromotionRule:
         return best_first[: int(len(ends) / self.reduction)]
 
     def _recent(self, epoch: int) -> list[int]:
-        return list(self.scores[epoch])[-RANKED:]
+        newest = list(islice(reversed(self.scores[epoch]), RANKED))
+        return newest[::-1]
 
     def _best_quarter(self, epoch: int) -> list[int]:
         return self._best(epoch, len(self.scores[epoch]) / self.reduction)

@@ -36,9 +36,18 @@ class RuleScheduler(FIFOScheduler):
         super().__init__()
         self.measure = metric
         self.rule, self.between_attempts, self.begin_again = rule, between_attempts, begin_again
+        self._added: list[Trial] = []  # in their order, without most that have ended
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         return True
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        self._added.append(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The first one that is to be run. Ray's own looks at all trials there ever were."""
+        self._added = [t for t in self._added if t.status != Trial.TERMINATED]
+        return next((t for t in self._added if t.status == Trial.PENDING), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         if WHY_INFEASIBLE in result:

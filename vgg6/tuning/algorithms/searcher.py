@@ -195,7 +195,7 @@ class TruthfulSearcher(Searcher):
             open_trials: trials that are running or will go on, which are all kept.
         """
         records = self.journal.history.trials
-        made = sum(record.by_model for record in records.values())
+        made = self.journal.history.by_model
         sampler = build_sampler(self._sampler, self._seed, self.space, self.rungs, made)
         if isinstance(sampler, ModelSampler) and (learnt := self.journal.history.learnt):
             sampler.learnt = learnt
@@ -246,7 +246,7 @@ class TruthfulSearcher(Searcher):
         sampler, history = self.study.sampler, self.journal.history
         self._rng = np.random.default_rng([self._seed, number])
         if isinstance(sampler, ModelSampler):
-            sampler.made = sum(record.by_model for record in history.trials.values())
+            sampler.made = history.by_model
             again, points = len(history.begun_again), len(self.space.points)
             sampler.begin(number, max(0, number - again - points - sampler.made))
         else:

@@ -51,6 +51,10 @@ INTERNALS = {
         " variables, which these have, and Ray would start other workers for that",
         "Tune asking for no variable that a worker has",
     ),
+    "ray.tune.registry._global_registry": (
+        "the trainable is read once from the cluster's store, and not several times for each trial",
+        "Tune keeping what it has read",
+    ),
     "ray._private.authentication.authentication_token_setup.AUTH_MODE_ENV_VAR": (
         "whether the user has chosen how to authenticate",
         "a public name of the variable",
@@ -142,6 +146,28 @@ def trials_in_waiting_workers() -> Iterator[None]:
         yield
     finally:
         _ActorClassCache.get = get  # type: ignore[method-assign]
+
+
+@contextmanager
+def trainable_is_read_once() -> Iterator[None]:
+    """Within the block, Tune asks the cluster's store once for each trainable of its own."""
+    from ray.tune.registry import _global_registry
+
+    registry: Any = _global_registry
+    get, contains = registry.get, registry.contains
+    known: dict[tuple[str, ...], Any] = {}
+
+    def get_once(*name: str) -> Any:
+        if name not in known:
+            known[name] = get(*name)
+        return known[name]
+
+    try:
+        registry.get = get_once
+        registry.contains = lambda *name: name in known or contains(*name)
+        yield
+    finally:
+        del registry.get, registry.contains
 
 
 def out_of_host_memory_is_a_dead_actor() -> None:

@@ -91,6 +91,7 @@ class StallGuard(tune.Callback):
     def __init__(self) -> None:
         self.ended: list[int] = []  # trials whose process was ended, in that order
         self._seen: dict[int, _Seen] = {}
+        self._started: dict[int, Trial] = {}  # of those in ``_seen``
         self._beats: dict[int, Beat] = {}
         self._now = AwakeClock()
         self._read_at = self._now()
@@ -122,6 +123,7 @@ class StallGuard(tune.Callback):
     ) -> None:
         # The beat of an earlier attempt is still there: it is no sign of this one.
         number = trial.config["number"]
+        self._started[number] = trial
         self._seen[number] = _Seen(self._beats.get(number), self._now(), begun=False)
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -130,7 +132,8 @@ class StallGuard(tune.Callback):
         if now - self._read_at > 2 * BEAT_S:
             self._seen = {n: replace(seen, when=now) for n, seen in self._seen.items()}
             return
-        running = {t.config["number"] for t in trials if t.status == Trial.RUNNING}
+        running = {n: t for n, t in self._started.items() if t.status == Trial.RUNNING}
+        self._started = running
         self._seen = {n: seen for n, seen in self._seen.items() if n in running}
         for number, seen in list(self._seen.items()):
             beat, silent = self._beats.get(number), now - seen.when

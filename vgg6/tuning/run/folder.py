@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -148,6 +149,12 @@ def _parsed(content: bytes) -> tuple[dict[str, Any] | None, str]:
 def trial_folder(number: int) -> str:
     """The name of a trial's folder below a session's."""
     return f"trial_{number:05d}"
+
+
+def trial_number(name: str) -> int | None:
+    """The trial that a file or a folder is named after; None where it is of no trial."""
+    found = re.match(r"trial_(\d+)", name)
+    return int(found[1]) if found else None
 
 
 def weights_file(number: int) -> str:

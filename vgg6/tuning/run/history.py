@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,7 +39,9 @@ class History:
     """All trials by number, the epochs in the order they came, and how the search stands.
 
     ``arrivals``: trial, epoch, and the ``Metric.merit`` of its best score by then; ``metric``: what
-    trials are ranked by.
+    trials are ranked by; ``begun_again``: trials that are earlier ones, begun again with a greater
+    length; ``by_model``: how many a model chose; ``incumbent``: the trial with the best score, the
+    first of equals. What is asked at every event is kept ready: a search may have 10,000 trials.
     """
 
     trials: dict[int, TrialRecord] = field(default_factory=dict)
@@ -49,36 +52,35 @@ class History:
     enlarged: int = 0  # trials that ran out of device memory and got a larger share
     learnt: Learnt | None = None
     metric: Metric = ACCURACY
+    begun_again: list[TrialRecord] = field(default_factory=list, init=False)
+    by_model: int = field(default=0, init=False)
+    incumbent: TrialRecord | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        for trial in self.trials.values():
+            self._count(trial)
+            self._compare(trial)
 
     @property
     def states(self) -> dict[str, int]:
         """How many trials stand how."""
         return dict(Counter(trial.state for trial in self.trials.values()))
 
-    @property
-    def begun_again(self) -> list[TrialRecord]:
-        """Trials that are earlier ones, begun again with a greater length."""
-        return [trial for trial in self.trials.values() if trial.again_of is not None]
-
-    @property
-    def incumbent(self) -> TrialRecord | None:
-        """The trial with the best score, the first of equals."""
-        scored = [t for t in self.trials.values() if t.score is not None]
-        return max(scored, key=lambda t: (t.gain, -t.number), default=None)
-
     def ranking(self, first: int | None = None) -> list[TrialRecord]:
-        """Trials by their best score; of equals the cheaper, then the earlier.
+        """All trials as ``ranked`` does it. ``first``: only so many of them."""
+        return ranked(self.trials.values(), first)
 
-        Diverged and crashed trials are left out: they have no weights to give. ``first``: only so
-        many of them.
-        """
-        able = (
-            t
-            for t in self.trials.values()
-            if t.score is not None and t.state not in (INFEASIBLE, FAILED)
-        )
-        count = len(self.trials) if first is None else first
-        return heapq.nsmallest(count, able, key=lambda t: (-t.gain, t.epoch, t.number))
+    def _count(self, trial: TrialRecord) -> None:
+        self.by_model += trial.by_model
+        if trial.again_of is not None:
+            self.begun_again.append(trial)
+
+    def _compare(self, trial: TrialRecord) -> None:
+        best = self.incumbent
+        if trial.score is not None and (
+            best is None or (trial.gain, -trial.number) > (best.gain, -best.number)
+        ):
+            self.incumbent = trial
 
     def add(self, event: dict[str, Any]) -> None:
         """Take in one event, as it is written or as it is read back."""
@@ -99,11 +101,12 @@ class History:
             config = event["config"]
             if not isinstance(config, TrialConfig):
                 config = TrialConfig.from_mapping(config)
-            self.trials[number] = TrialRecord(
+            trial = self.trials[number] = TrialRecord(
                 number, config, event["params"], event["time"],
                 by_model=event.get("by_model", False), again_of=event.get("again_of"),
                 metric=self.metric,
             )  # fmt: skip
+            self._count(trial)
         elif kind == "epoch":
             trial, epoch = self.trials[number], event["epoch"]
             if epoch in trial.rows:  # a worker died between its report and its checkpoint
@@ -111,6 +114,7 @@ class History:
                 return
             row = _epoch(event)
             trial.add_row(row)
+            self._compare(trial)
             self.arrivals.append((number, epoch, self.metric.merit(self.metric.best_of(row))))
         elif kind == "enlarged":
             self.trials[number].gpus = event["gpus"]
@@ -133,6 +137,17 @@ class History:
             trial.ended, trial.ended_in = event["time"], len(self.sessions)
         else:
             raise KeyError(kind)
+
+
+def ranked(trials: Collection[TrialRecord], first: int | None = None) -> list[TrialRecord]:
+    """Trials by their best score; of equals the cheaper, then the earlier.
+
+    Diverged and crashed trials are left out: they have no weights to give. ``first``: only so
+    many of them.
+    """
+    able = (t for t in trials if t.score is not None and t.state not in (INFEASIBLE, FAILED))
+    count = len(trials) if first is None else first
+    return heapq.nsmallest(count, able, key=lambda t: (-t.gain, t.epoch, t.number))
 
 
 def _epoch(event: dict[str, Any]) -> Epoch:

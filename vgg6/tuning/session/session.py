@@ -33,6 +33,7 @@ from vgg6.tuning.cluster.nodes import NodeWatch
 from vgg6.tuning.cluster.ray_internals import (
     callbacks_are_not_counted,
     out_of_host_memory_is_a_dead_actor,
+    trainable_is_read_once,
     trials_in_waiting_workers,
 )
 from vgg6.tuning.cluster.retries import enlarge
@@ -248,7 +249,10 @@ def _fit(
         )
         try:
             # The model's matrices are small: more threads of BLAS wait, and take CPUs from trials.
-            with _signals_to(callback), threadpool_limits(1, "blas"), trials_in_waiting_workers():
+            with (
+                _signals_to(callback), threadpool_limits(1, "blas"),
+                trials_in_waiting_workers(), trainable_is_read_once(),
+            ):  # fmt: skip
                 tuner.fit()
         except SearchInterrupted:
             name = signal.Signals(callback.signal or signal.SIGINT).name

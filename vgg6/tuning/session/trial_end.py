@@ -7,12 +7,13 @@ what the last one did not come to, before a worker starts.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from vgg6.checkpoint import weights_bytes
 from vgg6.tuning.algorithms.promotion import PromotionRule
-from vgg6.tuning.run.folder import WEIGHTS, RunFolder, trial_folder, weights_file
-from vgg6.tuning.run.history import History
+from vgg6.tuning.run.folder import WEIGHTS, RunFolder, trial_folder, trial_number, weights_file
+from vgg6.tuning.run.history import History, ranked
 from vgg6.tuning.run.journal import Journal, StorageLost
 from vgg6.tuning.run.trials import COMPLETED, FAILED, OPEN, PAUSED, PRUNED, TrialRecord
 from vgg6.tuning.session.trial_checkpoints import (
@@ -135,11 +136,7 @@ def may_go_on(record: TrialRecord, pruned: bool) -> bool:
 def keep_ended(run: RunFolder, history: History, room: int = KEEP_BYTES) -> None:
     """Of the states of ended trials keep the newest each, of those that came furthest first, and
     among them of the best, until ``room`` bytes are full."""
-    names = set(run.names(CHECKPOINTS))
-    ended = [
-        t for t in history.trials.values()
-        if t.state not in OPEN and trial_folder(t.number) in names
-    ]  # fmt: skip
+    ended = [t for t in _named(history, run.names(CHECKPOINTS)) if t.state not in OPEN]
     ended.sort(key=lambda t: (-t.epoch, -t.gain, t.number))
     keep_states(run, [trial.number for trial in ended], room)
 
@@ -149,13 +146,15 @@ def keep_best(
 ) -> None:
     """Keep the best weights of an ended trial if it is among those that are worth it, and forget
     the rest."""
-    best = worth_keeping(history, keep)
+    names = run.names(WEIGHTS)
+    there = _named(history, names)  # those that were forgotten are behind all of these
+    best = worth_keeping({t.number: t for t in (*there, ended)}.values(), keep)
     if ended.number not in best:
         return
     # One that goes on, in a search that was extended, has those of its earlier end.
-    going_on = (t.number for t in history.trials.values() if t.ended is None)
+    going_on = (t.number for t in there if t.ended is None)
     kept = {weights_file(number) for number in (*best, *going_on)}
-    for name in run.names(WEIGHTS):
+    for name in names:
         if f"{WEIGHTS}/{name}" not in kept:
             run.delete(f"{WEIGHTS}/{name}")
     weights = kept_weights(run, ended.number, ended.best_epoch)
@@ -163,13 +162,16 @@ def keep_best(
         run.write(weights_file(ended.number), weights_bytes(weights, ended.config))
 
 
-def worth_keeping(history: History, keep: int) -> set[int]:
+def _named(history: History, names: Collection[str]) -> list[TrialRecord]:
+    """The trials that files or folders are named after."""
+    numbers = {trial_number(name) for name in names}
+    return [history.trials[n] for n in sorted(n for n in numbers if n in history.trials)]
+
+
+def worth_keeping(trials: Collection[TrialRecord], keep: int) -> set[int]:
     """The best few ended trials; and where the width varies, each that is the best of its width
     and all narrower ones. So the best network of at most any size can be packed."""
-    running = sum(t.ended is None for t in history.trials.values())
-    widths = {t.config.width for t in history.trials.values()}
-    ranked = history.ranking(keep + running if len(widths) == 1 else None)
-    ended = [t for t in ranked if t.ended is not None]
+    ended = [t for t in ranked(trials) if t.ended is not None]
     best = {t.number for t in ended[:keep]}
     narrowest = math.inf
     for trial in ended:

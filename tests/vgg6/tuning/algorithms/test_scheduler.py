@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from search_spaces import load_space
 from vgg6.tuning.algorithms.early_stopping import (
@@ -338,3 +339,20 @@ def test_expected_epochs_count_first_points_at_their_full_length() -> None:
 def test_trials_are_expected_to_end_at_rungs() -> None:
     running = expected_trials("asha-stop", epochs=10, grace=2, reduction=4, trials=32)
     assert list(running) == [32, 32, 9, 9, 3.25, 3.25, 3.25, 3.25, 1.8125, 1.8125]
+
+
+def test_the_first_waiting_trial_runs_next_as_with_rays_own_scheduler() -> None:
+    rng, ours, rays = np.random.default_rng(1), build("none"), FIFOScheduler()
+    waiting, added = [Trial.PENDING, Trial.RUNNING], []
+    controller = SimpleNamespace(get_trials=lambda: added)
+    chosen: set[str | None] = set()
+    for number in range(200):
+        added.append(SimpleNamespace(status=Trial.PENDING, trial_id=str(number)))
+        ours.on_trial_add(controller, added[-1])
+        for one in added:  # as Ray moves them; one that failed may be tried again
+            if one.status in (*waiting, Trial.ERROR):
+                one.status = rng.choice([*waiting, Trial.TERMINATED, Trial.ERROR])
+        found = ours.choose_trial_to_run(controller)
+        assert found is rays.choose_trial_to_run(controller)
+        chosen.add(found and found.trial_id)
+    assert len(chosen) > 20

@@ -16,6 +16,7 @@ from vgg6.tuning.cluster.ray_internals import (
     INTERNALS,
     UNUSED,
     read_value,
+    trainable_is_read_once,
     trials_in_waiting_workers,
     without_unused_processes,
     write_value,
@@ -56,6 +57,27 @@ def test_a_trial_asks_for_no_worker_but_one_that_waits() -> None:
     assert ray.get(ours.asked_for.remote()) is None
     ray.kill(ours)
     assert _ActorClassCache().get(Worker)._default_options["runtime_env"], "Tune asks as before"
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_trainable_is_read_from_the_store_once_and_in_the_block_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ray import tune
+    from ray.tune import registry
+
+    reads = []
+    read = registry._internal_kv_get  # type: ignore[attr-defined]
+    monkeypatch.setattr(registry, "_internal_kv_get", lambda key: reads.append(key) or read(key))
+    with trainable_is_read_once():
+        assert not registry._has_trainable("counted"), "it is not there yet"
+        tune.register_trainable("counted", lambda config: None)
+        reads.clear()
+        first = registry.get_trainable_cls("counted")
+        once = len(reads)
+        assert registry.get_trainable_cls("counted") is first and len(reads) == once
+    registry.get_trainable_cls("counted")
+    assert len(reads) > once
 
 
 def test_a_session_starts_without_importing_trackers() -> None:

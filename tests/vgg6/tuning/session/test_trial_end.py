@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from support.killed_search import killed_search
 
@@ -17,11 +19,12 @@ from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.algorithms.early_stopping import replay
 from vgg6.tuning.algorithms.promotion import PromotionRule
-from vgg6.tuning.run.folder import JOURNAL, WEIGHTS, RunFolder
+from vgg6.tuning.run.folder import JOURNAL, WEIGHTS, RunFolder, weights_file
 from vgg6.tuning.run.journal import Journal, read_history
-from vgg6.tuning.run.trials import COMPLETED, METRICS, PAUSED, PRUNED, RUNNING, STOPPED
+from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, METRICS, PAUSED, PRUNED, RUNNING, STOPPED
+from vgg6.tuning.session import trial_end
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS, keep_state
-from vgg6.tuning.session.trial_end import settle
+from vgg6.tuning.session.trial_end import Keeping, end_trial, settle, worth_keeping
 
 # One that learns, then two that hardly do: they end at a rung.
 SPACE = """
@@ -51,6 +54,28 @@ def trained(run: RunFolder, data: TrialData, runtime: Runtime, number: int) -> J
         keep_state(run, number, state, metrics.to_dict())
         journal.write("epoch", trial=number, **metrics.to_dict())
     return journal
+
+
+@pytest.mark.parametrize("widths", [(1.0,), (1.0, 0.5, 0.25, 0.125)], ids=["one", "four"])
+def test_trials_that_end_one_by_one_leave_the_weights_that_are_the_best_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widths: tuple[float, ...]
+) -> None:
+    weights = {"weight": torch.zeros(1)}
+    monkeypatch.setattr(trial_end, "kept_weights", lambda *trial: weights)
+    run, draw = RunFolder(str(tmp_path)), Random(5)
+    run.create()
+    journal = Journal(run)
+    for number in range(30):
+        config = TrialConfig(width=draw.choice(widths), epochs=1)
+        score = round(draw.random(), 1)
+        row = ROW | {"val_acc": score, "best_val_acc": score, "best_epoch": 1}
+        journal.write("trial", trial=number, config=config.to_dict(), params={})
+        journal.write("epoch", trial=number, epoch=1, **row)
+        state = draw.choice((COMPLETED, PRUNED, INFEASIBLE))
+        record = journal.history.trials[number]
+        end_trial(run, journal, record, state, "", Keeping(weights=4))
+        best = worth_keeping(journal.history.trials.values(), 4)
+        assert {f"{WEIGHTS}/{name}" for name in run.names(WEIGHTS)} == set(map(weights_file, best))
 
 
 @pytest.mark.parametrize("killed", ["before its end", "before its weights were kept"])
