@@ -135,7 +135,9 @@ def bare() -> float:
 def searched() -> list[dict[str, Any]]:
     """What a search did until its first step began: its parts, from when to when."""
     from benchmarks.machine import ROOT
-    from benchmarks.through_ray import rows_so_far
+    from vgg6.tuning.run.folder import JOURNAL, RunFolder
+    from vgg6.tuning.run.journal import read_history
+    from vgg6.tuning.run.trials import Epoch
 
     with tempfile.TemporaryDirectory() as folder:
         marks = Path(folder) / "marks"
@@ -148,9 +150,14 @@ def searched() -> list[dict[str, Any]]:
         process = subprocess.Popen(
             [*command, *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        while not (rows := rows_so_far(folder)):
+        run = RunFolder(f"{folder}/s")
+        rows: list[Epoch] = []
+        while not rows:
             assert process.poll() is None, process.communicate()
             time.sleep(0.1)
+            if Path(run.file(JOURNAL)).exists():
+                trials = read_history(run).trials.values()
+                rows = [row for trial in trials for row in trial.curve]
         process.send_signal(signal.SIGINT)
         process.communicate()
         parts = [json.loads(line) for line in marks.read_text().splitlines()]

@@ -1,6 +1,6 @@
 """Claims: what a search adds to its trials' training is small.
 
-    python -m benchmarks.through_ray                    # all parts, about twenty minutes
+    python -m benchmarks.through_ray                    # all parts, about a quarter of an hour
     python -m benchmarks.through_ray trial wandb        # some of them
 
 - ``trial``: a trial inside a search trains at least 95 % as fast as the same run outside Ray. A run
@@ -8,9 +8,6 @@
   of its journal to the next, so that checkpoint, report and decision are in it.
 - ``overhead``: at most 10 % of a search's wall time is not training. The time counts from the
   command to the end of the session, for 32 trials under ASHA whose epochs take about 5 s.
-- ``start``: the first epoch starts within 1.3 times what importing torch and ray and reading the
-  data take. The two take turns with a stock Ray Tune run of one trial, which imports torch and
-  reports at once, to show what is Ray's own.
 - ``wandb``: W&B offline adds at most 10 % to the wall time of a search of 8 short trials. Searches
   with and without it take turns.
 - ``checkpoint``: saving a trial's state takes under 1 % of a 5 s epoch.
@@ -22,7 +19,6 @@ CIFAR-10 is found as by ``tune_vgg6.py search`` (``$CIFAR10_DIR``, else ``data/`
 from __future__ import annotations
 
 import argparse
-import signal
 import statistics
 import subprocess
 import sys
@@ -36,7 +32,7 @@ from typing import Any
 
 import ray
 
-from benchmarks.machine import ROOT, SCRIPT, describe, write_result
+from benchmarks.machine import SCRIPT, describe, write_result
 from search_spaces import Parameter, Space
 from vgg6.common.machine import usable_cpus
 from vgg6.config import TrialConfig
@@ -48,7 +44,7 @@ from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.journal import JOURNAL, read_history
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.trials import Epoch
 from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.session import create_run, run_session
@@ -174,61 +170,6 @@ def overhead() -> dict[str, Any]:
     }
 
 
-READ = (
-    "import torch, ray; from vgg6.data import load_source, split;"
-    " split(load_source('cifar10'), limit_train={}).train.images.sum()"
-)
-
-
-STOCK = """
-import sys
-import ray
-from ray import tune
-
-ray.init(address="local")
-
-def trial(config):
-    import torch
-    tune.report({"score": 1})
-
-tune.Tuner(trial, run_config=tune.RunConfig(storage_path=sys.argv[1])).fit()
-"""
-
-
-def start() -> dict[str, Any]:
-    """Seconds to the first epoch of a search, against importing and reading alone."""
-    pairs, stock = [], []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", READ.format(1000)], cwd=ROOT, check=True)
-        alone = time.perf_counter() - began
-        with tempfile.TemporaryDirectory() as folder:
-            began = time.perf_counter()
-            subprocess.run([sys.executable, "-c", STOCK, folder], check=True, capture_output=True)
-            stock.append(time.perf_counter() - began)
-        with tempfile.TemporaryDirectory() as folder:
-            begun = time.time()
-            process = search(
-                folder, "--data", "cifar10", "--limit-train", "1000", "--wandb", "disabled"
-            )
-            while not (rows := rows_so_far(folder)):
-                assert process.poll() is None, process.communicate()
-                time.sleep(0.1)
-            process.send_signal(signal.SIGINT)
-            process.communicate()
-        pairs.append((alone, min(row.time - row.seconds for row in rows) - begun))
-    ratios = [search_s / alone for alone, search_s in pairs]
-    claim = "start to first epoch, in times of importing and reading alone"
-    found = paired_finding(claim, pairs, ratios, 1.3, statistics.median(ratios) <= 1.3)
-    of_stock = [search_s / ray_s for (_, search_s), ray_s in zip(pairs, stock, strict=True)]
-    return found | {"in_times_of_stock_ray_tune": statistics.median(of_stock), "stock_s": stock}
-
-
-def rows_so_far(folder: str) -> list[Epoch]:
-    """Epochs of the search in the folder that have ended by now."""
-    return rows_of(history_of(folder)) if Path(folder, "s", JOURNAL).exists() else []
-
-
 def wandb() -> dict[str, Any]:
     """Wall time of a search with W&B offline, in times of the same one without."""
     pairs = []
@@ -306,7 +247,7 @@ def _megabytes(folder: str) -> float:
 
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "trial": trial, "overhead": overhead, "start": start, "wandb": wandb,
+    "trial": trial, "overhead": overhead, "wandb": wandb,
     "checkpoint": checkpoint, "disk": disk,
 }  # fmt: skip
 
