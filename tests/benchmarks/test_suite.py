@@ -12,8 +12,16 @@ import pytest
 from benchmarks.replay.peers import MISSING, OPTUNA_PEERS, PEERS
 from benchmarks.suite import regret
 from benchmarks.suite.curves import Curves, own
-from benchmarks.suite.problems import CLAIM, PROBLEMS, TUNING, Problem, jobs
-from benchmarks.suite.record import FOLDER, curves_of
+from benchmarks.suite.problems import (
+    BEST_POINTS,
+    CLAIM,
+    PROBLEMS,
+    SEEDS,
+    TUNING,
+    Problem,
+    jobs,
+)
+from benchmarks.suite.record import FOLDER, curves_of, next_job
 from benchmarks.suite.regret import LOOKS, search_once, unknown
 from search_spaces import Space
 from search_spaces.parameter import Parameter
@@ -44,6 +52,24 @@ def test_what_is_recorded_is_of_the_plan_and_whole(problem: Problem) -> None:
     for _, run in table[table["ended"] == "completed"].groupby("config"):
         assert sorted(run["epoch"]) == list(range(1, problem.epochs + 1))
         assert run["val_acc"].between(0, 1).all()
+
+
+def test_the_best_points_are_recorded_with_the_other_seed_when_all_points_are_there() -> None:
+    problem = next(p for p in RECORDED if p.name == "digits-late")
+    table = curves_of(problem)
+    seeds = table["config"].map(lambda text: json.loads(text)["seed"])
+    first = table[seeds == SEEDS[0]]
+    some = first[first["point"] != 7]
+    job = next_job(problem, some)
+    assert job is not None and (job.index, job.config.seed) == (7, SEEDS[0])
+    job = next_job(problem, first)
+    best = first.groupby("point")["val_acc"].max().nlargest(BEST_POINTS)
+    assert job is not None and (job.index, job.config.seed) == (best.index[0], SEEDS[1])
+    assert next_job(problem, table) is None
+    other = table[(seeds == SEEDS[1]) & table["point"].isin(best.index)]
+    apart = other.groupby("point")["val_acc"].max() - best
+    noise = float(np.sqrt((apart**2 / 2).mean()))
+    assert own(problem).noise == pytest.approx(noise) and noise < 0.05
 
 
 def test_a_model_of_recorded_curves_never_falls_and_is_near_what_was_recorded(
