@@ -20,16 +20,19 @@ PLAIN: dict[str, type[nn.Module]] = {
 }  # fmt: skip
 
 
-def plain_vgg6(activation: str, dropout: float = 0.0) -> nn.Sequential:
-    """The study's network as it is written down: activation after each layer, then the pooling."""
-    act = PLAIN[activation]
+def plain_vgg6(activation: str, dropout: float = 0.0, first: int = 64) -> nn.Sequential:
+    """The study's network as it is written down: activation after each layer, then the pooling.
+
+    ``first``: channels of the first layer, by which all others are as wide as the study's are.
+    """
+    act, c = PLAIN[activation], first
     return nn.Sequential(
-        nn.Conv2d(3, 64, 3, padding=1), act(),
-        nn.Conv2d(64, 64, 3, padding=1), act(), nn.MaxPool2d(2),
-        nn.Conv2d(64, 128, 3, padding=1), act(),
-        nn.Conv2d(128, 128, 3, padding=1), act(), nn.MaxPool2d(2),
-        nn.Conv2d(128, 256, 3, padding=1), act(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(4096, 512), act(), nn.Dropout(dropout), nn.Linear(512, 10),
+        nn.Conv2d(3, c, 3, padding=1), act(),
+        nn.Conv2d(c, c, 3, padding=1), act(), nn.MaxPool2d(2),
+        nn.Conv2d(c, 2 * c, 3, padding=1), act(),
+        nn.Conv2d(2 * c, 2 * c, 3, padding=1), act(), nn.MaxPool2d(2),
+        nn.Conv2d(2 * c, 4 * c, 3, padding=1), act(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64 * c, 8 * c), act(), nn.Dropout(dropout), nn.Linear(8 * c, 10),
     )  # fmt: skip
 
 
@@ -67,7 +70,9 @@ def test_the_parameters_are_those_of_the_layout() -> None:
 def test_logits_and_gradients_equal_the_plain_network(
     activation: str, dtype: torch.dtype, batch: tuple[Tensor, Tensor]
 ) -> None:
-    images, labels = batch[0][:12].to(dtype), batch[1][:12]
+    exact = dtype == torch.float64
+    count = 4 if exact else 12
+    images, labels = batch[0][:count].to(dtype), batch[1][:count]
     ours = _model(activation).to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     plain = plain_vgg6(activation).to(dtype)
     with torch.no_grad():
@@ -76,7 +81,6 @@ def test_logits_and_gradients_equal_the_plain_network(
     contiguous = images.contiguous(memory_format=torch.contiguous_format)
     # In fp64 only a different function could differ. fp32 rounds in another order, and where
     # gradients nearly cancel (sigmoid's) that is a larger part of what is left of them.
-    exact = dtype == torch.float64
     logits, gradients = (1e-10, 1e-10) if exact else (1e-5, 2e-2)
 
     torch.testing.assert_close(
@@ -99,7 +103,8 @@ def test_only_activations_that_never_decrease_wait_for_the_pooling(activation: s
 def test_bf16_gives_the_gradients_of_fp32_to_its_own_precision(
     activation: str, batch: tuple[Tensor, Tensor]
 ) -> None:
-    images, labels = batch
+    # bf16 is slow where nothing emulates it. Sigmoid's gradients nearly cancel in a few images.
+    images, labels = (part[: 32 if activation == "sigmoid" else 6] for part in batch)
     model = _model(activation).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     exact = _gradients(model, images, labels)
     with torch.autocast("cpu", torch.bfloat16):

@@ -27,7 +27,7 @@ PLAIN: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
 def _pair() -> tuple[VGG6, VGG6]:
     """Two equal small copies of the network, in the memory layout that training uses."""
     torch.manual_seed(0)
-    config = TrialConfig(activation="relu", dropout=0.0, init="kaiming")
+    config = TrialConfig(activation="relu", dropout=0.0, init="kaiming", width=0.25)
     models = VGG6(config), VGG6(config)
     models[1].load_state_dict(models[0].state_dict())
     for model in models:
