@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import one_ray
+from support import one_ray, own_cache
 from support.paths import ROOT
 
 # Tests run side by side: one thread each where none asks for more, and one that waits sleeps. Torch
@@ -32,7 +32,9 @@ def _cifar10_folder() -> Path | None:
     return beside if beside.is_dir() else None
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the processes of -n have it from here
+        own_cache.use(ROOT / ".pytest_cache" / "of_the_user")
     # A shell starts what goes into its background deaf to SIGINT, and tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -107,7 +109,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
 
 @pytest.fixture(scope="session")
 def cifar10_source() -> Source:
-    """All of CIFAR-10, through the user's decoded cache, so that it is decoded once a machine."""
+    """All of CIFAR-10, through the tests' cache, so that it is decoded once a checkout."""
     folder = _cifar10_folder()
     if folder is None:
         pytest.skip("needs CIFAR-10: set CIFAR10_DIR to a folder that holds it")

@@ -101,6 +101,7 @@ def test_doctor_names_the_cache_only_where_it_holds_the_measurement(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(cpu_speed, "UNDISTURBED", 0.0 if kept else 1e9)
     monkeypatch.setattr(cpu_speed, "STEADY", 0.0)
+    monkeypatch.setattr(cpu_speed, "BATCH", 1)
     found = doctor._cpu().found
     named = re.search(r"kept in (\S+)\)", found)
     assert bool(named) == kept

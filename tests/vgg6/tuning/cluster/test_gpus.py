@@ -30,6 +30,7 @@ from tune_vgg6 import main
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, data_facts, load_digits, split
+from vgg6.hardware import cpu_speed
 from vgg6.hardware.device_memory import prepare_gpu, ran_out, tensors_part
 from vgg6.hardware.measurements import remember, remembered
 from vgg6.hardware.runtime import Runtime
@@ -508,6 +509,7 @@ def test_a_measurement_is_remembered_by_device_and_torch_version_and_doctor_says
     assert not remembered(gpu_sharing.key_start(f"not {name}"))
     assert list(remembered(gpu_sharing.key_start(name)).values()) == [known.to_dict()]
 
+    monkeypatch.setattr(cpu_speed, "_speed", lambda precision, threads, runs: 1.0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: name)
