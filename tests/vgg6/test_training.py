@@ -465,6 +465,16 @@ def test_a_machine_that_does_not_exist_is_an_input_error(
         Runtime.resolve(**asked)
 
 
+def test_a_run_on_a_gpu_uses_only_convolutions_that_give_the_same_bits_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    FP32.apply()
+    assert not torch.backends.cudnn.deterministic, "it is no matter on a CPU"
+    replace(FP32, device="cuda").apply()
+    assert torch.backends.cudnn.deterministic
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_cuda_where_there_is_none_is_an_input_error() -> None:
     with pytest.raises(InputError, match="device: 'cuda' needs a CUDA GPU"):

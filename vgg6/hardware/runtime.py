@@ -54,9 +54,12 @@ class Runtime:
         return asdict(self)
 
     def apply(self) -> None:
-        """Set torch's threads in this process, whatever OMP_NUM_THREADS was started with."""
+        """Set torch's threads in this process, whatever OMP_NUM_THREADS was started with. On a GPU,
+        allow only convolutions that give the same bits each time."""
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
+        if self.device == "cuda":
+            torch.backends.cudnn.deterministic = True
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
