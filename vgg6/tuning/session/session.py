@@ -32,6 +32,7 @@ from vgg6.tuning.cluster.connect import ClusterLost
 from vgg6.tuning.cluster.nodes import NodeWatch
 from vgg6.tuning.cluster.ray_internals import (
     callbacks_are_not_counted,
+    metrics_are_not_averaged,
     out_of_host_memory_is_a_dead_actor,
     trainable_is_read_once,
     trials_in_waiting_workers,
@@ -251,7 +252,7 @@ def _fit(
             # The model's matrices are small: more threads of BLAS wait, and take CPUs from trials.
             with (
                 _signals_to(callback), threadpool_limits(1, "blas"),
-                trials_in_waiting_workers(), trainable_is_read_once(),
+                trials_in_waiting_workers(), trainable_is_read_once(), metrics_are_not_averaged(),
             ):  # fmt: skip
                 tuner.fit()
         except SearchInterrupted:

@@ -7,6 +7,7 @@ import importlib
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from support.paths import ROOT
 from vgg6.tuning.cluster.ray_internals import (
     INTERNALS,
     UNUSED,
+    metrics_are_not_averaged,
     read_value,
     trainable_is_read_once,
     trials_in_waiting_workers,
@@ -53,7 +55,9 @@ def test_a_trial_asks_for_no_worker_but_one_that_waits() -> None:
             return os.environ.get("PL_DISABLE_FORK")
 
     with trials_in_waiting_workers():
-        ours = _ActorClassCache().get(Worker).remote()
+        cache = _ActorClassCache()
+        ours = cache.get(Worker).remote()
+        assert cache.get(Worker) is cache.get(Worker), "one class, however many trials there are"
     assert ray.get(ours.asked_for.remote()) is None
     ray.kill(ours)
     assert _ActorClassCache().get(Worker)._default_options["runtime_env"], "Tune asks as before"
@@ -78,6 +82,16 @@ def test_a_trainable_is_read_from_the_store_once_and_in_the_block_alone(
         assert registry.get_trainable_cls("counted") is first and len(reads) == once
     registry.get_trainable_cls("counted")
     assert len(reads) > once
+
+
+def test_tune_keeps_no_averages_in_the_block_alone() -> None:
+    from ray.tune.trainable.metadata import _TrainingRunMetadata
+
+    for block, kept in ((metrics_are_not_averaged(), {}), (nullcontext(), {"val_acc"})):
+        with block:
+            facts = _TrainingRunMetadata()
+            facts.update_metric("val_acc", 0.5)
+        assert set(facts.metric_analysis) == set(kept)
 
 
 def test_a_session_starts_without_importing_trackers() -> None:
