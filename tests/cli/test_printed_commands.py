@@ -70,7 +70,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     journal.write("session", session="session_1")
     for number, activation in enumerate(("relu", "tanh")):
         params = {"activation": activation, "optimizer": "adam", "batch_size": 64, "lr": 0.001}
-        config = TrialConfig(**params, epochs=EPOCHS)
+        config = TrialConfig(**params, epochs=EPOCHS, width=0.25)
         journal.write("trial", trial=number, config=config.to_dict(), params=params)
         state = TrainState(config, runtime)
         for metrics in fit(state, data):

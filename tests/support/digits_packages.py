@@ -1,4 +1,4 @@
-"""A short training on digits, and changes to the package that it makes."""
+"""A short training of a narrow network on digits, and changes to the package that it makes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from vgg6.training import TrainState, fit
 
 LIMIT = 100
 RUNTIME = Runtime.resolve("cpu", threads=1)
-CONFIG = TrialConfig(activation="silu", optimizer="adam", lr=1e-3, batch_size=32, epochs=3)
+CONFIG = TrialConfig(
+    activation="silu", optimizer="adam", lr=1e-3, batch_size=32, epochs=3, width=0.25
+)
 OTHER = replace(CONFIG, activation="tanh")
 SEEDS = (101, 102, 103)
 DATA = split(load_digits(), limit_train=LIMIT)

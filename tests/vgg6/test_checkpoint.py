@@ -42,7 +42,14 @@ def tiny(digits_source: Source) -> TrialData:
 
 def _trained(data: TrialData, **values: Any) -> TrainState:
     config = TrialConfig(
-        **{"activation": "relu", "init": "kaiming", "batch_size": 50, "epochs": 2, **values}
+        **{
+            "activation": "relu",
+            "init": "kaiming",
+            "batch_size": 50,
+            "epochs": 2,
+            "width": 0.25,
+            **values,
+        }
     )
     state = TrainState(config, FP32)
     for _ in fit(state, data, stop_after=1):

@@ -107,10 +107,12 @@ def test_the_best_of_each_optimizer_comes_with_how_many_there_were() -> None:
 # A finished search of made-up scores. The confirmation's runs are really trained, and its best two
 # are tied or not as training has it.
 CONFIGS = [
-    TrialConfig(activation="relu", optimizer="adam", lr=1e-3, batch_size=32, epochs=2),
-    TrialConfig(activation="gelu", optimizer="adam", lr=1e-3, batch_size=32, epochs=2),
+    TrialConfig(activation="relu", optimizer="adam", lr=1e-3, batch_size=32, epochs=2, width=0.25),
+    TrialConfig(activation="gelu", optimizer="adam", lr=1e-3, batch_size=32, epochs=2, width=0.25),
     TrialConfig(activation="sigmoid", optimizer="sgd", lr=1e-4, batch_size=50, epochs=2),
-    TrialConfig(activation="relu", optimizer="adam", lr=1e-3, batch_size=32, epochs=2, seed=43),
+    TrialConfig(
+        activation="relu", optimizer="adam", lr=1e-3, batch_size=32, epochs=2, seed=43, width=0.25
+    ),
 ]
 SCORES = [0.93, 0.92, 0.3, 0.91]
 LIMIT = 300

@@ -51,7 +51,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Any:
         data = split(source)
         cut: dict[str, Any] = {"split_seed": 42, "limit_train": None}
         train_and_save(
-            TrialConfig(epochs=2, flip="none", batch_size=8), data, out=folder / "packed",
+            TrialConfig(epochs=2, flip="none", batch_size=8, width=0.25), data,
+            out=folder / "packed",
             data_facts=data_facts(str(folder / "pets"), source, data, how=READING, **cut),
             device="cpu", precision="fp32", threads=1, stop_after=None,
         )  # fmt: skip

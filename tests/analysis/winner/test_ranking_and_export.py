@@ -53,9 +53,16 @@ from vgg6.tuning.run.trials import (
 LIMIT = 200
 RUNTIME = Runtime.resolve("cpu", threads=1)
 CONFIGS = [
-    TrialConfig(activation="relu", optimizer="adam", lr=1e-3, batch_size=32, epochs=3),
-    TrialConfig(activation="silu", optimizer="nesterov", lr=0.0123456789, batch_size=50, epochs=3),
-    TrialConfig(activation="tanh", optimizer="nadam", lr=5e-4, batch_size=40, epochs=3),
+    TrialConfig(activation="relu", optimizer="adam", lr=1e-3, batch_size=32, epochs=3, width=0.25),
+    TrialConfig(
+        activation="silu",
+        optimizer="nesterov",
+        lr=0.0123456789,
+        batch_size=50,
+        epochs=3,
+        width=0.25,
+    ),
+    TrialConfig(activation="tanh", optimizer="nadam", lr=5e-4, batch_size=40, epochs=3, width=0.25),
 ]
 
 

@@ -24,7 +24,9 @@ from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE
 
 LIMIT = 120
 RUNTIME = Runtime.resolve("cpu", threads=1)
-CONFIGS = [TrialConfig(activation=a, batch_size=40, epochs=2) for a in ("relu", "tanh", "silu")]
+CONFIGS = [
+    TrialConfig(activation=a, batch_size=40, epochs=2, width=0.25) for a in ("relu", "tanh", "silu")
+]
 
 
 @pytest.fixture(scope="module")

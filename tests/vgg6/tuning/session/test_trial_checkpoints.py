@@ -26,7 +26,9 @@ from vgg6.tuning.session.trial_checkpoints import (
     resume_or_start,
 )
 
-CONFIG = TrialConfig(activation="relu", optimizer="sgd", lr=0.01, batch_size=64, epochs=4)
+CONFIG = TrialConfig(
+    activation="relu", optimizer="sgd", lr=0.01, batch_size=64, epochs=4, width=0.125
+)
 ASSIGNMENT: dict[str, Any] = {"number": 7, "config": CONFIG.to_dict()}
 
 

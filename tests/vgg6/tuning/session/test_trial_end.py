@@ -44,7 +44,7 @@ points:
 
 def trained(run: RunFolder, data: TrialData, runtime: Runtime, number: int) -> Journal:
     """A journal of one trial of two epochs, with its checkpoints, as if killed before its end."""
-    config = TrialConfig(activation="relu", optimizer="sgd", batch_size=64, epochs=2)
+    config = TrialConfig(activation="relu", optimizer="sgd", batch_size=64, epochs=2, width=0.125)
     run.create()
     journal = Journal(run)
     journal.write("session", session="session_1")
@@ -152,7 +152,9 @@ def played(run: RunFolder, events: list[tuple[Any, ...]]) -> Journal:
     run.create()
     journal = Journal(run)
     journal.write("session", session="session_1")
-    config = TrialConfig(activation="relu", optimizer="sgd", batch_size=64, epochs=EPOCHS)
+    config = TrialConfig(
+        activation="relu", optimizer="sgd", batch_size=64, epochs=EPOCHS, width=0.125
+    )
     for kind, number, *more in events:
         if kind == "epoch":
             epoch, score = more
