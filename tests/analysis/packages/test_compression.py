@@ -46,10 +46,10 @@ from vgg6.tuning.run.search import read_search
 pytestmark = pytest.mark.slow
 
 SOURCE = load_digits()
-DATA = split(SOURCE, limit_train=300)
+DATA = split(SOURCE, limit_train=100)
 FP32 = Runtime(device="cpu", precision="fp32", threads=1)
 TRAIN = (
-    "train --data digits --limit-train 300 --activation silu --optimizer adam --lr 0.001"
+    "train --data digits --limit-train 100 --activation silu --optimizer adam --lr 0.001"
     " --batch-size 32 --epochs 2 --threads 1"
 )
 
