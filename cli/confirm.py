@@ -21,6 +21,7 @@ from vgg6.common.say import say
 from vgg6.common.words import counted, duration
 from vgg6.data import TrialData, load_recorded
 from vgg6.tuning.cluster.connect import connected
+from vgg6.tuning.cluster.mps import may_share
 from vgg6.tuning.run.folder import BEST, RunFolder
 from vgg6.tuning.run.search import Search, read_search
 from vgg6.tuning.settings import Settings
@@ -216,7 +217,8 @@ def _run(
     settings = recorded_settings(search.facts, args)
     check_environment(settings.address, settings.wandb)
     _, data = load_recorded(search.facts.data)
-    with connected(settings.address, settings.verbose, to_go_on) as where:
+    shares = may_share(settings)
+    with connected(settings.address, settings.verbose, to_go_on, shares) as where:
         from analysis.winner.ranking import winner_of
 
         winner_of(search)  # or a word on why there is none

@@ -23,6 +23,7 @@ from vgg6.common.words import counted
 from vgg6.data import find_cifar10
 from vgg6.data.sources import DOWNLOAD_FOLDER
 from vgg6.tuning.cluster.connect import ray_temp_folder, running_cluster
+from vgg6.tuning.cluster.mps import TOOL
 from vgg6.tuning.trackers.wandb_mirror import default_mode
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -143,8 +144,10 @@ def _gpu() -> Finding:
     found = f"{', '.join(names)}; MPS {mps}; {_measured_sharing(names)}"
     if mps_is_running():
         return Finding("gpu", OK, found)
-    advice = "to let trials that share a GPU compute at the same time: nvidia-cuda-mps-control -d"
-    return Finding("gpu", OK, found, advice)
+    if shutil.which(TOOL) is None:
+        advice = f"trials that share a GPU take turns: {TOOL}, of NVIDIA's driver, is not on PATH"
+        return Finding("gpu", OK, found, advice)
+    return Finding("gpu", OK, f"{found}; a search that shares a GPU starts MPS")
 
 
 def _measured_sharing(names: list[str]) -> str:

@@ -44,6 +44,7 @@ from vgg6.data import data_facts, image_facts, load_recorded, load_source, split
 from vgg6.footprint.limits import all_in_words
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
 from vgg6.tuning.cluster.connect import HERE, connected
+from vgg6.tuning.cluster.mps import may_share
 from vgg6.tuning.run import training_depth
 from vgg6.tuning.run.driver_lock import announced
 from vgg6.tuning.run.folder import BEST, SEARCH, RunFolder, new_run, open_run
@@ -227,7 +228,8 @@ def _on_ray(
     """
     with ExitStack() as joined:
         with saying():
-            where = joined.enter_context(connected(settings.address, settings.verbose, to_go_on))
+            ray = connected(settings.address, settings.verbose, to_go_on, may_share(settings))
+            where = joined.enter_context(ray)
             outcome = session(where)
             if asked is None or where != HERE:
                 joined.close()

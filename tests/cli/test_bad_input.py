@@ -58,6 +58,7 @@ COMMAND_LINE = [
     Case("a flag", [*SEARCH, "--sercher", "grid"], ["'--sercher'", "did you mean '--searcher'"]),
     Case("no cluster's address", [*SEARCH, "--address", "a b"], ["--address", "'a b'", "host"]),
     Case("a port", [*SEARCH, "--address", "h:99999"], ["--address", "'h:99999'", "1 to 65535"]),
+    Case("a way to share GPUs", [*SEARCH, "--mps", "on"], ["--mps", "'on'", "auto, off"]),
     Case("a confirmation of no seed", ["best", "runs/good", "--confirm", "0"],
          ["--confirm", "0", "[1, 100]"]),
     Case("a ranking of none", ["best", "runs/good", "--top", "-1"], ["--top", "-1", "[1,"]),

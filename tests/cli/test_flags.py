@@ -30,7 +30,7 @@ TYPED: dict[str, tuple[str, Any]] = {
     "max_parameters": ("300k", 300_000), "max_size": ("1.5MB", 1_500_000),
     "max_latency": ("2ms", 0.002),
     "image_size": ("64", 64), "label_column": ("kind", "kind"), "flip": ("none", "none"),
-    "metric": ("val_loss", "val_loss"),
+    "metric": ("val_loss", "val_loss"), "mps": ("off", "off"),
 }  # fmt: skip
 
 

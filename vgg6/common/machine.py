@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -37,7 +38,8 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def mps_is_running() -> bool:
-    """Whether NVIDIA's Multi-Process Service runs here. CUDA uses it by itself where it does."""
-    pipes = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
-    return Path(pipes, "control").exists()
+def mps_is_running(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether NVIDIA's Multi-Process Service runs for processes that have this environment. CUDA
+    uses it by itself where it does. It leaves its socket behind when it ends, but not this file."""
+    pipes = environment.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
+    return Path(pipes, "nvidia-cuda-mps-control.pid").exists()

@@ -20,6 +20,7 @@ from vgg6.run_record import IMAGE_SIZES, check_image_size
 SEARCHERS = ("gp", "optuna", "random", "grid")
 FOLLOWING = ("gp", "optuna")  # those that choose a trial by what earlier ones scored
 SCHEDULERS = ("asha", "asha-stop", "hyperband", "median", "none")
+MPS_MODES = ("auto", "off")
 WANDB_MODES = ("online", "offline", "disabled")
 AUTO_TRIALS = Range(8, 64)  # the trials that ``trials=auto`` may choose
 # What ``trials=auto`` fills, and never exceeds. Digits are for a first look.
@@ -167,6 +168,10 @@ class Settings(ByMetric):
         None, "part of a GPU, whole GPUs, or auto: measured. Parts gain speed only with NVIDIA's"
         " Multi-Process Service", check=check_gpus, read=read_gpus, form="X|auto",
         unset="0.25 where there is a GPU", group=PLACE,
+    )  # fmt: skip
+    mps: str = described(
+        "auto", "whether a search that starts Ray itself starts the Multi-Process Service too,"
+        " where trials share a GPU", MPS_MODES, group=PLACE,
     )  # fmt: skip
     accelerator_type: str | None = described(
         None, "use GPUs of this kind only, such as A100", check=check_accelerator, form="KIND",

@@ -9,8 +9,8 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from vgg6.common.interrupts import in_main_thread, spared
 from vgg6.common.machine import available_memory, usable_cpus
 from vgg6.common.say import say
 from vgg6.common.words import counted
+from vgg6.tuning.cluster import mps
 from vgg6.tuning.cluster.local_clusters import local_clusters, private_ray
 from vgg6.tuning.cluster.ray_internals import (
     ask_cluster,
@@ -64,9 +65,15 @@ def quiet_environment() -> None:
 
 
 @contextmanager
-def connected(address: str | None, verbose: bool, to_go_on: str = "") -> Iterator[str]:
+def connected(
+    address: str | None, verbose: bool, to_go_on: str = "", share_gpus: bool = False
+) -> Iterator[str]:
     """``connect`` for as long as the block lasts. Says where Ray runs. If this process is killed
     meanwhile, its reaper says ``to_go_on``: the command that does.
+
+    Args:
+        share_gpus: trials may share this machine's GPUs. With a Ray that is started here, NVIDIA's
+            Multi-Process Service is started for them, and ends after it.
 
     Entered before torch is imported: while this process does that, Ray's workers do so as well.
     A Ray that this process runs already is used, and left running.
@@ -77,9 +84,15 @@ def connected(address: str | None, verbose: bool, to_go_on: str = "") -> Iterato
         yield HERE
         return
     on_term = signal.getsignal(signal.SIGTERM)
-    with workers_end_with_this_process() as reaper:
+    with workers_end_with_this_process() as reaper, ExitStack() as served:
+
+        def serve() -> dict[str, str]:
+            if share_gpus:
+                served.enter_context(mps.service(reaper))
+            return mps.variables()
+
         try:
-            where = connect(address, verbose)
+            where = connect(address, verbose, serve)
             if where == HERE and not verbose:
                 reaper.remove(local_session_folder())
             if to_go_on:
@@ -92,11 +105,16 @@ def connected(address: str | None, verbose: bool, to_go_on: str = "") -> Iterato
             ray.shutdown()
 
 
-def connect(address: str | None, verbose: bool) -> str:
+def connect(
+    address: str | None, verbose: bool, before_start: Callable[[], dict[str, str]] = dict
+) -> str:
     """Join the cluster at ``address`` or start Ray here. Returns where it runs, for people.
 
     ``None`` joins a cluster that runs on this machine (or in ``$RAY_ADDRESS``) if there is one;
     ``local`` always starts one; ``auto`` must find one; else a host or host:port.
+
+    Args:
+        before_start: called before Ray starts here; gives variables for its processes alone.
 
     Raises:
         InputError: there is no cluster at the address.
@@ -121,8 +139,9 @@ def connect(address: str | None, verbose: bool) -> str:
                 one, several = "other program with its own Ray", "other programs with their own Ray"
                 say(f"beside {counted(others, one, several)}: they share this machine's CPUs")
             less = nullcontext() if verbose else without_unused_processes()
+            given = before_start()
             with private_ray(), spared(signal.SIGHUP), less:
-                _start(options)
+                _start(options, given)
             workers_have_these_variables()
             return HERE
         target = found if ":" in found else f"{found}:{GCS_PORT}"
@@ -137,8 +156,11 @@ def connect(address: str | None, verbose: bool) -> str:
     return f"the Ray cluster at {target}"
 
 
-def _start(options: dict[str, Any]) -> None:
+def _start(options: dict[str, Any], given: dict[str, str]) -> None:
     """Start a Ray of this process.
+
+    Args:
+        given: variables that its processes have, and this one has not.
 
     Raises:
         ClusterLost: it does not start: memory, processes, files or room are too few here.
@@ -146,23 +168,35 @@ def _start(options: dict[str, Any]) -> None:
     import ray
 
     # Workers look beside the program that started Ray, which may be a notebook's kernel.
-    given = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [given])])
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         waiting = min(usable_cpus(), MOST_WAITING, int(available_memory() / WORKER_BYTES))
-        ray.init(
-            address="local", num_cpus=usable_cpus(), include_dashboard=False,
-            _system_config=worker_options(max(1, waiting)), _temp_dir=ray_temp_folder(), **options,
-        )  # fmt: skip
+        with _environment({"PYTHONPATH": path, **given}):
+            ray.init(
+                address="local", num_cpus=usable_cpus(), include_dashboard=False,
+                _system_config=worker_options(max(1, waiting)), _temp_dir=ray_temp_folder(),
+                **options,
+            )  # fmt: skip
     except (InputError, OSError):
         raise
     except Exception as error:  # Ray raises it as it is
         cause = " ".join(str(error).split()) or type(error).__name__
         raise ClusterLost(f"Ray cannot be started here: {cause}") from None
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set these variables while the block lasts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
     finally:
-        os.environ.pop("PYTHONPATH")
-        if given is not None:
-            os.environ["PYTHONPATH"] = given
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def wait_for_workers() -> None:

@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from vgg6.common.machine import cpu_model, mps_is_running
+from vgg6.common.machine import cpu_model
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.evaluation import EVAL_BATCH
 from vgg6.hardware.device_memory import prepare_gpu, ran_out
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
+from vgg6.tuning.cluster import mps
 
 SHARED = "runs at once"  # in the keys of all measurements
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -109,9 +110,9 @@ def describe(found: SharedSpeeds) -> str:
 
 def measurement_key(device: str, config: TrialConfig, images: int) -> str:
     """What a measurement holds for."""
-    mps = ", MPS" if mps_is_running() else ""
+    served = "" if mps.why_not() else ", MPS"
     kind = f"{config.activation}, {config.optimizer}, batch {config.batch_size}, {images} images"
-    return f"{key_start(device)}: {kind}{mps}"
+    return f"{key_start(device)}: {kind}{served}"
 
 
 def key_start(device: str) -> str:
@@ -159,7 +160,8 @@ def _together(asked: dict[str, Any], runs: int) -> list[dict[str, Any]]:
     Raises:
         RuntimeError: one of them ended without an answer; with the last thing that it said.
     """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = os.environ | path | mps.variables()
     with ExitStack() as stack:
         messages = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(runs)]
         processes = [

@@ -36,7 +36,7 @@ INTERNALS = {
         "a public way to say that a failure does not count, and an option for the averages",
     ),
     "ray._private.accelerators.NvidiaGPUAcceleratorManager": (
-        "the kind of this machine's GPU, as Ray names it, without starting Ray",
+        "the number and the kind of this machine's GPUs, as Ray has them, without starting it",
         "the same in ray.util.accelerators",
     ),
     "ray._private.worker._global_node": (
@@ -218,6 +218,15 @@ def local_gpu_kind() -> str | None:
 
     kind = NvidiaGPUAcceleratorManager.get_current_node_accelerator_type()
     return None if kind is None else str(kind)
+
+
+def local_gpus() -> int:
+    """How many GPUs a Ray that starts here would find."""
+    from ray._private.accelerators import NvidiaGPUAcceleratorManager as Nvidia
+
+    seen = Nvidia.get_current_process_visible_accelerator_ids()
+    found = int(Nvidia.get_current_node_num_accelerators())
+    return found if seen is None else min(found, len(seen))
 
 
 def local_session_folder() -> str:

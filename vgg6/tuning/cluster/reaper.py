@@ -3,8 +3,8 @@
 The kernel ends a local Ray's own processes with their driver, but for the raylet's agents, which
 wait a minute for a control process that is gone, and workers that stand still. This is a process of
 its own, told by the end of its standard input that the driver has ended, however that came about.
-It then does what the lines of that input ask for. It removes the folders of Ray's sessions, and
-says what a driver that was killed cannot say.
+It then does what the lines of that input ask for. It removes the folders of Ray's sessions, ends
+the GPU service that the driver has started, and says what a driver that was killed cannot say.
 
     python reaper.py DRIVER_PID < PIPE
 """
@@ -23,7 +23,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 SETTLE_S, ROUNDS = 1.0, 4
-REMOVE, SAY, ENDED = "remove ", "say ", "ended"  # what a line of its input begins with
+QUIT_S = 15.0  # for the GPU service to end; it waits for its clients
+# What a line of its input begins with.
+REMOVE, SERVICE, SAY, ENDED = "remove ", "service ", "say ", "ended"
 
 
 class Reaper:
@@ -39,6 +41,11 @@ class Reaper:
     def remove(self, folder: str) -> None:
         """Remove a folder once this process's Ray has ended."""
         self._tell(REMOVE + folder)
+
+    def quit_service(self, folder: str) -> None:
+        """End the Multi-Process Service whose files are in ``folder``, and remove that, unless it
+        is done by then."""
+        self._tell(SERVICE + folder)
 
     def say_if_killed(self, message: str) -> None:
         """Say a line on standard error should this process end within the block. Somebody may kill
@@ -109,6 +116,43 @@ def remove(folder: str) -> None:
         time.sleep(SETTLE_S)
 
 
+def service_variables(folder: str) -> dict[str, str]:
+    """What the environment of NVIDIA's Multi-Process Service, and of who uses it, has where its
+    files are in ``folder``."""
+    return {
+        "CUDA_MPS_PIPE_DIRECTORY": f"{folder}/pipe",
+        "CUDA_MPS_LOG_DIRECTORY": f"{folder}/log",
+    }
+
+
+def ask_service(folder: str, command: str) -> str | None:
+    """What the service in ``folder`` answers; None where it does not, or not in time."""
+    try:
+        asked = subprocess.run(
+            ["nvidia-cuda-mps-control"], env=os.environ | service_variables(folder),
+            input=command + "\n", text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            timeout=QUIT_S, start_new_session=True,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout if asked.returncode == 0 else None
+
+
+def quit_service(folder: str) -> bool:
+    """End the service in ``folder``. Returns whether it has ended, or never began: clients that
+    stand still hold it up."""
+    return not os.path.exists(f"{folder}/pipe") or ask_service(folder, "quit") is not None
+
+
+def end_service(folder: str) -> None:
+    """End the service in ``folder`` in any case, and remove that."""
+    if not quit_service(folder):
+        name = f"{folder}/pipe/nvidia-cuda-mps-control.pid"
+        with suppress(OSError, ValueError), open(name) as file:  # else it has ended, or never began
+            os.kill(int(file.read()), signal.SIGTERM)
+    remove(folder)
+
+
 def main() -> None:
     asked = os.fsdecode(sys.stdin.buffer.read()).splitlines()
     if ENDED not in asked:
@@ -128,6 +172,8 @@ def main() -> None:
     for line in asked:
         if line.startswith(REMOVE):
             remove(line.removeprefix(REMOVE))
+        if line.startswith(SERVICE):  # its clients have ended by now
+            end_service(line.removeprefix(SERVICE))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 from search_spaces import Space
 from search_spaces.parameter import PARAMETER_NAMES
 from vgg6.common.checks import InputError
-from vgg6.common.machine import mps_is_running, usable_cpus
+from vgg6.common.machine import usable_cpus
 from vgg6.common.say import say
 from vgg6.common.words import counted, duration
 from vgg6.config import TrialConfig
@@ -22,6 +22,7 @@ from vgg6.hardware.cpu_speed import thread_speeds
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
 from vgg6.tuning.cluster import connect as cluster
+from vgg6.tuning.cluster import mps
 from vgg6.tuning.cluster.connect import HERE
 from vgg6.tuning.cluster.gpu_probe import hungriest, probe_each, probe_here
 from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds
@@ -32,7 +33,7 @@ from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.search_facts import SearchFacts
 from vgg6.tuning.session.cost import auto_trials, estimate
 from vgg6.tuning.session.trial_end import DEFAULT_KEEPING, Keeping
-from vgg6.tuning.settings import Settings
+from vgg6.tuning.settings import AUTO, Settings
 from vgg6.tuning.trackers.wandb_mirror import default_mode
 
 JOINING_S = 15.0  # how long a cluster's first worker may take to join
@@ -123,8 +124,8 @@ def make_plan(
         say(f"GPUs{plan.allotment.measured}")
     say(f"{where}: {plan.allotment.why}; {plan.runtime.device}, {plan.runtime.precision}")
     shares = where == HERE and plan.runtime.device == "cuda" and 0 < plan.allotment.gpus < 1
-    if shares and not mps_is_running():
-        say("trials that share the GPU take turns: start `nvidia-cuda-mps-control -d` first")
+    if shares and (reason := mps.why_not()):
+        say(f"warning: trials that share the GPU take turns: {reason}")
     if budget := plan.settings.time_budget:
         say(f"it ends after {duration(budget)} at the latest, with the best found by then")
     return plan
@@ -233,7 +234,9 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             where += (
                 f"; a search would join the cluster at {found}: name its address to plan for it"
             )
-        plan = decide(settings, space, data, [this_node()], mode)
+        # What is measured here is measured as trials will run.
+        with mps.service_for(settings.gpus_per_trial == AUTO and mps.may_share(settings)):
+            plan = decide(settings, space, data, [this_node()], mode)
     else:
         with cluster.connected(settings.address, settings.verbose) as where:
             plan = decide_with_nodes(settings, space, data, mode, patient=True)

@@ -329,7 +329,7 @@ def test_that_trials_on_one_gpu_take_turns_is_said_where_the_service_does_not_ru
     assert planned(device="cuda", gpus_per_trial=0.5)
     assert not planned(device="cuda", gpus_per_trial=1.0)
     assert not planned(device="cpu", gpus_per_trial=0.5)
-    (tmp_path / "control").touch()
+    (tmp_path / "nvidia-cuda-mps-control.pid").touch()
     assert not planned(device="cuda", gpus_per_trial=0.5)
 
 
