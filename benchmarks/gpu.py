@@ -1,121 +1,281 @@
-"""Claims about one GPU: the seconds of an epoch, and what trials that share it train together.
+"""Claims about one GPU: how long an epoch takes, what trials that share it train together, that a
+seed gives the same bits twice, and that a search keeps it busy.
 
-    python -m benchmarks.gpu                      # on a machine with a CUDA GPU, a few minutes
-    python -m benchmarks.gpu --device cpu --images 1280 --sharing 1,2       # the same code without
+    python -m benchmarks.gpu                      # on a machine with a CUDA GPU, under 8 minutes
+    python -m benchmarks.gpu --device cpu --data digits --images 1280 --together 2 --trials 2
 
-Epochs are of all 45,000 training images with their validation, in bf16, at the batch sizes of the
-spaces. The first epoch of a run is not counted: kernels are chosen and the CUDA graph is captured
-there. For scale, airbench94 (Jordan, 2024) trains an epoch of 50,000 images in 0.31 s on an A100,
-with a network of the same 0.7 GFLOP an image.
+The second one runs the same code without a GPU, which proves no claim.
 
-Then 1, 2, 4 and 8 processes train at once. Each is held to its fraction of the memory, as Ray gives
-trials fractions of a GPU. Prints the images a second of all of them together, and whether NVIDIA's
-Multi-Process Service was running. Without it their kernels take turns.
+- **An epoch** is of all 45,000 training images with their validation, in bf16. The first one of a
+  run is not counted: kernels are chosen and the CUDA graph is captured there. For scale, airbench94
+  (Jordan, 2024) trains an epoch of 50,000 images in 0.31 s on an A100, with a network of the same
+  0.7 GFLOP an image.
+- **Together**: processes train at once, each held to its part of the memory, as Ray gives trials
+  parts of a GPU. They do so without NVIDIA's Multi-Process Service, then with it.
+- **The same bits**: two processes train one seed. All metrics and weights are compared.
+- **Busy**: a search of the command line. Of the time between its first and its last step, the share
+  in which the GPU computed, as ``nvidia-smi`` samples it.
+
+A part that cannot be measured says why, and the others go on.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import multiprocessing as mp
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Barrier
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
-from benchmarks.machine import describe, write_result
-from vgg6.common.machine import mps_is_running, usable_cpus
+from benchmarks.gpu_busy import busy_share, sampling, steps_of
+from benchmarks.machine import SCRIPT, describe, write_result
+from vgg6.checkpoint import weights_bytes
+from vgg6.common.machine import usable_cpus
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, load_source, split
 from vgg6.hardware.device_memory import prepare_gpu
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
+from vgg6.tuning.cluster import mps
+from vgg6.tuning.run.folder import RunFolder
+from vgg6.tuning.run.journal import read_history
 
-AIRBENCH_S = 0.31
+EPOCH_S, AT_BATCH = 0.30, 128
+GAIN, BUSY = 2.5, 0.80
+SEARCH_EPOCHS = 5
+PATIENCE_S, SEARCH_S = 90.0, 240.0  # for the processes of one measurement; for the search
 
 
-def epochs(
-    config: TrialConfig, data: TrialData, runtime: Runtime, count: int
-) -> tuple[list[float], float]:
+@dataclass(frozen=True)
+class Claim:
+    """One line of the table. ``value``: None where ``reason`` says why it was not measured.
+    ``most``: the value must be at most ``bar``, else at least."""
+
+    name: str
+    value: float | None
+    bar: float
+    most: bool = False
+    reason: str = ""
+
+    @property
+    def verdict(self) -> str:
+        if self.value is None:
+            return f"not measured: {self.reason}"
+        return (
+            "holds"
+            if (self.value <= self.bar if self.most else self.value >= self.bar)
+            else ("FAILS")
+        )
+
+
+def table(device: str, claims: Iterable[Claim]) -> str:
+    """The claims as text, under the device's name."""
+    lines = [f"{device:48}{'measured':>10}{'bar':>10}"]
+    for claim in claims:
+        value = "-" if claim.value is None else f"{claim.value:.3g}"
+        bar = f"{'<=' if claim.most else '>='} {claim.bar:g}"
+        lines.append(f"{claim.name:48}{value:>10}{bar:>10}  {claim.verdict}")
+    return "\n".join(lines)
+
+
+def measured(part: Callable[[], Any]) -> tuple[Any, str]:
+    """What a part found, or None and why it found nothing: one that fails takes no other along."""
+    try:
+        return part(), ""
+    except Exception as error:
+        return None, " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def epochs(config: TrialConfig, data: TrialData, runtime: Runtime, count: int) -> dict[str, Any]:
     """Seconds of ``count`` epochs after the first, and the peak memory in GB."""
-    seconds = [m.seconds for m in fit(TrainState(config, runtime), data, stop_after=count + 1)]
+    seconds = [m.seconds for m in fit(TrainState(config, runtime), data, stop_after=count + 1)][1:]
     peak = torch.cuda.max_memory_allocated() / 1e9 if runtime.device == "cuda" else 0.0
-    return seconds[1:], peak
+    median = statistics.median(seconds)
+    return {"batch_size": config.batch_size, "seconds": seconds, "median": median, "peak_gb": peak}
 
 
-def worker(
+def train_beside(
     arguments: argparse.Namespace, fraction: float, threads: int, start: Barrier, out: Any
 ) -> None:
-    """One of the trials that share the device: says how many images a second it trained."""
+    """One of the processes that share the device: how many images a second it trained, and the
+    fingerprint of what came of it."""
     runtime = Runtime.resolve(arguments.device, threads=threads)
     if runtime.device == "cuda":
         prepare_gpu(fraction)
     data = split(load_source(arguments.data), limit_train=arguments.images)
-    state = TrainState(TrialConfig(activation="gelu", epochs=1 + arguments.epochs), runtime)
-    began = 0.0
+    config = TrialConfig(activation="gelu", batch_size=AT_BATCH, epochs=1 + arguments.epochs)
+    state, curve, began = TrainState(config, runtime), [], 0.0
     for metrics in fit(state, data):
+        curve.append(metrics.to_dict())
         if metrics.epoch == 1:
-            start.wait()
+            start.wait(PATIENCE_S)
             began = time.perf_counter()
-    out.put(arguments.epochs * len(data.train) / (time.perf_counter() - began))
+    speed = arguments.epochs * len(data.train) / (time.perf_counter() - began)
+    out.put((speed, fingerprint(curve, weights_bytes(state.model.state_dict(), config))))
 
 
-def speed_together(arguments: argparse.Namespace, trials: int) -> float:
-    """Images a second of ``trials`` processes together."""
+def fingerprint(curve: list[dict[str, Any]], weights: bytes) -> str:
+    """Of all bits that a training must give again: its metrics but for the time, its weights."""
+    kept = [{k: v for k, v in row.items() if k != "seconds"} for row in curve]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode() + weights).hexdigest()
+
+
+def together(
+    arguments: argparse.Namespace, runs: int, variables: dict[str, str] | None = None
+) -> list[tuple[float, str]]:
+    """What ``train_beside`` found in ``runs`` processes at once, which have these variables too."""
     context = mp.get_context("spawn")
-    start, out = context.Barrier(trials), context.Queue()
-    threads = max(1, usable_cpus() // trials)
-    asked = (arguments, 1 / trials, threads, start, out)
-    workers = [context.Process(target=worker, args=asked) for _ in range(trials)]
-    for process in workers:
-        process.start()
-    speeds = [out.get() for _ in workers]
-    for process in workers:
-        process.join()
-    return sum(speeds)
+    start, out = context.Barrier(runs), context.Queue()
+    asked = (arguments, 1 / runs, max(1, usable_cpus() // runs), start, out)
+    workers = [context.Process(target=train_beside, args=asked) for _ in range(runs)]
+    with patch.dict(os.environ, variables or {}):
+        for process in workers:
+            process.start()
+    try:
+        return [out.get(timeout=PATIENCE_S) for _ in workers]
+    finally:
+        for process in workers:
+            process.join(5)
+            process.kill()
+
+
+def speeds(arguments: argparse.Namespace, counts: list[int], served: bool) -> dict[int, float]:
+    """Images a second of so many processes together, with the Multi-Process Service or without.
+
+    Raises:
+        RuntimeError: the service cannot be used here.
+    """
+    with tempfile.TemporaryDirectory() as nobody, mps.service_for(served):
+        if served and (reason := mps.why_not()):
+            raise RuntimeError(reason)
+        # Without: one that runs already is not found in an empty folder.
+        variables = mps.variables() if served else {"CUDA_MPS_PIPE_DIRECTORY": nobody}
+        return {n: sum(s for s, _ in together(arguments, n, variables)) for n in counts}
+
+
+def same_bits(arguments: argparse.Namespace) -> float:
+    """1 where two trainings of one seed, one after the other, give the same bits; else 0."""
+    first, second = (together(arguments, 1)[0][1] for _ in range(2))
+    return float(first == second)
+
+
+def search(arguments: argparse.Namespace) -> dict[str, Any]:
+    """A search that shares the device: how long its steps took, and how busy they kept it.
+
+    Raises:
+        RuntimeError: it fails, or takes too long.
+    """
+    share = 1 / arguments.together if arguments.device == "cuda" else 0
+    with tempfile.TemporaryDirectory() as folder, sampling(arguments.device) as samples:
+        words = [
+            "search", "--name", "s", "--storage", folder, "--address", "local", "--device",
+            arguments.device, "--data", arguments.data, "--limit-train", str(arguments.images),
+            "--trials", str(arguments.trials), "--epochs", str(SEARCH_EPOCHS),
+            "--scheduler", "none", "--wandb", "disabled", "--gpus-per-trial", f"{share:g}",
+            "--cpus-per-trial", "1",
+        ]  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, SCRIPT, *words], timeout=SEARCH_S, text=True, capture_output=True
+        )
+        said = done.stderr.strip().splitlines()
+        if done.returncode:
+            raise RuntimeError(f"the search ended with {done.returncode}: {said[-1:]}")
+        history = read_history(RunFolder(f"{folder}/s"))
+        first, last = steps_of(history)
+        found = {
+            "seconds": last - first, "epochs": len(history.arrivals), "samples": len(samples),
+            "service": [line for line in said if "Multi-Process Service" in line],
+        }  # fmt: skip
+        if arguments.device == "cuda":
+            found["busy"] = busy_share(samples, first, last)
+        return found
+
+
+def claims_of(found: dict[str, Any], together: int) -> list[Claim]:
+    """The claims, from the result file's contents. A part that failed is its reason, a text."""
+
+    def claim(
+        name: str, bar: float, value: Callable[[], float], part: str, most: bool = False
+    ) -> Claim:
+        held = found.get(part, "it was not asked for")
+        if isinstance(held, str):
+            return Claim(name, None, bar, most, held)
+        try:
+            return Claim(name, value(), bar, most)
+        except (KeyError, StopIteration, TypeError):
+            return Claim(name, None, bar, most, "this needs a GPU, or was not asked for")
+
+    def gain(part: str) -> Callable[[], float]:
+        return lambda: found[part][str(together)] / found["alone"]["1"]
+
+    at = f"{together} at once, times one alone"
+    return [
+        claim(
+            f"s an epoch in batches of {AT_BATCH}", EPOCH_S,
+            lambda: next(r["median"] for r in found["epochs"] if r["batch_size"] == AT_BATCH),
+            "epochs", most=True,
+        ),
+        claim(f"{at}, without the service", GAIN, gain("alone"), "alone"),
+        claim(f"{at}, with the service", GAIN, gain("served"), "served"),
+        claim("two runs of a seed equal to the last bit", 1, lambda: found["bits"]["same"], "bits"),
+        claim("busy share of a search", BUSY, lambda: found["search"]["busy"], "search"),
+    ]  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--images", type=int, default=45_000)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch-sizes", default="64,128,256")
-    parser.add_argument("--sharing", default="1,2,4,8")
+    parser.add_argument("--together", type=int, default=8)
+    parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--data", default="cifar10")
     arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        print("skipped: torch sees no CUDA GPU here, and every claim is of one")
+        return
 
     runtime = Runtime.resolve(arguments.device)
     data = split(load_source(arguments.data), limit_train=arguments.images)
-    on_gpu = runtime.device == "cuda"
-    device = torch.cuda.get_device_name() if on_gpu else "cpu"
+    device = torch.cuda.get_device_name() if runtime.device == "cuda" else "cpu"
     facts = describe(device=device, precision=runtime.precision, images=len(data.train))
-    facts["mps"] = on_gpu and mps_is_running()
-    print("\nbatch   s an epoch (min to max)   GB   times airbench94's on an A100", flush=True)
-    rows: list[dict[str, Any]] = []
-    for size in map(int, arguments.batch_sizes.split(",")):
-        config = TrialConfig(activation="gelu", batch_size=size, epochs=1 + arguments.epochs)
-        seconds, peak = epochs(config, data, runtime, arguments.epochs)
-        middle = statistics.median(seconds)
-        rows.append({"batch_size": size, "seconds": seconds, "median": middle, "peak_gb": peak})
-        print(
-            f"{size:5d}{middle:12.3f} ({min(seconds):.3f} to {max(seconds):.3f}){peak:8.2f}"
-            f"{middle / AIRBENCH_S:12.1f}",
-            flush=True,
-        )
-    print(
-        f"\ntrials at once   images a second together   (MPS running: {facts['mps']})", flush=True
-    )
-    shared = {}
-    for trials in map(int, arguments.sharing.split(",")):
-        shared[trials] = speed_together(arguments, trials)
-        print(f"{trials:14d}{shared[trials]:20.0f}", flush=True)
-    write_result(
-        "gpu",
-        {"machine": facts, "epochs": rows, "sharing": shared},
-        "mps" if facts["mps"] else "",
-    )
+    counts = sorted({1, arguments.together})
+
+    def all_epochs() -> list[dict[str, Any]]:
+        sizes = map(int, arguments.batch_sizes.split(","))
+        asked = [TrialConfig(activation="gelu", batch_size=n, epochs=1 + arguments.epochs)
+                 for n in sizes]  # fmt: skip
+        return [epochs(config, data, runtime, arguments.epochs) for config in asked]
+
+    parts: dict[str, Callable[[], Any]] = {
+        "epochs": all_epochs,
+        "alone": lambda: speeds(arguments, counts, served=False),
+        "served": lambda: speeds(arguments, counts, served=True),
+        "bits": lambda: {"same": same_bits(arguments)},
+        "search": lambda: search(arguments),
+    }
+    found: dict[str, Any] = {"machine": facts}
+    for name, part in parts.items():
+        began = time.monotonic()
+        value, reason = measured(part)
+        found[name] = reason or json.loads(json.dumps(value))
+        print(f"{name} ({time.monotonic() - began:.0f} s): {found[name]}", flush=True)
+        claims = claims_of(found, arguments.together) if runtime.device == "cuda" else []
+        write_result("gpu", found | {"claims": [asdict(c) for c in claims]})
+    print(f"\n{table(device, claims) if claims else 'no claim: these figures are of a CPU'}")
 
 
 if __name__ == "__main__":
