@@ -1,6 +1,6 @@
 """Claim: a replay tells the truth: on the curves of a live search it makes that search's decisions.
 
-    python -m benchmarks.live_and_replay                # three live searches, 40 minutes on 2 CPUs
+    python -m benchmarks.live_and_replay                # three live searches, ten minutes on 2 CPUs
     python -m benchmarks.live_and_replay --keep FOLDER  # keeps them, or looks at those kept there
 
 Three real searches of 27 trials run on CIFAR-10, with Ray. The simulator that the other benchmarks
@@ -45,11 +45,11 @@ from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.trials import INFEASIBLE, PAUSED, PRUNED, TrialRecord
 
-DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 2000, 7
+DATA, SPACE, TRIALS, EPOCHS, IMAGES, SEED = "cifar10", "wide", 27, 9, 500, 7
 # searcher, scheduler, trials at once, CPUs and threads of a trial
 SEARCHES = {
-    "gp": ("gp", "asha", 1, 2),
-    "gp-killed": ("gp", "asha", 1, 2),
+    "gp": ("gp", "asha", 1, 1),
+    "gp-killed": ("gp", "asha", 1, 1),
     "random": ("random", "asha-stop", 2, 1),
 }
 KILLED_AT = {"gp-killed": (25, 50)}  # as soon as so many epochs are journaled
