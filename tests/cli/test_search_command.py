@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from safetensors.torch import load_file
-from support.paths import ROOT
+from support.paths import NARROW, ROOT
 from support.wandb_files import read_runs
 
 from vgg6.tuning.run.folder import RunFolder
@@ -49,7 +49,8 @@ SEARCH = (
     "search", "--data", "digits", "--limit-train", "100", "--trials", "6", "--epochs", "4",
     "--name", "s", "--wandb", "offline", "--address", "local", "--scheduler", "none",
 )  # fmt: skip
-UNTRACKED = (*SEARCH, "--wandb", "disabled")
+SMALL = (*SEARCH, "--space", str(NARROW))
+UNTRACKED = (*SMALL, "--wandb", "disabled")
 
 
 @pytest.mark.slow
@@ -59,7 +60,7 @@ def test_a_search_interrupted_by_each_signal_is_resumed_to_its_whole(
     monkeypatch.chdir(tmp_path)
     journal = tmp_path / "runs" / "s" / "journal.jsonl"
     run = RunFolder(str(journal.parent))
-    arguments: tuple[str, ...] = SEARCH
+    arguments: tuple[str, ...] = (*SMALL, "--epochs", "30")
     for count, how in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL), 1):
         process = command(*arguments, cwd=tmp_path)
         wait_for(journal, '"event": "epoch"', 5 * count)
@@ -103,7 +104,9 @@ def test_a_search_interrupted_by_each_signal_is_resumed_to_its_whole(
 def test_the_exported_train_command_gives_the_exported_numbers(
     tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, err = ended(command(*SEARCH[:-2], "--trials", "4", "--epochs", "2", cwd=tmp_path), 0)
+    out, err = ended(
+        command(*SMALL, "--scheduler", "asha", "--trials", "4", "--epochs", "2", cwd=tmp_path), 0
+    )
     assert "digits (not CIFAR-10)" in out and "Results:" in out
     progress = [line for line in err.splitlines() if re.match(r"\d+:\d\d  ", line)]
     # What is said only where other work runs beside the tests.
@@ -154,10 +157,10 @@ def test_a_time_budget_ends_a_search_with_the_best_so_far_packed(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = [*UNTRACKED, "--epochs", "400", "--time-budget", "30s", "--trials", "2"]
+    arguments = [*UNTRACKED, "--epochs", "400", "--time-budget", "20s", "--trials", "2"]
     status, out, err = said(*arguments)
     assert status == 0, err
-    assert "time budget of 30 s is used up" in out and "packed in" in out
+    assert "time budget of 20 s is used up" in out and "packed in" in out
     history = read_history(RunFolder(str(tmp_path / "runs" / "s")))
     assert {t.state for t in history.trials.values()} == {STOPPED}
     best = history.ranking()[0]
@@ -171,7 +174,7 @@ def test_a_second_driver_on_one_search_is_refused(
     tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first = command(*UNTRACKED, "--epochs", "40", cwd=tmp_path)
+    first = command(*UNTRACKED, "--epochs", "400", cwd=tmp_path)
     wait_for(tmp_path / "runs" / "s" / "journal.jsonl", '"event": "epoch"', 1)
     status, out, _ = said("status", "s")
     assert status == 0 and "running" in out

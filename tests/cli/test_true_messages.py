@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.made_runs import made_run
-from support.paths import ROOT
+from support.paths import NARROW, ROOT
 
 from analysis.packages.compress import render as render_compressed
 from analysis.packages.package_files import check_new
@@ -57,7 +57,7 @@ def test_no_line_of_a_dry_run_of_one_trial_counts_one_as_many(said: Any, tmp_pat
     arguments = "search --data digits --limit-train 100 --trials 1 --epochs 1 --cpus-per-trial 1"
     status, out, err = said(
         *arguments.split(), "--dry-run", "--address", "local", "--time-budget", "60s",
-        "--storage", tmp_path,
+        "--storage", tmp_path, "--space", NARROW,
     )  # fmt: skip
     assert status == 0, err
     assert "1 of up to 1 epoch, 60 seconds at most" in out and "1 thread a trial" in out

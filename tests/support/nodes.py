@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ray.cluster_utils import Cluster
-from support.paths import ROOT
+from support.paths import NARROW, ROOT
 
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.history import History
@@ -23,8 +23,29 @@ IMAGES = 100  # training images of each search
 SEARCH = (
     "search", "--data", "digits", "--limit-train", str(IMAGES), "--name", "s",
     "--wandb", "disabled",
-    "--scheduler", "none", "--space", "study_grid", "--searcher", "random",
+    "--scheduler", "none", "--space", str(NARROW), "--searcher", "random",
 )  # fmt: skip
+# A tune_vgg6.py whose trials report no more than EPOCH epochs until FILE is there.
+HELD = """
+import os, sys, time, tune_vgg6
+from vgg6.tuning.session import session as experiment
+from vgg6.tuning.session.trainable import train_trial
+def held(assignment, **shared):
+    from vgg6.tuning.session import trainable
+    fit = trainable.fit
+    def waits(*given):
+        for metrics in fit(*given):
+            while metrics.epoch > EPOCH and not os.path.exists(FILE):
+                time.sleep(0.05)
+            yield metrics
+    trainable.fit = waits
+    try:
+        train_trial(assignment, **shared)
+    finally:
+        trainable.fit = fit
+experiment.train_trial = held
+sys.exit(tune_vgg6.main(sys.argv[1:]))
+"""
 
 
 def home_with_a_token(home: Path) -> dict[str, str]:
@@ -49,12 +70,20 @@ def cluster(head_cpus: int = 0, **options: Any) -> Iterator[Cluster]:
         nodes.shutdown()
 
 
-def driver(*arguments: str, cwd: Path, within: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """A tune_vgg6.py of its own, whose messages go to ``cwd/messages``."""
+def driver(*arguments: str, cwd: Path, held_after: int | None = None) -> subprocess.Popen[str]:
+    """A tune_vgg6.py of its own, whose messages go to ``cwd/messages``.
+
+    ``held_after``: its trials wait after so many epochs until ``cwd/go`` is there.
+    """
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    program = [str(ROOT / "tune_vgg6.py")]
+    if held_after:
+        held = HELD.replace("EPOCH", str(held_after)).replace("FILE", repr(str(cwd / "go")))
+        program = ["-c", held]
+        environment["PYTHONPATH"] = str(ROOT)
     with open(cwd / "messages", "a") as messages:
         return subprocess.Popen(
-            [*within, sys.executable, str(ROOT / "tune_vgg6.py"), *arguments],
+            [sys.executable, *program, *arguments],
             cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=messages, text=True,
         )  # fmt: skip
 

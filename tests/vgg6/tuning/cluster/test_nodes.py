@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.cluster_utils import Cluster
 from support.nodes import (
     SEARCH,
     add_node,
@@ -23,15 +25,20 @@ from support.nodes import (
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, RUNNING
 
 pytestmark = pytest.mark.starts_ray
-# Longer than nodes take to be lost and found.
-LONG = (*SEARCH, "--trials", "4", "--epochs", "30")
+# Trials wait after three epochs while nodes are lost and found.
+EPOCHS, HELD_AFTER = 5, 3
+
+
+def search(trials: int, nodes: Cluster, cwd: Path) -> subprocess.Popen[str]:
+    asked = ("--trials", str(trials), "--epochs", str(EPOCHS), "--address", nodes.address)
+    return driver(*SEARCH, *asked, cwd=cwd, held_after=HELD_AFTER)
 
 
 @pytest.mark.slow
 def test_a_search_goes_on_without_a_lost_node_and_grows_into_a_new_one(tmp_path: Path) -> None:
     with cluster() as nodes:
         first, _ = add_node(nodes, 2), add_node(nodes, 3)
-        process = driver(*LONG, "--address", nodes.address, cwd=tmp_path)
+        process = search(4, nodes, tmp_path)
         wait_until(lambda: len(history(tmp_path).arrivals) >= 6, "six epochs", process)
         kill_node(nodes, first)
         lost = time.monotonic()
@@ -40,6 +47,7 @@ def test_a_search_goes_on_without_a_lost_node_and_grows_into_a_new_one(tmp_path:
         wait_until(lambda: "is gone" in messages(tmp_path), "the lost node", process)
         print(f"the lost node was noticed after {time.monotonic() - lost:.0f} s")
         grown = [t for t in history(tmp_path).trials.values() if t.state == RUNNING]
+        (tmp_path / "go").touch()
         assert process.wait(600) == 0, messages(tmp_path)
     found = history(tmp_path)
     assert sorted(found.trials) == list(range(4))
@@ -54,10 +62,10 @@ def test_a_search_goes_on_without_a_lost_node_and_grows_into_a_new_one(tmp_path:
 def test_a_search_without_any_node_waits_says_so_and_goes_on(tmp_path: Path) -> None:
     with cluster() as nodes:
         only = add_node(nodes, 2)
-        arguments = (*SEARCH, "--trials", "2", "--epochs", "8", "--address", nodes.address)
-        process = driver(*arguments, cwd=tmp_path)
+        process = search(2, nodes, tmp_path)
         wait_until(lambda: len(history(tmp_path).arrivals) >= 3, "three epochs", process)
         kill_node(nodes, only)
+        (tmp_path / "go").touch()
         wait_until(lambda: "waiting for one" in messages(tmp_path), "a word on it", process)
         before = len(history(tmp_path).arrivals)
         time.sleep(5)
@@ -65,7 +73,7 @@ def test_a_search_without_any_node_waits_says_so_and_goes_on(tmp_path: Path) -> 
         add_node(nodes, 2)
         assert process.wait(300) == 0, messages(tmp_path)
     assert "a node can run trials again" in messages(tmp_path)
-    assert len(history(tmp_path).arrivals) == 16
+    assert len(history(tmp_path).arrivals) == 2 * EPOCHS
 
 
 @pytest.mark.slow
@@ -87,8 +95,7 @@ def test_a_search_whose_cluster_is_gone_ends_by_name_and_is_resumed(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with cluster(head_cpus=2) as nodes:
-        arguments = (*SEARCH, "--trials", "2", "--epochs", "24", "--address", nodes.address)
-        process = driver(*arguments, cwd=tmp_path)
+        process = search(2, nodes, tmp_path)
         wait_until(lambda: len(history(tmp_path).arrivals) >= 6, "six epochs", process)
         os.kill(nodes.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGKILL)
         assert process.wait(90) == 1

@@ -47,7 +47,8 @@ def test_a_frozen_worker_is_ended_and_its_trial_finishes_with_every_epoch_once(
     lr = Parameter(name="lr", low=1e-4, high=1.0, log=True)
     row: dict[str, Any] = {"lr": 1e-3}
     rows = (row, {"lr": 2e-3})
-    space = Space(name="points", parameters=(lr,), points=rows, points_only=True)
+    small = {"width": 0.125}
+    space = Space(name="points", parameters=(lr,), points=rows, points_only=True, fixed=small)
     settings = Settings(
         name="run", storage=str(tmp_path), trials=2, epochs=8, searcher="grid", scheduler="none",
         data="digits", wandb="disabled",

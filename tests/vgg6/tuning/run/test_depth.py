@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.made_runs import made_run
+from support.paths import NARROW
 
 from cli.main import build_parser
 from cli.search import finish, read_settings
@@ -123,7 +124,7 @@ def test_a_dry_run_warns_of_a_ranking_on_one_or_two_complete_trials(
     arguments = "search --data digits --limit-train 100 --trials 8 --epochs 6 --cpus-per-trial 1"
     status, out, err = said(
         *arguments.split(), "--dry-run", "--address", "local", "--scheduler", scheduler,
-        "--storage", tmp_path,
+        "--storage", tmp_path, "--space", NARROW,
     )  # fmt: skip
     assert status == 0, err
     assert ("warning: the ranking would rest on one or two complete trials" in out) == warned
