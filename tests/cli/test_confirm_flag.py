@@ -86,7 +86,8 @@ def test_where_no_time_is_left_to_confirm_the_command_that_goes_on_is_printed(
 def test_a_search_keeps_a_third_of_its_time_budget_for_the_confirmation(
     said: Any, budget: list[str]
 ) -> None:
-    words = ("search", "--data", "digits", *budget, "--dry-run")
+    small = ("--limit-train", "100", "--space", NARROW)
+    words = ("search", "--data", "digits", *small, *budget, "--dry-run")
     assert "4 minutes at most" in said(*words)[1]
     status, out, _ = said(*words, "--confirm")
     assert status == DONE and "2.7 minutes at most" in out

@@ -26,6 +26,7 @@ parameters:
   batch_size: {choices: [32]}
   lr: {low: 1e-4, high: 1e-2, log: true}
   schedule: {choices: [constant, cosine]}
+fixed: {width: 0.125}
 points:
   - {activation: relu, optimizer: adam, batch_size: 32, lr: 0.001, schedule: constant}
   - {activation: relu, optimizer: adam, batch_size: 32, lr: 0.001, schedule: cosine}
