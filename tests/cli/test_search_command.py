@@ -60,7 +60,7 @@ def test_a_search_interrupted_by_each_signal_is_resumed_to_its_whole(
     monkeypatch.chdir(tmp_path)
     journal = tmp_path / "runs" / "s" / "journal.jsonl"
     run = RunFolder(str(journal.parent))
-    arguments: tuple[str, ...] = (*SMALL, "--epochs", "30")
+    arguments: tuple[str, ...] = SEARCH
     for count, how in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL), 1):
         process = command(*arguments, cwd=tmp_path)
         wait_for(journal, '"event": "epoch"', 5 * count)
