@@ -25,7 +25,9 @@ SEARCH = (
     "--wandb", "disabled",
     "--scheduler", "none", "--space", str(NARROW), "--searcher", "random",
 )  # fmt: skip
-# A tune_vgg6.py whose trials report no more than EPOCH epochs until FILE is there.
+GO = "go"
+# A tune_vgg6.py whose trials report no more than EPOCH epochs until FILE is there. A worker that
+# waits says so by a file of its own.
 HELD = """
 import os, sys, time, tune_vgg6
 from vgg6.tuning.session import session as experiment
@@ -36,6 +38,7 @@ def held(assignment, **shared):
     def waits(*given):
         for metrics in fit(*given):
             while metrics.epoch > EPOCH and not os.path.exists(FILE):
+                open(f"{FILE}-{os.getpid()}", "w").close()
                 time.sleep(0.05)
             yield metrics
     trainable.fit = waits
@@ -73,12 +76,13 @@ def cluster(head_cpus: int = 0, **options: Any) -> Iterator[Cluster]:
 def driver(*arguments: str, cwd: Path, held_after: int | None = None) -> subprocess.Popen[str]:
     """A tune_vgg6.py of its own, whose messages go to ``cwd/messages``.
 
-    ``held_after``: its trials wait after so many epochs until ``cwd/go`` is there.
+    ``held_after``: its trials wait after so many epochs until ``cwd`` has the file ``GO``.
     """
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     program = [str(ROOT / "tune_vgg6.py")]
     if held_after:
-        held = HELD.replace("EPOCH", str(held_after)).replace("FILE", repr(str(cwd / "go")))
+        held = HELD.replace("EPOCH", str(held_after)).replace("FILE", "go_ahead")
+        held = f"go_ahead = {str(cwd / GO)!r}\n{held}"
         program = ["-c", held]
         environment["PYTHONPATH"] = str(ROOT)
     with open(cwd / "messages", "a") as messages:
@@ -94,6 +98,11 @@ def messages(cwd: Path) -> str:
 
 def history(cwd: Path) -> History:
     return read_history(RunFolder(str(cwd / "runs" / "s")))
+
+
+def waiting(cwd: Path) -> int:
+    """How many workers have waited, those included that have gone on or are dead."""
+    return len(list(cwd.glob(f"{GO}-*")))
 
 
 def wait_until(true: Callable[[], bool], what: str, process: subprocess.Popen[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 from support.nodes import (
+    GO,
     SEARCH,
     add_node,
     cluster,
@@ -20,6 +21,7 @@ from support.nodes import (
     kill_node,
     messages,
     wait_until,
+    waiting,
 )
 
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, RUNNING
@@ -46,8 +48,9 @@ def test_a_search_goes_on_without_a_lost_node_and_grows_into_a_new_one(tmp_path:
         wait_until(lambda: "has joined" in messages(tmp_path), "the new node", process)
         wait_until(lambda: "is gone" in messages(tmp_path), "the lost node", process)
         print(f"the lost node was noticed after {time.monotonic() - lost:.0f} s")
+        wait_until(lambda: waiting(tmp_path) >= 4, "two workers of the new node", process)
         grown = [t for t in history(tmp_path).trials.values() if t.state == RUNNING]
-        (tmp_path / "go").touch()
+        (tmp_path / GO).touch()
         assert process.wait(600) == 0, messages(tmp_path)
     found = history(tmp_path)
     assert sorted(found.trials) == list(range(4))
@@ -65,7 +68,7 @@ def test_a_search_without_any_node_waits_says_so_and_goes_on(tmp_path: Path) -> 
         process = search(2, nodes, tmp_path)
         wait_until(lambda: len(history(tmp_path).arrivals) >= 3, "three epochs", process)
         kill_node(nodes, only)
-        (tmp_path / "go").touch()
+        (tmp_path / GO).touch()
         wait_until(lambda: "waiting for one" in messages(tmp_path), "a word on it", process)
         before = len(history(tmp_path).arrivals)
         time.sleep(5)
