@@ -175,7 +175,7 @@ def test_the_compression_benchmark_makes_its_variants_and_their_front(
 ) -> None:
     monkeypatch.setattr(compressed_networks, "BATCH", 8)  # of 256 images: it proves no speed
     figure = tmp_path / "figure" / "front.html"
-    arguments = "--data digits --limit-train 64 --epochs 2 --batch-size 32 --threads 1 --lr 0.001"
+    arguments = "--data digits --limit-train 100 --epochs 2 --batch-size 32 --threads 1 --lr 0.001"
     package = str(tmp_path / "package")
     assert (
         tune_vgg6.main(["train", *arguments.split(), "--optimizer", "adam", "--out", package]) == 0
