@@ -213,8 +213,13 @@ def test_int8_gives_nearly_the_logits_of_fp32_and_keeps_its_input_and_metadata(f
     content = quantize(fp32, DATA.train.images[:64])
     images = DATA.val.images
     before, after = OnnxNetwork(fp32, 1)(images), OnnxNetwork(content, 1)(images)
-    assert np.abs(after - before).max() < 0.15 * np.ptp(before)
-    assert (after.argmax(1) == before.argmax(1)).mean() > 0.85
+    assert np.abs(after - before).max() < 0.08 * np.ptp(before)
+    assert (after.argmax(1) == before.argmax(1)).mean() > 0.92
+    # On a CPU without VNNI two products are added in 16 bits: 255 * 64 * 2 just fit.
+    kept = onnx.load_from_string(content).graph.initializer
+    weights = [onnx.numpy_helper.to_array(w) for w in kept
+               if w.data_type == onnx.TensorProto.INT8 and len(w.dims) > 1]  # fmt: skip
+    assert weights and all(abs(w.astype(int)).max() <= 64 for w in weights)
     facts = [{p.key: p.value for p in onnx.load_from_string(c).metadata_props}
              for c in (fp32, content)]  # fmt: skip
     assert facts[0] == facts[1] and json.loads(facts[1]["classes"]) == list("0123456789")
