@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.paths import ROOT
@@ -63,25 +64,28 @@ def test_a_trial_asks_for_no_worker_but_one_that_waits() -> None:
     assert _ActorClassCache().get(Worker)._default_options["runtime_env"], "Tune asks as before"
 
 
-@pytest.mark.usefixtures("ray_here")
 def test_a_trainable_is_read_from_the_store_once_and_in_the_block_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from ray import tune
     from ray.tune import registry
 
-    reads = []
-    read = registry._internal_kv_get  # type: ignore[attr-defined]
-    monkeypatch.setattr(registry, "_internal_kv_get", lambda key: reads.append(key) or read(key))
+    reads: list[tuple[str, ...]] = []
+    read: Any = registry._Registry.get
+
+    def counted(one: object, *name: str) -> Any:
+        reads.append(name)
+        return read(one, *name)
+
+    monkeypatch.setattr(registry._Registry, "get", counted)
     with trainable_is_read_once():
         assert not registry._has_trainable("counted"), "it is not there yet"
         tune.register_trainable("counted", lambda config: None)
         reads.clear()
         first = registry.get_trainable_cls("counted")
-        once = len(reads)
-        assert registry.get_trainable_cls("counted") is first and len(reads) == once
+        assert registry.get_trainable_cls("counted") is first and len(reads) == 1
     registry.get_trainable_cls("counted")
-    assert len(reads) > once
+    assert len(reads) == 2
 
 
 def test_tune_keeps_no_averages_in_the_block_alone() -> None:
