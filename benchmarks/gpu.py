@@ -73,11 +73,8 @@ class Claim:
     def verdict(self) -> str:
         if self.value is None:
             return f"not measured: {self.reason}"
-        return (
-            "holds"
-            if (self.value <= self.bar if self.most else self.value >= self.bar)
-            else ("FAILS")
-        )
+        holds = self.value <= self.bar if self.most else self.value >= self.bar
+        return "holds" if holds else "FAILS"
 
 
 def table(device: str, claims: Iterable[Claim]) -> str:

@@ -17,12 +17,8 @@ from vgg6.common.fields import about, check_field, read_field, type_of
 from vgg6.onnx_export.onnx_versions import FIRST_RUNTIME, LOWEST, OPSETS
 from vgg6.tuning.settings import Settings
 
-SESSION_FIELDS = (
-    "address",
-    "mps",
-    "wandb",
-    "verbose",
-)  # what a session on an old search may change
+# What a session on an old search may change.
+SESSION_FIELDS = ("address", "mps", "wandb", "verbose")
 _FORMS: dict[Any, str] = {int: "N", float: "X", str: "NAME"}
 
 

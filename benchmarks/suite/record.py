@@ -27,7 +27,7 @@ from benchmarks.suite.problems import (
     Problem,
     images_of,
     jobs,
-)  # fmt: skip
+)
 from vgg6.common.seeds import derive_seed
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData

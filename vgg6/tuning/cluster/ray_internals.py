@@ -104,18 +104,25 @@ def worker_options(waiting: int) -> dict[str, Any]:
 
 
 @contextmanager
+def _with_methods(owner: Any, methods: dict[str, Any]) -> Iterator[None]:
+    """Within the block, a class has these methods in place of its own."""
+    before = {name: getattr(owner, name) for name in methods}
+    try:
+        for name, method in methods.items():
+            setattr(owner, name, method)
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(owner, name, method)
+
+
+@contextmanager
 def without_unused_processes() -> Iterator[None]:
     """Within the block, ``ray.init`` starts a local Ray without ``UNUSED``."""
     from ray._private.node import Node
 
-    before = {name: getattr(Node, name) for name in UNUSED}
-    try:
-        for name in before:
-            setattr(Node, name, _nothing)
+    with _with_methods(Node, dict.fromkeys(UNUSED, _nothing)):
         yield
-    finally:
-        for name, method in before.items():
-            setattr(Node, name, method)
 
 
 def _nothing(*given: Any, **named: Any) -> None:
@@ -137,18 +144,14 @@ def trials_in_waiting_workers() -> Iterator[None]:
     if read_value(_SAME_VARIABLES) is None:
         yield
         return
-    get = _ActorClassCache.get
 
     def actor_class(cache: Any, trainable: type) -> Any:
         if trainable not in cache._cache:
             cache._cache[trainable] = ray.remote(trainable)
         return cache._cache[trainable]
 
-    try:
-        _ActorClassCache.get = actor_class  # type: ignore[method-assign]
+    with _with_methods(_ActorClassCache, {"get": actor_class}):
         yield
-    finally:
-        _ActorClassCache.get = get  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -156,21 +159,20 @@ def trainable_is_read_once() -> Iterator[None]:
     """Within the block, Tune asks the cluster's store once for each trainable of its own."""
     from ray.tune.registry import _global_registry
 
-    registry: Any = _global_registry
+    registry: Any = type(_global_registry)
     get, contains = registry.get, registry.contains
     known: dict[tuple[str, ...], Any] = {}
 
-    def get_once(*name: str) -> Any:
+    def get_once(self: Any, *name: str) -> Any:
         if name not in known:
-            known[name] = get(*name)
+            known[name] = get(self, *name)
         return known[name]
 
-    try:
-        registry.get = get_once
-        registry.contains = lambda *name: name in known or contains(*name)
+    def contains_or_known(self: Any, *name: str) -> bool:
+        return name in known or contains(self, *name)
+
+    with _with_methods(registry, {"get": get_once, "contains": contains_or_known}):
         yield
-    finally:
-        del registry.get, registry.contains
 
 
 @contextmanager
@@ -178,12 +180,8 @@ def metrics_are_not_averaged() -> Iterator[None]:
     """Within the block, Tune keeps no averages, minima and maxima of what trials report."""
     from ray.tune.trainable.metadata import _TrainingRunMetadata
 
-    update = _TrainingRunMetadata.update_metric
-    try:
-        _TrainingRunMetadata.update_metric = _nothing  # type: ignore[assignment]
+    with _with_methods(_TrainingRunMetadata, {"update_metric": _nothing}):
         yield
-    finally:
-        _TrainingRunMetadata.update_metric = update  # type: ignore[method-assign]
 
 
 def out_of_host_memory_is_a_dead_actor() -> None:
