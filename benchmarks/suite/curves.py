@@ -21,8 +21,8 @@ import pandas as pd
 from scipy.stats import qmc
 from sklearn.ensemble import ExtraTreesRegressor
 
-from benchmarks.suite.problems import BEST_POINTS, PROBLEMS, SEEDS, TUNING, Problem
-from benchmarks.suite.record import curves_of
+from benchmarks.suite.problems import PROBLEMS, SEEDS, TUNING, Problem
+from benchmarks.suite.record import best_points, curves_of
 from search_spaces import Space
 from search_spaces.parameter import Parameter
 from search_spaces.unit_cube import suggest_at
@@ -68,6 +68,7 @@ class Recorded:
 
     def __post_init__(self) -> None:
         table = curves_of(self.problem)
+        self.best_points = best_points(table)
         space, epochs = self.problem.space, self.problem.epochs
         configs, curves, self.seeds = [], [], []
         for text, rows in table.groupby("config", sort=False):
@@ -95,9 +96,8 @@ class Recorded:
         """Of a good configuration's final score: from the best points, trained with two seeds."""
         table = pd.DataFrame(self.seeds, columns=["point", "seed", "best"])
         scores = table.pivot(index="point", columns="seed", values="best")
-        best = scores[SEEDS[0]].nlargest(BEST_POINTS).index
-        pairs = scores.loc[best].dropna()
-        return float(np.sqrt(pairs.var(axis=1).mean())) if len(pairs.columns) > 1 else 0.0
+        pairs = scores.reindex(columns=list(SEEDS)).loc[self.best_points].dropna()
+        return float(np.sqrt(pairs.var(axis=1).mean())) if len(pairs) else 0.0
 
 
 def inputs_of(space: Space, config: dict[str, Any]) -> list[float]:
