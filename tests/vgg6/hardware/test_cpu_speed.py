@@ -169,6 +169,25 @@ def test_a_neighbour_that_comes_and_goes_does_not_fix_the_threads_of_later_searc
     assert bool(cpu_speed.why_not_kept("bf16")) == (not kept)
 
 
+@pytest.mark.parametrize(("second", "rounds"), [(500, 1), (600, 1), (300, 2)])
+def test_a_second_process_measures_once_where_it_agrees_with_the_first(
+    monkeypatch: pytest.MonkeyPatch, second: int, rounds: int
+) -> None:
+    monkeypatch.setattr(cpu_speed, "UNDISTURBED", 0.0)
+    measured(monkeypatch, one=302, two=516)
+    order = []
+
+    def speed(precision: str, threads: int, runs: int) -> float:
+        order.append(threads)
+        return {1: 151.0, 2: float(second)}[threads] * runs
+
+    monkeypatch.setattr(cpu_speed, "_speed", speed)
+    measurements._known.cache_clear()
+    assert thread_speeds("bf16") == {"1": 302.0, "2": max(516.0, second)}
+    assert order == [1, 2] * rounds
+    assert not cpu_speed.why_not_kept("bf16")
+
+
 @pytest.mark.parametrize(
     ("seconds", "again"),
     # 200 images in an epoch of a second, and 150 a second were measured with two at once.

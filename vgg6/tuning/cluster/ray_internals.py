@@ -79,6 +79,7 @@ INTERNALS = {
 # Workers import what trials need when they start. PyTorch's first optimizer imports its compiler.
 # Would be replaced by a public option of ray.init.
 PRELOAD = ["torch", "ray.tune", "torch._dynamo", "vgg6.tuning.session.trainable"]
+WAITING_MS = 60_000  # the machine may be measured before the first trial, which takes seconds
 
 # What starts them, as methods of Ray's Node. ``ray.init`` waits until the first one answers, even
 # where ``include_dashboard`` is false.
@@ -95,11 +96,14 @@ def worker_options(waiting: int) -> dict[str, Any]:
     """Ray's configuration for a local Ray: at most ``waiting`` workers start with it, and at most
     as many at a time later on. Ray would start one a CPU, of 0.45 GB each.
 
-    More than one a CPU, and trials that are asked for while the first ones start get others.
+    More than one a CPU, and trials that are asked for while the first ones start get others. Ray
+    ends workers that have waited for a second, if it looks when Tune has just reserved the CPUs for
+    the trials. These would then wait until new workers have imported the same.
     """
     return {
         "preload_python_modules": PRELOAD,
         "worker_maximum_startup_concurrency": waiting,
+        "idle_worker_killing_time_threshold_ms": WAITING_MS,
     }
 
 

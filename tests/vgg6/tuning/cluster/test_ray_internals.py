@@ -64,6 +64,36 @@ def test_a_trial_asks_for_no_worker_but_one_that_waits() -> None:
     assert _ActorClassCache().get(Worker)._default_options["runtime_env"], "Tune asks as before"
 
 
+def test_workers_wait_though_tune_reserves_their_cpus_before_its_trials_begin() -> None:
+    script = """
+import os, time
+import psutil, ray
+from ray.util.placement_group import placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from vgg6.tuning.cluster import ray_internals
+from vgg6.tuning.cluster.connect import connected
+
+class Trial:
+    def pid(self):
+        return os.getpid()
+
+ray_internals.PRELOAD[:] = ["json"]
+with connected("local", verbose=False):
+    time.sleep(3)  # Ray may end a worker that has waited for a second
+    workers = {one.pid for one in psutil.Process().children(recursive=True)}
+    group = placement_group([{"CPU": 1}] * int(ray.cluster_resources()["CPU"]))
+    assert group.wait(30)
+    time.sleep(1)  # it looks five times a second
+    place = PlacementGroupSchedulingStrategy(placement_group=group)
+    trial = ray.remote(Trial).options(num_cpus=1, scheduling_strategy=place).remote()
+    print(ray.get(trial.pid.remote()) in workers)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True"
+
+
 def test_a_trainable_is_read_from_the_store_once_and_in_the_block_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
