@@ -4,8 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 RUN = $(VENV)/bin/python
-# Two processes: on two CPUs twice as fast as one.
-TESTS = $(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+TESTS = $(RUN) -m pytest --dist loadgroup --no-loadscope-reorder
 
 .PHONY: search check test lint audit browser network clean
 
@@ -13,11 +12,12 @@ search: $(VENV)/.installed
 	@$(RUN) tune_vgg6.py search --data auto --trials auto $(ARGS)
 
 check: lint
-	$(TESTS) -m "not slow" $(ARGS)
+	$(TESTS) -n 2 -m "not slow" $(ARGS)
 
+# Two processes for a CPU: slow tests mostly wait for programs that they have started.
 test: lint browser network
 	@$(RUN) .ci/audit.py
-	$(TESTS) --durations=25 $(ARGS)
+	$(TESTS) -n 4 --durations=25 $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

@@ -9,6 +9,7 @@ from typing import Protocol
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from benchmarks.replay.deciders import LIVE, Ours, StockRay
+from benchmarks.replay.freeze_thaw import BOTORCH_PEERS
 from benchmarks.replay.peers import OPTUNA_PEERS, SYNE_TUNE_NOT_FINITE, SYNE_TUNE_PEERS
 from benchmarks.replay.recorded import Searchable
 from benchmarks.replay.simulator import Decider
@@ -68,7 +69,7 @@ GRID_ONLY: dict[str, Method] = {"grid": ours("grid", "none"), "grid + asha": our
 
 
 def methods(curves: Searchable) -> dict[str, Method]:
-    """All that can be compared on ``curves`` here: Syne Tune's rows where it is installed."""
+    """All that can be compared on ``curves`` here: other tools' rows where these are installed."""
     return methods_on(finite=curves.space.is_finite)
 
 
@@ -77,4 +78,6 @@ def methods_on(*, finite: bool) -> dict[str, Method]:
     found = {**(GRID_ONLY if finite else {}), **METHODS, **OPTUNA_PEERS}
     if importlib.util.find_spec("syne_tune"):
         found |= SYNE_TUNE_PEERS | ({} if finite else SYNE_TUNE_NOT_FINITE)
+    if not finite and importlib.util.find_spec("botorch"):
+        found |= BOTORCH_PEERS
     return found

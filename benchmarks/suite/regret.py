@@ -10,8 +10,8 @@ Searches are replayed on learning curves with the live searcher and scheduler. N
 mean over problems of the ratio of mean regrets. Its 95 % interval and the worst problem stand
 beside it.
 
-Other tools' searches go into the same table. ``benchmarks/replay/peers.py`` has their names, and
-says how to install Syne Tune.
+Other tools' searches go into the same table. ``benchmarks/replay/peers.py`` and ``freeze_thaw.py``
+have their names, and say how to install Syne Tune and BoTorch.
 
 LCBench's curves (Zimmer et al., 2021) come from the surrogate of YAHPO Gym (Pfisterer et al.,
 2022). They are no part of this project: ``$LCBENCH_SUITE`` names a folder whose ``suite.py`` has
@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.machine import describe, growing_result, write_file
+from benchmarks.replay import freeze_thaw
 from benchmarks.replay.methods import methods, methods_on
 from benchmarks.replay.peers import MISSING, SYNE_TUNE_NOT_FINITE, SYNE_TUNE_PEERS
 from benchmarks.replay.recorded import rows_of
@@ -130,6 +131,8 @@ def unknown(names: Sequence[str]) -> str:
             continue
         if name in SYNE_TUNE_PEERS | SYNE_TUNE_NOT_FINITE:
             return f"{name!r} needs Syne Tune. {MISSING}"
+        if name in freeze_thaw.BOTORCH_PEERS:
+            return f"{name!r} needs BoTorch. {freeze_thaw.MISSING}"
         return f"{name!r} is none of {', '.join(map(repr, known))}"
     return ""
 

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 from support.made_curves import quality
 
+from benchmarks.replay import freeze_thaw
 from benchmarks.replay.flat_space import FlatSpace
 from benchmarks.replay.peers import (
     MISSING,
@@ -305,6 +306,25 @@ def test_hyper_tune_begins_its_trials_in_several_brackets(syne_tune: None) -> No
     decider, trace = search("syne tune: hyper-tune", Made(), trials=30)
     brackets = Counter(t.bracket for t in decider.scheduler._active_trials.values())
     assert len(brackets) >= 3 and brackets.total() == len(trace.configs)
+
+
+@pytest.mark.slow
+def test_a_frozen_curve_goes_on_where_the_model_sees_more_in_it_than_in_others() -> None:
+    pytest.importorskip("botorch", reason=freeze_thaw.MISSING)
+    curves = Made()
+    decider = freeze_thaw.FreezeThaw(curves, seed=0, trials=14, epochs=EPOCHS)
+    rng = np.random.default_rng(0)
+    trace = replay(
+        decider, lambda number, config: draw(curves, config, rng), Conditions(workers=2), rng,
+        epochs=EPOCHS, budget=90,
+    )  # fmt: skip
+    told = epochs_of(trace)
+    assert all(epochs == list(range(1, len(epochs) + 1)) for epochs in told.values())
+    assert {len(told[n]) for n, state in trace.states.items() if state == "paused"} <= {1, 2, 4, 8}
+    whole = {n for n, state in trace.states.items() if state == "completed"}
+    ends = {n: curves.mean(config)[0][-1, 0] for n, config in trace.configs.items()}
+    short = [ends[n] for n, epochs in told.items() if len(epochs) <= 2]
+    assert whole and min(ends[n] for n in whole) > np.mean(short)
 
 
 @pytest.mark.parametrize("name", SYNE_TUNE_PEERS)

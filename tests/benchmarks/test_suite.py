@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.replay import freeze_thaw
 from benchmarks.replay.peers import MISSING, OPTUNA_PEERS, PEERS
 from benchmarks.suite import regret
 from benchmarks.suite.curves import Curves, own
@@ -110,12 +111,17 @@ def small() -> Curves:
 
 @pytest.mark.parametrize(
     "method",
-    [pytest.param(n, marks=() if n in OPTUNA_PEERS else pytest.mark.slow) for n in PEERS],
+    [
+        pytest.param(n, marks=() if n in OPTUNA_PEERS else pytest.mark.slow)
+        for n in PEERS | freeze_thaw.BOTORCH_PEERS
+    ],
 )
 def test_another_tools_search_is_judged_like_ours(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if method not in OPTUNA_PEERS:
+    if method in freeze_thaw.BOTORCH_PEERS:
+        pytest.importorskip("botorch", reason=freeze_thaw.MISSING)
+    elif method not in OPTUNA_PEERS:
         pytest.importorskip("syne_tune", reason=MISSING)
     if method == "syne tune: asha-cqr":
         pytest.importorskip("xgboost", reason=MISSING)
@@ -130,4 +136,5 @@ def test_a_method_that_is_not_here_is_refused_with_what_is_missing(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "requirements-peers.txt" in unknown(["gp + asha", "syne tune: dehb"])
+    assert "requirements-botorch.txt" in unknown([*freeze_thaw.BOTORCH_PEERS])
     assert "'random + plain asha'" in unknown(["another"])
