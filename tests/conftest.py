@@ -47,9 +47,8 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray are slow and come first. With ``-n`` two processes run those that use a
-    Ray that tests share, half of them each. Those that start their own, marked ``starts_ray``, run
-    beside them."""
+    """Tests that start Ray are slow and come first. With ``-n`` one process runs all that use the
+    Ray that tests share. Those that start their own, marked ``starts_ray``, run beside them."""
 
     def fixtures(item: pytest.Item) -> set[str]:
         return set(getattr(item, "fixturenames", ()))
@@ -59,8 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     for item in items:
         if {"ray_here", "no_ray_here"} & fixtures(item):
-            half = "ray of sessions" if item.path.parent.name == "session" else "ray"
-            item.add_marker(pytest.mark.xdist_group(half))
+            item.add_marker(pytest.mark.xdist_group("ray"))
             item.add_marker(pytest.mark.starts_ray)
         if starts_ray(item):
             item.add_marker(pytest.mark.slow)

@@ -88,6 +88,7 @@ def search_once(curves: Curves, method: str, workers: int, seed: int) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--role", choices=(TUNING, CLAIM), help="these problems only (all)")
+    parser.add_argument("--problems", help="names, separated by ',' (all)")
     parser.add_argument("--methods", default=";".join(SHOWN), help="names, separated by ';'")
     parser.add_argument("--workers", default="1,8,64")
     parser.add_argument("--seeds", type=int, default=10)
@@ -100,8 +101,11 @@ def main() -> None:
     facts = describe(role=arguments.role, seeds=arguments.seeds)
     path = growing_result("suite", facts, ending="parquet")
     table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
-    for name, make in problems(arguments.role).items():
-        curves = None
+    every = problems(arguments.role)
+    for name in arguments.problems.split(",") if arguments.problems else every:
+        if name not in every:
+            parser.error(f"--problems {name}: is none of {', '.join(every)}")
+        make, curves = every[name], None
         for many in workers:
             for method in names:
                 done = set() if table.empty else set(
