@@ -208,7 +208,8 @@ def main() -> None:
                 trace = replay_live(name, history, data, seconds)
                 rows.append({"search": name, "clock": clock} | compare(history, trace))
                 print(json.dumps(rows[-1], indent=1), flush=True)
-    write_result("live_and_replay", {"machine": facts, "rows": rows})
+    part = "" if len(arguments.searches) == len(SEARCHES) else "-".join(arguments.searches)
+    write_result("live_and_replay", {"machine": facts, "rows": rows}, part)
 
 
 if __name__ == "__main__":
