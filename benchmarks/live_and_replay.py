@@ -199,17 +199,15 @@ def main() -> None:
     arguments = parser.parse_args()
     facts = describe(space=SPACE, trials=TRIALS, epochs=EPOCHS, images=IMAGES)
     data = split(load_source(DATA), limit_train=IMAGES)
-    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         storage = arguments.keep or Path(scratch)
         for name in arguments.searches:
-            history = run_live(name, storage)
+            history, rows = run_live(name, storage), []
             for clock, seconds in (("as it was", epoch_seconds), ("all equal", lambda trial: [])):
                 trace = replay_live(name, history, data, seconds)
                 rows.append({"search": name, "clock": clock} | compare(history, trace))
                 print(json.dumps(rows[-1], indent=1), flush=True)
-    part = "" if len(arguments.searches) == len(SEARCHES) else "-".join(arguments.searches)
-    write_result("live_and_replay", {"machine": facts, "rows": rows}, part)
+            write_result("live_and_replay", {"machine": facts, "rows": rows}, name)
 
 
 if __name__ == "__main__":

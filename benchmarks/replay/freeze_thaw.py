@@ -2,8 +2,8 @@
 
 A trial is frozen after 1, 2, 4, 8, ... epochs. A free worker then takes what promises the most at
 full length, be it a frozen trial or a new one (Swersky et al., 2014). One Gaussian process models
-all curves, over configurations and epochs together (Lin et al., 2024). BoTorch has it. It takes
-about a second for each suggestion, so this row is only compared with.
+all curves, over configurations and epochs together (Lin et al., 2024). BoTorch has it. A search
+takes from 20 seconds to minutes, so this row is only compared with.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
+from benchmarks.replay.peers import missing
 from benchmarks.replay.recorded import Searchable, config_of
 from benchmarks.replay.simulator import Row, Start, Verdict
 from search_spaces import Space
@@ -22,14 +23,10 @@ from vgg6.data import Array
 from vgg6.tuning.algorithms.model_sampler import expected_improvement
 from vgg6.tuning.algorithms.space_encoding import SpaceEncoding
 
-MISSING = (
-    "BoTorch, which is only compared with, is not installed: "
-    "pip install --no-deps --target DIR -r benchmarks/replay/requirements-botorch.txt, "
-    "and run with PYTHONPATH=DIR"
-)
+MISSING = missing("BoTorch", "requirements-botorch.txt")
 START = 10  # trials that are spread evenly before the model is asked
 REFIT = 1.3  # its constants are learnt again when there are so many times the epochs
-FRESH, PARENTS, CHILDREN, STRIDE = 200, 8, 20, 0.1  # new configurations that it may choose from
+FRESH, PARENTS, CHILDREN, STRIDES = 200, 8, 20, (0.1,)  # new ones that it may choose from
 STEPS = 60  # in which its constants are learnt
 
 
@@ -49,14 +46,14 @@ class FreezeThaw:
         self.learnt_from = 0
 
     def ask(self) -> Start | None:
-        if len(self.places) < START:
+        begun = len(self.places)
+        if begun < self.limit and (begun < START or not any(self.scores)):
             return self._begin(np.asarray(self.even.random()[0]))
-        fresh = self._fresh() if len(self.places) < self.limit else np.empty((0, 0))
         frozen = sorted(self.frozen)
-        if not frozen and not len(fresh):
+        if not frozen and begun >= self.limit:
             return None
-        known = np.array([self.places[number] for number in frozen])
-        gain = self._gain(np.vstack([rows for rows in (known, fresh) if len(rows)]))
+        fresh: Array | list[Array] = self._fresh() if begun < self.limit else []
+        gain = self._gain(np.array([*(self.places[number] for number in frozen), *fresh]))
         chosen = int(np.argmax(gain))
         if chosen >= len(frozen):
             return self._begin(fresh[chosen - len(frozen)])
@@ -92,11 +89,7 @@ class FreezeThaw:
         best = sorted(range(len(self.scores)), key=lambda n: -max(self.scores[n], default=0.0))
         rows = [self.rng.random((FRESH, len(self.space.names)))]
         for number in best[:PARENTS]:
-            near = np.tile(self.places[number], (CHILDREN, 1))
-            moved = self.rng.random(near.shape) < 0.35
-            step = np.where(self.encoding.named, self.rng.random(near.shape),
-                            near + STRIDE * self.rng.normal(size=near.shape))  # fmt: skip
-            rows.append(np.clip(np.where(moved, step, near), 0, 1))
+            rows.append(self.encoding.beside(self.places[number], CHILDREN, STRIDES, self.rng))
         return np.vstack(rows)
 
     def _gain(self, places: Array) -> Array:

@@ -29,11 +29,18 @@ from benchmarks.replay.simulator import Decider, Row, Start, Verdict
 
 METRIC, TIME = "best_val_acc", "epoch"
 CHANCE = 0.1  # the validation accuracy of a network whose weights are not finite
-MISSING = (
-    "Syne Tune, which is only compared with, is not installed: "
-    "pip install --no-deps --target DIR -r benchmarks/replay/requirements-peers.txt, "
-    "and run with PYTHONPATH=DIR"
-)
+
+
+def missing(tool: str, requirements: str) -> str:
+    """What to say where a tool is not installed that is only compared with."""
+    return (
+        f"{tool}, which is only compared with, is not installed: "
+        f"pip install --no-deps --target DIR -r benchmarks/replay/{requirements}, "
+        "and run with PYTHONPATH=DIR"
+    )
+
+
+MISSING = missing("Syne Tune", "requirements-peers.txt")
 Peer = Callable[..., Decider]  # (curves, *, seed, trials, epochs)
 
 

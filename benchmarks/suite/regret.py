@@ -98,14 +98,15 @@ def main() -> None:
     names, workers = arguments.methods.split(";"), list(map(int, arguments.workers.split(",")))
     if not arguments.only_show and (fault := unknown(names)):
         parser.error(fault)
+    every = problems(arguments.role)
+    chosen = arguments.problems.split(",") if arguments.problems else list(every)
+    if odd := [name for name in chosen if name not in every]:
+        parser.error(f"--problems {odd[0]}: is none of {', '.join(every)}")
     facts = describe(role=arguments.role, seeds=arguments.seeds)
     path = growing_result("suite", facts, ending="parquet")
     table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
-    every = problems(arguments.role)
-    for name in arguments.problems.split(",") if arguments.problems else every:
-        if name not in every:
-            parser.error(f"--problems {name}: is none of {', '.join(every)}")
-        make, curves = every[name], None
+    for name in chosen:
+        curves = None
         for many in workers:
             for method in names:
                 done = set() if table.empty else set(
@@ -114,7 +115,7 @@ def main() -> None:
                 left = [s for s in range(arguments.seeds) if s not in done]
                 if not left or arguments.only_show:
                     continue
-                curves = curves or make()
+                curves = curves or every[name]()
                 began = time.perf_counter()
                 rows = [
                     {"problem": name, "role": curves.role, "method": method, "workers": many,

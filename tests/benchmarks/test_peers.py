@@ -327,6 +327,18 @@ def test_a_frozen_curve_goes_on_where_the_model_sees_more_in_it_than_in_others()
     assert whole and min(ends[n] for n in whole) > np.mean(short)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("trials", "workers"), [(3, 2), (24, 16)])
+def test_freeze_thaw_begins_no_trial_too_many_and_waits_for_no_score(
+    trials: int, workers: int
+) -> None:
+    pytest.importorskip("botorch", reason=freeze_thaw.MISSING)
+    curves = Made()
+    decider = freeze_thaw.FreezeThaw(curves, seed=0, trials=trials, epochs=EPOCHS)
+    begun = [start for _ in range(workers) if (start := decider.ask())]
+    assert len(begun) == min(trials, workers)
+
+
 @pytest.mark.parametrize("name", SYNE_TUNE_PEERS)
 def test_every_recorded_point_is_run_once(syne_tune: None, name: str) -> None:
     curves = Made("study_grid", share=9)

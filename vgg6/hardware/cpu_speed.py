@@ -174,7 +174,7 @@ def _remembered(
         for name, candidate in candidates.items():
             found[name].append(_speed(*candidate))
         steady = all(
-            _is_steady(speeds) or (name in earlier and _is_steady([*speeds, earlier[name]]))
+            _is_steady(speeds) or _is_steady([*speeds, earlier.get(name, 0.0)])
             for name, speeds in found.items()
         )
         if steady:

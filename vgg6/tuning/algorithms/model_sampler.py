@@ -28,7 +28,7 @@ MODELLED, HIGH_PART = 160, 0.75  # scores that are modelled; of them, at most ab
 REFIT = 1.15  # the model's constants are learnt again when there are so many times the scores
 TAIL = 1.5  # a score below the median by more than this times the best's lead says no more
 CANDIDATES, PARENTS, CHILDREN = 300, 8, 20
-MOVED, STRIDES = 0.35, (0.045, 0.15)  # of a parent's places, those that a child has moved; by this
+STRIDES = (0.045, 0.15)  # by which a child's places lie away from its parent's
 CLIMBS, CLIMB_STRIDES = 3, (0.015, 0.045, 0.15)  # rounds of children of the best candidates
 
 
@@ -250,16 +250,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         return np.vstack(anywhere)
 
     def _children(self, parent: Array, strides: Sequence[float]) -> Array:
-        """Places of points beside one, (CHILDREN, names): numbers are moved by normal steps of
-        about ``strides``, names are drawn anew."""
-        rng = self._rng
-        places = np.tile(parent, (CHILDREN, 1))
-        fresh = rng.random(places.shape)
-        places = np.where(np.isnan(places), fresh, places)
-        moved = rng.random(places.shape) < MOVED
-        stride = rng.choice(strides, (CHILDREN, 1)) * rng.normal(size=places.shape)
-        near = np.clip(places + stride, 0, 1)
-        return np.where(moved, np.where(self.encoding.named, fresh, near), places)
+        return self.encoding.beside(parent, CHILDREN, strides, self._rng)
 
 
 def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:

@@ -15,6 +15,7 @@ from search_spaces.parameter import Parameter
 from search_spaces.unit_cube import suggest_at
 from vgg6.tuning.algorithms.rung_process import Array
 
+MOVED = 0.35  # of a point's places, those that one beside it has moved
 NAME_SCALE = 0.7  # two names lie as far apart as the ends of a range: 0.7 * sqrt(2)
 
 
@@ -42,6 +43,19 @@ class SpaceEncoding:
             if p.key in params:
                 found[self.names.index(p.name)] = _place(p, params[p.key])
         return found
+
+    def beside(
+        self, parent: Array, count: int, strides: Sequence[float], rng: np.random.Generator
+    ) -> Array:
+        """Places of points beside one, (count, names): numbers are moved by normal steps of about
+        ``strides``, names are drawn anew. What is not active in ``parent``, nan, is anywhere."""
+        places = np.tile(parent, (count, 1))
+        fresh = rng.random(places.shape)
+        places = np.where(np.isnan(places), fresh, places)
+        moved = rng.random(places.shape) < MOVED
+        stride = rng.choice(strides, (count, 1)) * rng.normal(size=places.shape)
+        near = np.clip(places + stride, 0, 1)
+        return np.where(moved, np.where(self.named, fresh, near), places)
 
     def inputs(self, params: Mapping[str, Any]) -> list[float]:
         """A trial as the process is given it."""
