@@ -18,7 +18,7 @@ from cli.flags import read_real, read_whole
 from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
 from vgg6.common.checks import Range
 from vgg6.common.say import say
-from vgg6.common.words import counted, duration
+from vgg6.common.words import counted, duration, roughly
 from vgg6.data import TrialData, load_recorded
 from vgg6.tuning.cluster.connect import connected
 from vgg6.tuning.cluster.mps import may_share
@@ -132,9 +132,7 @@ def too_short(search: Search, left: float) -> str:
     if left >= longest:
         return ""
     run = f"a run of {counted(max(t.config.epochs for t in best), 'epoch')}"
-    return (
-        f"{run} takes about {duration(longest)}, and the time budget is used up in {duration(left)}"
-    )
+    return f"{run} takes {roughly(longest)}, and the time budget is used up in {duration(left)}"
 
 
 def confirm(

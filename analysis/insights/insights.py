@@ -17,7 +17,7 @@ from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matche
 from analysis.results.tables import SearchTables
 from analysis.winner.ranking import data_title
 from vgg6.common.plain_text import PlainText
-from vgg6.common.words import counted, duration
+from vgg6.common.words import counted, roughly
 from vgg6.metric import ACCURACY, ByMetric, Metric
 from vgg6.tuning.run.trials import INFEASIBLE, OPEN, PRUNED
 
@@ -213,7 +213,7 @@ def _cost(out: PlainText, found: Insights) -> None:
     out.print(
         f"\nEarly stopping: {counted(cost.epochs_run, 'epoch')} run of"
         f" {cost.epochs_full:,}, {cost.share:.0%} spared,"
-        f" about {duration(cost.seconds_saved)} of training"
+        f" {roughly(cost.seconds_saved)} of training"
     )
     out.print(
         f"Diverged: {counted(diverged.count, 'trial')}, {diverged.share:.0%} of those that ended"

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vgg6.common.words import counted, duration
+from vgg6.common.words import counted, roughly
 
 
 def render(folder: Path, name: str, **values: Any) -> str:
@@ -38,7 +38,7 @@ def _environment(folder: Path, suffix: str) -> Environment:
         finalize=_plain if suffix == ".md" else None,
     )  # fmt: skip
     made.filters |= {"decimals": decimals, "signed": signed, "percent": percent,
-                     "thousands": thousands, "counted": counted, "duration": duration,
+                     "thousands": thousands, "counted": counted, "roughly": roughly,
                      "fenced": fenced}  # fmt: skip
     return made
 

@@ -24,6 +24,12 @@ def duration(seconds: float) -> str:
     raise AssertionError("a minute is the least")
 
 
+def roughly(seconds: float) -> str:
+    """``about 104 seconds``; ``less than a second`` as it is."""
+    text = duration(seconds)
+    return text if text.startswith("less") else f"about {text}"
+
+
 def rate(a_minute: float) -> str:
     """``22 a minute``, ``2.5 an hour``, ``3 a day``; an empty text for none at all."""
     for size, unit in ((1.0, "a minute"), (HOUR / MINUTE, "an hour"), (DAY / MINUTE, "a day")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vgg6.common.words import counted, duration, rate
+from vgg6.common.words import counted, duration, rate, roughly
 
 
 def test_one_thing_is_singular_and_many_have_their_thousands_apart() -> None:
@@ -23,6 +23,7 @@ def test_one_thing_is_singular_and_many_have_their_thousands_apart() -> None:
 )  # fmt: skip
 def test_a_duration_is_never_nothing_and_never_one_of_many(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+    assert roughly(seconds) == (words if seconds == 0 else f"about {words}")
 
 
 @pytest.mark.parametrize(

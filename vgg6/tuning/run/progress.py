@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vgg6.common.say import say
-from vgg6.common.words import counted, duration, rate
+from vgg6.common.words import counted, rate, roughly
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.trials import PAUSED, RUNNING, TrialRecord
 
@@ -88,7 +88,7 @@ class Standing:
             bounds.append(remaining * self.elapsed / self.epochs)
         if self.budget is not None:
             bounds.append(max(0.0, self.budget - self.elapsed))
-        return f"about {duration(min(bounds))} left" if bounds else ""
+        return f"{roughly(min(bounds))} left" if bounds else ""
 
     @property
     def one(self) -> str:

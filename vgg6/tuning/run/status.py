@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vgg6.common.words import counted, duration, rate
+from vgg6.common.words import counted, rate, roughly
 from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, metric_named
 from vgg6.tuning.run.confirmation import Confirmation
@@ -175,7 +175,7 @@ def render(status: Status, to_go_on: str = "") -> str:
     ]
     lines += [f"  {line}" for line in status.extensions]
     if status.minutes_left is not None:
-        lines.append(f"  left      about {duration(60 * status.minutes_left)}")
+        lines.append(f"  left      {roughly(60 * status.minutes_left)}")
     if status.depth:
         lines.append(f"  trained   {status.depth}")
     if best := status.incumbent:

@@ -15,7 +15,7 @@ from search_spaces.parameter import PARAMETER_NAMES
 from vgg6.common.checks import InputError
 from vgg6.common.machine import usable_cpus
 from vgg6.common.say import say
-from vgg6.common.words import counted, duration
+from vgg6.common.words import counted, duration, roughly
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.cpu_speed import thread_speeds
@@ -261,7 +261,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             f" {counted(runtime.threads, 'thread')} a trial",
             f"estimate     {cost.epoch_seconds:.1f} s an epoch (one step measured),"
             f" about {counted(round(cost.epochs), 'epoch')} in all,"
-            f" about {duration(cost.total_seconds)}",
+            f" {roughly(cost.total_seconds)}",
             *(f"begins from  {line}" for line in describe_sources(warm.sources)),
             f"space        {space.name}{f': {space.description}' if space.description else ''}",
             space.describe(),
