@@ -41,7 +41,8 @@ def test_a_search_goes_on_without_a_lost_node_and_grows_into_a_new_one(tmp_path:
     with cluster() as nodes:
         first, _ = add_node(nodes, 2), add_node(nodes, 3)
         process = search(4, nodes, tmp_path)
-        wait_until(lambda: len(history(tmp_path).arrivals) >= 6, "six epochs", process)
+        # A worker lost before it waits would be missing from the count of those that have waited.
+        wait_until(lambda: waiting(tmp_path) >= 2, "both workers in their fourth epoch", process)
         kill_node(nodes, first)
         lost = time.monotonic()
         add_node(nodes, 4, cpus=2)
