@@ -23,7 +23,7 @@ from vgg6.common.intervals import student_quantile
 from vgg6.metric import ACCURACY, Metric
 
 # What the variance of all pairs counts for, at most, and what the binomial one does, in degrees of
-# freedom. Chosen by `python -m benchmarks.confirmation --tune`.
+# freedom. Chosen by `python -m benchmarks.quality.confirmation --tune`.
 POOLED_DF, BINOMIAL_DF = 0.5, 0.5
 # One seed has no spread, and some configurations stray by 0.05. Only a gap above this, and above so
 # many standard deviations of the choice of images, is a difference then.

@@ -21,7 +21,8 @@ from support.paths import ROOT
 
 import tune_vgg6
 from analysis.packages import compressed_networks
-from benchmarks import looking, machine, scale, short_search, start
+from benchmarks import machine
+from benchmarks.speed import looking, scale, short_search, start
 from vgg6.common.machine import usable_cpus
 from vgg6.config import TrialConfig
 from vgg6.hardware.runtime import Runtime
@@ -30,8 +31,11 @@ from vgg6.tuning.algorithms.rule_of_search import rule_of
 from vgg6.tuning.run.search import check_params, read_search
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 
-SCRIPTS = sorted(
-    file.stem for file in (ROOT / "benchmarks").glob("*.py") if "def main(" in file.read_text()
+BENCHMARKS = ROOT / "benchmarks"
+SCRIPTS = sorted(  # as `python -m benchmarks.NAME` takes them
+    ".".join(file.relative_to(BENCHMARKS).with_suffix("").parts)
+    for file in BENCHMARKS.rglob("*.py")
+    if "def main(" in file.read_text()
 )
 Run = Callable[..., tuple[str, dict[str, Any]]]
 
@@ -55,7 +59,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_the_confirmation_benchmark_keeps_its_claim_apart_from_what_it_was_tuned_on(
     run: Run,
 ) -> None:
-    out, found = run("confirmation", "--repetitions", "4")
+    out, found = run("quality.confirmation", "--repetitions", "4")
     tuned, claimed = found["spreads"]["tuned_on"], found["spreads"]["claimed_on"]
     assert len(tuned) + len(claimed) == 19 and not set(tuned) & set(claimed)
     methods = {(cell["method"], cell["seeds"]) for cell in found["cells"]}
@@ -77,7 +81,7 @@ def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(
     monkeypatch.setattr(scale, "run_apart", scale.run)
     monkeypatch.setattr(scale.TruthfulSearcher, "suggest", scale.TruthfulSearcher.suggest)
     monkeypatch.setattr(scale.session, "train_trial", scale.session.train_trial)
-    out, found = run("scale", "--trials", "12")
+    out, found = run("speed.scale", "--trials", "12")
     assert found["rows"][0]["trials"] == 12
     assert found["rows"][0]["epochs_run"] >= 12
     assert "suggest_p95_s" in out and "reading 12 trials of 30 epochs" in out
@@ -85,7 +89,7 @@ def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(
 
 @pytest.mark.slow
 def test_the_looking_benchmark_times_each_command_on_recorded_and_made_searches(run: Run) -> None:
-    out, found = run("looking", "--runs", "1", "--made", "60")
+    out, found = run("speed.looking", "--runs", "1", "--made", "60")
     measured = [(row["search"], row["command"]) for row in found["rows"]]
     assert measured == [
         *(("48", command) for command in ("status", "table", "best", "insights", "report")),
@@ -216,9 +220,10 @@ def test_every_script_says_what_it_claims_and_how_to_run_less(
 
 
 def test_every_script_has_its_row_and_every_row_its_file() -> None:
-    folder = ROOT / "benchmarks"
+    folder = BENCHMARKS
     table = (folder / "README.md").read_text()
-    assert set(SCRIPTS) <= set(re.findall(r"`([a-z_]+)(?: [^`]*)?`", table))
+    named = set(re.findall(r"`([a-z_.]+)(?: [^`]*)?`", table))
+    assert set(SCRIPTS) - {"replay.record", "suite.record"} <= named
     links = re.findall(r"\]\(([^)]+)\)", table)
     assert len(links) > 20 and all((folder / link).is_file() for link in links)
     assert len(table.splitlines()) <= 80

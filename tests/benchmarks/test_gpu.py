@@ -11,9 +11,10 @@ import pytest
 import torch
 from support.made_runs import made_run
 
-from benchmarks import gpu, machine
-from benchmarks.gpu import Claim, claims_of, fingerprint, measured, table
-from benchmarks.gpu_busy import Sample, busy_share, sampling, steps_of
+from benchmarks import machine
+from benchmarks.speed import gpu
+from benchmarks.speed.gpu import Claim, claims_of, fingerprint, measured, table
+from benchmarks.speed.gpu_busy import Sample, busy_share, sampling, steps_of
 from vgg6.tuning.run.journal import read_history
 
 FOUND: dict[str, Any] = {

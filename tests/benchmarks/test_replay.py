@@ -14,8 +14,9 @@ import pytest
 import torch
 from support.made_curves import made_runs
 
-from benchmarks import epochs_to_answer, live_and_replay
-from benchmarks.epochs_to_answer import (
+from benchmarks.machine import RESULTS
+from benchmarks.quality import epochs_to_answer, live_and_replay
+from benchmarks.quality.epochs_to_answer import (
     BUDGETS,
     censored_at,
     judge,
@@ -23,7 +24,6 @@ from benchmarks.epochs_to_answer import (
     table_row,
     worse_budgets,
 )
-from benchmarks.machine import RESULTS
 from benchmarks.replay import plan, record
 from benchmarks.replay.curve_files import ABOUT, read_curves, write_curves
 from benchmarks.replay.deciders import Ours, StockRay

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from benchmarks.quality.thinning import BEST_LR
 from benchmarks.replay.plan import EPOCHS, jobs
-from benchmarks.thinning import BEST_LR
 from vgg6.config import TrialConfig
 
 COST = {"relu": 0.02, "sigmoid": 0.5, "tanh": 0.05, "silu": 0.005, "gelu": 0.0, "sgd": 0.01,

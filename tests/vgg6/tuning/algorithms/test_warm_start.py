@@ -19,7 +19,7 @@ import tune_vgg6
 from analysis.report.gather import gather
 from analysis.report.page import write_report
 from analysis.report.summary_md import render_summary
-from benchmarks import warm_start as benchmark
+from benchmarks.quality import warm_start as benchmark
 from benchmarks.replay.recorded import Noise, final, runs_of
 from benchmarks.replay.surrogate import Surrogate
 from search_spaces import Parameter, Space, load_space

@@ -1,6 +1,6 @@
 """Claim: the report of 1,000 trials of 30 epochs is under 10 MB and can be used within 3 s.
 
-    python -m benchmarks.report_size                   # five openings, about two minutes
+    python -m benchmarks.speed.report_size  # five openings, about two minutes
 
 The journal is made up. Each opening is a new headless Chromium page, from the request to the moment
 when its buttons answer and the figures in the window are drawn. Needs Playwright

@@ -1,7 +1,7 @@
 """Claim: a search of 10,000 trials is driven as fast, a trial, as one of 1,000.
 
-    python -m benchmarks.scale                       # 100, 1,000 and 10,000 trials
-    python -m benchmarks.scale --trials 100,1000     # the quick part
+    python -m benchmarks.speed.scale                    # 100, 1,000 and 10,000 trials
+    python -m benchmarks.speed.scale --trials 100,1000  # the quick part
 
 The trials are a stand-in that reports a made-up curve at once, so that all the time is the
 driver's. The searcher, the scheduler, the journal, the callbacks and Ray are the real ones. Each
@@ -122,7 +122,7 @@ def run(trials: int) -> dict[str, float]:
 
 def run_apart(trials: int) -> dict[str, Any]:
     """``run`` in a process and a Ray of its own."""
-    command = [sys.executable, "-m", "benchmarks.scale", "--one", str(trials)]
+    command = [sys.executable, "-m", "benchmarks.speed.scale", "--one", str(trials)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

@@ -1,7 +1,7 @@
 """Claim: a searcher that remembers at most 500 of its ended trials searches as well as one that
 remembers them all, and its time for a suggestion stops growing.
 
-    python -m benchmarks.thinning                      # 20 seeds of 1,200 trials, 20 minutes
+    python -m benchmarks.quality.thinning  # 20 seeds of 1,200 trials, 20 minutes
 
 The objective is made up, so that thousands of trials cost nothing, but it is shaped like a
 search's:

@@ -1,7 +1,7 @@
 """Claim: a search takes its first training step within 1.3 times what a bare script on Ray takes.
 
-    python -m benchmarks.start               # five turns, about three minutes
-    python -m benchmarks.start --turns 1     # the quick part
+    python -m benchmarks.speed.start            # five turns, about three minutes
+    python -m benchmarks.speed.start --turns 1  # the quick part
 
 The two take turns. Each is timed from its command to the beginning of its first training step, on
 the same images (``digits``).
@@ -146,7 +146,8 @@ def searched() -> list[dict[str, Any]]:
             "--limit-train", str(IMAGES), "--trials", "8", "--wandb", "disabled",
         ]  # fmt: skip
         began = time.time()
-        command = [sys.executable, "-m", "benchmarks.start", "--watched", str(began), str(marks)]
+        module = ("-m", "benchmarks.speed.start")
+        command = [sys.executable, *module, "--watched", str(began), str(marks)]
         process = subprocess.Popen(
             [*command, *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )

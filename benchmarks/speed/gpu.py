@@ -1,8 +1,8 @@
 """Claims about one GPU: how long an epoch takes, what trials that share it train together, that a
 seed gives the same bits twice, and that a search keeps it busy.
 
-    python -m benchmarks.gpu                      # on a machine with a CUDA GPU, under 8 minutes
-    python -m benchmarks.gpu --device cpu --data digits --images 1280 --together 2 --trials 2
+    python -m benchmarks.speed.gpu  # on a machine with a CUDA GPU, under 8 minutes
+    python -m benchmarks.speed.gpu --device cpu --data digits --images 1280 --together 2 --trials 2
 
 The second one runs the same code without a GPU, which proves no claim.
 
@@ -39,8 +39,8 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.gpu_busy import busy_share, sampling, steps_of
 from benchmarks.machine import SCRIPT, describe, write_result
+from benchmarks.speed.gpu_busy import busy_share, sampling, steps_of
 from vgg6.checkpoint import weights_bytes
 from vgg6.common.machine import usable_cpus
 from vgg6.config import TrialConfig

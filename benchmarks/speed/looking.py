@@ -1,7 +1,7 @@
 """Claim: to look at a search takes seconds, also where it has 10,000 trials.
 
-    python -m benchmarks.looking                        # all, about five minutes
-    python -m benchmarks.looking --runs 1 --made 100    # the quick part
+    python -m benchmarks.speed.looking                      # all, about five minutes
+    python -m benchmarks.speed.looking --runs 1 --made 100  # the quick part
 
 Each command is a process of its own, as a user starts it. Its CPU time and its wall time are
 measured so many times, and their medians are printed beside the bar, which is on the wall time.

@@ -1,7 +1,7 @@
 """Claim: on 2 CPU threads a trial trains on images at least 4 times as fast as the plain loop.
 
-    python -m benchmarks.throughput                          # the study's five activations
-    python -m benchmarks.throughput --activations relu,gelu --pairs 3
+    python -m benchmarks.speed.throughput  # the study's five activations
+    python -m benchmarks.speed.throughput --activations relu,gelu --pairs 3
 
 About half a minute for each pair of each activation on two cores. CIFAR-10 is found as by
 ``tune_vgg6.py train`` (``$CIFAR10_DIR``, else ``data/``).

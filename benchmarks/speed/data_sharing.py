@@ -1,6 +1,6 @@
 """Claim: every trial of a node sees the images without a copy, and a new trial has them at once.
 
-    python -m benchmarks.data_sharing                  # about a minute, with CIFAR-10 at hand
+    python -m benchmarks.speed.data_sharing  # about a minute, with CIFAR-10 at hand
 
 Compares Ray's object store, which the search uses, with a memory-mapped file. In each of two trial
 processes a worker takes the 45,000 training images and reads every byte once. It says how long that

@@ -1,7 +1,7 @@
 """Claim: a replay tells the truth: on the curves of a live search it makes that search's decisions.
 
-    python -m benchmarks.live_and_replay                # three live searches, an hour on 2 CPUs
-    python -m benchmarks.live_and_replay --keep FOLDER  # keeps them, or looks at those kept there
+    python -m benchmarks.quality.live_and_replay                # three searches, an hour on 2 CPUs
+    python -m benchmarks.quality.live_and_replay --keep FOLDER  # keeps them, or looks at them
 
 Three real searches of 27 trials run on CIFAR-10, with Ray. The simulator that the other benchmarks
 use then replays them on nothing but the curves in their journals:

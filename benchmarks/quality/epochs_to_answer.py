@@ -1,8 +1,8 @@
 """Claim: the default search comes to the answer in fewer epochs than what people use today.
 
-    python -m benchmarks.epochs_to_answer study_grid            # replays; goes on where it was left
-    python -m benchmarks.epochs_to_answer default --methods "gp + asha" --workers 1,16
-    python -m benchmarks.epochs_to_answer default --methods "random + plain asha" --budget 2400
+    python -m benchmarks.quality.epochs_to_answer study_grid  # replays; goes on where it was left
+    python -m benchmarks.quality.epochs_to_answer default --methods "gp + asha" --workers 1,16
+    python -m benchmarks.quality.epochs_to_answer default --methods "random + plain asha"
 
 Recorded learning curves (``benchmarks/replay``) are replayed under the real searchers and
 schedulers. The target is the best recorded mean of final validation accuracies, less the noise of

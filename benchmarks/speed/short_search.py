@@ -1,7 +1,7 @@
 """Claim: a search of 8 short trials ends within 1.3 times what a bare script on Ray takes for them.
 
-    python -m benchmarks.short_search                # five turns, about eight minutes
-    python -m benchmarks.short_search --turns 1      # the quick part
+    python -m benchmarks.speed.short_search            # five turns, about eight minutes
+    python -m benchmarks.speed.short_search --turns 1  # the quick part
 
 The two take turns. Each is timed from its command to its end, on the same images (``digits``).
 
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.machine import ROOT, describe, write_result
-from benchmarks.through_ray import search, wait_for_success
+from benchmarks.speed.through_ray import search, wait_for_success
 from vgg6.common.machine import usable_cpus
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import read_search

@@ -1,8 +1,8 @@
 """Claim: a search that begins from an earlier one has its answer sooner, and a misleading earlier
 one costs it no more than the noise.
 
-    python -m benchmarks.warm_start default              # replays on what is recorded of the space
-    python -m benchmarks.warm_start default --repetitions 20 --workers 1
+    python -m benchmarks.quality.warm_start default        # replays on what is recorded
+    python -m benchmarks.quality.warm_start default --repetitions 20 --workers 1
 
 Recorded learning curves (``benchmarks/replay``) are replayed under the searcher and the scheduler
 that a search has by default. Each search runs twice: cold, and warm from an earlier search of 64
@@ -32,7 +32,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.epochs_to_answer import (
+from benchmarks.machine import describe, write_result
+from benchmarks.quality.epochs_to_answer import (
     BUDGETS,
     MOST_TRIALS,
     describe_curves,
@@ -40,7 +41,6 @@ from benchmarks.epochs_to_answer import (
     judge,
     median_interval,
 )
-from benchmarks.machine import describe, write_result
 from benchmarks.replay.deciders import LIVE, Ours
 from benchmarks.replay.plan import EPOCHS, SHARES
 from benchmarks.replay.recorded import Array, Curves, draw

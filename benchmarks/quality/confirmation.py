@@ -1,9 +1,9 @@
 """Claim: a confirmation announces a winner that loses no more than the highest mean does, and at
 most half of what the rule before it lost. It drops the best candidate in at most 5 % of all cases.
 
-    python -m benchmarks.confirmation                  # half a minute of one core
-    python -m benchmarks.confirmation --spreads 0.002,0.002,0.03      # other spreads
-    python -m benchmarks.confirmation --tune           # the rule under other constants
+    python -m benchmarks.quality.confirmation              # half a minute of one core
+    python -m benchmarks.quality.confirmation --spreads 0.002,0.002,0.03  # other spreads
+    python -m benchmarks.quality.confirmation --tune       # the rule under other constants
 
 Confirmations are made up: 3 to 8 candidates over 2 to 10 seeds, under the real rule
 (`analysis/winner`). How much each candidate's scores stray is that of a recorded configuration of

@@ -1,7 +1,7 @@
 """Claims: what a search adds to its trials' training is small.
 
-    python -m benchmarks.through_ray                    # all parts, about a quarter of an hour
-    python -m benchmarks.through_ray trial wandb        # some of them
+    python -m benchmarks.speed.through_ray              # all parts, about a quarter of an hour
+    python -m benchmarks.speed.through_ray trial wandb  # some of them
 
 - ``trial``: a trial inside a search trains at least 95 % as fast as the same run outside Ray. A run
   in this process and a search of one trial take turns. An epoch in the search lasts from one line

@@ -1,0 +1,1 @@
+"""How fast trials, searches and commands are, and how they grow."""
