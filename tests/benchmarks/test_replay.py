@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from support.made_curves import made_runs
+from support.paths import NARROW
 
 from benchmarks.machine import RESULTS
 from benchmarks.quality import epochs_to_answer, live_and_replay
@@ -406,7 +407,8 @@ def test_misses_are_later_than_every_hit_in_a_median() -> None:
 def test_a_replay_makes_every_decision_of_the_live_search_whose_curves_it_plays(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"DATA": "digits", "TRIALS": 14, "EPOCHS": 5, "IMAGES": 100}.items():
+    smaller = {"DATA": "digits", "TRIALS": 14, "EPOCHS": 5, "IMAGES": 100, "SPACE": str(NARROW)}
+    for name, value in smaller.items():
         monkeypatch.setattr(live_and_replay, name, value)
     # One thread: two wait for each other where something else runs.
     monkeypatch.setitem(live_and_replay.SEARCHES, "gp", ("gp", "asha", 1, 1))

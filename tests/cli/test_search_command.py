@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from safetensors.torch import load_file
+from support.nodes import family
 from support.paths import NARROW, ROOT
 from support.wandb_files import read_runs
 
@@ -60,11 +61,11 @@ def test_a_search_interrupted_by_each_signal_is_resumed_to_its_whole(
     monkeypatch.chdir(tmp_path)
     journal = tmp_path / "runs" / "s" / "journal.jsonl"
     run = RunFolder(str(journal.parent))
-    arguments: tuple[str, ...] = SEARCH
+    arguments: tuple[str, ...] = (*SMALL, "--epochs", "30")  # more than it is given until killed
     for count, how in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL), 1):
         process = command(*arguments, cwd=tmp_path)
         wait_for(journal, '"event": "epoch"', 5 * count)
-        children = psutil.Process(process.pid).children(recursive=True)
+        children = family(process)
         process.send_signal(how)
         sent = time.time()
         if how == signal.SIGKILL:
@@ -207,6 +208,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_ray_here")
+@pytest.mark.real_workers
 def test_a_search_joins_a_running_cluster(tmp_path: Path) -> None:
     port = "20399"  # above what Ray gives its workers, and below what others choose
     head = subprocess.Popen(
