@@ -3,7 +3,6 @@ be found, scikit-learn's digits everywhere."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import forked_workers, one_ray, own_cache
+from support import one_ray, own_cache
 from support.paths import ROOT
 
 # Tests run side by side: one thread each where none asks for more, and one that waits sleeps. Torch
@@ -80,17 +79,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_sessionfinish() -> None:
     one_ray.end()
-    forked_workers.end()
-
-
-@pytest.fixture(autouse=True)
-def workers_are_forked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the Ray of each driver that a test starts, unless it is marked ``real_workers``."""
-    marked = request.node.get_closest_marker
-    if marked("starts_ray") and not marked("real_workers"):
-        test = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]
-        for name, value in forked_workers.for_drivers(test).items():
-            monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")

@@ -163,7 +163,7 @@ def test_a_made_search_is_what_the_rule_of_the_default_search_makes(tmp_path: Pa
 @pytest.mark.slow
 def test_the_throughput_benchmark_compares_with_the_plain_loop(run: Run) -> None:
     _, found = run(
-        "throughput", "--data", "digits", "--images", "128", "--pairs", "1", "--activations",
+        "speed.throughput", "--data", "digits", "--images", "128", "--pairs", "1", "--activations",
         "relu", "--threads", "1", "--kernel-passes", "1",
     )  # fmt: skip
     (row,) = found["rows"]

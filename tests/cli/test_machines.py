@@ -21,7 +21,6 @@ from vgg6.tuning.cluster.connect import connected, ray_temp_folder
 from vgg6.tuning.cluster.ray_internals import local_session_folder
 from vgg6.tuning.run.driver_lock import only_driver
 
-pytestmark = pytest.mark.real_workers
 ASKED = "from vgg6.tuning.cluster.connect import ray_temp_folder; print(ray_temp_folder())"
 READ_ALL = "+dac_read_search"
 STRANGER = ["setpriv", "--reuid=54321", f"--inh-caps={READ_ALL}", f"--ambient-caps={READ_ALL}"]

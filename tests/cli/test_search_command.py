@@ -15,7 +15,6 @@ from typing import Any
 import psutil
 import pytest
 from safetensors.torch import load_file
-from support.nodes import family
 from support.paths import NARROW, ROOT
 from support.wandb_files import read_runs
 
@@ -65,7 +64,7 @@ def test_a_search_interrupted_by_each_signal_is_resumed_to_its_whole(
     for count, how in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL), 1):
         process = command(*arguments, cwd=tmp_path)
         wait_for(journal, '"event": "epoch"', 5 * count)
-        children = family(process)
+        children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(how)
         sent = time.time()
         if how == signal.SIGKILL:
@@ -208,7 +207,6 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_ray_here")
-@pytest.mark.real_workers
 def test_a_search_joins_a_running_cluster(tmp_path: Path) -> None:
     port = "20399"  # above what Ray gives its workers, and below what others choose
     head = subprocess.Popen(

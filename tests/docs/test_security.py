@@ -225,7 +225,6 @@ def scratch() -> Iterator[Path]:
 
 
 @pytest.mark.starts_ray
-@pytest.mark.real_workers
 def test_a_search_in_a_folder_of_any_name_works_and_the_key_of_wandb_is_in_no_file(
     tmp_path: Path, scratch: Path
 ) -> None:

@@ -20,7 +20,7 @@ def killed_search(program: str, arguments: Sequence[str], folder: Path, name: st
     Returns:
         What it left below ``folder``, as the run of that name.
     """
-    environment = {"PYTHONPATH": str(ROOT), **os.environ}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("RAY_ADDRESS", None)
     stopped = subprocess.run(
         [sys.executable, "-c", program, *arguments], cwd=folder, env=environment, timeout=180

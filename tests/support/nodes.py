@@ -12,9 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 from ray.cluster_utils import Cluster
-from support.forked_workers import TEST, forked_for
 from support.paths import NARROW, ROOT
 
 from vgg6.tuning.run.folder import RunFolder
@@ -86,17 +84,12 @@ def driver(*arguments: str, cwd: Path, held_after: int | None = None) -> subproc
         held = HELD.replace("EPOCH", str(held_after)).replace("FILE", "go_ahead")
         held = f"go_ahead = {str(cwd / GO)!r}\n{held}"
         program = ["-c", held]
+        environment["PYTHONPATH"] = str(ROOT)
     with open(cwd / "messages", "a") as messages:
         return subprocess.Popen(
             [sys.executable, *program, *arguments],
             cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=messages, text=True,
         )  # fmt: skip
-
-
-def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """All processes of a driver that this test has started."""
-    forked = [psutil.Process(p) for p in forked_for(os.environ[TEST]) if psutil.pid_exists(p)]
-    return psutil.Process(process.pid).children(recursive=True) + forked
 
 
 def messages(cwd: Path) -> str:

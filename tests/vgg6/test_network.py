@@ -24,7 +24,6 @@ from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE
 
 pytestmark = [
     pytest.mark.starts_ray,
-    pytest.mark.real_workers,  # on hosts of their own
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 CONFIG = yaml.safe_load((ROOT / "cluster" / "on_premise.yaml").read_text())

@@ -23,7 +23,6 @@ from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE
 
-pytestmark = pytest.mark.real_workers
 SUBMIT = str(ROOT / "cluster" / "submit.sh")
 STARTED_S = 90.0
 

@@ -13,7 +13,6 @@ from support.paths import ROOT
 from vgg6.tuning.cluster.connect import running_cluster
 from vgg6.tuning.cluster.local_clusters import MARK, local_clusters
 
-pytestmark = pytest.mark.real_workers
 ASKED = "from vgg6.tuning.cluster.connect import running_cluster; print(running_cluster())"
 
 

@@ -265,7 +265,7 @@ def test_the_service_of_a_search_serves_its_workers_and_ends_however_it_ends(
 ) -> None:
     fake = FakeService(tmp_path)
     environment = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", *VARIABLES)}
-    environment |= {"PATH": fake.path}
+    environment |= {"PATH": fake.path, "PYTHONPATH": str(ROOT)}
     environment |= {"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path / "nobody")}
     words = (*SEARCH, "--address", "local", "--trials", "2", "--epochs", "2" if not end else "200")
     with open(tmp_path / "messages", "w") as said:

@@ -25,7 +25,6 @@ from vgg6.tuning.cluster.ray_internals import (
     write_value,
 )
 
-pytestmark = pytest.mark.real_workers
 HERE = "vgg6/tuning/cluster/ray_internals.py"
 
 

@@ -13,7 +13,6 @@ from support.paths import ROOT
 from vgg6.tuning.cluster.connect import connected
 from vgg6.tuning.cluster.ray_internals import local_session_folder
 
-pytestmark = pytest.mark.real_workers
 PROGRAM = """
 import os, signal, sys
 from vgg6.tuning.cluster import reaper

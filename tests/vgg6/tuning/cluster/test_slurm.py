@@ -209,7 +209,6 @@ def test_it_is_refused_outside_of_the_checkout(tmp_path: Path) -> None:
 
 
 @pytest.mark.starts_ray
-@pytest.mark.real_workers
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_a_search_on_two_nodes_is_requeued_at_the_time_limit_and_ends_with_each_epoch_once(
     tmp_path: Path,

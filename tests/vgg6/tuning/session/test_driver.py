@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import ray
-from support.nodes import SEARCH, driver, family, history, messages, wait_until
+from support.nodes import SEARCH, driver, history, messages, wait_until
 from support.paths import ROOT
 
 from vgg6.tuning.cluster.connect import connected
@@ -46,6 +46,10 @@ def search(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
+
+
+def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
 
 
 @pytest.mark.slow
