@@ -30,15 +30,28 @@ const page = (() => {
     }
     return update;
   };
+  const themedLines = () => {
+    const c = colours();
+    return { "labelfont.color": c.ink, "tickfont.color": c.ink, "rangefont.color": c.soft, unselected: { line: { color: c.line, opacity: 0.15 } } };
+  };
+  const isParallel = (data) => data[0] && data[0].type === "parcoords";
   const drawn = new Set();
   const paint = (div) => {
     if (!div._fullLayout) return;
-    const update = themed(div._fullLayout);
-    Plotly.relayout(div, update);
-    if (div.data[0] && div.data[0].type === "parcoords") {
-      const c = colours();
-      Plotly.restyle(div, { "labelfont.color": c.ink, "tickfont.color": c.ink, "rangefont.color": c.soft, unselected: { line: { color: c.line, opacity: 0.15 } } });
+    Plotly.relayout(div, themed(div._fullLayout));
+    if (isParallel(div.data)) Plotly.restyle(div, themedLines());
+  };
+  // A figure is drawn in the page's colours at once: to paint it afterwards is to draw it again.
+  const put = (object, update) => {
+    for (const [path, value] of Object.entries(update)) {
+      const names = path.split("."), last = names.pop();
+      names.reduce((part, name) => (part[name] ??= {}), object)[last] = value;
     }
+  };
+  const inColours = ([data, layout]) => {
+    put(layout, themed(layout));
+    if (isParallel(data)) put(data[0], themedLines());
+    return [data, layout];
   };
 
   // On a phone panels that lie side by side are too small: they go below each other.
@@ -71,23 +84,27 @@ const page = (() => {
   const draw = async (div, figure = asDrawn(div)) => {
     if (drawn.has(div)) return;
     drawn.add(div);
-    await Plotly.newPlot(div, ...figure, { responsive: true, displayModeBar: false });
-    paint(div);
+    await Plotly.newPlot(div, ...inColours(figure), { responsive: true, displayModeBar: false });
     div.dataset.drawn = "yes";
     if (div.id === "fig-parallel") watchBrush(div);
     filter();
   };
   const redraw = async (div) => {
-    await Plotly.react(div, ...asDrawn(div));
-    paint(div);
+    await Plotly.react(div, ...inColours(asDrawn(div)));
     filter();
     if (div.id === "fig-parallel") tellBrush();
   };
 
-  // A figure is drawn when it comes near the window, so that the first ones are there at once.
-  const near = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); }
-  }, { rootMargin: "500px" });
+  // A figure is drawn when it comes near the window, one after the other: the first ones are there
+  // at once, and buttons answer between two of them.
+  const near = new IntersectionObserver(async (entries) => {
+    const divs = entries.filter((entry) => entry.isIntersecting).map((entry) => entry.target);
+    divs.forEach((div) => near.unobserve(div));
+    for (const div of divs) {
+      await draw(div);
+      await new Promise((done) => setTimeout(done));
+    }
+  }, { rootMargin: "200px" });
   const watchFigures = (part) => part.querySelectorAll(".figure").forEach((div) => { if (!drawn.has(div)) near.observe(div); });
 
   // Filters: a curve is shown if both its activation and its optimizer are ticked.

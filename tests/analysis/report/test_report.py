@@ -205,6 +205,25 @@ def test_dark_and_light_follow_the_system_and_the_button(fresh: Opened) -> None:
     page.wait_for_function(f"{ink} !== {json.dumps(light_ink)}")
 
 
+# Of each figure: its text, its axes and, of parallel coordinates, their labels.
+COLOURS = """[...document.querySelectorAll('.figure')].map(f => [f.id, f._fullLayout.font.color,
+    Object.entries(f._fullLayout).filter(([key]) => /^[xy]axis\\d*$/.test(key)).map(
+        ([key, a]) => [key, a.gridcolor, a.linecolor, a.zerolinecolor, a.tickcolor]),
+    f._fullData.filter(t => t.type === 'parcoords').map(
+        t => [t.labelfont.color, t.tickfont.color, t.rangefont.color, t.unselected.line.color])])"""
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_figure_is_drawn_in_the_colours_in_which_it_would_be_painted_anew(fresh: Opened) -> None:
+    fresh.draw_all()
+    drawn = fresh.page.evaluate(COLOURS)
+    assert any(lines for *_, lines in drawn) and any(len(axes) > 4 for _, _, axes, _ in drawn)
+    for _ in range(2):
+        fresh.page.locator("#theme").click()
+    assert fresh.page.evaluate(COLOURS) == drawn
+
+
 PANELS = (
     "['curves', 'by_activation', 'by_optimizer'].flatMap(name => {"
     " const f = document.getElementById('fig-' + name), left = f.getBoundingClientRect().left;"
