@@ -220,14 +220,13 @@ def test_every_script_says_what_it_claims_and_how_to_run_less(
 
 
 def test_every_script_has_its_row_and_every_row_its_file() -> None:
-    folder = BENCHMARKS
-    table = (folder / "README.md").read_text()
+    table = (BENCHMARKS / "README.md").read_text()
     named = set(re.findall(r"`([a-z_.]+)(?: [^`]*)?`", table))
     assert set(SCRIPTS) - {"replay.record", "suite.record"} <= named
     links = re.findall(r"\]\(([^)]+)\)", table)
-    assert len(links) > 20 and all((folder / link).is_file() for link in links)
+    assert len(links) > 20 and all((BENCHMARKS / link).is_file() for link in links)
     assert len(table.splitlines()) <= 80
-    big = [f for f in folder.rglob("*") if f.is_file() and f.stat().st_size > 300_000]
+    big = [f for f in BENCHMARKS.rglob("*") if f.is_file() and f.stat().st_size > 300_000]
     assert not big, "results are small files"
 
 

@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from support.made_curves import made_runs
-from support.paths import NARROW
+from support.paths import ROOT
 
 from benchmarks.machine import RESULTS
 from benchmarks.quality import epochs_to_answer, live_and_replay
@@ -407,7 +408,11 @@ def test_misses_are_later_than_every_hit_in_a_median() -> None:
 def test_a_replay_makes_every_decision_of_the_live_search_whose_curves_it_plays(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    smaller = {"DATA": "digits", "TRIALS": 14, "EPOCHS": 5, "IMAGES": 100, "SPACE": str(NARROW)}
+    # Conditions, ranges and points, of the smallest network.
+    example = yaml.safe_load((ROOT / "search_spaces" / "example.yaml").read_text())
+    space = tmp_path / "narrow.yaml"
+    space.write_text(yaml.safe_dump(example | {"fixed": {"width": 0.125}}, sort_keys=False))
+    smaller = {"DATA": "digits", "TRIALS": 14, "EPOCHS": 5, "IMAGES": 100, "SPACE": str(space)}
     for name, value in smaller.items():
         monkeypatch.setattr(live_and_replay, name, value)
     # One thread: two wait for each other where something else runs.
