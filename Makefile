@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 RUN = $(VENV)/bin/python
-# Two processes: on two CPUs twice as fast as one.
-TESTS = $(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# Two processes: on two CPUs twice as fast as one. One that crashed would run its test again.
+TESTS = $(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: search check test lint audit browser network clean
 

@@ -33,6 +33,7 @@ from vgg6.tuning.cluster.ray_internals import (
     workers_have_these_variables,
 )
 from vgg6.tuning.cluster.reaper import workers_end_with_this_process
+from vgg6.tuning.cluster.start_watch import ended_if_it_cannot_start
 
 GCS_PORT = 6379
 ANSWER_S = 10.0
@@ -92,7 +93,7 @@ def connected(
             return mps.variables()
 
         try:
-            where = connect(address, verbose, serve)
+            where = connect(address, verbose, serve, to_go_on)
             if where == HERE and not verbose:
                 reaper.remove(local_session_folder())
             if to_go_on:
@@ -106,8 +107,9 @@ def connected(
 
 
 def connect(
-    address: str | None, verbose: bool, before_start: Callable[[], dict[str, str]] = dict
-) -> str:
+    address: str | None, verbose: bool, before_start: Callable[[], dict[str, str]] = dict,
+    to_go_on: str = "",
+) -> str:  # fmt: skip
     """Join the cluster at ``address`` or start Ray here. Returns where it runs, for people.
 
     ``None`` joins a cluster that runs on this machine (or in ``$RAY_ADDRESS``) if there is one;
@@ -115,6 +117,7 @@ def connect(
 
     Args:
         before_start: called before Ray starts here; gives variables for its processes alone.
+        to_go_on: a command, for a person, said where this process ends since Ray cannot start.
 
     Raises:
         InputError: there is no cluster at the address.
@@ -140,7 +143,7 @@ def connect(
                 say(f"beside {counted(others, one, several)}: they share this machine's CPUs")
             less = nullcontext() if verbose else without_unused_processes()
             given = before_start()
-            with private_ray(), spared(signal.SIGHUP), less:
+            with private_ray(), spared(signal.SIGHUP), less, ended_if_it_cannot_start(to_go_on):
                 _start(options, given)
             workers_have_these_variables()
             return HERE

@@ -79,6 +79,7 @@ INTERNALS = {
 # Workers import what trials need when they start. PyTorch's first optimizer imports its compiler.
 # Would be replaced by a public option of ray.init.
 PRELOAD = ["torch", "ray.tune", "torch._dynamo", "vgg6.tuning.session.trainable"]
+REGISTER_S = 300  # a minute is too short where Ray's code comes over a network
 WAITING_MS = 60_000  # the machine may be measured before the first trial, which takes seconds
 
 # What starts them, as methods of Ray's Node. ``ray.init`` waits until the first one answers, even
@@ -101,6 +102,7 @@ def worker_options(waiting: int) -> dict[str, Any]:
     the trials. These would then wait until new workers have imported the same.
     """
     return {
+        "worker_register_timeout_seconds": REGISTER_S,
         "preload_python_modules": PRELOAD,
         "worker_maximum_startup_concurrency": waiting,
         "idle_worker_killing_time_threshold_ms": WAITING_MS,
