@@ -13,6 +13,7 @@ from benchmarks.replay import freeze_thaw
 from benchmarks.replay.peers import MISSING, OPTUNA_PEERS, PEERS
 from benchmarks.suite import regret
 from benchmarks.suite.curves import Curves, own
+from benchmarks.suite.fidelity import agreement, guessed
 from benchmarks.suite.problems import (
     BEST_POINTS,
     CLAIM,
@@ -83,6 +84,17 @@ def test_a_model_of_recorded_curves_never_falls_and_is_near_what_was_recorded(
     assert (np.diff(curves, axis=1) >= -1e-9).all()
     assert np.corrcoef(curves[:, -1], finals)[0, 1] > 0.9
     assert normed.median < normed.best <= finals.max() + 1e-9
+
+
+def test_a_model_is_trusted_by_points_that_it_has_not_seen() -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.random((96, 2))
+    curves = np.outer(inputs[:, 0], [0.5, 1.0])
+    explained, every, better = agreement(curves[:, -1], guessed(inputs, curves, folds=4))
+    assert explained > 0.9 and every > 0.95 and better > 0.8
+    noise = rng.random((96, 2))
+    explained, every, better = agreement(noise[:, -1], guessed(inputs, noise, folds=4))
+    assert explained < 0.1 and abs(every) < 0.3 and abs(better) < 0.4
 
 
 def test_a_search_is_judged_by_what_its_incumbent_really_is_and_the_same_twice(

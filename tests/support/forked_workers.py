@@ -1,7 +1,8 @@
 """Workers of the tests' one Ray, without the seconds in which each imports torch and Ray.
 
 They are forked by a server that has imported both. Ray starts its workers by a program; in
-``forked_workers()`` that program is this file, which asks the server for the worker and ends.
+``forked_workers()`` that program is this file. It asks the server for the worker, and stands for it
+among Ray's processes until it ends.
 """
 
 from __future__ import annotations
@@ -79,10 +80,10 @@ def serve(listening: socket.socket) -> None:
             if "ray" not in sys.modules:
                 import_ray(environment)
             if os.fork() == 0:
+                os.dup(connection.fileno())  # who has asked waits until its last copy is closed
                 break
             for file in files:
                 os.close(file)
-            connection.sendall(b".")
     ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, 0)
     listening.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -108,7 +109,7 @@ def import_ray(environment: dict[str, str]) -> None:
 
 
 def ask() -> None:
-    """Have the server start the worker of this command line."""
+    """Have the server start the worker of this command line, and end when that ends."""
     arguments = [a for a in sys.argv[1:] if not a.startswith(("--language", "--serialized-"))]
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(os.environ[SERVER])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-pytestmark = [pytest.mark.starts_ray, pytest.mark.real_workers]
+pytestmark = pytest.mark.starts_ray
 # Python runs this before the program of a worker.
 AT_START = "import sys\nif any('default_worker' in word for word in sys.orig_argv):\n    {}\n"
 # What a search does before its first trial. Ray gives a worker so many seconds to start.
