@@ -20,9 +20,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-LOOK_S = 1.0
+LOOK_S = 0.25
 SURE_S = 5.0  # a worker is missed for so long before its Ray is given up
-NONE_S = 20.0  # and so is a Ray without any: they may end before they are seen
+NONE_S = 120.0  # and so is a Ray without any: they may end before they are seen
 SLOW_S = 60.0  # after which it is said what takes so long
 
 
@@ -80,6 +80,7 @@ class Start:
 
     def __init__(self, driver: int) -> None:
         self._driver = driver
+        self._others = set(children(driver))
         self._began = time.monotonic()
         self._managed: float | None = None  # since when it has a node manager
         self._missed: float | None = None  # since when a worker is
@@ -89,11 +90,11 @@ class Start:
     def look(self) -> str | None:
         """Ends the Ray if it cannot start. Returns what is to be said, if anything is."""
         now = time.monotonic()
-        managers = {p: line for p, line in children(self._driver).items()
-                    if os.path.basename(line[0]) == "raylet"}  # fmt: skip
-        if not managers:
+        every = children(self._driver)
+        manager = next((pid for pid, line in every.items() if pid not in self._others
+                        and os.path.basename(line[0]) == "raylet"), None)  # fmt: skip
+        if manager is None:
             return None
-        [(manager, line)] = managers.items()
         alive = {pid for pid, words in children(manager).items() if is_worker(words)}
         self._workers |= alive
         self._managed = self._managed or now
@@ -101,7 +102,7 @@ class Start:
         if alive < self._workers or none_came:
             self._missed = self._missed or now
         if self._missed and now - self._missed > SURE_S:
-            said = last_line(line)
+            said = last_line(every[manager])
             os.kill(manager, signal.SIGKILL)
             why = "a worker ended while it started" + (f": {said}" if said else "")
             return f"incomplete: Ray cannot be started here: {why}"
