@@ -152,7 +152,8 @@ def connect(
         _agree_on_token(address, target)
         packages = [str(ROOT / "vgg6"), str(ROOT / "search_spaces")]
         try:
-            ray.init(address=target, runtime_env={"py_modules": packages}, **options)
+            with ended_if_it_cannot_start():
+                ray.init(address=target, runtime_env={"py_modules": packages}, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             rule = f"answers not as a Ray cluster: {error}"
             raise InputError("address", address or target, rule) from None

@@ -1,4 +1,4 @@
-"""Ends a Ray that never starts.
+"""Ends a Ray that never starts, and says of one that is slow how it can be ended.
 
 ``ray.init`` waits for the first workers, in a call that neither a signal nor another thread of its
 process interrupts. If one of them ends meanwhile, it waits for ever. This is a process of its own
@@ -23,12 +23,12 @@ from contextlib import contextmanager, suppress
 LOOK_S = 0.25
 SURE_S = 5.0  # a worker is missed for so long before its Ray is given up
 NONE_S = 120.0  # and so is a Ray without any: they may end before they are seen
-SLOW_S = 60.0  # after which it is said what takes so long
+SLOW_S = 60.0  # after which it is said that Ray is slow
 
 
 @contextmanager
 def ended_if_it_cannot_start(to_go_on: str = "") -> Iterator[None]:
-    """Within the block this process starts a Ray of its own. If that cannot be, it ends.
+    """Within the block this process starts a Ray, or joins one. It ends if its own cannot start.
 
     Args:
         to_go_on: the command that does, for a person.
@@ -90,10 +90,14 @@ class Start:
     def look(self) -> str | None:
         """Ends the Ray if it cannot start. Returns what is to be said, if anything is."""
         now = time.monotonic()
+        if now - self._began > SLOW_S and not self._is_slow:
+            self._is_slow = True
+            end = f"`kill {self._driver}` ends it, and Ctrl-C does not yet"
+            return f"Ray has not answered for {SLOW_S:.0f} s. {end}"
         every = children(self._driver)
         manager = next((pid for pid, line in every.items() if pid not in self._others
                         and os.path.basename(line[0]) == "raylet"), None)  # fmt: skip
-        if manager is None:
+        if manager is None:  # of a cluster, or still to come
             return None
         alive = {pid for pid, words in children(manager).items() if is_worker(words)}
         self._workers |= alive
@@ -106,9 +110,6 @@ class Start:
             os.kill(manager, signal.SIGKILL)
             why = "a worker ended while it started" + (f": {said}" if said else "")
             return f"incomplete: Ray cannot be started here: {why}"
-        if now - self._began > SLOW_S and not self._is_slow:
-            self._is_slow = True
-            return f"Ray has been starting for {SLOW_S:.0f} s: its workers load its code"
         return None
 
 

@@ -73,6 +73,16 @@ def test_a_ray_without_any_worker_is_given_up_and_another_one_is_left_alone(
         other.kill()
 
 
+def test_who_waits_for_a_ray_that_does_not_answer_is_told_once_what_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watch = start_watch.Start(os.getpid())
+    assert watch.look() is None
+    monkeypatch.setattr(start_watch, "SLOW_S", 0.0)
+    assert f"`kill {os.getpid()}`" in str(watch.look())
+    assert watch.look() is None
+
+
 def test_a_ray_that_ends_its_slow_workers_is_ended_too(tmp_path: Path) -> None:
     status, said, error = start(tmp_path, "import time; time.sleep(30)", seconds=3)
     assert status == 1 and not said and "a worker ended while it started" in error
