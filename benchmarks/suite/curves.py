@@ -10,7 +10,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -59,30 +59,41 @@ class Curves:
         return True
 
 
+def model_of(inputs: Array, curves: Array) -> ExtraTreesRegressor:
+    """Curves, (n, epochs), from inputs: extremely randomised trees (Geurts et al., 2006)."""
+    model = ExtraTreesRegressor(TREES, random_state=0, min_samples_leaf=1, n_jobs=1)
+    return model.fit(inputs, curves)
+
+
+def whole_curves(problem: Problem, table: pd.DataFrame) -> list[tuple[int, dict[str, Any], Array]]:
+    """Point, configuration and best scores so far, (epochs,), of each recorded run. A run that
+    diverged keeps its last score."""
+    found = []
+    for text, rows in table.groupby("config", sort=False):
+        scores = rows.sort_values("epoch")["val_acc"].to_numpy(float)
+        scores = scores if np.isfinite(scores).all() else np.array([0.1])
+        scores = np.concatenate([scores, np.full(problem.epochs - len(scores), scores[-1])])
+        point, config = int(rows["point"].iloc[0]), json.loads(str(text))
+        found.append((point, config, np.maximum.accumulate(scores)))
+    return found
+
+
+def recorded_points(problem: Problem) -> tuple[Array, Array]:
+    """Inputs, (n, features), and best scores so far, (n, epochs), of all points' first seed."""
+    runs = whole_curves(problem, curves_of(problem))
+    first = [(config, curve) for _, config, curve in runs if config["seed"] == SEEDS[0]]
+    inputs = np.array([inputs_of(problem.space, config) for config, _ in first])
+    return inputs, np.array([curve for _, curve in first])
+
+
 @dataclass
 class Recorded:
-    """A model of recorded curves: extremely randomised trees (Geurts et al., 2006)."""
+    """A model of recorded curves."""
 
     problem: Problem
-    known: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        table = curves_of(self.problem)
-        self.best_points = best_points(table)
-        space, epochs = self.problem.space, self.problem.epochs
-        configs, curves, self.seeds = [], [], []
-        for text, rows in table.groupby("config", sort=False):
-            config = json.loads(str(text))
-            scores = rows.sort_values("epoch")["val_acc"].to_numpy(float)
-            scores = scores if np.isfinite(scores).all() else np.array([0.1])
-            scores = np.concatenate([scores, np.full(epochs - len(scores), scores[-1])])
-            self.seeds.append((int(rows["point"].iloc[0]), config["seed"], scores.max()))
-            if config["seed"] == SEEDS[0]:
-                configs.append(config)
-                curves.append(np.maximum.accumulate(scores))
-        inputs = np.array([inputs_of(space, config) for config in configs])
-        self.model = ExtraTreesRegressor(TREES, random_state=0, min_samples_leaf=1, n_jobs=1)
-        self.model.fit(inputs, np.array(curves))
+        self.model = model_of(*recorded_points(self.problem))
 
     def truth(self, configs: Sequence[dict[str, Any]]) -> Array:
         rows = np.array([inputs_of(self.problem.space, c) for c in configs], dtype=np.float32)
@@ -94,9 +105,14 @@ class Recorded:
     @property
     def noise(self) -> float:
         """Of a good configuration's final score: from the best points, trained with two seeds."""
-        table = pd.DataFrame(self.seeds, columns=["point", "seed", "best"])
-        scores = table.pivot(index="point", columns="seed", values="best")
-        pairs = scores.reindex(columns=list(SEEDS)).loc[self.best_points].dropna()
+        table = curves_of(self.problem)
+        runs = whole_curves(self.problem, table)
+        rows = [(point, config["seed"], curve[-1]) for point, config, curve in runs]
+        scores = pd.DataFrame(rows, columns=["point", "seed", "best"]).pivot(
+            index="point", columns="seed", values="best"
+        )
+        best = best_points(self.problem, table)
+        pairs = scores.reindex(columns=list(SEEDS)).loc[best].dropna()
         return float(np.sqrt(pairs.var(axis=1).mean())) if len(pairs) else 0.0
 
 
@@ -201,7 +217,7 @@ def problems(asked: str | None = None) -> dict[str, Callable[[], Curves]]:
     found: dict[str, Callable[[], Curves]] = {
         problem.name: partial(own, problem)
         for problem in PROBLEMS
-        if asked in (None, problem.role) and len(set(curves_of(problem).get("point", []))) >= 60
+        if asked in (None, problem.role) and best_points(problem, curves_of(problem))
     }
     suite = lcbench_module()
     if suite is None:

@@ -20,7 +20,7 @@ from vgg6.data.splits import stratified
 
 SOBOL_SEED = 11
 SEEDS = (42, 43)  # the first for every point; both for the noise floor
-POINTS, BEST_POINTS = 64, 8
+BEST_POINTS = 8
 TUNING, CLAIM = "tuning", "claim"
 
 
@@ -29,7 +29,8 @@ class Problem:
     """A network, images and a space to search.
 
     ``narrower``: by what VGG6's channels and hidden units are divided; ``images``: for training;
-    ``fixed``: what every trial of ``space`` has besides.
+    ``fixed``: what every trial of ``space`` has besides; ``points``: how many configurations are
+    recorded, a power of two.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Problem:
     narrower: int
     epochs: int
     fixed: dict[str, str | float]
+    points: int
 
     @property
     def space(self) -> Space:
@@ -57,17 +59,17 @@ class Problem:
 # its first few hundred steps.
 PROBLEMS = (
     Problem(name="cifar-norm", role=TUNING, space_name="default", data="cifar10", images=2_000,
-            narrower=8, epochs=15, fixed={"norm": "batch"}),
+            narrower=8, epochs=15, fixed={"norm": "batch"}, points=64),
     Problem(name="digits-late", role=TUNING, space_name="default", data="digits", images=1_000,
-            narrower=8, epochs=40, fixed={}),
+            narrower=8, epochs=40, fixed={}, points=64),
     Problem(name="cifar-wide", role=TUNING, space_name="wide", data="cifar10", images=1_500,
-            narrower=8, epochs=40, fixed={"sam": 0.0}),
+            narrower=8, epochs=40, fixed={"sam": 0.0}, points=64),
     Problem(name="cifar-late", role=CLAIM, space_name="default", data="cifar10", images=2_000,
-            narrower=8, epochs=40, fixed={"dropout": 0.2}),
+            narrower=8, epochs=40, fixed={"dropout": 0.2}, points=64),
     Problem(name="digits-wide", role=CLAIM, space_name="wide", data="digits", images=1_000,
-            narrower=8, epochs=15, fixed={"sam": 0.0}),
+            narrower=8, epochs=15, fixed={"sam": 0.0}, points=256),
     Problem(name="cifar-early", role=CLAIM, space_name="default", data="cifar10", images=2_000,
-            narrower=4, epochs=15, fixed={"init": "kaiming"}),
+            narrower=4, epochs=15, fixed={"init": "kaiming"}, points=64),
 )  # fmt: skip
 VALIDATION = {"cifar10": 1_000, "digits": 437}
 
@@ -87,14 +89,14 @@ def jobs(problem: Problem, best: Sequence[int] = ()) -> list[Job]:
     to tell good ones apart.
     """
     space = problem.space
-    rows = qmc.Sobol(len(space.names), rng=SOBOL_SEED).random_base2((POINTS - 1).bit_length())
+    rows = qmc.Sobol(len(space.names), rng=SOBOL_SEED).random_base2(problem.points.bit_length() - 1)
 
     def job(index: int, seed: int) -> Job:
         values = suggest_at(space, rows[index])
         values |= {"epochs": problem.epochs, "seed": seed}
         return Job(index, TrialConfig.from_mapping(values))
 
-    order = [job(index, SEEDS[0]) for index in range(POINTS)]
+    order = [job(index, SEEDS[0]) for index in range(problem.points)]
     return order + [job(index, SEEDS[1]) for index in best]
 
 

@@ -20,7 +20,6 @@ import torch
 from benchmarks.machine import describe, write_file
 from benchmarks.suite.problems import (
     BEST_POINTS,
-    POINTS,
     PROBLEMS,
     SEEDS,
     Job,
@@ -64,7 +63,7 @@ def curves_of(problem: Problem) -> pd.DataFrame:
     """
     path = FOLDER / f"{problem.name}.parquet"
     if not path.exists():
-        return pd.DataFrame(columns=["config"])
+        return pd.DataFrame(columns=["config", "point"])
     table = pd.read_parquet(path)
     whole = {
         text: json.dumps(TrialConfig.from_mapping(json.loads(text)).to_dict())
@@ -73,9 +72,9 @@ def curves_of(problem: Problem) -> pd.DataFrame:
     return table.assign(config=table["config"].map(whole))
 
 
-def best_points(table: pd.DataFrame) -> list[int]:
+def best_points(problem: Problem, table: pd.DataFrame) -> list[int]:
     """The points that scored highest with the first seed, once all of them are recorded."""
-    if table["point"].nunique() < POINTS:
+    if table["point"].nunique() < problem.points:
         return []
     first = table[table["config"].map(lambda text: json.loads(text)["seed"] == SEEDS[0])]
     scores = first.groupby("point")["val_acc"].max().sort_values(ascending=False)
@@ -85,7 +84,7 @@ def best_points(table: pd.DataFrame) -> list[int]:
 def next_job(problem: Problem, table: pd.DataFrame) -> Job | None:
     """The first run that is not recorded yet; None when all are."""
     known = set(table["config"])
-    best = best_points(table) if len(table) else []
+    best = best_points(problem, table) if len(table) else []
     return next((job for job in jobs(problem, best)
                  if json.dumps(job.config.to_dict()) not in known), None)  # fmt: skip
 
