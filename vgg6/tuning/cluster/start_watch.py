@@ -70,7 +70,8 @@ def last_line(raylet: list[str]) -> str:
     """What workers that had no log yet have said last, in the log of Ray's node manager."""
     for word in raylet:
         if word.startswith("--log_dir="):
-            with suppress(OSError), open(f"{word.partition('=')[2]}/raylet.err") as file:
+            log = f"{word.partition('=')[2]}/raylet.err"
+            with suppress(OSError), open(log, errors="replace") as file:
                 return next((line for line in reversed(file.read().splitlines()) if line), "")
     return ""
 
@@ -99,12 +100,12 @@ class Start:
                         and os.path.basename(line[0]) == "raylet"), None)  # fmt: skip
         if manager is None:  # of a cluster, or still to come
             return None
-        alive = {pid for pid, words in children(manager).items() if is_worker(words)}
-        self._workers |= alive
+        alive = children(manager)
+        self._workers |= {pid for pid, words in alive.items() if is_worker(words)}
         self._managed = self._managed or now
         none_came = not self._workers and now - self._managed > NONE_S
-        if alive < self._workers or none_came:
-            self._missed = self._missed or now
+        is_missed = none_came or not self._workers <= alive.keys()
+        self._missed = (self._missed or now) if is_missed else None
         if self._missed and now - self._missed > SURE_S:
             said = last_line(every[manager])
             os.kill(manager, signal.SIGKILL)
