@@ -26,6 +26,8 @@ GATE = 2.0  # at most so many suggestions of the model for each result above the
 LEAST_SEEN = 8  # scores of a rung from which on the model leaves out the rungs below it
 MODELLED, HIGH_PART = 160, 0.75  # scores that are modelled; of them, at most above the first rung
 REFIT = 1.15  # the model's constants are learnt again when there are so many times the scores
+NEAR = 0.08  # length scales by which a suggestion lies away from trials that were not trained whole
+LAST = 1e-6  # what the promise of a nearer one is worth, where nothing else is left
 TAIL = 1.5  # a score below the median by more than this times the best's lead says no more
 CANDIDATES, PARENTS, CHILDREN = 300, 8, 20
 STRIDES = (0.045, 0.15)  # by which a child's places lie away from its parent's
@@ -35,7 +37,7 @@ CLIMBS, CLIMB_STRIDES = 3, (0.015, 0.045, 0.15)  # rounds of children of the bes
 class ModelSampler(optuna.samplers.BaseSampler):
     """Suggests where a Gaussian process expects the most improvement at full length.
 
-    Three things keep it from running after trials that merely start fast:
+    Three things keep it from running after trials that merely start fast, two from standing still:
 
     - Trials that were seen at two rungs show how far the lower one can be trusted, again and again.
       A rung that ranks them otherwise than the next is left out (``first_telling``). From there
@@ -43,18 +45,26 @@ class ModelSampler(optuna.samplers.BaseSampler):
     - A gate: at most ``GATE`` of its suggestions for each result above the first rung. Else many
       workers would be sent after the first impression.
     - A third of the suggestions, and all that the gate turns away, are spread evenly (Sobol).
+    - No suggestion lies within ``NEAR`` of a trial that has not been trained whole. The model may
+      still hope for its end, and would suggest it again and again.
+    - Points that are trained whole are not modelled. Somebody chose them. One that starts late
+      would make the first rungs look worthless for all.
 
     Args:
         space: what may vary. Suggestions hold every parameter that is active, and no other.
         rungs: the epochs at which trials are compared, the full length last.
         seed: of all that is random. Suggestions depend on it and on what the study has been told.
         made: how many trials of the study the model has suggested, where it is made anew.
+        whole: how many of the space's points, the first ones, are trained whole.
     """
 
-    def __init__(self, space: Space, rungs: Sequence[int], seed: int, made: int = 0) -> None:
+    def __init__(
+        self, space: Space, rungs: Sequence[int], seed: int, made: int = 0, whole: int = 0
+    ) -> None:
         self.space, self.rungs, self.made = space, list(rungs), made
         self.asked_model = False  # whether the last suggestion is the model's
         self.encoding = SpaceEncoding(space)
+        self._whole = [space.params_of(point) for point in space.points[:whole]]
         self._seed = seed
         self._rng = self._learning = np.random.default_rng(seed)
         self._even = qmc.Sobol(len(self.encoding.names), rng=np.random.default_rng(seed))
@@ -134,7 +144,8 @@ class ModelSampler(optuna.samplers.BaseSampler):
             now = len(t.intermediate_values), t.state
             known = self._seen.get(t.number)
             if known is None or known[0] != now:
-                known = now, *seen_at(t, self.rungs)
+                hidden = t.params in self._whole
+                known = now, *(([], False) if hidden else seen_at(t, self.rungs))
                 self._seen[t.number] = known
             for rung, score in enumerate(known[1]):
                 found[rung][t.number] = score
@@ -166,14 +177,24 @@ class ModelSampler(optuna.samplers.BaseSampler):
         expected, _ = process.predict(np.array([self._inputs_of(by_number[n]) for n in numbers]))
         best_first = [by_number[numbers[i]] for i in np.argsort(-expected)[:PARENTS]]
         candidates = self._candidates(best_first)
+        unfinished = [
+            self._inputs_of(t)
+            for t in told
+            if t.number not in scores[-1] and t.params not in self._whole
+        ]
         best = expected.max()
-        gain = expected_improvement(*process.predict(self.encoding.inputs_at(candidates)), best)
+
+        def promise(places: Array) -> Array:
+            inputs = self.encoding.inputs_at(places)
+            gain = expected_improvement(*process.predict(inputs), best)
+            return np.where(process.apart(inputs, unfinished) < NEAR, gain * LAST, gain)
+
+        gain = promise(candidates)
         for _ in range(CLIMBS):
             parents = candidates[np.argsort(-gain)[:PARENTS]]
             nearer = np.vstack([self._children(places, CLIMB_STRIDES) for places in parents])
             candidates = np.vstack([candidates, nearer])
-            more = expected_improvement(*process.predict(self.encoding.inputs_at(nearer)), best)
-            gain = np.concatenate([gain, more])
+            gain = np.concatenate([gain, promise(nearer)])
         known = {_key(t.params) for t in told}
         in_turn = (self.encoding.at(candidates[i]) for i in np.argsort(-gain))
         new = (params for params in in_turn if _key(params) not in known)

@@ -92,6 +92,14 @@ class RungProcess:
         variance = np.maximum(1 - np.square(half).sum(axis=0), 1e-9)
         return half.T @ self._weights, np.sqrt(variance)
 
+    def apart(self, inputs: Array, others: Sequence[Array]) -> Array:
+        """How far each row lies from the nearest of ``others``, in length scales, (n,); infinite
+        where there are none."""
+        lengths, _, _ = self._unpacked(self._theta)
+        rows = np.reshape(others, (-1, self._inputs)) / lengths
+        far = _distances(inputs / lengths, rows) / np.sqrt(5)
+        return np.asarray(far.min(axis=1, initial=np.inf))
+
     def _unpacked(self, theta: Array) -> tuple[Array, Array, float]:
         """Lengths, correlations and noise."""
         lengths, logits = np.exp(theta[: self._inputs]), theta[self._inputs : -1]

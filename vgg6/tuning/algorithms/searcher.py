@@ -196,7 +196,8 @@ class TruthfulSearcher(Searcher):
         """
         records = self.journal.history.trials
         made = self.journal.history.by_model
-        sampler = build_sampler(self._sampler, self._seed, self.space, self.rungs, made)
+        whole = self.rule.spared.first if self.rule else 0
+        sampler = build_sampler(self._sampler, self._seed, self.space, self.rungs, made, whole)
         if isinstance(sampler, ModelSampler) and (learnt := self.journal.history.learnt):
             sampler.learnt = learnt
         self.study = optuna.create_study(direction="maximize", sampler=sampler)

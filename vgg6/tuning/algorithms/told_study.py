@@ -78,11 +78,11 @@ def worth_telling(ended: list[TrialRecord], rng: np.random.Generator) -> list[Tr
 
 
 def build_sampler(
-    searcher: str, seed: int, space: Space, rungs: Sequence[int], made: int = 0
+    searcher: str, seed: int, space: Space, rungs: Sequence[int], made: int = 0, whole: int = 0
 ) -> optuna.samplers.BaseSampler:
     """The sampler that ``searcher`` names, with everything set that the search relies on."""
     if searcher == "gp":
-        return ModelSampler(space, rungs, seed, made)
+        return ModelSampler(space, rungs, seed, made, whole)
     if searcher in ("random", "grid"):  # a grid is a queue of points: nothing is sampled
         return optuna.samplers.RandomSampler(seed)
     with warnings.catch_warnings():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms import model_sampler
 from vgg6.tuning.algorithms.model_sampler import (
     GATE,
+    NEAR,
     START,
     ModelSampler,
     expected_improvement,
@@ -262,6 +265,52 @@ def test_workers_that_ask_side_by_side_are_sent_to_different_places(
         run(study)
     together = [run(study, last=0).params for _ in range(4)]
     assert len({tuple(p.items()) for p in together}) == 4
+
+
+def test_the_model_does_not_suggest_again_what_waits_at_a_rung(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Away by more than nothing: what the model likes best is what has just been paused."""
+
+    def away(near: float) -> list[float]:
+        monkeypatch.setattr(model_sampler, "NEAR", near)
+        sampler = ModelSampler(SPACE, RUNGS, 0)
+        study, found = study_of(sampler), []
+        for _ in range(START):
+            run(study)
+        for _ in range(12):
+            early = [t for t in study.trials if LENGTH not in t.intermediate_values]
+            waiting = [np.array(sampler.encoding.inputs(t.params)) for t in early]
+            trial = study.ask()
+            SPACE.suggest(trial)
+            inputs = np.array([sampler.encoding.inputs(trial.params)])
+            assert sampler.asked_model and sampler._process is not None
+            found.append(float(sampler._process.apart(inputs, waiting)[0]))
+            trial.report(worth(trial.params) * 0.5, 1)
+            study.tell(trial, state=TrialState.PRUNED)
+        assert found[0] == np.inf, "all of the first ones were trained whole"
+        return found
+
+    monkeypatch.setattr(model_sampler, "RANDOM_SHARE", 0.0)
+    # batch_size is rounded to its steps, which may bring a suggestion a little nearer.
+    monkeypatch.setattr(
+        sys.modules[__name__], "SPACE", replace(SPACE, parameters=SPACE.parameters[:-1])
+    )
+    assert min(away(NEAR)) >= NEAR > 0.05 > min(away(0.0))
+
+
+def test_a_point_that_is_trained_whole_is_not_modelled_and_another_is() -> None:
+    own = {"activation": "gelu", "optimizer": "sgd", "lr": 0.1, "momentum": 0.7, "batch_size": 64}
+    space = replace(SPACE, points=(own, own | {"activation": "relu"}))
+    params = [space.params_of(point) for point in space.points]
+    sampler = ModelSampler(space, RUNGS, 0, whole=1)
+    study = study_of(sampler)
+    for point in params:
+        study.enqueue_trial(point)
+        assert run(study).params == point
+    assert [list(seen) for seen in sampler._rung_scores(study.trials)] == [[1]] * len(RUNGS)
+    every = ModelSampler(space, RUNGS, 0)._rung_scores(study.trials)
+    assert [list(seen) for seen in every] == [[0, 1]] * len(RUNGS)
 
 
 def curve(state: TrialState, scores: dict[int, float], number: int, diverged: bool = False) -> Any:

@@ -17,7 +17,12 @@ from search_spaces import Parameter, Space, load_space
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms.early_stopping import replay
 from vgg6.tuning.algorithms.model_sampler import ModelSampler
-from vgg6.tuning.algorithms.promotion import PromotionRule, compared_at
+from vgg6.tuning.algorithms.promotion import (
+    NONE_SPARED,
+    PromotionRule,
+    Spared,
+    compared_at,
+)
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.algorithms.told_study import TOLD_KEPT
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
@@ -280,11 +285,17 @@ def test_running_trials_outlive_a_thinning_and_are_told_once(
     assert len({c.fingerprint for c in configs}) == 81, "a forgotten trial is not run again"
 
 
-def promoting(folder: Path, limit: int, kind: str = "random", trials: int = 0) -> TruthfulSearcher:
+def promoting(
+    folder: Path,
+    limit: int,
+    kind: str = "random",
+    trials: int = 0,
+    spared: Spared = NONE_SPARED,
+) -> TruthfulSearcher:
     """As ``make``, with trials that pause at the first epoch of four; a journal is settled."""
     journal = Journal(RunFolder(str(folder)))
     journal.write("session", session=f"session_{len(journal.history.sessions) + 1}")
-    rule = PromotionRule(max_t=4, grace=1, reduction=4.0, trials=trials or limit)
+    rule = PromotionRule(max_t=4, grace=1, reduction=4.0, trials=trials or limit, spared=spared)
     settle(RunFolder(str(folder)), journal, replay(rule, journal.history.arrivals), promotions=rule)
     return TruthfulSearcher(
         load_space("default"), searcher=kind, seed=7, base=BASE, limit=limit, journal=journal,
@@ -462,3 +473,21 @@ def test_the_journal_says_which_trials_the_model_chose_and_a_resume_counts_them(
     searcher.journal.close()
     again = promoting(tmp_path, limit=60, kind="gp").study.sampler
     assert isinstance(again, ModelSampler) and again.made == len(chosen)
+
+
+def test_the_model_is_not_told_of_the_points_that_are_trained_whole_also_after_a_resume(
+    tmp_path: Path,
+) -> None:
+    def modelled(searcher: TruthfulSearcher) -> list[int]:
+        sampler = searcher.study.sampler
+        assert isinstance(sampler, ModelSampler)
+        return list(sampler._rung_scores(searcher.study.trials)[0])
+
+    searcher = promoting(tmp_path, limit=60, kind="gp", spared=Spared(first=1))
+    for i in range(3):
+        number = begin(searcher, str(i))
+        step(searcher, str(i), number, 1, 0.1)
+    assert len(searcher.space.points) == 2, "the second one is judged, and modelled"
+    assert modelled(searcher) == [1, 2]
+    searcher.journal.close()
+    assert modelled(promoting(tmp_path, limit=60, kind="gp", spared=Spared(first=1))) == [1, 2]
