@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution
 from search_spaces import Space
 from search_spaces.parameter import Parameter
 from search_spaces.unit_cube import suggest_at
+from vgg6.config import INT_RANGES
 from vgg6.tuning.algorithms.rung_process import Array
 
 MOVED = 0.35  # of a point's places, those that one beside it has moved
@@ -89,6 +90,8 @@ class SpaceEncoding:
                 index = np.minimum((at * len(p.choices)).astype(np.int64), len(p.choices) - 1)
                 at = (index + 0.5) / len(p.choices)
                 chosen[p.name] = np.where(active, index, -1)
+            elif p.name in INT_RANGES:
+                at = _rounded(p, at)
             if p.name in numbers:
                 numbers[p.name] = np.where(active, at, numbers[p.name])
             else:
@@ -106,6 +109,16 @@ def distribution_of(p: Parameter) -> BaseDistribution:
 def _is_named(space: Space, name: str) -> bool:
     choices = next(p.choices for p in space.parameters if p.name == name)
     return choices is not None and isinstance(choices[0], str)
+
+
+def _rounded(p: Parameter, at: Array) -> Array:
+    """The places of the whole numbers that a range has there."""
+    assert p.low is not None and p.high is not None
+    if p.log:
+        ratio = p.high / p.low
+        return np.asarray(np.log(np.round(p.low * ratio**at) / p.low) / np.log(ratio))
+    last = (p.high - p.low) // (p.step or 1)  # of the numbers, counted from 0
+    return np.asarray(np.minimum(np.floor(at * (last + 1)), last) / last)
 
 
 def _place(p: Parameter, value: Any) -> float:
