@@ -65,6 +65,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self.asked_model = False  # whether the last suggestion is the model's
         self.encoding = SpaceEncoding(space)
         self._whole = [space.params_of(point) for point in space.points[:whole]]
+        self._hidden: set[int] = set()  # the numbers of their trials
         self._seed = seed
         self._rng = self._learning = np.random.default_rng(seed)
         self._even = qmc.Sobol(len(self.encoding.names), rng=np.random.default_rng(seed))
@@ -144,7 +145,9 @@ class ModelSampler(optuna.samplers.BaseSampler):
             now = len(t.intermediate_values), t.state
             known = self._seen.get(t.number)
             if known is None or known[0] != now:
-                hidden = t.params in self._whole
+                if t.params in self._whole:
+                    self._hidden.add(t.number)
+                hidden = t.number in self._hidden
                 known = now, *(([], False) if hidden else seen_at(t, self.rungs))
                 self._seen[t.number] = known
             for rung, score in enumerate(known[1]):
@@ -180,7 +183,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         unfinished = [
             self._inputs_of(t)
             for t in told
-            if t.number not in scores[-1] and t.params not in self._whole
+            if t.number not in scores[-1] and t.number not in self._hidden
         ]
         best = expected.max()
 
