@@ -287,7 +287,7 @@ def expected_trials(
     if name == "asha":
         rungs = rung_epochs(epochs, grace, reduction)
         for rung in rungs:
-            unjudged = UNJUDGED if rung == rungs[0] and len(rungs) > 1 else LEAST_WHOLE
+            unjudged = UNJUDGED if rung == rungs[0] else LEAST_WHOLE
             left = min(left, max(left / reduction, unjudged))
             running[rung:] = left
         return whole + running

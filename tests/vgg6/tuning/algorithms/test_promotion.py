@@ -276,3 +276,11 @@ def test_a_plan_expects_about_the_epochs_that_promotion_runs() -> None:
         ran = sum(at[n] for n in search.reached.values())
         plan = expected_trials("asha", epochs=EPOCHS, grace=1, reduction=4.0, trials=trials).sum()
         assert 0.5 < plan / ran < 2, (plan, ran)
+
+
+def test_a_plan_of_few_epochs_knows_that_the_first_eight_are_trained_whole() -> None:
+    for epochs in (2, 3, 4):
+        rule = make(epochs=epochs)
+        assert fill(rule, 1, [0.5] * UNJUDGED) == [False] * UNJUDGED
+        plan = expected_trials("asha", epochs=epochs, grace=1, reduction=4.0, trials=UNJUDGED)
+        assert plan.tolist() == [UNJUDGED] * epochs
