@@ -22,8 +22,6 @@ def fit_to(space: Space, limits: list[Limit], images: ImageFacts) -> Space:
     Raises:
         InputError: no network of the space is within them; says how small the smallest is.
     """
-    if not limits:
-        return space
     try:
         return cut(space, partial(fits, limits, images=images))
     except NothingFits:

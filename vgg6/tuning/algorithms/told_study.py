@@ -11,7 +11,14 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from search_spaces import Space
 from vgg6.tuning.algorithms.model_sampler import ModelSampler
-from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, PRUNED, TrialRecord
+from vgg6.tuning.run.trials import (
+    COMPLETED,
+    FAILED,
+    INFEASIBLE,
+    PRUNED,
+    TrialRecord,
+    optunas_order,
+)
 
 # Positive in Optuna's terms means that a constraint is violated.
 DIVERGED = ("diverged", 1.0)
@@ -60,19 +67,12 @@ def worth_telling(ended: list[TrialRecord], rng: np.random.Generator) -> list[Tr
 
     TPE splits trials into at most 25 good ones and all others, and needs of the others only where
     they are dense: the good ones stay exactly the same, and a uniform sample has the others'
-    density. "Best" is Optuna's order for that split: completed trials by score, then pruned ones by
-    how far they came, then diverged ones.
+    density. "Best" is Optuna's order for that split.
     """
     told = [r for r in ended if r.state != FAILED]
     if len(told) <= TOLD_KEPT:
         return ended if len(ended) <= TOLD_KEPT else told
-    rank = {COMPLETED: 0, PRUNED: 1, INFEASIBLE: 2}
-
-    def order(record: TrialRecord) -> tuple[float, ...]:
-        steps = 0 if record.state == COMPLETED else -record.epoch
-        return rank[record.state], steps, -record.gain, record.number
-
-    told.sort(key=order)
+    told.sort(key=optunas_order)
     others = rng.choice(len(told) - TOLD_BEST, TOLD_KEPT - TOLD_BEST, replace=False)
     return told[:TOLD_BEST] + [told[TOLD_BEST + i] for i in others]
 

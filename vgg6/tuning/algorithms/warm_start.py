@@ -36,14 +36,13 @@ from vgg6.tuning.run.folder import open_run
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.search_facts import EarlierSearch, ToldTrial, WarmStartFacts
-from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED, TrialRecord, scored
+from vgg6.tuning.run.trials import INFEASIBLE, TELLING, TrialRecord, optunas_order, scored
 from vgg6.tuning.settings import Settings
 
 FLAG = "warm_start"
 POINTS, POINTS_SHARE = 5, 8  # first points at most, and no more than one trial in so many
 TOLD, TOLD_BEST = 200, 50  # trials told at most; the best of them, and an even sample of the others
 NEAR = 0.1  # of a range: points that differ by less in every parameter are the same
-_ORDER = {COMPLETED: 0, PRUNED: 1, INFEASIBLE: 2}  # Optuna's, from good to bad
 Point = dict[str, Any]
 
 
@@ -265,12 +264,12 @@ def _tellable(
     told = [
         _record(t.number, t.config, t.state, _scores(t), space, t.metric)
         for t in search.history.trials.values()
-        if t.state in _ORDER and (t.rows or t.state == INFEASIBLE)
+        if t.state in TELLING and (t.rows or t.state == INFEASIBLE)
         and (t.state != INFEASIBLE or "diverged" in t.reason)
         and t.config.epochs == epochs
         and is_whole(t.config, space) and held(t.config, space) not in first
     ]  # fmt: skip
-    return sorted(told, key=lambda t: (_ORDER[t.state], -t.epoch, -t.gain))
+    return sorted(told, key=optunas_order)
 
 
 def _thinned(told: list[TrialRecord], most: int) -> list[TrialRecord]:

@@ -17,6 +17,7 @@ RUNNING, COMPLETED, PRUNED, INFEASIBLE, FAILED, STOPPED, PAUSED = STATES = (
     "running", "completed", "pruned", "infeasible", "failed", "stopped", "paused",
 )  # fmt: skip
 OPEN = (RUNNING, STOPPED, PAUSED)  # a trial that may go on
+TELLING = (COMPLETED, PRUNED, INFEASIBLE)  # say how good a configuration is
 METRICS = tuple(f.name for f in fields(EpochMetrics) if f.name != "epoch")
 
 
@@ -130,3 +131,10 @@ class TrialRecord:
         the share of a GPU as ``gpus``."""
         own = {} if self.gpus is None else {"gpus": self.gpus}
         return {"number": self.number, "config": self.config.to_dict(), **own}
+
+
+def optunas_order(record: TrialRecord) -> tuple[float, ...]:
+    """A sort key, from good to bad: completed trials by score, then pruned ones by how far they
+    came, then diverged ones."""
+    steps = 0 if record.state == COMPLETED else -record.epoch
+    return TELLING.index(record.state), steps, -record.gain, record.number
