@@ -15,7 +15,7 @@ from analysis.suggested_commands import SearchCommands
 from cli.environment import check_environment
 from cli.exit_codes import DONE, FAILED
 from cli.flags import read_real, read_whole
-from cli.session import exit_status, log_whole_search, recorded_settings, typed_command
+from cli.session import exit_status, recorded_settings, start_wandb_summary, typed_command
 from vgg6.common.checks import Range
 from vgg6.common.say import say
 from vgg6.common.words import counted, duration, roughly
@@ -221,11 +221,12 @@ def _run(
 
         winner_of(search)  # or a word on why there is none
         outcome, found = session(where, settings, data)
-    if outcome.wandb_problem:
-        say(outcome.wandb_problem)
+    for problem in outcome.tracker_problems:
+        say(problem)
     if found is None:
         say(f"confirmation {outcome.outcome}: {outcome.detail}. To go on: {to_go_on}")
     else:
         use(found)
-        log_whole_search(search.folder, settings, outcome.wandb_seconds)
+        if problem := start_wandb_summary(search.folder, settings).finish(outcome.wandb_seconds):
+            say(problem)
     return exit_status(outcome), found

@@ -30,9 +30,9 @@ from cli.flags import add_fields, add_run_argument, add_session_flags, heading_o
 from cli.output import say_what_is_odd
 from cli.session import (
     exit_status,
-    log_whole_search,
     recorded_settings,
     saying_how_to_resume,
+    start_wandb_summary,
     typed_command,
 )
 from search_spaces import SPACE_NAMES, Space, load_space
@@ -239,9 +239,9 @@ def _on_ray(
         return confirm_after(run, args, asked, end)
 
 
-def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str = "") -> int:
+def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str) -> int:
     """Write the tables of a session that has ended. If the search is complete, pack its winner.
-    ``to_go_on``: the command that resumes it, where that is more than ``resume`` alone.
+    ``to_go_on``: the command that resumes it.
 
     Returns the exit status.
     """
@@ -249,11 +249,11 @@ def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str = "")
     from vgg6.tuning.session.outcome import ALL_FAILED, COMPLETE
 
     if outcome.outcome not in (COMPLETE, ALL_FAILED):
-        say(f"incomplete: {outcome.detail}. To go on: {to_go_on or SearchCommands(run).resume()}")
+        say(f"incomplete: {outcome.detail}. To go on: {to_go_on}")
     found = read_search(run)
     write_tables(found)
-    if outcome.wandb_problem:
-        say(outcome.wandb_problem)
+    for problem in outcome.tracker_problems:
+        say(problem)
     if outcome.outcome == ALL_FAILED:
         say(f"error: {outcome.detail}")
         return FAILED
@@ -270,6 +270,7 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
 
     found, run = summary(search, top=5), search.folder
     run.write_json(BEST, found.to_dict())
+    in_wandb = start_wandb_summary(run, settings)  # it works while the winner is packed
     packed = Path(run.path) / PACKED
     if run.local:  # before anything is printed: whoever reads may be gone
         export_best(search, packed, look_at_test=False)
@@ -278,7 +279,8 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
     if few := training_depth.rests_on_few(search.history):
         print(f"warning: {few}")
     print(f"Results: {Path(run.path).resolve() if run.local else run.uri}")
-    log_whole_search(run, settings, outcome.wandb_seconds)
+    if problem := in_wandb.finish(outcome.wandb_seconds):
+        say(problem)
     if run.local:
         print(f"  packed in     {from_here(packed.resolve())}")
     commands = SearchCommands(run)

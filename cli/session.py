@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from analysis.report.wandb_summary import WandbSummary
 from analysis.suggested_commands import RECORDED
 from cli.exit_codes import DONE, FAILED, INTERRUPTED
 from cli.flags import SESSION_FIELDS, read_fields
@@ -21,6 +22,8 @@ from vgg6.data import NAMES
 from vgg6.tuning.run.folder import SEARCH, RunFolder, open_run
 from vgg6.tuning.run.search_facts import SearchFacts, read_facts
 from vgg6.tuning.settings import Settings
+from vgg6.tuning.trackers.journal_mirror import local_folder
+from vgg6.tuning.trackers.wandb_mirror import default_mode
 
 NAMED = ("space", "data")  # flags that take a shipped name too
 PATHS = (*NAMED, "storage", "warm-start")  # flags that may name a file or a folder
@@ -85,14 +88,9 @@ def exit_status(outcome: Any) -> int:
     return {ways.COMPLETE: DONE, ways.INTERRUPTED: INTERRUPTED}.get(outcome.outcome, FAILED)
 
 
-def log_whole_search(run: RunFolder, settings: Settings, waited: float) -> None:
-    """Log one more W&B run: the whole search's. ``waited``: seconds already spent on W&B."""
-    from analysis.report.wandb_summary import start_summary
-    from vgg6.tuning.trackers.wandb_mirror import default_mode, local_folder
-
-    problem = start_summary(
+def start_wandb_summary(run: RunFolder, settings: Settings) -> WandbSummary:
+    """Begin one more W&B run: the whole search's."""
+    return WandbSummary(
         run, settings.wandb or default_mode(), folder=local_folder(run),
-        project=settings.wandb_project, group=settings.name, waited=waited,
+        project=settings.wandb_project, group=settings.name,
     )  # fmt: skip
-    if problem:
-        say(problem)

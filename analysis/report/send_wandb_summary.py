@@ -16,7 +16,8 @@ from analysis.report.contents import ReportContents
 from analysis.report.gather import gather
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import read_search
-from vgg6.tuning.trackers.wandb_mirror import INIT_TIMEOUT_S, run_id
+from vgg6.tuning.trackers.journal_mirror import run_id
+from vgg6.tuning.trackers.wandb_mirror import INIT_TIMEOUT_S
 
 WHOLE_S = 180  # after which it ends itself, whatever W&B does
 SUMMARY_NUMBER = -1  # no trial's, so that its W&B run is found again

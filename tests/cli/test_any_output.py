@@ -110,7 +110,7 @@ def test_a_search_is_packed_before_anything_of_it_is_printed(
         "analysis.winner.export.export_best", lambda search, out, look_at_test: packed.append(out)
     )
     monkeypatch.setattr(sys, "stdout", NobodyReads())
-    ended = Outcome(COMPLETE, "4 of 4 trials ended", "", 0.0)
+    ended = Outcome(COMPLETE, "4 of 4 trials ended", [], 0.0)
     with pytest.raises(BrokenPipeError):
-        finish(run, ended, Settings(name="made", trials=4, epochs=3, data="digits"))
+        finish(run, ended, Settings(name="made", data="digits", wandb="disabled"), "")
     assert packed == [Path(run.path) / "best"]

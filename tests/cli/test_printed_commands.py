@@ -203,8 +203,9 @@ def test_the_end_of_a_search_names_commands_that_go_on_from_it(
         read_settings(args_of("search --name second")), storage=words[-1], wandb="disabled"
     )
     run = open_run(*words[::2])
+    to_go_on = SearchCommands(run).resume()
     for outcome in ("complete", "incomplete"):
-        finish(run, Outcome(outcome, "it is over", "", 0.0), settings)
+        finish(run, Outcome(outcome, "it is over", [], 0.0), settings, to_go_on)
     lines = commands_in("".join(capsys.readouterr()))
     found = [checked(line, folder) for line in lines]
     assert {args.command for args in found} >= {"best", "export", "resume", "train"}

@@ -10,10 +10,10 @@ from support.wandb_files import read_runs
 
 from analysis.report.gather import gather
 from analysis.report.send_wandb_summary import facts_of
-from analysis.report.wandb_summary import start_summary
+from analysis.report.wandb_summary import WandbSummary
 from vgg6.tuning.run.folder import CONFIRMATION, RunFolder
 from vgg6.tuning.run.search import read_search
-from vgg6.tuning.trackers import wandb_mirror
+from vgg6.tuning.trackers import journal_mirror
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 CONFIRMED = {
@@ -42,7 +42,8 @@ def test_one_offline_run_holds_the_winner_the_table_and_the_figures(
 ) -> None:
     monkeypatch.setattr("analysis.report.wandb_summary.FINISH_S", 120.0)
     folder = Path(run.path)
-    assert start_summary(run, "offline", folder=folder, project="p", group="made") == ""
+    summary = WandbSummary(run, "offline", folder=folder, project="p", group="made")
+    assert summary.finish() == ""
     (found,) = read_runs(folder)
     assert (found.name, found.group, found.project) == ("made summary", "made", "p")
     best = gather(read_search(run)).best
@@ -68,7 +69,8 @@ def test_a_confirmed_winner_is_summed_up_with_its_interval(run: RunFolder) -> No
 
 
 def test_disabled_starts_nothing(run: RunFolder) -> None:
-    assert start_summary(run, "disabled", folder=Path(run.path), project="p", group="g") == ""
+    summary = WandbSummary(run, "disabled", folder=Path(run.path), project="p", group="g")
+    assert summary.finish() == ""
     assert not (Path(run.path) / "wandb.log").exists()
 
 
@@ -76,7 +78,7 @@ def test_disabled_starts_nothing(run: RunFolder) -> None:
 def test_the_end_of_a_search_waits_for_it_no_longer_than_for_the_mirror(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert wandb_mirror.FINISH_S == 10.0
+    assert journal_mirror.FINISH_S == 10.0
     monkeypatch.setattr("analysis.report.wandb_summary.FINISH_S", 0.1)
-    said = start_summary(run, "offline", folder=Path(run.path), project="p", group="made")
+    said = WandbSummary(run, "offline", folder=Path(run.path), project="p", group="made").finish()
     assert "still being written" in said and "sent" not in said and "wandb.log" in said

@@ -17,11 +17,12 @@ COMPLETE, INTERRUPTED, INCOMPLETE, ALL_FAILED = (
 @dataclass(frozen=True)
 class Outcome:
     """How a session ended. ``outcome``: complete, interrupted, incomplete or all failed;
-    ``wandb_seconds``: how long its end waited for W&B."""
+    ``tracker_problems``: what went wrong with W&B and MLflow; ``wandb_seconds``: how long its end
+    waited for W&B."""
 
     outcome: str
     detail: str
-    wandb_problem: str
+    tracker_problems: list[str]
     wandb_seconds: float
 
 

@@ -55,8 +55,9 @@ from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS
 from vgg6.tuning.session.trial_end import settle
 from vgg6.tuning.session.trial_speed import check_measured_threads
-from vgg6.tuning.settings import Settings
-from vgg6.tuning.trackers.wandb_mirror import WandbMirror, local_folder
+from vgg6.tuning.trackers.journal_mirror import Followed, local_folder
+from vgg6.tuning.trackers.mlflow_mirror import MlflowMirror
+from vgg6.tuning.trackers.wandb_mirror import WandbMirror
 
 out_of_host_memory_is_a_dead_actor()
 callbacks_are_not_counted()
@@ -150,14 +151,10 @@ def run_session(
         if plan.added:
             record_extension(run, journal.history, plan.added)
         journal.write("session", session=session, pid=os.getpid(), host=platform.node())
-        mirror = WandbMirror(
-            plan.wandb_mode,
-            journal=journal.staged,
-            folder=local_folder(run),
-            project=plan.settings.wandb_project,
-            group=plan.settings.name,
-            metric=plan.settings.measure,
-        )
+        settings = plan.settings
+        search = Followed(journal.staged, local_folder(run), settings.name, settings.measure)
+        in_wandb = WandbMirror(plan.wandb_mode, search, settings.wandb_project)
+        in_mlflow = MlflowMirror(settings.mlflow, search)
         outcome = "failed"
         try:
             outcome, detail = _fit(run, plan, journal, session, make_searcher)
@@ -177,14 +174,15 @@ def run_session(
                 journal.write("session_end", session=session, outcome=outcome)
                 journal.close()
             began = time.monotonic()
-            problem = mirror.finish()
+            problems = [in_wandb.finish()]
             waited = time.monotonic() - began
+            problems.append(in_mlflow.finish())
         with suppress(OSError):  # a storage that was lost: that is in the detail
             for entry in journal.history.sessions:
                 run.delete_folder(entry.name)  # what Ray kept there is never read
             if not run.names(CHECKPOINTS):
                 run.delete_folder(CHECKPOINTS)
-        return Outcome(outcome, detail, problem, waited)
+        return Outcome(outcome, detail, [*filter(None, problems)], waited)
 
 
 def _fit(
@@ -243,7 +241,7 @@ def _fit(
                 storage_path=run.path,
                 storage_filesystem=run.fs,
                 stop=stop,
-                callbacks=[callback, watch, guard, *_mirrors(settings, history)],
+                callbacks=[callback, watch, guard],
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 verbose=1 if settings.verbose else 0,
             ),
@@ -263,16 +261,6 @@ def _fit(
     if stop.reason:
         callback.end_running()
     return outcome_of(history, trials, stop.reason, searcher.exhausted)
-
-
-def _mirrors(settings: Settings, history: History) -> list[tune.Callback]:
-    if settings.mlflow is None:
-        return []
-    from vgg6.tuning.trackers.mlflow_mirror import (
-        MlflowMirror,  # slow to import, and not always there
-    )
-
-    return [MlflowMirror(settings.mlflow, settings.name, history)]
 
 
 @contextmanager

@@ -1,119 +1,136 @@
-"""A search in MLflow, through Ray's own callback: one MLflow run a trial, in an experiment named as
-the search."""
+"""A search in MLflow: one MLflow run a trial, in an experiment named as the search.
+
+python -m vgg6.tuning.trackers.mlflow_mirror JOURNAL --uri sqlite:///mlflow.db
+    --dir DIR --name NAME --parent PID
+"""
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlparse
 
-import mlflow
-from ray.air.integrations.mlflow import MLflowLoggerCallback
-from ray.tune.experiment import Trial
+from vgg6.tuning.run.trials import FAILED, METRICS, TrialRecord
+from vgg6.tuning.trackers.journal_mirror import (
+    FINISH_S,
+    LOCAL_S,
+    Followed,
+    MirrorProcess,
+    Tracker,
+    arguments_of,
+    follow,
+)
 
-from vgg6.config import TrialConfig
-from vgg6.tuning.reported_keys import WHY_INFEASIBLE
-from vgg6.tuning.run.history import History
-from vgg6.tuning.run.trials import METRICS, PAUSED, TrialRecord
+# The tags by which a resumed search finds a trial's run again. The second one tells it from a trial
+# of another search with the same name.
+NUMBER, BEGAN = "trial", "search_began"
+TOLD = "mlflow.told.json"
+LOG = "mlflow.log"
 
-NUMBER = "trial"  # the tag by which a resumed search finds a trial's run again
+
+class MlflowMirror(MirrorProcess):
+    """The process that mirrors one session. ``uri``: MLflow's tracking URI; None starts none."""
+
+    def __init__(self, uri: str | None, search: Followed) -> None:
+        words = None if uri is None else ["--uri", uri]
+        remote = urlparse(uri or "").scheme in ("http", "https")
+        limit = FINISH_S if remote else LOCAL_S
+        super().__init__(__name__, "MLflow", search.folder / LOG, search, words, limit)
 
 
-class MlflowMirror(MLflowLoggerCallback):
-    """Ray's callback with what it lacks for this tool: the configuration unfolded, the epoch as
-    the step and each once, a resumed trial in the run that it began in, its state as a tag.
+class _Mlflow(Tracker):
+    """MLflow keeps what it is told at once, so that a run knows which epochs it has."""
 
-    A server that fails costs the search nothing: it is said once, and no more is sent.
+    def __init__(self, search: Followed, uri: str) -> None:
+        import mlflow
 
-    Args:
-        uri: MLflow's tracking URI, such as ``sqlite:///mlflow.db``.
-        name: of the experiment. history: of the search.
-    """
+        super().__init__(search, TOLD)
+        self.entities, self.client = mlflow.entities, mlflow.MlflowClient(uri)
+        found = self.client.get_experiment_by_name(self.name)
+        self.experiment = found.experiment_id if found else self.client.create_experiment(self.name)
+        self.runs: dict[int, str] = {}  # of trials that have not ended
+        self.epochs: dict[int, set[int]] = {}  # that MLflow has
 
-    def __init__(self, uri: str, name: str, history: History) -> None:
-        super().__init__(tracking_uri=uri, experiment_name=name)
-        self.name, self.history, self.broken = name, history, ""
-        self._last: dict[str, int] = {}  # the last epoch that an MLflow run has
-        self._paused: dict[int, str] = {}  # the MLflow runs of paused trials
+    def log(self, record: TrialRecord, epoch: int, row: dict[str, Any]) -> None:
+        run = self._run(record)
+        if epoch not in self.epochs[record.number]:
+            self._log(run, epoch, row["time"], record.metric.named(row, METRICS))
+            self.epochs[record.number].add(epoch)
 
-    def setup(self, *args: Any, **kwargs: Any) -> None:
-        self._quietly(super().setup, *args, **kwargs)
+    def end(self, record: TrialRecord) -> None:
+        self._run(record)
+        self._end(record, "FAILED" if record.state == FAILED else "FINISHED", record.ended)
 
-    def log_trial_start(self, trial: Trial) -> None:
-        self._quietly(self._start, trial)
+    def leave(self) -> None:
+        for number in list(self.runs):
+            self._end(self.history.trials[number], "KILLED", None)
+            self.keep(number)
 
-    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        self._quietly(self._result, trial, result)
+    def _end(self, record: TrialRecord, status: str, at: float | None) -> None:
+        run = self.runs.pop(record.number)
+        self.client.set_tag(run, "state", record.state)
+        self.client.set_tag(run, "reason", record.reason)
+        self.client.set_terminated(run, status, None if at is None else _milliseconds(at))
 
-    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
-        self._quietly(self._end, trial, failed)
+    def _run(self, record: TrialRecord) -> str:
+        number = record.number
+        if number not in self.runs:
+            self.runs[number] = self._again(record) or self._new(record)
+        return self.runs[number]
 
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Say how the trials ended that waited until the search did."""
-        for number, run_id in self._paused.items():
-            self._quietly(self._tag, run_id, self.history.trials[number])
+    def _again(self, record: TrialRecord) -> str | None:
+        """The run that an earlier session began for this trial, if one has."""
+        of_trial = self.client.search_runs([self.experiment], f"tags.{NUMBER} = '{record.number}'")
+        mine = (r for r in of_trial if r.data.tags.get(BEGAN, self._began) == self._began)
+        earlier = next(mine, None)
+        if earlier is None:
+            return None
+        run = str(earlier.info.run_id)
+        self.client.update_run(run, status="RUNNING")
+        if record.lengthened:  # a parameter cannot be changed
+            self.client.set_tag(run, "lengthened_to_epochs", str(record.config.epochs))
+        have = {m.step for m in self.client.get_metric_history(run, "val_acc")}
+        for row in record.curve:
+            if row.epoch not in have:  # its mirror was killed before it could say so
+                self._log(run, row.epoch, row.time, record.metric.named(row.to_dict(), METRICS))
+        self.epochs[record.number] = have | set(record.rows)
+        return run
 
-    def _start(self, trial: Trial) -> None:
-        if trial in self._trial_runs:
-            return
-        number, config = trial.config["number"], TrialConfig.from_mapping(trial.config["config"])
-        earlier = mlflow.search_runs(
-            experiment_names=[self.name], output_format="list",
-            filter_string=f"tags.{NUMBER} = '{number}'",
-        )  # fmt: skip
-        if earlier:
-            run_id = earlier[0].info.run_id
-            client = mlflow.MlflowClient()
-            client.update_run(run_id, status="RUNNING")
-            if self.history.trials[number].lengthened:  # a parameter cannot be changed
-                client.set_tag(run_id, "lengthened_to_epochs", str(config.epochs))
-            steps = {m.step for m in client.get_metric_history(run_id, "val_acc")}
-            for row in self.history.trials[number].curve:
-                if row.epoch not in steps:  # its driver was killed before it could say so here
-                    self._log(run_id, row.epoch, row.metrics.to_dict())
-                    steps.add(row.epoch)
-            self._last[run_id] = max(steps, default=0)
-        else:
-            run = self.mlflow_util.start_run(tags={NUMBER: str(number)}, run_name=config.label)
-            run_id = run.info.run_id
-            given = {k: v for k, v in config.to_dict().items() if v is not None}
-            self.mlflow_util.log_params(run_id=run_id, params_to_log=given)
-        self._trial_runs[trial] = run_id
+    def _new(self, record: TrialRecord) -> str:
+        tags = {NUMBER: str(record.number), BEGAN: self._began}
+        began = _milliseconds(record.created)
+        run = self.client.create_run(self.experiment, began, tags, record.config.label)
+        given = {k: v for k, v in record.config.to_dict().items() if v is not None}
+        params = [self.entities.Param(k, str(v)) for k, v in given.items()]
+        self.client.log_batch(run.info.run_id, params=params)
+        self.epochs[record.number] = set()
+        return str(run.info.run_id)
 
-    def _result(self, trial: Trial, result: dict[str, Any]) -> None:
-        run_id = self._trial_runs[trial]
-        if WHY_INFEASIBLE in result or result["epoch"] <= self._last.get(run_id, 0):
-            return
-        self._last[run_id] = result["epoch"]
-        self._log(run_id, result["epoch"], result)
+    @property
+    def _began(self) -> str:
+        return repr(self.history.trials[0].created)
 
-    def _log(self, run_id: str, epoch: int, row: Mapping[str, Any]) -> None:
-        metrics = self.history.metric.named(row, METRICS)
-        self.mlflow_util.log_metrics(run_id=run_id, metrics_to_log=metrics, step=epoch)
+    def _log(self, run: str, epoch: int, time: float, metrics: Mapping[str, Any]) -> None:
+        at = _milliseconds(time)
+        known = [
+            self.entities.Metric(k, v, at, epoch)
+            for k, v in metrics.items()
+            if isinstance(v, int | float)
+        ]
+        self.client.log_batch(run, known)
 
-    def _end(self, trial: Trial, failed: bool) -> None:
-        run_id, record = self._trial_runs[trial], self.history.trials[trial.config["number"]]
-        self._tag(run_id, record)
-        self._paused.pop(record.number, None)
-        if record.state == PAUSED:
-            self._paused[record.number] = run_id
-        self.mlflow_util.end_run(run_id=run_id, status="FAILED" if failed else "FINISHED")
 
-    def _tag(self, run_id: str, record: TrialRecord) -> None:
-        client = mlflow.MlflowClient()
-        client.set_tag(run_id, "state", record.state)
-        if record.reason or record.lengthened or run_id in self._last:  # it may have an older one
-            client.set_tag(run_id, "reason", record.reason)
+def _milliseconds(time: float) -> int:
+    return int(time * 1000)
 
-    def _quietly(self, step: Any, *args: Any, **kwargs: Any) -> None:
-        if self.broken:
-            return
-        try:
-            step(*args, **kwargs)
-        except Exception as error:  # whatever a tracking server can do to its client
-            self.broken = repr(error)
-            print(f"MLflow gets no more of this search: {self.broken}", file=sys.stderr, flush=True)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles callbacks for a restore of its own, which this tool never uses."""
-        return {}
+def main() -> None:
+    parser = argparse.ArgumentParser(description="mirror a search's journal into MLflow")
+    parser.add_argument("--uri", required=True)
+    args, search = arguments_of(parser)
+    follow(search.journal, _Mlflow(search, args.uri), args.parent)
+
+
+if __name__ == "__main__":
+    main()

@@ -101,7 +101,7 @@ def test_the_end_of_a_search_and_its_status_say_how_far_its_trials_were_trained(
     run = run_of(tmp_path, LOTTERY)
     monkeypatch.setattr("analysis.winner.export.export_best", lambda *_, **__: None)
     settings = Settings(name="lottery", storage=str(tmp_path), wandb="disabled", epochs=EPOCHS)
-    finish(run, Outcome(COMPLETE, "all 8 trials ended", "", 0.0), settings)
+    finish(run, Outcome(COMPLETE, "all 8 trials ended", [], 0.0), settings, "")
     out = capsys.readouterr().out
     assert "all 8 trials ended: of 8 trials, 7 ended after epoch 1" in out
     assert "warning: the ranking rests on 1 complete trial" in out

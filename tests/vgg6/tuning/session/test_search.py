@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from support.wandb_files import read_runs
 
-from analysis.report.wandb_summary import start_summary
+from analysis.report.wandb_summary import WandbSummary
 from cli.search import finish
 from search_spaces import Parameter, Space, load_space
 from vgg6.common.checks import InputError
@@ -42,7 +42,8 @@ from vgg6.tuning.session.outcome import Outcome
 from vgg6.tuning.session.session import MAX_FAILURES, build_searcher, create_run, run_session
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.settings import Settings
-from vgg6.tuning.trackers.wandb_mirror import FINISH_S, default_mode
+from vgg6.tuning.trackers.journal_mirror import FINISH_S
+from vgg6.tuning.trackers.wandb_mirror import default_mode
 
 IMAGES = 32
 LR = Parameter(name="lr", low=1e-4, high=10.0, log=True)
@@ -209,7 +210,7 @@ def test_when_every_trial_diverges_the_search_says_why_and_writes_no_best(
     assert outcome.outcome == "all failed"
     assert "trial 0" in outcome.detail and "loss is" in outcome.detail
     capsys.readouterr()
-    assert finish(run, outcome, Settings(name="run", storage=str(tmp_path))) == 1
+    assert finish(run, outcome, Settings(name="run", storage=str(tmp_path)), "") == 1
     assert "loss is" in capsys.readouterr().err
     assert not (tmp_path / "run" / "best.json").exists() and not (tmp_path / "run/best").exists()
 
@@ -349,7 +350,7 @@ def test_wandb_gets_one_run_a_trial_with_every_epoch_in_it(
     row = {"activation": "gelu", "optimizer": "sgd", "batch_size": 128, "lr": 0.01}
     rows = [row, {**row, "lr": 0.02}]
     run, outcome = start(tmp_path, points(*rows), digits, searcher="grid", wandb="offline")
-    assert outcome.wandb_problem == ""
+    assert outcome.tracker_problems == []
     history, runs = read_history(run), read_runs(Path(run.path))
     assert sorted(r.name for r in runs) == ["Gelu_SGD_0.01_128_2", "Gelu_SGD_0.02_128_2"]
     assert {(r.group, r.project) for r in runs} == {("run", "tune_vgg6")}
@@ -394,12 +395,11 @@ def test_a_hanging_wandb_holds_up_the_end_of_a_search_by_ten_seconds_at_most(
         run, outcome = start(tmp_path, space, digits, searcher="grid", wandb="online")
     assert outcome.outcome == "complete"
     assert sorted(read_history(run).trials[0].rows) == [1, 2]
-    assert "wandb.log" in outcome.wandb_problem
+    assert ["wandb.log" in problem for problem in outcome.tracker_problems] == [True]
     assert outcome.wandb_seconds < 2 * FINISH_S, "it is ended after 10 s"
     waited = time.monotonic()
-    said = start_summary(
-        run, "online", folder=Path(run.path), project="p", group="g", waited=FINISH_S
-    )
+    summary = WandbSummary(run, "online", folder=Path(run.path), project="p", group="g")
+    said = summary.finish(waited=FINISH_S)
     assert "still being sent" in said and time.monotonic() - waited < FINISH_S, "and gets no more"
 
 

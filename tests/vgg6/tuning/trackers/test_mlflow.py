@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.driven_mirrors import DRIVER, drive
+from support.made_runs import made_run
 
 from search_spaces import Parameter, Space
 from vgg6.common.checks import InputError
@@ -18,7 +22,8 @@ from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session.outcome import Outcome
 from vgg6.tuning.session.session import create_run, run_session
 from vgg6.tuning.settings import Settings
-from vgg6.tuning.trackers.mlflow_mirror import MlflowMirror
+from vgg6.tuning.trackers.journal_mirror import Followed
+from vgg6.tuning.trackers.mlflow_mirror import TOLD, MlflowMirror
 
 mlflow = pytest.importorskip("mlflow", reason="needs MLflow: pip install mlflow")
 RATES = (1e-3, 2e-3, 3e-3)
@@ -27,6 +32,27 @@ SPACE = Space(
     name="points", parameters=(LR,), fixed={"width": 0.125},
     points=tuple({"lr": r} for r in RATES), points_only=True,
 )  # fmt: skip
+
+
+HAS_METRICS = """
+import sqlite3
+from contextlib import closing
+from vgg6.tuning.trackers.mlflow_mirror import MlflowMirror
+
+def has_metrics(file):
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+            return db.execute("select count(*) from metrics").fetchone()[0] > 0
+    except sqlite3.OperationalError:
+        return False  # there is no such file or table yet, or it is locked
+"""
+
+
+def runs_of(uri: str, experiment: str) -> list[Any]:
+    """The MLflow runs of an experiment."""
+    client = mlflow.MlflowClient(uri)
+    (found,) = [e for e in client.search_experiments() if e.name == experiment]
+    return list(client.search_runs([found.experiment_id]))
 
 
 def search(folder: Path, uri: str) -> tuple[RunFolder, Outcome]:
@@ -47,20 +73,10 @@ def search(folder: Path, uri: str) -> tuple[RunFolder, Outcome]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
-def test_mlflow_has_every_trial_epoch_once_and_a_resumed_one_in_its_own_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mlflow_has_every_trial_epoch_once_and_a_resumed_one_in_its_own_run(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    log = MlflowMirror._log
-
-    def killed_at_the_second(self: Any, run_id: str, epoch: int, row: Any) -> None:
-        if epoch != 2:  # it stands in the journal, and the driver died before it stood here
-            log(self, run_id, epoch, row)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MlflowMirror, "_log", killed_at_the_second)
-        run, outcome = search(tmp_path, uri)
-    assert outcome.outcome == "complete"
+    run, outcome = search(tmp_path, uri)
+    assert outcome.outcome == "complete" and outcome.tracker_problems == []
     # As if the driver had died before the last trial's end: it is run again.
     journal = Path(run.file(JOURNAL))
     lines = journal.read_text().splitlines(keepends=True)
@@ -74,10 +90,9 @@ def test_mlflow_has_every_trial_epoch_once_and_a_resumed_one_in_its_own_run(
     journal.write_text("".join(kept))
     shutil.rmtree(run.file("weights"))
     run, outcome = search(tmp_path, uri)
-    assert outcome.outcome == "complete"
+    assert outcome.outcome == "complete" and outcome.tracker_problems == []
     history = read_history(run)
-    mlflow.set_tracking_uri(uri)
-    found = mlflow.search_runs(experiment_names=["mirrored"], output_format="list")
+    found = runs_of(uri, "mirrored")
     assert sorted(int(r.data.tags["trial"]) for r in found) == [0, 1, 2], "none began a second run"
     client = mlflow.MlflowClient(uri)
     for one in found:
@@ -86,20 +101,74 @@ def test_mlflow_has_every_trial_epoch_once_and_a_resumed_one_in_its_own_run(
         assert float(one.data.params["lr"]) == record.config.lr
         assert one.data.params["activation"] == record.config.activation
         logged = client.get_metric_history(one.info.run_id, "val_acc")
-        steps = [e for e in sorted(record.rows) if e != 2 or record.number == again]
-        assert sorted(m.step for m in logged) == steps, "only the one that went on was told"
+        assert sorted(m.step for m in logged) == sorted(record.rows) == [1, 2, 3]
         assert all(m.value == record.rows[m.step].val_acc for m in logged)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mirror_too", [False, True])
+def test_each_epoch_reaches_mlflow_though_the_driver_is_killed_just_after_it(
+    tmp_path: Path, mirror_too: bool
+) -> None:
+    made = made_run(tmp_path, trials=2, epochs=4)
+    lines = made.read(JOURNAL).decode().splitlines(keepends=True)
+    session, end = lines[0], lines[-1]
+    trial, *epochs, ended = [line for line in lines if json.loads(line).get("trial") == 0]
+    folder = tmp_path / "searched"
+    folder.mkdir()
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    driver = DRIVER.format(
+        imports=HAS_METRICS, mirror=f'MlflowMirror("{uri}", search)',
+        begun='has_metrics(folder / "mlflow.db")', wait=0,
+    )  # fmt: skip
+    killed = drive(driver, folder, [session, trial, epochs[0]], epochs[1:3], mirror_too)
+    assert killed == -signal.SIGKILL
+    (before,) = runs_of(uri, "g")
+    steps = mlflow.MlflowClient(uri).get_metric_history(before.info.run_id, "val_acc")
+    assert len(steps) == (1 if mirror_too else 3), "the mirror outlives its driver"
+    assert before.info.status == ("RUNNING" if mirror_too else "KILLED")
+    again, end = (line.replace("session_1", "session_2") for line in (session, end))
+    assert drive(driver, folder, [again, epochs[3]], [ended, end]) == 0
+    (after,) = runs_of(uri, "g")
+    assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
+    assert after.data.tags["state"] == "completed"
+    logged = mlflow.MlflowClient(uri).get_metric_history(after.info.run_id, "val_acc")
+    assert sorted(m.step for m in logged) == [1, 2, 3, 4]
+    assert json.loads((folder / TOLD).read_text()) == {"0": 5}, "four epochs and an end"
+
+
+@pytest.mark.slow
+def test_another_search_of_the_same_name_has_mlflow_runs_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    for name, started in (("one", 1.0e9), ("two", 1.1e9)):
+        made = made_run(tmp_path, trials=2, epochs=2, name=name)
+        journal = Path(made.file(JOURNAL))
+        journal.write_text(
+            journal.read_text().replace('"time": 179', f'"time": {started:.0f}'[:-7])
+        )
+        mirror = MlflowMirror(uri, Followed(journal, Path(made.path), "same"))
+        assert mirror.finish() == ""
+    assert len(runs_of(uri, "same")) == 4
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
+@pytest.mark.parametrize("silent", [False, True], ids=["refuses", "never answers"])
 def test_a_tracking_server_that_is_not_there_costs_the_search_nothing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: bool
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    run, outcome = search(tmp_path, "http://127.0.0.1:9")
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
+        port = server.getsockname()[1]
+        if not silent:
+            server.close()
+        run, outcome = search(tmp_path, f"http://127.0.0.1:{port}")
     assert outcome.outcome == "complete" and len(read_history(run).trials) == 3
-    assert capfd.readouterr().err.count("MLflow gets no more of this search") == 1
+    (problem,) = outcome.tracker_problems
+    said = "MLflow did not finish within 10 s" if silent else "MLflow failed (exit 1)"
+    assert said in problem and problem.endswith(f"see {run.file('mlflow.log')}")
 
 
 def test_without_mlflow_the_flag_is_answered_with_how_to_install_it(
