@@ -5,7 +5,8 @@ VENV ?= .venv
 ARGS ?=
 RUN = $(VENV)/bin/python
 # Two processes: on two CPUs twice as fast as one. One that crashed would run its test again.
-TESTS = $(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+# Bytecode is kept, whatever the environment says: each of the many processes would compile it anew.
+TESTS = env -u PYTHONDONTWRITEBYTECODE $(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: search check test lint audit browser network clean
 
