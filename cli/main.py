@@ -21,7 +21,7 @@ from vgg6.common.interrupts import ends_as_ctrl_c
 from vgg6.common.say import say
 from vgg6.tuning.cluster.connect import ClusterLost, quiet_environment
 
-ABOUT = "Hyperparameter search for VGG6 on CIFAR-10, from one machine to a Ray cluster."
+ABOUT = "Hyperparameter search for a small image classifier, from one machine to a Ray cluster."
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,11 +22,11 @@ def print_result(found: Any, as_json: bool, render: Callable[[Any], str]) -> Non
     print(json.dumps(found, indent=1, default=lambda x: x.to_dict()) if as_json else render(found))
 
 
-def say_what_is_odd(source: Source, data: TrialData, flip: str | None = None) -> None:
+def say_what_is_odd(source: Source, data: TrialData, flip: str | None) -> None:
     """How the images lie on disk in one line, and a line for whatever is odd about them.
 
     Args:
-        flip: what the user asked for of mirroring.
+        flip: what the user asked for of mirroring, if anything.
     """
     for line in remarks(source, data, flip):
         say(re.sub(r"`(\w+)`", lambda m: "--" + m[1].replace("_", "-"), line))

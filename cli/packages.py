@@ -113,7 +113,7 @@ def train(args: argparse.Namespace) -> int:
     how = Reading(**{k: given[k] for k in ("image_size", "label_column", "skip_damaged")})
     source = load_source(given["data"], how)
     data = split(source, **cut)
-    say_what_is_odd(source, data)
+    say_what_is_odd(source, data, args.flip)
     from analysis.packages.train import train_and_save
     from vgg6.training import NonFiniteLoss
 

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from analysis.confirmation.elimination import MARGIN
 from analysis.demo.onnxruntime_web import ADDRESS, SERVE
 from analysis.packages.package_files import DEMO, check_new, check_out
 from analysis.suggested_commands import command, verify_command
@@ -66,6 +67,9 @@ def best(args: argparse.Namespace) -> int:
     if args.front and (asked is None or asked.seeds is None):
         rule = "needs the number of seeds that each network of the front is trained with"
         raise InputError("confirm", "auto" if asked else "none", rule)
+    if args.front and asked is not None and asked.margin != MARGIN:
+        rule = "is not for --front: all its networks are trained with all seeds"
+        raise InputError("margin", asked.margin, rule)
     run = open_run(args.run, args.storage)
     if args.front and asked is not None and asked.seeds is not None:
         status = confirm_front(read_search(run), args, asked.seeds, command(*args.typed))

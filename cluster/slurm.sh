@@ -58,12 +58,12 @@ if [ "$1" = search ]; then
         before=''
         for word in "${@:2}"; do
             case $word in
-                --confirm | --confirm=* | --margin=* | --wandb=* | --verbose) words+=("$word") ;;
+                --confirm | --confirm=* | --margin=* | --mps=* | --wandb=* | --verbose) words+=("$word") ;;
                 --*) ;;
                 *)
                     case $before in
                         --confirm) words+=("$word") ;;
-                        --margin | --wandb) words+=("$before" "$word") ;;
+                        --margin | --mps | --wandb) words+=("$before" "$word") ;;
                     esac ;;
             esac
             before=$word

@@ -142,8 +142,8 @@ class Settings(ByMetric):
         1, "epochs before a trial is first compared with others", Range(1, 10_000), group=STOPPED
     )  # fmt: skip
     reduction: float = described(
-        4.0, "one trial in so many goes on past a comparison; the next is after so many times the"
-        " epochs", Range(1, 100, low_open=True),
+        4.0, "one trial in so many goes on past a comparison; with asha, the next one is after so"
+        " many times the epochs", Range(1, 100, low_open=True),
         group=STOPPED,
     )  # fmt: skip
     time_budget: float | None = described(

@@ -297,6 +297,8 @@ def test_a_front_is_asked_for_with_a_number_of_seeds_of_a_search_of_several_widt
     for flags in (["--front"], ["--front", "--confirm"]):
         status, _, err = said("best", plain.path, *flags)
         assert status == 2 and "--confirm" in err and "number of seeds" in err
+    status, _, err = said("best", plain.path, "--front", "--confirm", "2", "--margin", "0.01")
+    assert status == 2 and "--margin" in err and "not for --front" in err
 
 
 def test_the_front_of_a_search_without_widths_is_refused(tmp_path: Path) -> None:

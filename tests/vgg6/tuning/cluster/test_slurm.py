@@ -135,6 +135,8 @@ def test_a_job_that_cannot_be_queued_again_says_how_to_go_on(tmp_path: Path) -> 
             "resume x --storage runs --confirm 5 --wandb offline --verbose",
         ),
         (("--confirm", "--name=x", "--margin=1"), "resume x --storage runs --confirm --margin=1"),
+        (("--name", "x", "--mps", "off"), "resume x --storage runs --mps off"),
+        (("--mps=off", "--name=x"), "resume x --storage runs --mps=off"),
     ],
 )  # fmt: skip
 def test_a_job_whose_search_is_there_resumes_it(
