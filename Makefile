@@ -3,10 +3,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+WORKERS = 2
 RUN = $(VENV)/bin/python
-# Two processes: on two CPUs twice as fast as one. One that crashed would run its test again.
+# WORKERS processes, of which one that crashed would run its test again. On two CPUs two are twice
+# as fast as one. Slow tests often wait, for a Ray to start or to end, and fill three.
 # Bytecode is kept, whatever the environment says: each of the many processes would compile it anew.
-TESTS = env -u PYTHONDONTWRITEBYTECODE $(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+TESTS = env -u PYTHONDONTWRITEBYTECODE $(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: search check test lint audit browser network clean
 
@@ -16,6 +18,7 @@ search: $(VENV)/.installed
 check: lint
 	$(TESTS) -m "not slow" $(ARGS)
 
+test: WORKERS = 3
 test: lint browser network
 	@$(RUN) .ci/audit.py
 	$(TESTS) --durations=25 $(ARGS)

@@ -404,7 +404,10 @@ def test_a_hanging_wandb_holds_up_the_end_of_a_search_by_ten_seconds_at_most(
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_a_request_that_no_node_can_meet_is_refused_with_what_there_is(digits: TrialData) -> None:
+def test_a_request_that_no_node_can_meet_is_refused_with_what_there_is(
+    digits: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "JOINING_S", 0.5)
     for changes, part in (
         ({"gpus_per_trial": 0.5}, "gpus_per_trial"),
         ({"cpus_per_trial": 4096.0 / 4}, "cpus_per_trial"),
