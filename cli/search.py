@@ -258,11 +258,14 @@ def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str) -> i
         say(f"error: {outcome.detail}")
         return FAILED
     if outcome.outcome == COMPLETE:
-        _finish_complete(found, outcome, settings)
+        in_wandb = start_wandb_summary(run, settings)  # it works beside what follows
+        _finish_complete(found, outcome.detail, settings)
+        if problem := in_wandb.finish(outcome.wandb_seconds):
+            say(problem)
     return exit_status(outcome)
 
 
-def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
+def _finish_complete(search: Search, how: str, settings: Settings) -> None:
     """Show the winner of a complete search, pack it, and say what can be done next."""
     from analysis.winner.export import export_best
     from analysis.winner.ranking import summary
@@ -270,17 +273,14 @@ def _finish_complete(search: Search, outcome: Any, settings: Settings) -> None:
 
     found, run = summary(search, top=5), search.folder
     run.write_json(BEST, found.to_dict())
-    in_wandb = start_wandb_summary(run, settings)  # it works while the winner is packed
     packed = Path(run.path) / PACKED
     if run.local:  # before anything is printed: whoever reads may be gone
         export_best(search, packed, look_at_test=False)
     print(render_ranking(found))
-    print(f"{outcome.detail}: {training_depth.in_words(search.history)}")
+    print(f"{how}: {training_depth.in_words(search.history)}")
     if few := training_depth.rests_on_few(search.history):
         print(f"warning: {few}")
     print(f"Results: {Path(run.path).resolve() if run.local else run.uri}")
-    if problem := in_wandb.finish(outcome.wandb_seconds):
-        say(problem)
     if run.local:
         print(f"  packed in     {from_here(packed.resolve())}")
     commands = SearchCommands(run)

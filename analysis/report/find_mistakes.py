@@ -22,14 +22,14 @@ SHOWN, SHOWN_SIDE = 24, 64  # images; pixels of an edge, about
 
 
 def find_mistakes(search: Search) -> Mistakes:
-    """Score the winner on its validation images.
+    """Score the winner on its validation images. To look at a search downloads nothing.
 
     Raises:
         InputError: its weights or the images are not here, or are not what was recorded.
     """
     chosen = choose(search)
+    source, data = load_recorded(search.facts.data, fetch=False)
     config, weights = run_weights(search.folder, chosen.weights, search.facts.data.task)
-    source, data = load_recorded(search.facts.data)
     runtime = recorded_runtime(search.facts.runtime)
     logits = logits_of(Network(config, weights, data.mean, data.std, runtime), data.val.images)
     probability, predicted = torch.from_numpy(logits).softmax(1).max(1)

@@ -14,9 +14,10 @@ import wandb
 
 from analysis.report.contents import ReportContents
 from analysis.report.gather import gather
+from analysis.report.slow_parts import WithoutMistakes
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import read_search
-from vgg6.tuning.trackers.journal_mirror import run_id
+from vgg6.tuning.trackers.journal_mirror import end_quickly, run_id
 from vgg6.tuning.trackers.wandb_mirror import INIT_TIMEOUT_S
 
 WHOLE_S = 180  # after which it ends itself, whatever W&B does
@@ -58,7 +59,7 @@ def facts_of(contents: ReportContents) -> dict[str, Any]:
 
 def send(run: RunFolder, mode: str, folder: Path, project: str, group: str) -> None:
     """Write the W&B run."""
-    contents = gather(read_search(run))
+    contents = gather(read_search(run), WithoutMistakes())
     created = min((t.created for t in contents.history.trials.values()), default=0.0)
     started = wandb.init(
         project=project,
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--dir", required=True, type=Path)
     args = parser.parse_args()
     signal.alarm(WHOLE_S)
+    end_quickly()
     send(RunFolder(args.run), args.mode, args.dir, args.project, args.group)
 
 

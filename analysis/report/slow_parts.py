@@ -63,6 +63,13 @@ class Unmeasured(SlowParts):
         return "The winner's mistakes are being found." if search.winner else NO_SCORE
 
 
+class WithoutMistakes(SlowParts):
+    """Leaves the winner's mistakes out: they take torch, the images and seconds."""
+
+    def mistakes(self, search: Search) -> Mistakes | str:
+        return "The winner's mistakes are in the report."
+
+
 def _mistakes(search: Search, weights: str) -> Mistakes | str:
     if not search.folder.exists(weights):
         return "The weights of this run are not in its folder."

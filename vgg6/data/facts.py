@@ -62,13 +62,16 @@ def image_facts(source: Source) -> ImageFacts:
     )
 
 
-def load_recorded(facts: DataFacts) -> tuple[Source, TrialData]:
+def load_recorded(facts: DataFacts, *, fetch: bool = True) -> tuple[Source, TrialData]:
     """Find the data again that ``data_facts`` recorded.
+
+    Args:
+        fetch: as of ``load_source``.
 
     Raises:
         InputError: it is not there, or is not what it was.
     """
-    source = load_source(facts.argument, Reading.of(facts))
+    source = load_source(facts.argument, Reading.of(facts), fetch=fetch)
     data = split(source, split_seed=facts.split_seed, limit_train=facts.limit_train)
     if data.fingerprint != facts.fingerprint:
         rule = f"is not the data of this search: {_difference(facts, source, data)}"

@@ -38,10 +38,13 @@ NAMES = (*PUBLISHED, "digits")  # of images that are no folder
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
-def load_source(data: str, how: Reading = AS_THE_STUDY) -> Source:
+def load_source(data: str, how: Reading = AS_THE_STUDY, *, fetch: bool = True) -> Source:
     """Load a data set by its name (``cifar10``, ``cifar100``, ``svhn``, ``fashion_mnist``,
     ``mnist``, ``digits``), CIFAR-10 if it can be had and else digits (``auto``), or what a folder
     or an ``.npz`` file holds.
+
+    Args:
+        fetch: whether a published set that is not on this disk is downloaded.
 
     Raises:
         InputError: the data is not there, cannot be downloaded, or is not what it must be.
@@ -53,6 +56,10 @@ def load_source(data: str, how: Reading = AS_THE_STUDY) -> Source:
     if name in PUBLISHED:
         layout = find_published(name)
         if layout is None:
+            if not fetch and data == "auto":
+                return load_digits(how)
+            if not fetch:
+                raise InputError("data", data, "is not on this disk")
             try:
                 download(name, DOWNLOAD_FOLDER)
             except OSError as error:

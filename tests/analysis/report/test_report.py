@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.browser import BROWSER, Opened, needs_browser
-from support.made_runs import made_run
+from support.made_runs import DATA, made_run
 
 import tune_vgg6
 from analysis.figures.figure_files import SCALE, WIDTH
@@ -19,8 +19,10 @@ from analysis.figures.learning_curves import curves
 from analysis.report.contents import ReportContents
 from analysis.report.gather import gather
 from analysis.report.page import render_page, write_report
+from analysis.report.slow_parts import SlowParts
 from analysis.report.summary_md import write_summary
 from analysis.results.timeline import rung_counts, running_trials, timeline
+from analysis.winner.chosen_run import choose
 from search_spaces import load_space
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.journal import read_history
@@ -360,3 +362,20 @@ def test_spans_are_unbroken_stretches_of_one_trial_on_one_worker(run: RunFolder)
     assert whole.length == pytest.approx((8 * 10 - 0.5) / 60)
     counts = [count for _, count in running_trials(spans)]
     assert counts[-1] == 0 and max(counts) >= 2
+
+
+def test_a_report_does_not_download_the_images_of_its_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CIFAR10_DIR", raising=False)
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "torchvision.datasets.CIFAR10.download", lambda self: asked.append(self.root)
+    )
+    cifar10 = DATA | {"name": "cifar10", "argument": "cifar10"}
+    search = read_search(made_run(tmp_path, trials=6, epochs=2, data=cifar10))
+    search.folder.write(choose(search).weights, b"")
+    said = SlowParts().mistakes(search)
+    assert said == "The images of this search are not on this machine as they were."
+    assert not asked

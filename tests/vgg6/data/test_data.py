@@ -447,6 +447,13 @@ def test_a_file_with_another_checksum_is_a_failed_download(
     assert [f for f in _files(nowhere) if not f.endswith(".lock")] == []
 
 
+def test_who_only_looks_downloads_nothing(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CIFAR10, "download", lambda self: pytest.fail("it asked the network"))
+    with pytest.raises(InputError, match="'cifar10' is not on this disk"):
+        load_source("cifar10", fetch=False)
+    assert load_source("auto", fetch=False).name == "digits"
+
+
 def test_a_finished_download_is_kept_and_not_repeated(
     batches: Path, nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,8 @@ it takes too long.
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import hashlib
 import json
 import os
@@ -98,6 +100,11 @@ def start_module(name: str, words: list[str], log: Path) -> subprocess.Popen[byt
         )  # fmt: skip
 
 
+def end_quickly() -> None:
+    """Let this process end without a last look for garbage, which takes a second."""
+    atexit.register(gc.freeze)
+
+
 def local_folder(run: RunFolder) -> Path:
     """Where the files of a search's trackers lie: in its folder, or for a remote one on this
     machine."""
@@ -173,6 +180,7 @@ class Tracker:
 
 def arguments_of(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Followed]:
     """Read a mirror's command line: the tracker's own flags, and the search that is followed."""
+    end_quickly()
     parser.add_argument("journal", type=Path)
     parser.add_argument("--dir", required=True, type=Path)
     parser.add_argument("--name", required=True)
