@@ -170,13 +170,15 @@ def run_session(
             outcome = INTERRUPTED
             raise
         finally:
+            has_no_end = True
             with suppress(StorageLost, OSError):  # it has been said already
                 journal.write("session_end", session=session, outcome=outcome)
+                has_no_end = False
                 journal.close()
             began = time.monotonic()
-            problems = [in_wandb.finish()]
+            problems = [in_wandb.finish(at_once=has_no_end)]
             waited = time.monotonic() - began
-            problems.append(in_mlflow.finish())
+            problems.append(in_mlflow.finish(at_once=has_no_end))
         with suppress(OSError):  # a storage that was lost: that is in the detail
             for entry in journal.history.sessions:
                 run.delete_folder(entry.name)  # what Ray kept there is never read

@@ -15,13 +15,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vgg6.common.files import write_atomic
+from vgg6.common.locks import take_lock
+from vgg6.common.say import say
 from vgg6.metric import ACCURACY, Metric, metric_named
 from vgg6.tuning.run.folder import RunFolder, staging
 from vgg6.tuning.run.history import History
@@ -31,6 +35,7 @@ FINISH_S = 10.0  # how long the end of a search waits for a tracker, all in all
 LOCAL_S = 60.0  # and where it only writes files: nothing hangs, but the machine may be busy
 END_S = 1.0  # of it, for a process that was asked to end
 POLL_S = 0.2
+LATE_S = 3600.0  # how long a session's mirror waits for an earlier one that is still behind
 
 
 @dataclass(frozen=True)
@@ -46,49 +51,73 @@ class Followed:
 
 class MirrorProcess:
     """Starts a tracker's process for one session, and ends it. A null object without ``words``.
+    If the process fails, that is said at once.
 
     Args:
         module: of this project, whose ``main`` reads its arguments with ``arguments_of``.
         tracker: its name, for a person. log: what the process says goes there.
         words: the tracker's own arguments; None where nothing is to be followed.
         limit: seconds that the end of the search waits for it.
+        variables: of its environment, for what others must not read from its command line.
     """
 
     def __init__(
         self, module: str, tracker: str, log: Path, search: Followed, words: list[str] | None,
-        limit: float,
+        limit: float, variables: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.tracker, self.log, self.limit = tracker, log, limit
+        self._ending, self._ended, self._failed = threading.Lock(), False, False
         self.process: subprocess.Popen[bytes] | None = None
         if words is not None:
             own = [
                 str(search.journal), "--dir", str(search.folder), "--name", search.name,
                 "--parent", str(os.getpid()), "--metric", search.metric.name,
             ]  # fmt: skip
-            self.process = start_module(module, [*own, *words], self.log)
+            self.process = start_module(module, [*own, *words], self.log, variables)
+            threading.Thread(target=self._tell, args=(self.process,), daemon=True).start()
 
-    def finish(self) -> str:
-        """Wait for the process to catch up, ``limit`` seconds at most. Returns what went wrong, or
-        an empty text."""
+    def _tell(self, process: subprocess.Popen[bytes]) -> None:
+        code = process.wait()
+        with self._ending:
+            if code and not self._ended:
+                self._failed = True
+                say(self._failure(code))
+
+    def _failure(self, code: int) -> str:
+        return f"{self.tracker} failed (exit {code}); see {self.log}"
+
+    def finish(self, *, at_once: bool = False) -> str:
+        """Wait for the process to catch up, ``limit`` seconds at most. Returns what went wrong and
+        was not said before, or an empty text.
+
+        Args:
+            at_once: it cannot catch up: the journal has no end.
+        """
         if self.process is None:
             return ""
+        with self._ending:
+            self._ended = True
         try:
-            code = self.process.wait(self.limit - END_S)
+            code = self.process.wait(END_S if at_once else self.limit - END_S)
         except subprocess.TimeoutExpired:
             self.process.terminate()
             try:
                 self.process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-            late = f"did not finish within {self.limit:g} s and was left behind"
+            limit = 2 * END_S if at_once else self.limit
+            late = f"did not finish within {limit:g} s and was left behind"
             return f"{self.tracker} {late}; see {self.log}"
-        return f"{self.tracker} failed (exit {code}); see {self.log}" if code else ""
+        return self._failure(code) if code and not self._failed else ""
 
 
-def start_module(name: str, words: list[str], log: Path) -> subprocess.Popen[bytes]:
+def start_module(
+    name: str, words: list[str], log: Path, variables: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a module of this project as a process of its own, which writes into ``log``.
 
-    It is in a session of its own: Ctrl-C is for the search, which then ends the process.
+    It is in a session of its own: Ctrl-C is for the search, which then ends the process. It finds
+    this project first, whatever the current folder holds, and its log takes all letters.
     """
     root = str(Path(__file__).resolve().parents[3])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -96,7 +125,10 @@ def start_module(name: str, words: list[str], log: Path) -> subprocess.Popen[byt
         return subprocess.Popen(
             [sys.executable, "-m", name, *words], stdin=subprocess.DEVNULL, stdout=lines,
             stderr=lines, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env={
+                **os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1",
+                "PYTHONIOENCODING": "utf-8", **(variables or {}),
+            },
         )  # fmt: skip
 
 
@@ -125,6 +157,7 @@ class Tracker:
 
     def __init__(self, search: Followed, told: str) -> None:
         self.name, self._file = search.name, search.folder / told
+        self.lock = search.folder / f".{told}.lock"
         self.history = History(metric=search.metric)
         self._seen: Counter[int] = Counter()
         self._told: dict[int, int] | None = _told(self._file)
@@ -137,8 +170,12 @@ class Tracker:
         """Tell it how a trial ended."""
         raise NotImplementedError
 
-    def leave(self) -> None:
-        """Leave the trials that have not ended, as the session does. Calls ``keep`` for each."""
+    def leave(self, complete: bool) -> None:
+        """Leave the trials that have not ended, as the session does. Calls ``keep`` for each.
+
+        Args:
+            complete: the search is, so that they will not go on.
+        """
         raise NotImplementedError
 
     def begin(self, earlier: list[dict[str, Any]]) -> None:
@@ -191,7 +228,11 @@ def arguments_of(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, F
 
 
 def follow(journal: Path, tracker: Tracker, parent: int) -> None:
-    """Mirror the journal's newest session until it ends or its driver, ``parent``, dies."""
+    """Mirror the journal's newest session until it ends or its driver, ``parent``, dies.
+
+    The mirror of a session that was killed may still be behind: it ends first.
+    """
+    _lock = take_lock(tracker.lock, LATE_S)  # held while this process lives
     with open(journal, "rb") as lines:
         earlier = lines.read().rsplit(b'{"event": "session",', 1)[0]
         tracker.begin(_events(earlier.split(b"\n")))
@@ -205,10 +246,10 @@ def follow(journal: Path, tracker: Tracker, parent: int) -> None:
             for event in _events(whole):
                 tracker.take(event)
                 if event["event"] == "session_end":
-                    tracker.leave()
+                    tracker.leave(event["outcome"] == "complete")
                     return
             if killed:  # without a word: keep what was said so far
-                tracker.leave()
+                tracker.leave(complete=False)
                 return
             if not whole:
                 time.sleep(POLL_S)

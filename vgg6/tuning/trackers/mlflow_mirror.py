@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlparse
 
 from vgg6.tuning.run.trials import FAILED, METRICS, TrialRecord
 from vgg6.tuning.trackers.journal_mirror import (
@@ -27,26 +26,37 @@ from vgg6.tuning.trackers.journal_mirror import (
 NUMBER, BEGAN = "trial", "search_began"
 TOLD = "mlflow.told.json"
 LOG = "mlflow.log"
+QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}  # a line for each trial
 
 
 class MlflowMirror(MirrorProcess):
     """The process that mirrors one session. ``uri``: MLflow's tracking URI; None starts none."""
 
     def __init__(self, uri: str | None, search: Followed) -> None:
-        words = None if uri is None else ["--uri", uri]
-        remote = urlparse(uri or "").scheme in ("http", "https")
-        limit = FINISH_S if remote else LOCAL_S
-        super().__init__(__name__, "MLflow", search.folder / LOG, search, words, limit)
+        words: list[str] | None = None if uri is None else []
+        limit = LOCAL_S if is_here(uri or "") else FINISH_S
+        variables = {"MLFLOW_TRACKING_URI": uri or "", **QUIET}
+        super().__init__(__name__, "MLflow", search.folder / LOG, search, words, limit, variables)
+
+
+def is_here(uri: str) -> bool:
+    """Whether MLflow writes to a file of this machine."""
+    kind = uri.partition(":")[0]
+    return kind in ("sqlite", "file") or (kind == uri and uri != "databricks")
 
 
 class _Mlflow(Tracker):
-    """MLflow keeps what it is told at once, so that a run knows which epochs it has."""
+    """MLflow keeps what it is told at once, so that a run knows which epochs it has.
 
-    def __init__(self, search: Followed, uri: str) -> None:
+    So what is not noted is told again, and nothing is twice.
+    """
+
+    def __init__(self, search: Followed) -> None:
         import mlflow
 
         super().__init__(search, TOLD)
-        self.entities, self.client = mlflow.entities, mlflow.MlflowClient(uri)
+        self._told = self._told or {}
+        self.entities, self.client = mlflow.entities, mlflow.MlflowClient()
         found = self.client.get_experiment_by_name(self.name)
         self.experiment = found.experiment_id if found else self.client.create_experiment(self.name)
         self.runs: dict[int, str] = {}  # of trials that have not ended
@@ -62,9 +72,9 @@ class _Mlflow(Tracker):
         self._run(record)
         self._end(record, "FAILED" if record.state == FAILED else "FINISHED", record.ended)
 
-    def leave(self) -> None:
+    def leave(self, complete: bool) -> None:
         for number in list(self.runs):
-            self._end(self.history.trials[number], "KILLED", None)
+            self._end(self.history.trials[number], "FINISHED" if complete else "KILLED", None)
             self.keep(number)
 
     def _end(self, record: TrialRecord, status: str, at: float | None) -> None:
@@ -76,36 +86,51 @@ class _Mlflow(Tracker):
     def _run(self, record: TrialRecord) -> str:
         number = record.number
         if number not in self.runs:
-            self.runs[number] = self._again(record) or self._new(record)
+            earlier = self._earlier(record)
+            run = earlier or self._new(record)
+            steps = self.client.get_metric_history(run, "val_acc") if earlier else []
+            have = {m.step for m in steps}
+            for row in record.curve:
+                if row.epoch not in have:  # no mirror has come to it
+                    self._log(run, row.epoch, row.time, record.metric.named(row.to_dict(), METRICS))
+            self.epochs[number] = have | set(record.rows)
+            self.runs[number] = run
         return self.runs[number]
 
-    def _again(self, record: TrialRecord) -> str | None:
+    def _earlier(self, record: TrialRecord) -> str | None:
         """The run that an earlier session began for this trial, if one has."""
         of_trial = self.client.search_runs([self.experiment], f"tags.{NUMBER} = '{record.number}'")
-        mine = (r for r in of_trial if r.data.tags.get(BEGAN, self._began) == self._began)
-        earlier = next(mine, None)
+        earlier = next((run for run in of_trial if self._is_mine(run)), None)
         if earlier is None:
             return None
         run = str(earlier.info.run_id)
         self.client.update_run(run, status="RUNNING")
+        self.client.set_tag(run, BEGAN, self._began)
+        if not earlier.data.params:  # its mirror was killed as it began
+            self._log_config(run, record)
         if record.lengthened:  # a parameter cannot be changed
             self.client.set_tag(run, "lengthened_to_epochs", str(record.config.epochs))
-        have = {m.step for m in self.client.get_metric_history(run, "val_acc")}
-        for row in record.curve:
-            if row.epoch not in have:  # its mirror was killed before it could say so
-                self._log(run, row.epoch, row.time, record.metric.named(row.to_dict(), METRICS))
-        self.epochs[record.number] = have | set(record.rows)
         return run
+
+    def _is_mine(self, run: Any) -> bool:
+        """Of this search. Runs of older versions have no tag that says so, only a time."""
+        tag = run.data.tags.get(BEGAN)
+        began = _milliseconds(self.history.trials[0].created)
+        return bool(tag == self._began if tag else run.info.start_time >= began)
 
     def _new(self, record: TrialRecord) -> str:
         tags = {NUMBER: str(record.number), BEGAN: self._began}
         began = _milliseconds(record.created)
-        run = self.client.create_run(self.experiment, began, tags, record.config.label)
+        made = self.client.create_run(self.experiment, began, tags, record.config.label)
+        run = str(made.info.run_id)
+        self._log_config(run, record)
+        return run
+
+    def _log_config(self, run: str, record: TrialRecord) -> None:
         given = {k: v for k, v in record.config.to_dict().items() if v is not None}
-        params = [self.entities.Param(k, str(v)) for k, v in given.items()]
-        self.client.log_batch(run.info.run_id, params=params)
-        self.epochs[record.number] = set()
-        return str(run.info.run_id)
+        self.client.log_batch(
+            run, params=[self.entities.Param(k, str(v)) for k, v in given.items()]
+        )
 
     @property
     def _began(self) -> str:
@@ -127,9 +152,8 @@ def _milliseconds(time: float) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="mirror a search's journal into MLflow")
-    parser.add_argument("--uri", required=True)
     args, search = arguments_of(parser)
-    follow(search.journal, _Mlflow(search, args.uri), args.parent)
+    follow(search.journal, _Mlflow(search), args.parent)
 
 
 if __name__ == "__main__":

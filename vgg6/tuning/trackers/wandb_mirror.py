@@ -77,7 +77,7 @@ class _Wandb(Tracker):
             run.summary[record.metric.best_column] = record.score
         self.runs.pop(record.number).finish(exit_code=1 if record.state == FAILED else 0)
 
-    def leave(self) -> None:
+    def leave(self, complete: bool) -> None:
         for number in list(self.runs):
             self.runs.pop(number).finish()
             self.keep(number)

@@ -6,9 +6,11 @@ import json
 import shutil
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from support.driven_mirrors import DRIVER, drive
 from support.made_runs import made_run
@@ -23,7 +25,7 @@ from vgg6.tuning.session.outcome import Outcome
 from vgg6.tuning.session.session import create_run, run_session
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.journal_mirror import Followed
-from vgg6.tuning.trackers.mlflow_mirror import TOLD, MlflowMirror
+from vgg6.tuning.trackers.mlflow_mirror import BEGAN, TOLD, MlflowMirror
 
 mlflow = pytest.importorskip("mlflow", reason="needs MLflow: pip install mlflow")
 RATES = (1e-3, 2e-3, 3e-3)
@@ -53,6 +55,10 @@ def runs_of(uri: str, experiment: str) -> list[Any]:
     client = mlflow.MlflowClient(uri)
     (found,) = [e for e in client.search_experiments() if e.name == experiment]
     return list(client.search_runs([found.experiment_id]))
+
+
+def followed(run: RunFolder, name: str) -> Followed:
+    return Followed(Path(run.file(JOURNAL)), Path(run.path), name)
 
 
 def search(folder: Path, uri: str) -> tuple[RunFolder, Outcome]:
@@ -143,32 +149,67 @@ def test_another_search_of_the_same_name_has_mlflow_runs_of_its_own(
 ) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     for name, started in (("one", 1.0e9), ("two", 1.1e9)):
+        monkeypatch.setattr("support.made_runs.STARTED", started)
         made = made_run(tmp_path, trials=2, epochs=2, name=name)
-        journal = Path(made.file(JOURNAL))
-        journal.write_text(
-            journal.read_text().replace('"time": 179', f'"time": {started:.0f}'[:-7])
-        )
-        mirror = MlflowMirror(uri, Followed(journal, Path(made.path), "same"))
-        assert mirror.finish() == ""
-    assert len(runs_of(uri, "same")) == 4
+        assert MlflowMirror(uri, followed(made, "same")).finish() == ""
+    client = mlflow.MlflowClient(uri)
+    for run in (found := runs_of(uri, "same")):
+        client.delete_tag(run.info.run_id, BEGAN)  # as of an older version
+    monkeypatch.setattr("support.made_runs.STARTED", 1.2e9)
+    made = made_run(tmp_path, trials=2, epochs=2, name="three")
+    assert MlflowMirror(uri, followed(made, "same")).finish() == ""
+    assert (len(found), len(runs_of(uri, "same"))) == (4, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("uri", ["http://me:secret@127.0.0.1:9", "http://[::1"])
+def test_what_a_server_missed_is_sent_when_the_search_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("vgg6.tuning.trackers.mlflow_mirror.FINISH_S", 60.0)
+    made = made_run(tmp_path, trials=3, epochs=2)
+    mirror = MlflowMirror(uri, followed(made, "g"))
+    assert mirror.process is not None
+    assert uri not in psutil.Process(mirror.process.pid).cmdline()
+    assert mirror.process.wait(60) == 1
+    give_up = time.monotonic() + 10
+    while not (said := capfd.readouterr().err) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert "MLflow failed (exit 1)" in said and mirror.finish() == "", "it is said once, at once"
+    journal = Path(made.file(JOURNAL))
+    first, *_, end = journal.read_text().splitlines(keepends=True)
+    with journal.open("a") as lines:
+        lines.write((first + end).replace("session_1", "session_2"))
+    back = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert MlflowMirror(back, followed(made, "g")).finish() == ""
+    history, client = read_history(made), mlflow.MlflowClient(back)
+    told = {int(run.data.tags["trial"]): run for run in runs_of(back, "g")}
+    assert sorted(told) == sorted(history.trials)
+    for number, run in told.items():
+        logged = client.get_metric_history(run.info.run_id, "val_acc")
+        assert sorted(m.step for m in logged) == sorted(history.trials[number].rows)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 @pytest.mark.parametrize("silent", [False, True], ids=["refuses", "never answers"])
 def test_a_tracking_server_that_is_not_there_costs_the_search_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], silent: bool
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
-        port = server.getsockname()[1]
-        if not silent:
-            server.close()
-        run, outcome = search(tmp_path, f"http://127.0.0.1:{port}")
+    if not silent:
+        monkeypatch.setattr("vgg6.tuning.trackers.mlflow_mirror.FINISH_S", 60.0)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if silent:
+            server.listen(128)
+        run, outcome = search(tmp_path, f"http://127.0.0.1:{server.getsockname()[1]}")
     assert outcome.outcome == "complete" and len(read_history(run).trials) == 3
-    (problem,) = outcome.tracker_problems
-    said = "MLflow did not finish within 10 s" if silent else "MLflow failed (exit 1)"
-    assert said in problem and problem.endswith(f"see {run.file('mlflow.log')}")
+    said = capfd.readouterr().err + "".join(outcome.tracker_problems)
+    why = "MLflow did not finish within 10 s" if silent else "MLflow failed (exit 1)"
+    assert said.count("MLflow ") == 1 and why in said
+    assert f"see {run.file('mlflow.log')}" in said
 
 
 def test_without_mlflow_the_flag_is_answered_with_how_to_install_it(

@@ -12,7 +12,8 @@ from support.made_runs import made_run
 from support.wandb_files import read_runs
 
 from vgg6.tuning.run.folder import JOURNAL
-from vgg6.tuning.trackers.wandb_mirror import TOLD
+from vgg6.tuning.trackers.journal_mirror import Followed
+from vgg6.tuning.trackers.wandb_mirror import TOLD, WandbMirror
 
 WANDB = DRIVER.format(
     imports="from vgg6.tuning.trackers.wandb_mirror import WandbMirror",
@@ -45,3 +46,13 @@ def test_each_epoch_reaches_wandb_though_the_driver_is_killed_just_after_it(
     assert sorted(logged) == [1, 2, 3, 4]
     assert found[-1].summary["state"] == "completed"
     assert json.loads((folder / TOLD).read_text()) == {"0": 5}, "four epochs and an end"
+
+
+def test_a_mirror_is_not_waited_for_where_the_journal_could_not_be_ended(tmp_path: Path) -> None:
+    made = made_run(tmp_path, trials=1, epochs=1)
+    journal = Path(made.file(JOURNAL))
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]))
+    mirror = WandbMirror("offline", Followed(journal, Path(made.path), "g"), "p")
+    said = mirror.finish(at_once=True)
+    assert "W&B did not finish within 2 s and was left behind" in said
+    assert mirror.process is not None and mirror.process.wait(10) != 0
