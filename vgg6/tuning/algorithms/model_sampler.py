@@ -145,9 +145,9 @@ class ModelSampler(optuna.samplers.BaseSampler):
             now = len(t.intermediate_values), t.state
             known = self._seen.get(t.number)
             if known is None or known[0] != now:
-                if t.params in self._whole:
+                hidden = t.params in self._whole
+                if hidden:
                     self._hidden.add(t.number)
-                hidden = t.number in self._hidden
                 known = now, *(([], False) if hidden else seen_at(t, self.rungs))
                 self._seen[t.number] = known
             for rung, score in enumerate(known[1]):
