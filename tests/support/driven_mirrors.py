@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from support.paths import ROOT
+
+from vgg6.tuning.run.folder import JOURNAL, RunFolder
 
 # One session of a driver: it writes a part of a journal, and is killed where the part ends without
 # the session's end. ``begun``: whether the tracker has begun with the first of its epochs.
@@ -36,6 +39,20 @@ if "session_end" not in rest:
     os.kill(os.getpid(), signal.SIGKILL)
 sys.exit(mirror.finish() or 0)
 """
+
+
+# What stands in a journal as a session begins, and what it writes then.
+Session = tuple[list[str], list[str]]
+
+
+def two_sessions(made: RunFolder) -> tuple[Session, Session]:
+    """The first trial of a search of four epochs: a session that is killed after its third, and
+    one that goes on to its end."""
+    session, *lines, end = made.read(JOURNAL).decode().splitlines(keepends=True)
+    trial, *epochs, ended = [line for line in lines if json.loads(line)["trial"] == 0]
+    again, end = (line.replace("session_1", "session_2") for line in (session, end))
+    killed = [session, trial, epochs[0]], epochs[1:3]
+    return killed, ([again, epochs[3]], [ended, end])
 
 
 def drive(

@@ -155,12 +155,14 @@ class Tracker:
     many of its epochs and ends. The next session's mirror begins with the others.
     """
 
+    keeps_once = False  # whether the tracker keeps once what it is told twice
+
     def __init__(self, search: Followed, told: str) -> None:
         self.name, self._file = search.name, search.folder / told
         self.lock = search.folder / f".{told}.lock"
         self.history = History(metric=search.metric)
         self._seen: Counter[int] = Counter()
-        self._told: dict[int, int] | None = _told(self._file)
+        self._told: dict[int, int] = {}
 
     def log(self, record: TrialRecord, epoch: int, row: dict[str, Any]) -> None:
         """Tell the tracker of an epoch. ``row``: the event."""
@@ -180,11 +182,14 @@ class Tracker:
 
     def begin(self, earlier: list[dict[str, Any]]) -> None:
         """Take in what earlier sessions wrote, and tell the tracker what their mirrors did not come
-        to. Sessions of which nothing is noted had no mirror, or noted nothing yet."""
-        noted = self._told is not None
+        to. Where nothing is noted, that is all of it for a tracker that keeps it once. For another
+        it is nothing: these sessions had no mirror, or it had noted nothing yet."""
+        noted = _told(self._file)
+        self._told = noted or {}
+        tell = noted is not None or self.keeps_once
         for event in earlier:
-            self.take(event, live=noted)
-        if self._told is None:
+            self.take(event, live=tell)
+        if not tell:
             self._told = dict(self._seen)
             self._note()
 
@@ -196,7 +201,7 @@ class Tracker:
             return
         number = event["trial"]
         self._seen[number] += 1
-        if not live or self._seen[number] <= (self._told or {}).get(number, 0):
+        if not live or self._seen[number] <= self._told.get(number, 0):
             return
         record = self.history.trials[number]
         if event["event"] == "epoch":
@@ -207,7 +212,6 @@ class Tracker:
 
     def keep(self, number: int) -> None:
         """Note that the tracker has all of a trial that was seen."""
-        assert self._told is not None
         self._told[number] = self._seen[number]
         self._note()
 

@@ -1,6 +1,6 @@
 """A search in MLflow: one MLflow run a trial, in an experiment named as the search.
 
-python -m vgg6.tuning.trackers.mlflow_mirror JOURNAL --uri sqlite:///mlflow.db
+MLFLOW_TRACKING_URI=sqlite:///mlflow.db python -m vgg6.tuning.trackers.mlflow_mirror JOURNAL
     --dir DIR --name NAME --parent PID
 """
 
@@ -51,11 +51,12 @@ class _Mlflow(Tracker):
     So what is not noted is told again, and nothing is twice.
     """
 
+    keeps_once = True
+
     def __init__(self, search: Followed) -> None:
         import mlflow
 
         super().__init__(search, TOLD)
-        self._told = self._told or {}
         self.entities, self.client = mlflow.entities, mlflow.MlflowClient()
         found = self.client.get_experiment_by_name(self.name)
         self.experiment = found.experiment_id if found else self.client.create_experiment(self.name)
@@ -63,10 +64,7 @@ class _Mlflow(Tracker):
         self.epochs: dict[int, set[int]] = {}  # that MLflow has
 
     def log(self, record: TrialRecord, epoch: int, row: dict[str, Any]) -> None:
-        run = self._run(record)
-        if epoch not in self.epochs[record.number]:
-            self._log(run, epoch, row["time"], record.metric.named(row, METRICS))
-            self.epochs[record.number].add(epoch)
+        self._run(record)
 
     def end(self, record: TrialRecord) -> None:
         self._run(record)
@@ -84,18 +82,19 @@ class _Mlflow(Tracker):
         self.client.set_terminated(run, status, None if at is None else _milliseconds(at))
 
     def _run(self, record: TrialRecord) -> str:
+        """The run of a trial, with all epochs that were seen."""
         number = record.number
         if number not in self.runs:
             earlier = self._earlier(record)
-            run = earlier or self._new(record)
+            self.runs[number] = run = earlier or self._new(record)
             steps = self.client.get_metric_history(run, "val_acc") if earlier else []
-            have = {m.step for m in steps}
-            for row in record.curve:
-                if row.epoch not in have:  # no mirror has come to it
-                    self._log(run, row.epoch, row.time, record.metric.named(row.to_dict(), METRICS))
-            self.epochs[number] = have | set(record.rows)
-            self.runs[number] = run
-        return self.runs[number]
+            self.epochs[number] = {m.step for m in steps}
+        run, have = self.runs[number], self.epochs[number]
+        for row in record.curve:
+            if row.epoch not in have:
+                self._log(run, row.epoch, row.time, record.metric.named(row.to_dict(), METRICS))
+                have.add(row.epoch)
+        return run
 
     def _earlier(self, record: TrialRecord) -> str | None:
         """The run that an earlier session began for this trial, if one has."""

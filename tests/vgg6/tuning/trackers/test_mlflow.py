@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.driven_mirrors import DRIVER, drive
+from support.driven_mirrors import DRIVER, drive, two_sessions
 from support.made_runs import made_run
 
 from search_spaces import Parameter, Space
@@ -116,10 +116,7 @@ def test_mlflow_has_every_trial_epoch_once_and_a_resumed_one_in_its_own_run(tmp_
 def test_each_epoch_reaches_mlflow_though_the_driver_is_killed_just_after_it(
     tmp_path: Path, mirror_too: bool
 ) -> None:
-    made = made_run(tmp_path, trials=2, epochs=4)
-    lines = made.read(JOURNAL).decode().splitlines(keepends=True)
-    session, end = lines[0], lines[-1]
-    trial, *epochs, ended = [line for line in lines if json.loads(line).get("trial") == 0]
+    killed, resumed = two_sessions(made_run(tmp_path, trials=2, epochs=4))
     folder = tmp_path / "searched"
     folder.mkdir()
     uri = f"sqlite:///{folder / 'mlflow.db'}"
@@ -127,14 +124,12 @@ def test_each_epoch_reaches_mlflow_though_the_driver_is_killed_just_after_it(
         imports=HAS_METRICS, mirror=f'MlflowMirror("{uri}", search)',
         begun='has_metrics(folder / "mlflow.db")', wait=0,
     )  # fmt: skip
-    killed = drive(driver, folder, [session, trial, epochs[0]], epochs[1:3], mirror_too)
-    assert killed == -signal.SIGKILL
+    assert drive(driver, folder, *killed, mirror_too) == -signal.SIGKILL
     (before,) = runs_of(uri, "g")
     steps = mlflow.MlflowClient(uri).get_metric_history(before.info.run_id, "val_acc")
     assert len(steps) == (1 if mirror_too else 3), "the mirror outlives its driver"
     assert before.info.status == ("RUNNING" if mirror_too else "KILLED")
-    again, end = (line.replace("session_1", "session_2") for line in (session, end))
-    assert drive(driver, folder, [again, epochs[3]], [ended, end]) == 0
+    assert drive(driver, folder, *resumed) == 0
     (after,) = runs_of(uri, "g")
     assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
     assert after.data.tags["state"] == "completed"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
-from support.driven_mirrors import DRIVER, drive
+from filelock import FileLock
+from support.driven_mirrors import DRIVER, drive, two_sessions
 from support.made_runs import made_run
 from support.wandb_files import read_runs
 
 from vgg6.tuning.run.folder import JOURNAL
-from vgg6.tuning.trackers.journal_mirror import Followed
-from vgg6.tuning.trackers.wandb_mirror import TOLD, WandbMirror
+from vgg6.tuning.trackers.journal_mirror import Followed, follow
+from vgg6.tuning.trackers.wandb_mirror import TOLD, WandbMirror, _Wandb
 
 WANDB = DRIVER.format(
     imports="from vgg6.tuning.trackers.wandb_mirror import WandbMirror",
@@ -27,17 +30,11 @@ WANDB = DRIVER.format(
 def test_each_epoch_reaches_wandb_though_the_driver_is_killed_just_after_it(
     tmp_path: Path, mirror_too: bool
 ) -> None:
-    run = made_run(tmp_path, trials=2, epochs=4)
-    lines = run.read(JOURNAL).decode().splitlines(keepends=True)
-    first = [line for line in lines if json.loads(line).get("trial") == 0]
-    session, end = lines[0], lines[-1]
+    killed, resumed = two_sessions(made_run(tmp_path, trials=2, epochs=4))
     folder = tmp_path / "searched"
     folder.mkdir()
-    trial, *epochs, ended = first
-    killed = drive(WANDB, folder, [session, trial, epochs[0]], epochs[1:3], mirror_too)
-    assert killed == -signal.SIGKILL
-    again, end = (line.replace("session_1", "session_2") for line in (session, end))
-    assert drive(WANDB, folder, [again, epochs[3]], [ended, end]) == 0
+    assert drive(WANDB, folder, *killed, mirror_too) == -signal.SIGKILL
+    assert drive(WANDB, folder, *resumed) == 0
     found = read_runs(folder)
     assert len({one.id for one in found} - {""}) == 1, (
         "a trial is one W&B run, in whatever sessions"
@@ -56,3 +53,25 @@ def test_a_mirror_is_not_waited_for_where_the_journal_could_not_be_ended(tmp_pat
     said = mirror.finish(at_once=True)
     assert "W&B did not finish within 2 s and was left behind" in said
     assert mirror.process is not None and mirror.process.wait(10) != 0
+
+
+@pytest.mark.slow
+def test_a_mirror_waits_for_the_one_of_a_killed_session_and_repeats_nothing_of_it(
+    tmp_path: Path,
+) -> None:
+    made = made_run(tmp_path, trials=1, epochs=4)
+    folder, journal = Path(made.path), Path(made.file(JOURNAL))
+    first, *_, end = journal.read_text().splitlines(keepends=True)
+    with journal.open("a") as lines:
+        lines.write((first + end).replace("session_1", "session_2"))
+    (folder / TOLD).write_text('{"0": 1}')
+    tracker = _Wandb(Followed(journal, folder, "g"), "offline", "p")
+    later = threading.Thread(target=follow, args=(journal, tracker, os.getppid()))
+    with FileLock(tracker.lock):  # as the earlier mirror holds it, which is still behind
+        later.start()
+        later.join(0.5)
+        assert later.is_alive()
+        (folder / TOLD).write_text('{"0": 5}')
+    later.join(60)
+    assert not later.is_alive()
+    assert not list(folder.glob("wandb/offline-run-*")), "four epochs and an end were told already"
