@@ -118,7 +118,7 @@ def _search(
     data = split(source, split_seed=settings.split_seed, limit_train=settings.limit_train)
     say_what_is_odd(source, data, settings.flip)
     if settings.limits:
-        from vgg6.tuning.algorithms.fitting import fit_to
+        from vgg6.tuning.algorithms.space_within_limits import fit_to
 
         space = fit_to(space, settings.limits, image_facts(source))
         say(f"the space is cut to networks of {all_in_words(settings.limits)}")

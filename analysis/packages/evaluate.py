@@ -192,7 +192,7 @@ def render(found: PackageScore) -> str:
     scored = found.scored
     what = " ".join(filter(None, (scored.part, "images of", scored.data)))
     lines = [
-        f"accuracy {found.accuracy:.4f} (95 %: {found.low:.4f} to {found.high:.4f}) of"
+        f"accuracy {found.accuracy:.4f} (95 % {found.low:.4f} to {found.high:.4f}) of"
         f" {found.images:,} {what}",
         f"balanced {found.balanced_accuracy:.4f}: the mean accuracy of the classes",
         f"loss     {found.loss:.4f} nats",

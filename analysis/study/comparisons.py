@@ -35,7 +35,7 @@ class Comparison(Effect):
 
     @property
     def evidence(self) -> str:
-        return f"95 %: {self.low:+.4f} to {self.high:+.4f}; {self.pairs} pairs"
+        return f"95 % {self.low:+.4f} to {self.high:+.4f}; {self.pairs} pairs"
 
 
 def compare(
@@ -121,7 +121,7 @@ def sentences(found: Sequence[Comparison], measure: Measure) -> list[str]:
     tested = sum(c.low is not None for c in found)
     if tested > 1:
         said.append(
-            f"{tested} comparisons stand alone here, each at 95 %: chance by itself tells one in"
+            f"{tested} comparisons stand alone here, each at 95 % chance by itself tells one in"
             " twenty apart."
         )
     return said

@@ -146,7 +146,7 @@ def _test(search: Search, trial: TrialRecord) -> list[Block]:
     tested = tested or recorded(run, again_weights(number), again_name(number))
     if tested:
         text = (
-            f"Test accuracy {tested.accuracy:.4f} (95 %: {tested.low:.4f} to"
+            f"Test accuracy {tested.accuracy:.4f} (95 % {tested.low:.4f} to"
             f" {tested.high:.4f}) on {tested.images:,} test images, of the weights of its"
             f" best epoch on validation ({tested.what}). No score chose it, the study's table"
             f" did; {looks_in_words(tested.looks)}."

@@ -277,7 +277,7 @@ def _change(table: pd.DataFrame, column: str, short: int, long: int) -> np.ndarr
 def _gain_in_words(short: int, long: int, gain: MeanInterval, loss: MeanInterval) -> str:
     text = (
         f"From epoch {short} to {long} the best validation accuracy gains {gain.mean:.4f}"
-        f" (95 %: {gain.low:+.4f} to {gain.high:+.4f}; {gain.n} runs), "
+        f" (95 % {gain.low:+.4f} to {gain.high:+.4f}; {gain.n} runs), "
     )
     per_epoch = gain.mean / (long - short)
     text += f"{per_epoch:.4f} an epoch. "

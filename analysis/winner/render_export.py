@@ -54,7 +54,7 @@ def render(found: Mapping[str, Any]) -> str:
 
 
 def _score(value: float, interval: Mapping[str, Any] | None) -> str:
-    """``0.8613 (95 %: 0.8512 to 0.8709)``."""
+    """``0.8613 (95 % 0.8512 to 0.8709)``."""
     low, high = (interval or {}).get("low"), (interval or {}).get("high")
-    known = "" if low is None or high is None else f" (95 %: {low:.4f} to {high:.4f})"
+    known = "" if low is None or high is None else f" (95 % {low:.4f} to {high:.4f})"
     return f"{value:.4f}{known}"

@@ -87,7 +87,7 @@ OTHERS = {
     ". .venv/bin/activate": "is of the shell that it is typed in",
     "python3 -m venv": "installs from the network",
     "pip install": "installs from the network",
-    "ray": "starts a cluster: test_network.py",
+    "ray": "starts a cluster: test_three_hosts.py",
     "sbatch": "takes Slurm: test_slurm.py",
     "cd pets-packed/": "takes pictures: test_your_own_images.py",
     FETCH: "fetches from the network: test_demo_page.py",

@@ -10,6 +10,8 @@ from support.paths import ROOT
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 # What a person wrote for a person to read; docs/cifar10-48/summary.md is written by `report`.
 PAGES = (README, CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md")))
+BENCHMARKS = ROOT / "benchmarks" / "README.md"
+PROSE = (*PAGES, BENCHMARKS, BENCHMARKS.with_name("LOG.md"))
 OF_A_CHECKOUT = ("docs", "benchmarks", "cluster", "search_spaces", "tests")  # where pages may lie
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

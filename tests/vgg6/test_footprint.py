@@ -25,7 +25,7 @@ from vgg6.model import VGG6
 from vgg6.onnx_export.onnx_file import onnx_bytes
 from vgg6.onnx_export.quantization import quantize
 from vgg6.run_record import ImageFacts
-from vgg6.tuning.algorithms.fitting import fit_to
+from vgg6.tuning.algorithms.space_within_limits import fit_to
 from vgg6.tuning.settings import Settings
 
 IMAGES = ImageFacts(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), classes=tuple("abcdefghij"))

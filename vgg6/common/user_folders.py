@@ -11,7 +11,7 @@ from vgg6.common.checks import InputError
 
 def expanded(path: str) -> str:
     """A path with its ``~``, ``~user`` or ``$HOME`` replaced, where no shell has done it: in
-    quotes, in the environment, behind ``--out=``.
+    quotes, in the environment, behind an equals sign.
 
     Raises:
         InputError: as ``home``.

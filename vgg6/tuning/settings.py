@@ -95,8 +95,8 @@ def read_gpus(key: str, text: str) -> float | str:
 class Settings(ByMetric):
     """What a search was asked for. None means: choose by the machine, or no limit.
 
-    Each field says what it is, how it is checked, and how its text is read. A flag of the command
-    line is made from each.
+    Each field says what it is, how it is checked, and how its text is read. The command line is
+    made from them.
 
     - ``trials``: None runs as many as are expected to fit into an hour, or into four minutes of
       digits. That time is then the time budget, unless one is given.

@@ -276,7 +276,7 @@ def test_the_baselines_test_accuracy_is_the_recorded_look_or_the_way_to_it(tmp_p
             "images": 10_000}  # fmt: skip
     run.write(LOOKS, (json.dumps(look) + "\n").encode())
     after = answers(run)["study-1"]
-    assert "Test accuracy 0.8123 (95 %: 0.80" in after and "the only look" in after
+    assert "Test accuracy 0.8123 (95 % 0.80" in after and "the only look" in after
 
 
 def test_a_search_without_the_studys_pairs_says_what_cannot_be_asked(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from scipy.stats import norm, qmc
 
 from search_spaces import Space
 from vgg6.common.seeds import derive_seed
-from vgg6.tuning.algorithms.rung_process import Array, RungProcess
+from vgg6.tuning.algorithms.rung_gaussian_process import Array, RungProcess
 from vgg6.tuning.algorithms.rung_scores import population, seen_at
 from vgg6.tuning.algorithms.space_encoding import SpaceEncoding, distribution_of
 from vgg6.tuning.algorithms.telling_rungs import first_telling

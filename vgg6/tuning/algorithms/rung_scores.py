@@ -8,7 +8,7 @@ from itertools import pairwise, takewhile
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from vgg6.tuning.algorithms.rung_process import Array
+from vgg6.tuning.algorithms.rung_gaussian_process import Array
 
 PRIOR_PAIRS = 3.0  # trials' worth of belief that a rung spreads as the one before
 

@@ -14,7 +14,7 @@ from search_spaces import Space
 from search_spaces.parameter import Parameter
 from search_spaces.unit_cube import suggest_at
 from vgg6.config import INT_RANGES
-from vgg6.tuning.algorithms.rung_process import Array
+from vgg6.tuning.algorithms.rung_gaussian_process import Array
 
 MOVED = 0.35  # of a point's places, those that one beside it has moved
 NAME_SCALE = 0.7  # two names lie as far apart as the ends of a range: 0.7 * sqrt(2)

@@ -39,7 +39,7 @@ from vgg6.tuning.run.search_facts import EarlierSearch, ToldTrial, WarmStartFact
 from vgg6.tuning.run.trials import INFEASIBLE, TELLING, TrialRecord, optunas_order, scored
 from vgg6.tuning.settings import Settings
 
-FLAG = "warm_start"
+FIELD = "warm_start"
 POINTS, POINTS_SHARE = 5, 8  # first points at most, and no more than one trial in so many
 TOLD, TOLD_BEST = 200, 50  # trials told at most; the best of them, and an even sample of the others
 NEAR = 0.1  # of a range: points that differ by less in every parameter are the same
@@ -133,22 +133,22 @@ def read_earlier(runs: Sequence[str], settings: Settings, space: Space) -> list[
     """
     if settings.searcher == "grid" or space.points_only:
         rule = "has nothing to add to: this search is a list of points"
-        raise InputError(FLAG, " ".join(runs), rule)
+        raise InputError(FIELD, " ".join(runs), rule)
     found: dict[str, Earlier] = {}
     for name in runs:
-        with located(f"{FLAG} "):
+        with located(f"{FIELD} "):
             run = open_run(name, settings.storage)
             search = read_search(run)
         if run.uri in found:
-            raise InputError(FLAG, name, "is named twice")
+            raise InputError(FIELD, name, "is named twice")
         if not search.history.ranking(first=1):
-            raise InputError(FLAG, name, "has no trial with a score")
+            raise InputError(FIELD, name, "has no trial with a score")
         if search.metric != settings.measure:
             rule = (
                 f"goes by {search.metric.name}, and this search by {settings.metric}: scores of two"
                 " metrics do not compare"
             )
-            raise InputError(FLAG, name, rule)
+            raise InputError(FIELD, name, rule)
         winner = search.confirmation.chosen.config if search.confirmation else None
         data = search.facts.data
         found[run.uri] = Earlier(

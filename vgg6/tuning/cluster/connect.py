@@ -26,10 +26,10 @@ from vgg6.tuning.cluster.local_clusters import local_clusters, private_ray
 from vgg6.tuning.cluster.ray_internals import (
     ask_cluster,
     authentication_variable,
+    local_options,
     local_session_folder,
     use_token_of_user,
     without_unused_processes,
-    worker_options,
     workers_have_these_variables,
 )
 from vgg6.tuning.cluster.reaper import workers_end_with_this_process
@@ -178,8 +178,7 @@ def _start(options: dict[str, Any], given: dict[str, str]) -> None:
         with _environment({"PYTHONPATH": path, **given}):
             ray.init(
                 address="local", num_cpus=usable_cpus(), include_dashboard=False,
-                _system_config=worker_options(max(1, waiting)), _temp_dir=ray_temp_folder(),
-                **options,
+                **local_options(max(1, waiting), ray_temp_folder()), **options,
             )  # fmt: skip
     except (InputError, OSError):
         raise

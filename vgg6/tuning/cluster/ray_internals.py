@@ -22,10 +22,6 @@ INTERNALS = {
         "the same, where Tune waits for its actors",
         "Tune catching ray.exceptions.OutOfMemoryError itself",
     ),
-    "ray.tune.schedulers.async_hyperband._Bracket": (
-        "rungs that can be filled again from the journal after a resume",
-        "a scheduler that Tuner.restore restores",
-    ),
     "ray.air._internal.usage.tag_callbacks": (
         "Tune imports W&B and MLflow to count for its telemetry whether they are used",
         "Tune counting only what is imported already",
@@ -76,8 +72,18 @@ INTERNALS = {
         "a public key-value store of the cluster",
     ),
 }
+# The same of what ``ray.init`` is given.
+OPTIONS = {
+    "_system_config": (
+        "workers start with the local Ray, import what trials need, and are kept until the first",
+        "a public option of ray.init for each of these",
+    ),
+    "_temp_dir": (
+        "where Ray's own folder is another user's, or its path too long for sockets",
+        "a public option of ray.init",
+    ),
+}
 # Workers import what trials need when they start. PyTorch's first optimizer imports its compiler.
-# Would be replaced by a public option of ray.init.
 PRELOAD = ["torch", "ray.tune", "torch._dynamo", "vgg6.tuning.session.trainable"]
 REGISTER_S = 300  # a minute is too short where Ray's code comes over a network
 WAITING_MS = 60_000  # the machine may be measured before the first trial, which takes seconds
@@ -93,20 +99,24 @@ UNUSED = {
 _SAME_VARIABLES = "tune_vgg6/workers have the driver's variables"
 
 
-def worker_options(waiting: int) -> dict[str, Any]:
-    """Ray's configuration for a local Ray: at most ``waiting`` workers start with it, and at most
-    as many at a time later on. Ray would start one a CPU, of 0.45 GB each.
+def local_options(waiting: int, folder: str | None) -> dict[str, Any]:
+    """What ``ray.init`` is given for a local Ray: at most ``waiting`` workers start with it, and at
+    most as many at a time later on. Ray would start one a CPU, of 0.45 GB each.
 
     More than one a CPU, and trials that are asked for while the first ones start get others. Ray
     ends workers that have waited for a second, if it looks when Tune has just reserved the CPUs for
     the trials. These would then wait until new workers have imported the same.
+
+    Args:
+        folder: for Ray's files; None: Ray chooses.
     """
-    return {
+    workers = {
         "worker_register_timeout_seconds": REGISTER_S,
         "preload_python_modules": PRELOAD,
         "worker_maximum_startup_concurrency": waiting,
         "idle_worker_killing_time_threshold_ms": WAITING_MS,
     }
+    return {"_system_config": workers, "_temp_dir": folder}
 
 
 @contextmanager

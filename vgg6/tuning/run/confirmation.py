@@ -1,4 +1,4 @@
-"""``confirmation.json``: what ``best --confirm`` found, typed and checked as ``search.json`` is."""
+"""``confirmation.json``: what a confirmation found, typed and checked as ``search.json`` is."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from support.paths import ROOT
 
 from vgg6.tuning.cluster.ray_internals import (
     INTERNALS,
+    OPTIONS,
     UNUSED,
     metrics_are_not_averaged,
     read_value,
@@ -144,10 +146,13 @@ print([name for name in ("mlflow", "wandb") if name in sys.modules])
 
 
 def private_names(file: Path) -> set[str]:
-    """What a module imports from Ray whose path has a part that begins with an underscore."""
+    """What a module imports from Ray, and what it passes to ``ray.init``, with a part that begins
+    with an underscore."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         names = []
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "ray.init":
+            names = [f"ray.init.{word.arg}" for word in node.keywords if word.arg]
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -168,6 +173,20 @@ def test_no_other_module_imports_a_private_name_of_ray() -> None:
     listed = " ".join(INTERNALS)
     missing = [name for name in users[HERE] if name not in listed and f"{name}." not in listed]
     assert not missing, "each private name is listed with its purpose"
+
+
+def test_each_listed_private_name_is_used() -> None:
+    _, code = (ROOT / HERE).read_text().split("# Workers import what trials need", 1)
+    listed = [*(name.rpartition(".")[2] for name in INTERNALS), *OPTIONS]
+    assert not [name for name in listed if name not in code]
+
+
+def test_this_version_of_ray_has_the_private_options() -> None:
+    import ray
+
+    asked = inspect.getsource(ray.init)
+    for name, (purpose, instead) in OPTIONS.items():
+        assert f'"{name}"' in asked, f"ray.init has no {name} any more: {purpose}; {instead}"
 
 
 @pytest.mark.usefixtures("ray_here")

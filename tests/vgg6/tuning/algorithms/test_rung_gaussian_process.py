@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vgg6.tuning.algorithms.rung_process import Array, RungProcess
+from vgg6.tuning.algorithms.rung_gaussian_process import Array, RungProcess
 
 N = 30
 
