@@ -259,29 +259,36 @@ def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str) -> i
         return FAILED
     if outcome.outcome == COMPLETE:
         in_wandb = start_wandb_summary(run, settings)  # it works beside what follows
-        _finish_complete(found, outcome.detail, settings)
+        not_packed = _finish_complete(found, outcome.detail, settings)
         if problem := in_wandb.finish(outcome.wandb_seconds):
             say(problem)
+        if not_packed:
+            say(f"error: the winner is not packed: {not_packed}")
+            return FAILED
     return exit_status(outcome)
 
 
-def _finish_complete(search: Search, how: str, settings: Settings) -> None:
-    """Show the winner of a complete search, pack it, and say what can be done next."""
+def _finish_complete(search: Search, how: str, settings: Settings) -> str:
+    """Show the winner of a complete search, pack it, and say what can be done next. Returns why it
+    could not be packed; empty where it was."""
     from analysis.winner.export import export_best
     from analysis.winner.ranking import summary
     from analysis.winner.render_ranking import render as render_ranking
 
     found, run = summary(search, top=5), search.folder
     run.write_json(BEST, found.to_dict())
-    packed = Path(run.path) / PACKED
+    packed, problem = Path(run.path) / PACKED, ""
     if run.local:  # before anything is printed: whoever reads may be gone
-        export_best(search, packed, look_at_test=False)
+        try:
+            export_best(search, packed, look_at_test=False)
+        except InputError as error:  # the search took hours, and its ranking stands
+            problem = str(error)
     print(render_ranking(found))
     print(f"{how}: {training_depth.in_words(search.history)}")
     if few := training_depth.rests_on_few(search.history):
         print(f"warning: {few}")
     print(f"Results: {Path(run.path).resolve() if run.local else run.uri}")
-    if run.local:
+    if run.local and not problem:
         print(f"  packed in     {from_here(packed.resolve())}")
     commands = SearchCommands(run)
     if few and settings.scheduler != "none":
@@ -292,3 +299,4 @@ def _finish_complete(search: Search, how: str, settings: Settings) -> None:
     print(f"                trains the best over up to {MOST_ROUNDS} fresh seeds, until settled,")
     print("                then scores the test images, once")
     print(f"  export        {commands.export(unused('packed'))}")
+    return problem

@@ -27,9 +27,13 @@ class DamagedCheckpoint(RuntimeError):
     """A file of a checkpoint is missing, cut short or altered; the message names it."""
 
 
-def weights_bytes(weights: Mapping[str, Tensor], config: TrialConfig) -> bytes:
-    """Weights in PyTorch's layout as a safetensors file, their configuration in its metadata."""
-    return save(_packed(weights), {"config": json.dumps(config.to_dict())})
+def weights_bytes(
+    weights: Mapping[str, Tensor], config: TrialConfig, epoch: int | None = None
+) -> bytes:
+    """Weights in PyTorch's layout as a safetensors file, with their configuration in its metadata
+    and, where it is given, the epoch that they are of."""
+    of_epoch = {} if epoch is None else {"epoch": str(epoch)}
+    return save(_packed(weights), {"config": json.dumps(config.to_dict()), **of_epoch})
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], config: TrialConfig) -> None:

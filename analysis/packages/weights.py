@@ -25,19 +25,31 @@ from vgg6.tuning.run.folder import RunFolder
 
 
 def run_weights(
-    run: RunFolder, name: str, task: Task = STUDY
+    run: RunFolder, name: str, task: Task = STUDY, epoch: int | None = None
 ) -> tuple[TrialConfig, dict[str, Tensor]]:
     """Read weights of a run folder, which may be on a remote storage.
 
+    Args:
+        epoch: that they must be of, where the file says it.
+
     Raises:
-        InputError: as ``read_weights``, or there is no such file.
+        InputError: as ``read_weights``, there is no such file, or it is of another epoch.
     """
     if not run.exists(name):
         raise InputError("run", run.file(name), "is not there")
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "weights.safetensors"
         file.write_bytes(run.read(name))
-        return read_weights(file, key="run", shown=run.file(name), task=task)
+        found = read_weights(file, key="run", shown=run.file(name), task=task)
+        with safe_open(file, "pt") as stored:
+            of = stored.metadata().get("epoch")
+    if None not in (of, epoch) and of != str(epoch):
+        rule = (
+            f"is of epoch {of}, and the trial's best is now epoch {epoch}: its weights are kept"
+            " when it pauses or ends, so let `resume` go on"
+        )
+        raise InputError("run", run.file(name), rule)
+    return found
 
 
 def read_weights(

@@ -29,7 +29,8 @@ def find_mistakes(search: Search) -> Mistakes:
     """
     chosen = choose(search)
     source, data = load_recorded(search.facts.data, fetch=False)
-    config, weights = run_weights(search.folder, chosen.weights, search.facts.data.task)
+    task, epoch = search.facts.data.task, chosen.rows[-1].best_epoch
+    config, weights = run_weights(search.folder, chosen.weights, task, epoch)
     runtime = recorded_runtime(search.facts.runtime)
     logits = logits_of(Network(config, weights, data.mean, data.std, runtime), data.val.images)
     probability, predicted = torch.from_numpy(logits).softmax(1).max(1)

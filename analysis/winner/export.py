@@ -154,6 +154,8 @@ def export_best(
 def look_at_winner(search: Search) -> LookResult:
     """Score the winner on the test images, if these weights were not before: see ``look``."""
     chosen = choose(search)
+    if recorded(search.folder, chosen.weights) is None:
+        _weights_of(search, chosen)  # those of its best epoch, or an error
     return look(search, chosen.weights, chosen.what)
 
 
@@ -201,7 +203,8 @@ def _weights_of(search: Search, chosen: Chosen) -> dict[str, Tensor]:
         )
         rule = f"is not there. This trains the network again, as a package of its own: {command}"
         raise InputError("run", run.file(chosen.weights), rule)
-    config, weights = run_weights(run, chosen.weights, search.facts.data.task)
+    task, epoch = search.facts.data.task, chosen.rows[-1].best_epoch
+    config, weights = run_weights(run, chosen.weights, task, epoch)
     if config != chosen.config:
         raise InputError(
             "run", run.file(chosen.weights), f"is of {config.label}, not {chosen.what}"

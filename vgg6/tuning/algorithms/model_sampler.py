@@ -65,7 +65,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self.asked_model = False  # whether the last suggestion is the model's
         self.encoding = SpaceEncoding(space)
         self._whole = [space.params_of(point) for point in space.points[:whole]]
-        self._hidden: set[int] = set()  # the numbers of their trials
+        self._own: dict[int, int] = {}  # the number of each one's trial
         self._seed = seed
         self._rng = self._learning = np.random.default_rng(seed)
         self._even = qmc.Sobol(len(self.encoding.names), rng=np.random.default_rng(seed))
@@ -145,9 +145,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
             now = len(t.intermediate_values), t.state
             known = self._seen.get(t.number)
             if known is None or known[0] != now:
-                hidden = t.params in self._whole
-                if hidden:
-                    self._hidden.add(t.number)
+                hidden = self._is_own(t)
                 known = now, *(([], False) if hidden else seen_at(t, self.rungs))
                 self._seen[t.number] = known
             for rung, score in enumerate(known[1]):
@@ -158,6 +156,16 @@ class ModelSampler(optuna.samplers.BaseSampler):
             if rung < len(found) and found[rung]:
                 found[rung][number] = min(found[rung].values())
         return found
+
+    def _is_own(self, trial: FrozenTrial) -> bool:
+        """Whether it is one of the points that are trained whole. What a point leaves open, its
+        trial has drawn: then the first trial that has the point's values is the point's own."""
+        for index, point in enumerate(self._whole):
+            own = self._own.get(index, trial.number) == trial.number
+            if own and point.items() <= trial.params.items():
+                self._own[index] = trial.number
+                return True
+        return False
 
     def _most_improving(
         self, told: Sequence[FrozenTrial], scores: list[dict[int, float]]
@@ -183,7 +191,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         unfinished = [
             self._inputs_of(t)
             for t in told
-            if t.number not in scores[-1] and t.number not in self._hidden
+            if t.number not in scores[-1] and t.number not in self._own.values()
         ]
         best = expected.max()
 

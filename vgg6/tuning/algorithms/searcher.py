@@ -21,7 +21,7 @@ from vgg6.tuning.algorithms.promotion import LEAST_WHOLE, PromotionRule
 from vgg6.tuning.algorithms.told_study import TOLD_AS, build_sampler, told_trial, worth_telling
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.journal import Journal
-from vgg6.tuning.run.trials import COMPLETED, OPEN, PAUSED, PRUNED, TrialRecord
+from vgg6.tuning.run.trials import COMPLETED, OPEN, PAUSED, PRUNED, STOPPED, TrialRecord
 
 _RETRIES = 32
 
@@ -87,6 +87,8 @@ class TruthfulSearcher(Searcher):
         self._tell_ended()
         if self._unfinished:
             number = self._unfinished.popleft()
+            if self.journal.history.trials[number].state == STOPPED:
+                self.journal.write("reopen", trial=number)
         elif (promoted := self._promoted()) is not None:
             number = promoted
         else:

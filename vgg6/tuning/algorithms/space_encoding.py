@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import optuna
 from optuna.distributions import BaseDistribution
 
@@ -29,7 +28,11 @@ class SpaceEncoding:
 
     def __init__(self, space: Space) -> None:
         self.space, self.names = space, space.names
-        self._choices = {p.name: p.choices for p in space.parameters if p.choices is not None}
+        # Each value that a name may be chosen to have, under whatever condition, by a number.
+        self._numbers: dict[str, dict[Any, int]] = {name: {} for name in self.names}
+        for p in space.parameters:
+            for value in p.choices or ():
+                self._numbers[p.name].setdefault(value, len(self._numbers[p.name]))
         self.named = np.array([_is_named(space, name) for name in self.names])
 
     def at(self, places: Sequence[float] | Array) -> dict[str, Any]:
@@ -78,24 +81,25 @@ class SpaceEncoding:
             n: np.full(len(places), 0.5)
             for n, named in zip(self.names, self.named, strict=True) if not named
         }  # fmt: skip
-        chosen: dict[str, npt.NDArray[np.int64]] = {}  # which choice, -1 where it is not active
+        chosen = {name: np.full(len(places), -1) for name in self.names}  # -1: is not active
         names: list[Array] = []
         for p in self.space.parameters:
             active = np.ones(len(places), dtype=bool)
             for parent, allowed in p.when.items():
-                known = self._choices[parent]
-                active &= np.isin(chosen[parent], [known.index(value) for value in allowed])
+                numbers_of = self._numbers[parent]
+                active &= np.isin(chosen[parent], [numbers_of[value] for value in allowed])
             at = column[p.name]
             if p.choices is not None:
                 index = np.minimum((at * len(p.choices)).astype(np.int64), len(p.choices) - 1)
                 at = (index + 0.5) / len(p.choices)
-                chosen[p.name] = np.where(active, index, -1)
+                numbered = np.array([self._numbers[p.name][value] for value in p.choices])[index]
+                chosen[p.name] = np.where(active, numbered, chosen[p.name])
             elif p.name in INT_RANGES:
                 at = _rounded(p, at)
             if p.name in numbers:
                 numbers[p.name] = np.where(active, at, numbers[p.name])
             else:
-                names += [NAME_SCALE * (chosen[p.name] == i) for i in range(len(p.choices or ()))]
+                names += [NAME_SCALE * (active & (index == i)) for i in range(len(p.choices or ()))]
         return np.column_stack([*names, *numbers.values()])
 
 

@@ -24,7 +24,7 @@ from vgg6.common.schema import (
 from vgg6.metric import Metric
 from vgg6.run_record import LONGEST, Config
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.trials import COMPLETED, METRICS, OPEN, PAUSED, STATES
+from vgg6.tuning.run.trials import COMPLETED, METRICS, OPEN, PAUSED, RUNNING, STATES
 
 
 def check_event(event: Any, history: History) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def check_event(event: Any, history: History) -> dict[str, Any]:
         raise InputError("event", kind, f"is of a trial that is {known.state}, epoch {known.epoch}")
     if known and kind == "promotion" and known.state != PAUSED:
         raise InputError("event", kind, f"is of a trial that is {known.state}, not paused")
-    if known and kind == "reopen" and known.state in OPEN:
+    if known and kind == "reopen" and known.state == RUNNING:
         raise InputError("event", kind, f"is of a trial that is {known.state}, and has not ended")
     if known and kind == "lengthen":
         check_integer("epochs", event["epochs"], Range(known.config.epochs, LONGEST))

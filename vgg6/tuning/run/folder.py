@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +122,7 @@ class RunFolder:
     def names(self, folder: str) -> list[str]:
         """What lies in a folder of the run; nothing where there is no such folder."""
         below = pafs.FileSelector(self.file(folder), allow_not_found=True)
-        return [entry.base_name for entry in self.fs.get_file_info(below)]
+        return names_of(self.fs.get_file_info(below))
 
     def delete(self, name: str) -> None:
         """Remove a file, or nothing where there is none."""
@@ -175,11 +177,25 @@ def staging(run: RunFolder) -> Path:
     return folder
 
 
+def store_left_over(run: RunFolder, name: str) -> None:
+    """Store the lines that a killed ``Appender`` of this machine wrote and did not come to store.
+
+    Only lines that go on from what is stored: the folder may have been written elsewhere since, or
+    be another search's of the same name.
+    """
+    if run.local or not (staged := staging(run) / name).exists() or not run.exists(name):
+        return
+    content, stored = staged.read_bytes(), run.read(name)
+    if stored and len(content) > len(stored) and content.startswith(stored):
+        run.write(name, content)
+
+
 class Appender:
     """Appends lines to one file of a run folder.
 
     An object store cannot append: there the lines gather in a local file, which replaces the
-    stored one at most every 10 s and on close.
+    stored one at most every 10 s and on close. Lines that a killed writer left there, and did not
+    come to store, are stored before anybody reads: see ``store_left_over``.
     """
 
     def __init__(self, run: RunFolder, name: str) -> None:
@@ -189,7 +205,7 @@ class Appender:
         if not run.local:
             staged = staging(run) / name
             staged.write_bytes(run.read(name) if run.exists(name) else b"")
-        self.staged, self.uploaded_at = staged, time.monotonic()
+        self.staged, self.uploaded_at = staged, -math.inf
         self.fd = os.open(staged, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         if staged.stat().st_size and not staged.read_bytes().endswith(b"\n"):
             os.write(self.fd, b"\n")  # a torn last line must not swallow the next one
@@ -213,6 +229,16 @@ class Appender:
     def _upload(self) -> None:
         self.run.write(self.name, self.staged.read_bytes())
         self.uploaded_at = time.monotonic()
+
+
+def names_of(entries: Sequence[pafs.FileInfo]) -> list[str]:
+    """The names of what a folder holds, without those whose bytes are no text: pyarrow cannot say
+    them, and nothing here has written them."""
+    names = []
+    for entry in entries:
+        with suppress(UnicodeDecodeError):
+            names.append(entry.base_name)
+    return names
 
 
 def open_run(run: str, storage: str) -> RunFolder:

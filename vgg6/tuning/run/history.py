@@ -41,7 +41,8 @@ class History:
     ``arrivals``: trial, epoch, and the ``Metric.merit`` of its best score by then; ``metric``: what
     trials are ranked by; ``begun_again``: trials that are earlier ones, begun again with a greater
     length; ``by_model``: how many a model chose; ``incumbent``: the trial with the best score, the
-    first of equals. What is asked at every event is kept ready: a search may have 10,000 trials.
+    first of equals, of those that ``ranked`` ranks; ``ends``: how many ended. What is asked at each
+    event is kept ready: a search may have 10,000 trials.
     """
 
     trials: dict[int, TrialRecord] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class History:
     begun_again: list[TrialRecord] = field(default_factory=list, init=False)
     by_model: int = field(default=0, init=False)
     incumbent: TrialRecord | None = field(default=None, init=False)
+    ends: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         for trial in self.trials.values():
@@ -77,7 +79,7 @@ class History:
 
     def _compare(self, trial: TrialRecord) -> None:
         best = self.incumbent
-        if trial.score is not None and (
+        if _has_weights(trial) and (
             best is None or (trial.gain, -trial.number) > (best.gain, -best.number)
         ):
             self.incumbent = trial
@@ -128,6 +130,7 @@ class History:
         elif kind == "reopen":
             trial = self.trials[number]
             trial.state, trial.reason, trial.ended = RUNNING, "", None
+            self._compare(trial)
         elif kind == "lengthen":
             trial = self.trials[number]
             trial.config, trial.lengthened = replace(trial.config, epochs=event["epochs"]), True
@@ -135,6 +138,14 @@ class History:
             trial = self.trials[number]
             trial.state, trial.reason = event["state"], event["reason"]
             trial.ended, trial.ended_in = event["time"], len(self.sessions)
+            self.ends += 1
+            trial.ended_as = self.ends
+            if trial is self.incumbent and not _has_weights(trial):
+                self.incumbent = None
+                for other in self.trials.values():
+                    self._compare(other)
+            else:
+                self._compare(trial)
         else:
             raise KeyError(kind)
 
@@ -145,9 +156,14 @@ def ranked(trials: Collection[TrialRecord], first: int | None = None) -> list[Tr
     Diverged and crashed trials are left out: they have no weights to give. ``first``: only so
     many of them.
     """
-    able = (t for t in trials if t.score is not None and t.state not in (INFEASIBLE, FAILED))
+    able = filter(_has_weights, trials)
     count = len(trials) if first is None else first
     return heapq.nsmallest(count, able, key=lambda t: (-t.gain, t.epoch, t.number))
+
+
+def _has_weights(trial: TrialRecord) -> bool:
+    """Whether a trial can be the best: one that diverged or crashed has no weights to give."""
+    return trial.score is not None and trial.state not in (INFEASIBLE, FAILED)
 
 
 def _epoch(event: dict[str, Any]) -> Epoch:

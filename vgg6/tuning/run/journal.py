@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from vgg6.common.checks import InputError
 from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.events import check_event
-from vgg6.tuning.run.folder import JOURNAL, Appender, RunFolder
+from vgg6.tuning.run.folder import JOURNAL, Appender, RunFolder, store_left_over
 from vgg6.tuning.run.history import History
 
 
@@ -31,6 +31,7 @@ class Journal:
     """Writes events and keeps the history that they make, ranked by ``metric``."""
 
     def __init__(self, run: RunFolder, metric: Metric = ACCURACY) -> None:
+        store_left_over(run, JOURNAL)
         self.history = read_history(run, metric)
         self._lines = Appender(run, JOURNAL)
 

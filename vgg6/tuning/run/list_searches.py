@@ -15,7 +15,7 @@ from vgg6.common.plain_text import PlainText
 from vgg6.common.words import counted, duration
 from vgg6.metric import ACCURACY, metric_named
 from vgg6.tuning.run.driver_lock import is_starting
-from vgg6.tuning.run.folder import SEARCH, RunFolder
+from vgg6.tuning.run.folder import SEARCH, RunFolder, names_of
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.status import STARTING, ConfirmedWinner, Incumbent, status_of
 from vgg6.tuning.run.trials import PAUSED, RUNNING
@@ -52,7 +52,7 @@ def searches_in(storage: str) -> list[Listed]:
     """
     place, now = RunFolder(storage), time.time()
     below = pafs.FileSelector(place.path, allow_not_found=True)
-    names = [entry.base_name for entry in place.fs.get_file_info(below)]
+    names = names_of(place.fs.get_file_info(below))
     folders = [RunFolder(f"{storage.rstrip('/')}/{name}") for name in sorted(names)]
     found = [_starting(folder) for folder in folders if is_starting(folder)]
     found += [_listed(folder, now) for folder in folders if folder.exists(SEARCH)]

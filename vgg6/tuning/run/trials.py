@@ -67,6 +67,7 @@ class TrialRecord:
     again_of: int | None = None  # it is that trial, begun again with a greater length
     lengthened: bool = False  # it went on, or will, past the length that it began with
     ended_in: int = 0  # the number of the session in which it last ended
+    ended_as: int = 0  # how many ends there were by then, whatever a clock said
     metric: Metric = ACCURACY
     score: float | None = None
 

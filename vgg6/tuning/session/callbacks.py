@@ -74,7 +74,7 @@ class StopRule(tune.Stopper):
         self.began = time.monotonic() if began is None else began
         self.reason = ""
         self._best, self._idle = -math.inf, 0
-        for record in sorted(history.trials.values(), key=lambda r: r.ended or 0):
+        for record in sorted(history.trials.values(), key=lambda r: r.ended_as):
             if record.state not in OPEN:  # the others will go on
                 self.trial_ended(record)
                 self._idle *= record.ended_in >= since
@@ -83,8 +83,9 @@ class StopRule(tune.Stopper):
         return False
 
     def trial_ended(self, record: TrialRecord) -> None:
-        improved = record.gain > self._best
-        self._best = max(self._best, record.gain)
+        gain = -math.inf if record.state in (INFEASIBLE, FAILED) else record.gain
+        improved = gain > self._best
+        self._best = max(self._best, gain)
         self._idle = 0 if improved else self._idle + 1
 
     def stop_all(self) -> bool:
@@ -146,7 +147,7 @@ class JournalCallback(tune.Callback):
         elif record.epoch >= record.config.epochs:
             self._end(record, COMPLETED, "")
         elif self.promotions and self.promotions.waits(record.number):
-            pause_trial(self.run, self.journal, record, self.promotions)
+            pause_trial(self.run, self.journal, record, self.promotions, self.keep)
             self._end_hopeless()
         elif self.stop.reason:
             self._end(record, STOPPED, self.stop.reason)

@@ -89,6 +89,14 @@ def drop_states(run: RunFolder, number: int) -> None:
     run.delete_folder(_folder(number))
 
 
+def drop_states_after(run: RunFolder, number: int, epoch: int) -> None:
+    """Remove a trial's states of later epochs. A worker is at most one epoch ahead of the journal;
+    where the journal lost lines, what they said must be trained again."""
+    for path in newest_first(run, number):
+        if Path(path).name > f"epoch_{epoch:05d}":
+            run.fs.delete_dir(path)
+
+
 def keep_states(run: RunFolder, numbers: Iterable[int], room: int = PAUSED_BYTES) -> None:
     """Of paused trials keep the newest state each, of the first ones until ``room`` bytes are full.
 

@@ -15,10 +15,11 @@ from vgg6.tuning.algorithms.promotion import PromotionRule
 from vgg6.tuning.run.folder import WEIGHTS, RunFolder, trial_folder, trial_number, weights_file
 from vgg6.tuning.run.history import History, ranked
 from vgg6.tuning.run.journal import Journal, StorageLost
-from vgg6.tuning.run.trials import COMPLETED, FAILED, OPEN, PAUSED, PRUNED, TrialRecord
+from vgg6.tuning.run.trials import COMPLETED, FAILED, OPEN, PAUSED, PRUNED, RUNNING, TrialRecord
 from vgg6.tuning.session.trial_checkpoints import (
     CHECKPOINTS,
     drop_states,
+    drop_states_after,
     keep_states,
     kept_weights,
 )
@@ -55,14 +56,16 @@ def end_trial(
 
 
 def pause_trial(
-    run: RunFolder, journal: Journal, record: TrialRecord, promotions: PromotionRule
+    run: RunFolder, journal: Journal, record: TrialRecord, promotions: PromotionRule, keep: Keeping
 ) -> None:
-    """Journal that a trial waits at a rung, and keep the states that are worth their room.
+    """Journal that a trial waits at a rung, and keep its weights if they are among the best, which
+    the search may end with, and the states that are worth their room.
 
     Raises:
         StorageLost: the run folder cannot be written.
     """
     journal.write("pause", trial=record.number)
+    _clear(run, journal.history, record, keep)
     keep_states(run, promotions.by_hope())
 
 
@@ -83,6 +86,7 @@ def settle(
         StorageLost: the run folder cannot be written.
     """
     left_over = set(run.names(CHECKPOINTS))
+    _drop_unknown_states(run, journal.history, left_over)
     if promotions:
         _tell(promotions, journal.history)
     for record in journal.history.trials.values():
@@ -91,12 +95,26 @@ def settle(
                 _clear(run, journal.history, record, keep)
         elif promotions and promotions.waits(record.number):
             if record.state != PAUSED:
-                pause_trial(run, journal, record, promotions)
+                pause_trial(run, journal, record, promotions, keep)
         elif record.epoch >= record.config.epochs:
             end_trial(run, journal, record, COMPLETED, "", keep)
         elif record.number in decided and not promotions:
             end_trial(run, journal, record, PRUNED, behind(record), keep)
+        elif record.state == PAUSED:  # more trials were asked for, and it waits at no rung of these
+            journal.write("reopen", trial=record.number)
     keep_ended(run, journal.history, keep.room)
+
+
+def _drop_unknown_states(run: RunFolder, history: History, folders: Collection[str]) -> None:
+    """Remove the states that the journal does not lead to: it may have lost its last lines."""
+    for name in folders:
+        if (number := trial_number(name)) is None:
+            continue
+        record = history.trials.get(number)
+        if record is None:
+            drop_states(run, number)
+        elif record.state in OPEN:
+            drop_states_after(run, number, record.epoch + 1)
 
 
 def _tell(promotions: PromotionRule, history: History) -> None:
@@ -144,22 +162,23 @@ def keep_ended(run: RunFolder, history: History, room: int = KEEP_BYTES) -> None
 def keep_best(
     run: RunFolder, history: History, ended: TrialRecord, keep: int = KEEP_WEIGHTS
 ) -> None:
-    """Keep the best weights of an ended trial if it is among those that are worth it, and forget
-    the rest."""
+    """Keep the best weights of an ended or paused trial if it is among those that are worth it, and
+    forget the rest."""
     names = run.names(WEIGHTS)
     there = _named(history, names)  # those that were forgotten are behind all of these
     best = worth_keeping({t.number: t for t in (*there, ended)}.values(), keep)
     if ended.number not in best:
         return
     # One that goes on, in a search that was extended, has those of its earlier end.
-    going_on = (t.number for t in there if t.ended is None)
+    going_on = (t.number for t in there if t.state == RUNNING)
     kept = {weights_file(number) for number in (*best, *going_on)}
     for name in names:
         if f"{WEIGHTS}/{name}" not in kept:
             run.delete(f"{WEIGHTS}/{name}")
     weights = kept_weights(run, ended.number, ended.best_epoch)
     if weights is not None:
-        run.write(weights_file(ended.number), weights_bytes(weights, ended.config))
+        content = weights_bytes(weights, ended.config, ended.best_epoch)
+        run.write(weights_file(ended.number), content)
 
 
 def _named(history: History, names: Collection[str]) -> list[TrialRecord]:
@@ -169,9 +188,9 @@ def _named(history: History, names: Collection[str]) -> list[TrialRecord]:
 
 
 def worth_keeping(trials: Collection[TrialRecord], keep: int) -> set[int]:
-    """The best few ended trials; and where the width varies, each that is the best of its width
-    and all narrower ones. So the best network of at most any size can be packed."""
-    ended = [t for t in ranked(trials) if t.ended is not None]
+    """The best few ended or paused trials; and where the width varies, each that is the best of its
+    width and all narrower ones. So the best network of at most any size can be packed."""
+    ended = [t for t in ranked(trials) if t.ended is not None or t.state == PAUSED]
     best = {t.number for t in ended[:keep]}
     narrowest = math.inf
     for trial in ended:

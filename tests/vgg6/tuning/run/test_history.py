@@ -10,13 +10,16 @@ import pytest
 from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, Metric, metric_named
 from vgg6.tuning.run.history import History
-from vgg6.tuning.run.trials import METRICS, TrialRecord
+from vgg6.tuning.run.trials import FAILED, INFEASIBLE, METRICS, PRUNED, TrialRecord
 
 TRIALS = 40
 
 
 def best_of_all(history: History) -> TrialRecord | None:
-    scored = [t for t in history.trials.values() if t.score is not None]
+    scored = [
+        t for t in history.trials.values()
+        if t.score is not None and t.state not in (INFEASIBLE, FAILED)
+    ]  # fmt: skip
     return max(scored, key=lambda t: (t.gain, -t.number), default=None)
 
 
@@ -36,6 +39,16 @@ def test_it_knows_its_best_and_its_counts_after_every_event(metric: Metric) -> N
         epoch = {"event": "epoch", "time": 2.0, "trial": trial.number, "epoch": trial.epoch + 1}
         history.add(row | epoch | {"best_epoch": 1})
         assert history.incumbent is best_of_all(history)
+        if draw.random() < 0.3:  # the best one too, now and then
+            among = history.incumbent or trial
+            ended = among if draw.random() < 0.3 else trial
+            state = draw.choice((INFEASIBLE, FAILED, PRUNED))
+            history.add({"event": "end", "time": 3.0, "trial": ended.number, "state": state,
+                         "reason": ""})  # fmt: skip
+            assert history.incumbent is best_of_all(history)
+            if draw.random() < 0.7:
+                history.add({"event": "reopen", "time": 4.0, "trial": ended.number})
+            assert history.incumbent is best_of_all(history)
         leaders.add(history.incumbent.number if history.incumbent else None)
     assert len(leaders) > 2
     again = History(dict(history.trials), metric=metric)

@@ -17,6 +17,7 @@ from vgg6.common.checks import InputError
 from vgg6.common.files import write_atomic
 from vgg6.tuning.run.folder import BEFORE, CONFIRMATION, JOURNAL, SEARCH, RunFolder, open_run
 from vgg6.tuning.run.journal import Journal, read_history
+from vgg6.tuning.run.list_searches import searches_in
 
 
 def epoch(number: int, score: float = 0.5) -> dict[str, float]:
@@ -92,6 +93,29 @@ def test_storage_that_cannot_append_gets_the_whole_journal(
     journal.close()
     history = read_history(run)
     assert sorted(history.trials) == [1, 2] and len(history.sessions) == 3
+
+
+def test_a_killed_writer_to_storage_that_cannot_append_loses_no_line_on_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "store").mkdir()
+    run = object_store(tmp_path / "store")
+    journal = begin(run)
+    assert run.exists(JOURNAL), "the first line is stored at once"
+    journal.write("trial", trial=0, config={"epochs": 50}, params={})
+    for number in range(1, 6):
+        journal.write("epoch", **epoch(number))
+    assert not read_history(run).trials, "the others wait for ten seconds"
+    os.close(journal._lines.fd)  # killed
+    again = begin(run)
+    assert again.history.trials[0].epoch == 5
+    again.close()
+    assert read_history(run).trials[0].epoch == 5
+    # What another machine has written since is not replaced by what lies here.
+    run.write(JOURNAL, b"".join(run.read(JOURNAL).splitlines(keepends=True)[:3]))
+    journal.staged.write_bytes(b"other lines\n" * 99)
+    assert Journal(run).history.trials[0].epoch == 1
 
 
 def test_a_run_is_found_by_folder_by_uri_and_by_name(tmp_path: Path) -> None:
@@ -184,3 +208,12 @@ def test_scraps_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path) -
         run.write(name, b"half")
     run.delete_scraps()
     assert {p: p.read_bytes() for p in Path(run.path).rglob("*") if p.is_file()} == keep
+
+
+def test_a_name_that_is_no_text_hides_no_other_search(tmp_path: Path) -> None:
+    run = made_run(tmp_path, trials=2, epochs=1, name="mine")
+    before = [found.name for found in searches_in(str(tmp_path))], run.names("")
+    for folder in (tmp_path, tmp_path / "mine"):
+        os.mkdir(os.fsencode(folder) + b"/caf\xe9")
+    assert ([found.name for found in searches_in(str(tmp_path))], run.names("")) == before
+    assert before[0] == ["mine"]

@@ -23,7 +23,7 @@ from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import Search, read_search
 from vgg6.tuning.run.status import render, status_of
-from vgg6.tuning.run.trials import COMPLETED, FAILED, PRUNED, RUNNING
+from vgg6.tuning.run.trials import COMPLETED, FAILED, PAUSED, PRUNED, RUNNING
 
 SMALL = Space(
     name="small",
@@ -36,6 +36,25 @@ SMALL = Space(
 
 def states(search: Search) -> dict[int, tuple[str, int]]:
     return {n: (t.state, t.epoch) for n, t in search.history.trials.items()}
+
+
+def test_a_point_that_waits_goes_on_when_more_trials_let_more_points_be_trained_whole(
+    tmp_path: Path,
+) -> None:
+    found = 0
+    for killed in range(5, 30):
+        run = new_search(tmp_path, f"s{killed}", trials=7, epochs=6, searcher="random")
+        before = play(run, killed_after=killed)
+        points = range(len(before.space.points))
+        waiting = [n for n in points if before.history.trials[n].state == PAUSED]
+        if not waiting:
+            continue
+        found += 1
+        after = play(run, trials=64)
+        for number in waiting:
+            trial = after.history.trials[number]
+            assert (trial.state, trial.epoch) == (COMPLETED, 6)
+    assert found
 
 
 @pytest.mark.parametrize(

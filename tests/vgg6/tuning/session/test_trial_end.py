@@ -216,6 +216,19 @@ def test_of_a_trial_that_is_paused_when_resumed_the_newest_state_is_kept(tmp_pat
         assert run.names(f"{CHECKPOINTS}/trial_{number:05d}") == ["epoch_00001"]
 
 
+def test_states_that_the_journal_does_not_lead_to_are_removed(tmp_path: Path) -> None:
+    """It may have lost its last lines, on a storage that cannot append or in a power cut."""
+    run = RunFolder(str(tmp_path))
+    journal = played(run, BEFORE)
+    for trial, epoch in ((0, 2), (0, 3), (40, 1)):
+        path = run.file(f"{CHECKPOINTS}/trial_{trial:05d}/epoch_{epoch:05d}")
+        Path(path).mkdir(parents=True)
+    settled(run, journal)
+    left = run.names(f"{CHECKPOINTS}/trial_00000")
+    assert sorted(left) == ["epoch_00000", "epoch_00001", "epoch_00002"], "a worker is one ahead"
+    assert "trial_00040" not in run.names(CHECKPOINTS)
+
+
 def test_a_trial_that_was_stopped_and_pauses_in_the_next_session_is_paused_and_no_more_stopped(
     tmp_path: Path,
 ) -> None:
