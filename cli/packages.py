@@ -79,6 +79,9 @@ def add_commands(add: Any) -> None:
     p.add_argument(
         "--figure", metavar="FILE", help="draw the result: an .html, .png, .svg or .pdf file"
     )
+    p.add_argument(
+        "--skip-damaged", action="store_true", help="leave out pictures that cannot be read"
+    )
     add_json_flag(p)
     text = "prune or quantise a package's network, and say what that costs and gains"
     p = add("compress", compress, text)
@@ -151,13 +154,13 @@ def evaluate(args: argparse.Namespace) -> int:
     from analysis.packages.evaluate import evaluate as score
     from analysis.packages.evaluate import render
 
-    found = score(folder, data=args.data, part=args.part)
+    found = score(folder, data=args.data, part=args.part, skip_damaged=args.skip_damaged)
+    print_result(found, args.json, render)
     if args.figure:
         from analysis.figures.figure_files import write_figure
         from analysis.figures.score_figure import draw
 
         write_figure(draw(found), Path(args.figure))
-    print_result(found, args.json, render)
     return DONE
 
 

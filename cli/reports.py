@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -71,7 +70,10 @@ def report(args: argparse.Namespace) -> int:
     if out.is_dir():
         raise InputError("out", str(out), "is a folder: a report is a file")
     if args.png:
-        check_pictures(Path(args.png))
+        from analysis.figures.figure_files import check_browser
+
+        check_target("png", Path(args.png) / "summary.md")
+        check_browser()
     port = read_whole("port", args.port, Range(0, 65535))
     if args.also and not args.study:
         raise InputError("also", args.also[0], "is compared for the study's questions: add `study`")
@@ -94,8 +96,8 @@ def report(args: argparse.Namespace) -> int:
     write_report(found, out)
     print(f"report: {out}")
     if args.png:
-        if not write_summary(found, Path(args.png)):
-            say("no PNG files: they need Chrome or Chromium (or BROWSER_PATH); summary.md is there")
+        if why := write_summary(found, Path(args.png)):
+            say(f"no PNG files: {why}; summary.md is there")
         print(f"summary: {Path(args.png) / 'summary.md'}")
     return DONE
 
@@ -109,14 +111,6 @@ def serve_report(run: RunFolder, port: int) -> None:
     print(f"http://127.0.0.1:{server.server_port}/", flush=True)
     say("serving the report to this machine; Ctrl-C ends it")
     server.serve_forever()
-
-
-def check_pictures(folder: Path) -> None:
-    """Raise InputError unless pictures can be written there by the browser that is named."""
-    check_target("png", folder / "summary.md")
-    browser = os.environ.get("BROWSER_PATH")
-    if browser and not shutil.which(browser):
-        raise InputError("BROWSER_PATH", browser, "is no program")
 
 
 def insights(args: argparse.Namespace) -> int:

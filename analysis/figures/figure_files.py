@@ -29,9 +29,20 @@ PNG_COLOURS = 64
 WIDTH, SCALE = 1000, 1.6  # of a PNG file: its pixels are their product
 
 
+class BrowserFailed(OSError):
+    """The browser that should draw pictures does not start, or has ended."""
+
+
 def find_browser() -> str:
     """The Chrome or Chromium that draws pictures, or an empty string where there is none."""
     return os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), "")
+
+
+def check_browser() -> None:
+    """Raise InputError where ``$BROWSER_PATH`` names a browser that is not there."""
+    browser = os.environ.get("BROWSER_PATH")
+    if browser and not shutil.which(browser):
+        raise InputError("BROWSER_PATH", browser, "is no program")
 
 
 def check_figure(key: str, out: Path) -> None:
@@ -41,7 +52,10 @@ def check_figure(key: str, out: Path) -> None:
     check_target(key, out)
     if out.is_dir():
         raise InputError(key, str(out), "is a folder")
-    if out.suffix.lower() != PAGE and not find_browser():
+    if out.suffix.lower() == PAGE:
+        return
+    check_browser()
+    if not find_browser():
         rule = f"needs Chrome or Chromium (or BROWSER_PATH); {PAGE} does not"
         raise InputError(key, str(out), rule)
 
@@ -72,15 +86,23 @@ def draw_files(figures: Mapping[Path, go.Figure], titles: Mapping[Path, str] | N
 
     Args:
         titles: of those figures that get one.
+
+    Raises:
+        BrowserFailed: it does not start, or ends before the pictures are drawn.
     """
     os.environ["BROWSER_PATH"] = find_browser()
     import plotly.io
+    from choreographer.errors import BrowserClosedError, BrowserFailedError, ChannelClosedError
 
     titles = titles or {}
     drawn = [_printed(figure, titles.get(file, "")) for file, figure in figures.items()]
     # Of several figures plotly would forget their own heights.
     heights = [figure.layout.height for figure in drawn]
-    plotly.io.write_images(drawn, list(figures), width=WIDTH, height=heights, scale=SCALE)
+    try:
+        plotly.io.write_images(drawn, list(figures), width=WIDTH, height=heights, scale=SCALE)
+    except (BrowserClosedError, BrowserFailedError, ChannelClosedError) as error:
+        cause = " ".join(str(error).split())
+        raise BrowserFailed(f"{find_browser()} cannot draw pictures: {cause}") from None
     for file in figures:
         if file.suffix.lower() == ".png":
             shrink(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,9 @@ class PackageScore:
         }
 
 
-def evaluate(folder: Path, *, data: str | None = None, part: str | None = None) -> PackageScore:
+def evaluate(
+    folder: Path, *, data: str | None = None, part: str | None = None, skip_damaged: bool = False
+) -> PackageScore:
     """Score a package, compressed or not, on labelled images.
 
     Args:
@@ -107,6 +109,7 @@ def evaluate(folder: Path, *, data: str | None = None, part: str | None = None) 
             or (N, H, W), and ``labels``, whole numbers, the places of its classes; default, the
             package's own.
         part: validation (default, of its own data), test (default, of any other), train.
+        skip_damaged: leave out pictures that cannot be read.
 
     Raises:
         InputError: the package or the data is missing or not what it must be.
@@ -114,7 +117,7 @@ def evaluate(folder: Path, *, data: str | None = None, part: str | None = None) 
     check_package(folder)
     package = read_package(folder)
     network = load_network(folder, package)
-    images, scored = _images(package, data, part)
+    images, scored = _images(package, data, part, skip_damaged)
     found = assess(network, images)
     names = package.data.classes
     rows = zip(names, found.confusion.sum(1).tolist(), found.per_class.tolist(), strict=True)
@@ -136,7 +139,9 @@ def evaluate(folder: Path, *, data: str | None = None, part: str | None = None) 
     )
 
 
-def _images(package: Package, data: str | None, part: str | None) -> tuple[LabelledImages, Scored]:
+def _images(
+    package: Package, data: str | None, part: str | None, skip_damaged: bool
+) -> tuple[LabelledImages, Scored]:
     """The images to score, and what they are."""
     if data is not None and data.endswith(SUFFIX):
         if part is not None:
@@ -144,7 +149,9 @@ def _images(package: Package, data: str | None, part: str | None) -> tuple[Label
         task = package.data.task
         return read_npz(Path(data), task.classes, task.side), Scored(data, None, [])
     recorded = data_here(package.data, data)
-    source = load_source(recorded.argument, Reading.of(recorded))
+    how = Reading.of(recorded)
+    how = replace(how, skip_damaged=how.skip_damaged or skip_damaged)
+    source = load_source(recorded.argument, how)
     parts = split(source, split_seed=recorded.split_seed, limit_train=recorded.limit_train)
     own = parts.fingerprint == recorded.fingerprint
     if part is None and not own and source.held_out:
@@ -158,7 +165,7 @@ def _images(package: Package, data: str | None, part: str | None) -> tuple[Label
         notes.append("other images than the package's own")
     known = package.data.classes
     if source.classes != known:
-        if len(source.classes) == len(known) and not set(source.classes) <= set(known):
+        if len(source.classes) == len(known) and set(source.classes).isdisjoint(known):
             notes.append(f"labels are of other classes: {', '.join(source.classes)}")
         else:
             images = _by_name(images, source, known)

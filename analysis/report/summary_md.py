@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.figures.figure_files import draw_files, find_browser
+from analysis.figures.figure_files import BrowserFailed, draw_files, find_browser
 from analysis.report.contents import ReportContents
 from analysis.report.figure_titles import figure_titles
 from analysis.report.page import TEMPLATES
@@ -16,21 +16,29 @@ from vgg6.common.files import write_atomic
 from vgg6.common.templates import render
 
 
-def write_summary(contents: ReportContents, folder: Path) -> bool:
-    """Write ``summary.md`` and, where there is a Chrome or Chromium to draw them, every figure as
-    a PNG file beside it. Returns whether there was."""
+def write_summary(contents: ReportContents, folder: Path) -> str:
+    """Write ``summary.md`` and, where a Chrome or Chromium draws them, every figure as a PNG file
+    beside it. Returns why there are none; empty where there are."""
     folder.mkdir(parents=True, exist_ok=True)
-    browser = find_browser()
-    if browser:
-        files = {name: folder / f"{name}.png" for name in contents.figures}
-        titles = figure_titles(contents)
+    why = _draw(contents, folder)
+    pictures = [] if why else list(contents.figures)
+    write_atomic(folder / "summary.md", render_summary(contents, pictures).encode())
+    return why
+
+
+def _draw(contents: ReportContents, folder: Path) -> str:
+    if not find_browser():
+        return "they need Chrome or Chromium (or BROWSER_PATH)"
+    files = {name: folder / f"{name}.png" for name in contents.figures}
+    titles = figure_titles(contents)
+    try:
         draw_files(
             {files[name]: figure for name, figure in contents.figures.items()},
             {file: titles[name] for name, file in files.items()},
         )
-    pictures = list(contents.figures) if browser else []
-    write_atomic(folder / "summary.md", render_summary(contents, pictures).encode())
-    return bool(browser)
+    except BrowserFailed as error:
+        return str(error)
+    return ""
 
 
 def render_summary(contents: ReportContents, pictures: Sequence[str]) -> str:

@@ -56,7 +56,12 @@ def list_npz(file: Path) -> Listing:
         raise InputError("data", str(file), rule)
     values = sorted({int(v) for _, labels in parts.values() for v in labels})
     given = next((arrays[name] for name in CLASS_NAMES if name in arrays), None)
-    if given is not None and (given.ndim != 1 or len(given) <= values[-1]):
+    if given is not None and given.dtype.kind == "S":
+        given = np.char.decode(given, "utf-8")
+    if given is not None and given.ndim != 1:
+        rule = f"has class names of shape {given.shape}: a list of names is asked for"
+        raise InputError("data", str(file), rule)
+    if given is not None and len(given) <= values[-1]:
         rule = f"names {len(given)} classes, and has the label {values[-1]}"
         raise InputError("data", str(file), rule)
     if given is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vgg6.common.checks import InputError
+from vgg6.common.files import check_characters
 from vgg6.data.images import Array
 
 TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
@@ -59,7 +60,8 @@ class Listing:
 
 def natural(text: str) -> tuple[Any, ...]:
     """A key that sorts names as people do: ``9`` before ``10``."""
-    return tuple((int(p), "") if p.isdigit() else (0, p) for p in re.split(r"(\d+)", text.lower()))
+    parts = re.split(r"(\d+)", text.lower())
+    return tuple((int(part), "") if part.isdecimal() else (0, part) for part in parts)
 
 
 def numbered(name: str) -> tuple[Any, ...]:
@@ -85,10 +87,12 @@ def check_listing(listing: Listing) -> None:
     """Check that a network can be trained on these classes and parts.
 
     Raises:
-        InputError: there are too few or too many classes, a part is empty, or a class has too few
-            training images; names it.
+        InputError: there are too few or too many classes, a name is no text, a part is empty, or a
+            class has too few training images; names it.
     """
     where, names = str(listing.root), listing.classes
+    for name in names:
+        check_characters("data", name)
     counts = {p: np.bincount(v.labels, minlength=len(names)) for p, v in listing.parts.items()}
     if TRAIN not in counts:
         raise InputError("data", where, "has no training images")

@@ -6,11 +6,12 @@ alpha channel, a rotation in its EXIF data, 16 bits a colour, CMYK, several fram
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vgg6.data.images import Array
 
@@ -51,6 +52,8 @@ def decode(encoded: bytes | None, side: int) -> Picture:
         return _decode(encoded, side)
     except NoPicture:
         raise
+    except UnidentifiedImageError:  # its message has an address in memory
+        raise NoPicture("its format is not known") from None
     except Exception as error:  # decoders raise whatever a broken file leads them to
         raise NoPicture(str(error) or repr(error)) from None
 
@@ -65,7 +68,7 @@ def _decode(encoded: bytes, side: int) -> Picture:
             handled.append(FRAMES)
         opened.load()
         image: Image.Image = opened
-        if opened.getexif().get(ORIENTATION, 1) != 1:
+        if _is_turned(opened):
             image = ImageOps.exif_transpose(opened)
             handled.append(TURNED)
         grey = image.mode in GREY
@@ -73,6 +76,14 @@ def _decode(encoded: bytes, side: int) -> Picture:
     if rgb.size != (side, side):
         rgb = rgb.resize((side, side), Image.Resampling.LANCZOS)
     return Picture(np.asarray(rgb), size, grey, tuple(handled))
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether its EXIF data say how to turn it: 1 is upright, and some cameras write 0 or 9."""
+    try:
+        return image.getexif().get(ORIENTATION, 1) in range(2, 9)
+    except (SyntaxError, ValueError, OSError, struct.error):  # damaged beside a good picture
+        return False
 
 
 def _rgb(image: Image.Image, kind: str | None, handled: list[str]) -> Image.Image:

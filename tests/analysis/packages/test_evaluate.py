@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
 
 import tune_vgg6
@@ -21,6 +22,7 @@ from analysis.figures.figure_files import find_browser
 from analysis.figures.score_figure import draw
 from analysis.packages.evaluate import evaluate, render
 from analysis.packages.package_files import write_sums
+from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
 from vgg6.data import LabelledImages, load_digits, split
 from vgg6.evaluation import BINS, assess
@@ -165,6 +167,12 @@ def test_parts_and_other_data_are_named_for_what_they_are(packages: Path, said: 
     notes = found.scored.notes
     assert "other images" in notes[0] and "other classes: 0, 1" in notes[1]
     assert [row.name for row in found.per_class] == list("abcdefghij")
+    # As many classes, of which one has another name: the others' places would be wrong.
+    sections["data"]["classes"] = [str(n) for n in range(1, 11)]
+    (other / "config.yaml").write_text(yaml.safe_dump(sections))
+    write_sums(other)
+    with pytest.raises(InputError, match="is not of this package's classes"):
+        evaluate(other)
     shutil.rmtree(other)
 
 
@@ -201,6 +209,36 @@ def test_the_picture_is_a_page_or_an_image(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_scores_are_printed_though_the_browser_does_not_start(
+    packages: Path, tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER_PATH", "/bin/false")
+    status, out, err = said("evaluate", packages / "whole", "--figure", tmp_path / "f.png")
+    assert status == 1 and "/bin/false cannot draw pictures" in err and "Traceback" not in err
+    assert f"accuracy {evaluate(packages / 'whole').accuracy:.4f}" in out
+    monkeypatch.setenv("BROWSER_PATH", "/no/chrome")
+    status, out, err = said("evaluate", packages / "whole", "--figure", tmp_path / "f.png")
+    assert (status, out) == (2, "") and err.startswith("error: BROWSER_PATH: '/no/chrome'")
+
+
+@pytest.mark.slow
+def test_damaged_pictures_are_left_out_where_that_is_asked_for(
+    packages: Path, tmp_path: Path, said: Any
+) -> None:
+    for label in range(10):
+        (tmp_path / "set" / str(label)).mkdir(parents=True)
+        rows = SOURCE.test.images[SOURCE.test.labels == label][:3]
+        for number, image in enumerate(rows):
+            Image.fromarray(image).save(tmp_path / "set" / str(label) / f"{number}.png")
+    (tmp_path / "set" / "3" / "1.png").write_bytes(b"no picture")
+    asked = ("evaluate", packages / "whole", "--data", tmp_path / "set", "--json")
+    status, _, err = said(*asked)
+    assert status == 2 and "its format is not known" in err and "--skip-damaged" in err
+    status, out, err = said(*asked, "--skip-damaged")
+    assert status == 0 and json.loads(out)["images"] == 29, err
+
+
 def test_the_figure_shows_every_count_and_no_class_is_markup(packages: Path) -> None:
     found = evaluate(packages / "whole")
     found = replace(found, classes=tuple(f"<b>{name}</b>" for name in found.classes))

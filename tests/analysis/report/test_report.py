@@ -286,11 +286,11 @@ def test_the_page_stays_under_10_mb_at_a_thousand_trials_of_30_epochs(tmp_path: 
 def test_pictures_as_high_as_their_figures_and_a_summary_are_written_where_there_is_a_browser(
     found: ReportContents, tmp_path: Path
 ) -> None:
-    drawn = write_summary(found, tmp_path)
+    why = write_summary(found, tmp_path)
     text = (tmp_path / "summary.md").read_text()
     assert "digits (not CIFAR-10)" in text and "| activation | val_acc |" in text
-    if not drawn:
-        assert BROWSER is None and "![" not in text
+    if why:
+        assert BROWSER is None and "![" not in text and "Chromium" in why
         pytest.skip("no Chromium or Chrome: no PNG files")
     for name, figure in found.figures.items():
         picture = Image.open(tmp_path / f"{name}.png")
@@ -298,6 +298,17 @@ def test_pictures_as_high_as_their_figures_and_a_summary_are_written_where_there
         title = picture.height / SCALE - figure.layout.height
         assert picture.width == WIDTH * SCALE
         assert 45 < title < 69, "one line or two above the figure"
+
+
+def test_a_browser_that_does_not_start_costs_the_pictures_and_not_the_summary(
+    found: ReportContents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER_PATH", "/bin/false")
+    why = write_summary(found, tmp_path)
+    assert why.startswith("/bin/false cannot draw pictures: ")
+    text = (tmp_path / "summary.md").read_text()
+    assert "| activation | val_acc |" in text and "![" not in text
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_one_trial_alone_is_not_drawn_against_others(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,6 +188,32 @@ def test_arrays_are_read_grey_or_in_colour(tmp_path: Path, names: tuple[str, str
         assert (source.train.images[..., 0] == source.train.images[..., 2]).all()
 
 
+def test_names_of_classes_in_an_archive_are_text_or_refused(tmp_path: Path) -> None:
+    file, arrays = tmp_path / "set.npz", {"images": noise(30), "labels": np.arange(30) % 3}
+    np.savez(file, **arrays, classes=np.array(CLASSES).astype("S"))
+    assert load_source(str(file)).classes == CLASSES
+    np.savez(file, **arrays, classes=np.array(3))
+    with pytest.raises(InputError, match=r"class names of shape \(\): a list of names"):
+        load_source(str(file))
+    np.savez(file, **arrays, classes=np.array(CLASSES[:2]))
+    with pytest.raises(InputError, match="names 2 classes, and has the label 2"):
+        load_source(str(file))
+
+
+def test_a_class_may_be_named_by_digits_that_are_no_number(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "set", {"10\u00b2": 10, "9": 10, "\u00b2": 10})
+    assert set(load_source(str(tmp_path / "set")).classes) == {"9", "10\u00b2", "\u00b2"}
+
+
+@pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="file names are no UTF-8 here")
+def test_a_class_whose_name_is_no_text_is_refused_before_anything_trains(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "set", {"cat": 10, "dog": 10})
+    odd = os.fsencode(tmp_path / "set") + b"/caf\xe9"
+    os.rename(tmp_path / "set" / "dog", odd)
+    with pytest.raises(InputError, match="caf.* has bytes that are no characters in utf-8"):
+        load_source(str(tmp_path / "set"))
+
+
 def test_a_single_file_of_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no training images|is not one of"):
         load_source(str(tmp_path / "missing"))
@@ -206,6 +234,18 @@ def test_a_turned_photograph_is_put_upright() -> None:
     picture = decode(_rotated(), 32)
     assert picture.handled == (TURNED,)
     assert picture.pixels[:12].mean() > 240 and picture.pixels[20:].mean() < 15
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9])
+def test_an_orientation_that_turns_nothing_is_not_counted(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert decode(encoded(noise(1)[0], "JPEG", exif=exif), 32).handled == ()
+
+
+def test_a_picture_is_read_though_what_its_camera_wrote_is_damaged() -> None:
+    picture = decode(encoded(noise(1)[0], exif=b"garbage!"), 32)
+    assert picture.handled == () and (picture.pixels == noise(1)[0]).all()
 
 
 def test_a_transparent_picture_is_put_on_white() -> None:
