@@ -41,7 +41,7 @@ def test_the_docs_say_of_their_search_what_the_journal_says() -> None:
         f"{facts['trials']} trials of up to {length} epochs on {facts['data']['train_images']:,}",
         f"resumed {['', 'once', 'twice', 'three times'][len(sessions) - 1]}",
         f"ASHA ran {len(rows)} of {facts['trials'] * length} epochs",
-        f"scored {best['search_score']:.3f} in the search and {best['mean']:.3f} (95 %:"
+        f"scored {best['search_score']:.3f} in the search and {best['mean']:.3f} (95 %"
         f" {best['low']:.3f} to {best['high']:.3f}) over three fresh seeds",
         f"On the test images it has {found['test']['accuracy']:.3f}",
     ):
