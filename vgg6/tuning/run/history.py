@@ -10,7 +10,7 @@ from typing import Any
 
 from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, Metric
-from vgg6.tuning.run.trials import FAILED, INFEASIBLE, PAUSED, RUNNING, Epoch, TrialRecord
+from vgg6.tuning.run.trials import PAUSED, RUNNING, Epoch, TrialRecord
 
 
 @dataclass
@@ -79,7 +79,7 @@ class History:
 
     def _compare(self, trial: TrialRecord) -> None:
         best = self.incumbent
-        if _has_weights(trial) and (
+        if trial.has_weights and (
             best is None or (trial.gain, -trial.number) > (best.gain, -best.number)
         ):
             self.incumbent = trial
@@ -140,7 +140,7 @@ class History:
             trial.ended, trial.ended_in = event["time"], len(self.sessions)
             self.ends += 1
             trial.ended_as = self.ends
-            if trial is self.incumbent and not _has_weights(trial):
+            if trial is self.incumbent and not trial.has_weights:
                 self.incumbent = None
                 for other in self.trials.values():
                     self._compare(other)
@@ -156,14 +156,9 @@ def ranked(trials: Collection[TrialRecord], first: int | None = None) -> list[Tr
     Diverged and crashed trials are left out: they have no weights to give. ``first``: only so
     many of them.
     """
-    able = filter(_has_weights, trials)
+    able = (t for t in trials if t.has_weights)
     count = len(trials) if first is None else first
     return heapq.nsmallest(count, able, key=lambda t: (-t.gain, t.epoch, t.number))
-
-
-def _has_weights(trial: TrialRecord) -> bool:
-    """Whether a trial can be the best: one that diverged or crashed has no weights to give."""
-    return trial.score is not None and trial.state not in (INFEASIBLE, FAILED)
 
 
 def _epoch(event: dict[str, Any]) -> Epoch:

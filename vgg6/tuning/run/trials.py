@@ -107,6 +107,11 @@ class TrialRecord:
         return -math.inf if self.score is None else self.metric.gain(self.score)
 
     @property
+    def has_weights(self) -> bool:
+        """Whether it can be the best: one that diverged or crashed has no weights to give."""
+        return self.score is not None and self.state not in (INFEASIBLE, FAILED)
+
+    @property
     def last(self) -> Epoch | None:
         """Its last finished epoch."""
         return self.rows.get(self.epoch)

@@ -83,7 +83,7 @@ class StopRule(tune.Stopper):
         return False
 
     def trial_ended(self, record: TrialRecord) -> None:
-        gain = -math.inf if record.state in (INFEASIBLE, FAILED) else record.gain
+        gain = record.gain if record.has_weights else -math.inf
         improved = gain > self._best
         self._best = max(self._best, gain)
         self._idle = 0 if improved else self._idle + 1

@@ -33,8 +33,12 @@ def begin(run: RunFolder) -> Journal:
     return journal
 
 
-def object_store(folder: Path) -> RunFolder:
+@pytest.fixture
+def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run folder whose filesystem is not the local one, as an object store's is not."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "store"
+    folder.mkdir()
     run = RunFolder(str(folder))
     run.fs = pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
     run.path, run.local, run.uri = "run", False, f"mock://{folder}/run"
@@ -79,43 +83,37 @@ def test_a_killed_writer_loses_no_line_that_it_wrote(tmp_path: Path) -> None:
 
 
 def test_storage_that_cannot_append_gets_the_whole_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stored: RunFolder, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "store").mkdir()
-    run = object_store(tmp_path / "store")
     for session in (1, 2):
-        journal = begin(run)
+        journal = begin(stored)
         journal.write("trial", trial=session, config={}, params={})
         journal.close()
     (tmp_path / "cache").rename(tmp_path / "another machine has none of it")
-    journal = begin(run)
+    journal = begin(stored)
     journal.close()
-    history = read_history(run)
+    history = read_history(stored)
     assert sorted(history.trials) == [1, 2] and len(history.sessions) == 3
 
 
 def test_a_killed_writer_to_storage_that_cannot_append_loses_no_line_on_its_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stored: RunFolder,
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "store").mkdir()
-    run = object_store(tmp_path / "store")
-    journal = begin(run)
-    assert run.exists(JOURNAL), "the first line is stored at once"
+    journal = begin(stored)
+    assert stored.exists(JOURNAL), "the first line is stored at once"
     journal.write("trial", trial=0, config={"epochs": 50}, params={})
     for number in range(1, 6):
         journal.write("epoch", **epoch(number))
-    assert not read_history(run).trials, "the others wait for ten seconds"
+    assert not read_history(stored).trials, "the others wait for ten seconds"
     os.close(journal._lines.fd)  # killed
-    again = begin(run)
+    again = begin(stored)
     assert again.history.trials[0].epoch == 5
     again.close()
-    assert read_history(run).trials[0].epoch == 5
+    assert read_history(stored).trials[0].epoch == 5
     # What another machine has written since is not replaced by what lies here.
-    run.write(JOURNAL, b"".join(run.read(JOURNAL).splitlines(keepends=True)[:3]))
+    stored.write(JOURNAL, b"".join(stored.read(JOURNAL).splitlines(keepends=True)[:3]))
     journal.staged.write_bytes(b"other lines\n" * 99)
-    assert Journal(run).history.trials[0].epoch == 1
+    assert Journal(stored).history.trials[0].epoch == 1
 
 
 def test_a_run_is_found_by_folder_by_uri_and_by_name(tmp_path: Path) -> None:
