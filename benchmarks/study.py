@@ -40,7 +40,7 @@ from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.trials import FAILED, RUNNING, STOPPED
-from vgg6.tuning.session.outcome import COMPLETE
+from vgg6.tuning.session.session_outcome import COMPLETE
 
 LOOK_EVERY_S = 10.0
 CONFIG = ("activation", "optimizer", "lr", "batch_size", "epochs", "seed")

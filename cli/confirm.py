@@ -17,8 +17,8 @@ from cli.exit_codes import DONE, FAILED
 from cli.flags import read_real, read_whole
 from cli.session import exit_status, recorded_settings, start_wandb_summary, typed_command
 from vgg6.common.checks import Range
+from vgg6.common.numbers_in_words import counted, duration, roughly
 from vgg6.common.say import say
-from vgg6.common.words import counted, duration, roughly
 from vgg6.data import TrialData, load_recorded
 from vgg6.tuning.cluster.connect import connected
 from vgg6.tuning.cluster.mps import may_share

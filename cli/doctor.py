@@ -19,7 +19,7 @@ from cli.exit_codes import DONE, FAILED
 from cli.flags import add_storage_flag
 from vgg6.common.checks import InputError
 from vgg6.common.machine import mps_is_running, usable_cpus
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted
 from vgg6.data import find_cifar10
 from vgg6.data.sources import DOWNLOAD_FOLDER
 from vgg6.tuning.cluster.connect import ray_temp_folder, running_cluster

@@ -11,8 +11,8 @@ from cli.confirm import CONFIRMING_SHARE
 from cli.flags import heading_of, read_whole
 from cli.session import typed_command
 from vgg6.common.checks import check_number
+from vgg6.common.numbers_in_words import counted, duration
 from vgg6.common.quantities import read_duration
-from vgg6.common.words import counted, duration
 from vgg6.tuning.algorithms.warm_start import WarmStart
 from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.search import Search, search_of

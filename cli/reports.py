@@ -16,8 +16,8 @@ from cli.flags import add_run_argument, read_whole
 from cli.output import add_json_flag, print_result
 from vgg6.common.checks import InputError, Range, check_choice
 from vgg6.common.files import check_target
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.say import say
-from vgg6.common.words import counted
 from vgg6.tuning.run.folder import RunFolder, open_run
 from vgg6.tuning.run.search import read_search
 
@@ -82,7 +82,7 @@ def report(args: argparse.Namespace) -> int:
         raise InputError("study", True, "cannot be served live with `watch`")
     if args.watch:
         serve_report(run, port)
-    from analysis.report.gather import answer_study, gather
+    from analysis.report.gather_contents import answer_study, gather
     from analysis.report.page import write_report
     from analysis.report.summary_md import write_summary
     from analysis.study.questions import check_metric

@@ -37,9 +37,9 @@ from cli.session import (
 )
 from search_spaces import SPACE_NAMES, Space, load_space
 from vgg6.common.checks import InputError
+from vgg6.common.numbers_in_words import duration
 from vgg6.common.say import say
 from vgg6.common.schema import located
-from vgg6.common.words import duration
 from vgg6.data import data_facts, image_facts, load_recorded, load_source, split
 from vgg6.footprint.limits import all_in_words
 from vgg6.tuning.algorithms.warm_start import WarmStart, begin_from, read_earlier
@@ -246,7 +246,7 @@ def finish(run: RunFolder, outcome: Any, settings: Settings, to_go_on: str) -> i
     Returns the exit status.
     """
     from analysis.results.search_tables import write_tables
-    from vgg6.tuning.session.outcome import ALL_FAILED, COMPLETE
+    from vgg6.tuning.session.session_outcome import ALL_FAILED, COMPLETE
 
     if outcome.outcome not in (COMPLETE, ALL_FAILED):
         say(f"incomplete: {outcome.detail}. To go on: {to_go_on}")

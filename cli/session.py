@@ -83,7 +83,7 @@ def saying_how_to_resume(
 
 def exit_status(outcome: Any) -> int:
     """The exit status of a session that ended so."""
-    from vgg6.tuning.session import outcome as ways
+    from vgg6.tuning.session import session_outcome as ways
 
     return {ways.COMPLETE: DONE, ways.INTERRUPTED: INTERRUPTED}.get(outcome.outcome, FAILED)
 

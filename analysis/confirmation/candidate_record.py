@@ -12,6 +12,7 @@ from analysis.confirmation.intervals import pooled_means
 from analysis.confirmation.paired_scores import MOST_SEEDS, Difference, PairedScores
 from vgg6.architecture import count_parameters
 from vgg6.common.intervals import MeanInterval
+from vgg6.common.numbers_in_words import counted
 from vgg6.metric import ACCURACY, Metric
 from vgg6.task import STUDY, Task
 from vgg6.tuning.run.confirmation import DIVERGED, OPEN, WITHIN, WORSE, Candidate, ConfirmationRun
@@ -163,7 +164,7 @@ def in_words(
 ) -> str:
     """Why the winner won, what is shown of its rivals and what is not. ``rows``: all candidates."""
     seeds, winner, best = paired.seeds, decision.winner, paired.order[0]
-    over = f"{seeds} fresh seed{'s' * (seeds > 1)}"
+    over = counted(seeds, "fresh seed")
     if len(rows) == 1:
         return f"trial {winner} was the only candidate, over {over}"
     lost = [row for row in rows if row.stands == DIVERGED]
@@ -192,11 +193,11 @@ def in_words(
     if unknown or decision.more_seeds:
         more = decision.more_seeds
         unsure = seeds == 1 or more >= MOST_SEEDS  # one seed has no spread
-        count = f"{'at least' if unsure else 'about'} {more}"
+        count = "at least" if unsure else "about"
         within = f", or at most {margin:g} worse" if margin else ""
         why += (
             f"; trial {winner} is not shown to be better than {_trials(unknown)}{within}:"
-            f" {count} more seed{'s' * (more > 1)} would tell"
+            f" {count} {counted(more, 'more seed')} would tell"
         )
     return why
 

@@ -4,45 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vgg6.common.numbers_in_words import counted, score_in_words
 from vgg6.tuning.run.confirmation import DIVERGED, OPEN, WORSE, Candidate
 from vgg6.tuning.run.trials import FAILED
 
 
 @dataclass(frozen=True)
 class ConfirmedResult:
-    """``mean``: of the score; ``interval``: in brackets, where there is one; ``over``:
-    what the mean is of; ``in_search``: the single score in the search, and how much too high that
-    was, if its trial was trained as long."""
+    """``mean``: of the score, with its interval; ``over``: what the mean is of; ``in_search``: the
+    single score in the search, and how much too high that was, if its trial was trained as long."""
 
     mean: str
-    interval: str
     over: str
     in_search: str
 
     def __str__(self) -> str:
-        return f"{self.mean}{self.interval}, the {self.over}; {self.in_search}"
+        return f"{self.mean}, the {self.over}; {self.in_search}"
 
 
 def confirmed_result(candidate: Candidate) -> ConfirmedResult:
     """What a confirmation says of a candidate that has a mean."""
     seeds = sum(run.result is not None for run in candidate.runs)
-    interval = interval_in_words(candidate.low, candidate.high)
     in_search = f"in the search it scored {candidate.search_score:.4f}"
     if candidate.optimism is None:
         in_search += ", trained for fewer epochs: the two do not compare"
     else:
         in_search += f": an optimism of {round(candidate.optimism, 4) + 0.0:+.4f}"  # no -0.0000
     return ConfirmedResult(
-        f"{candidate.mean or 0.0:.4f}",
-        interval and f" (95 % {interval})",
-        f"mean of {seeds} fresh seed{'s' * (seeds > 1)}",
+        score_in_words(candidate.mean or 0.0, candidate.low, candidate.high),
+        f"mean of {counted(seeds, 'fresh seed')}",
         in_search,
     )
-
-
-def interval_in_words(low: float | None, high: float | None) -> str:
-    """``0.8801 to 0.8959``, or nothing where there is no interval."""
-    return "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
 
 
 def how_it_was_lost(candidate: Candidate) -> str:

@@ -12,7 +12,7 @@ from analysis.figures.style import FULL, error_bars, figure
 from analysis.insights.importance import Importance
 from analysis.insights.interaction import Interaction
 from analysis.insights.matched_pairs import Effect
-from vgg6.common.words import significant
+from vgg6.common.numbers_in_words import significant
 from vgg6.config import CHOICES
 from vgg6.metric import ACCURACY, Metric
 

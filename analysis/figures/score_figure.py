@@ -12,7 +12,7 @@ from analysis.figures.palette import BLUE, MUTED, ORANGE
 from analysis.figures.style import FULL, error_bars, figure
 from analysis.figures.winner import confusion_cells
 from analysis.packages.evaluate import PackageScore
-from vgg6.common.words import significant
+from vgg6.common.numbers_in_words import significant
 
 
 def draw(found: PackageScore) -> go.Figure:

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from analysis.figures.palette import BLUE, MUTED, STATES
 from analysis.figures.style import MANY_POINTS, figure, style_panels
 from analysis.results.timeline import Rung, Timeline, WorkerSpan, running_trials
-from vgg6.common.words import significant
+from vgg6.common.numbers_in_words import significant
 from vgg6.metric import ACCURACY, Metric
 
 LINE_WIDTH = 16  # of a stretch that is no bar; a row has 26 pixels

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from analysis.confirmation.intervals import Bounds
 from analysis.figures.palette import BLUE, CELL_INK, CELL_SCALE, MUTED, ORANGE
 from analysis.figures.style import FULL, error_bars, figure
+from vgg6.common.numbers_in_words import counted
 from vgg6.tuning.run.confirmation import Candidate, Confirmation
 
 
@@ -63,7 +64,7 @@ def _row(row: Candidate, found: Confirmation) -> str:
     if row.trial == found.winner:
         return f"<b>{what}</b>"
     if row.eliminated_after is not None:
-        what += f"<br>dropped after {row.eliminated_after} seed{'s' * (row.eliminated_after > 1)}"
+        what += f"<br>dropped after {counted(row.eliminated_after, 'seed')}"
     if row.behind_low is not None and row.behind_high is not None:
         other = "" if row.compared_with in (None, found.winner) else f" trial {row.compared_with}"
         what += f"<br>{row.behind_low:.3f} to {row.behind_high:.3f} behind{other}"

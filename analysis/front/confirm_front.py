@@ -30,9 +30,9 @@ from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.search_facts import FORMAT
 from vgg6.tuning.run.trials import RUNNING, STOPPED, TrialRecord
-from vgg6.tuning.session.outcome import ALL_FAILED, COMPLETE, INCOMPLETE, Outcome
 from vgg6.tuning.session.plan import Plan
 from vgg6.tuning.session.session import run_session
+from vgg6.tuning.session.session_outcome import ALL_FAILED, COMPLETE, INCOMPLETE, Outcome
 
 
 class EverySeed(Rounds):

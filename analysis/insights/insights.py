@@ -16,8 +16,8 @@ from analysis.insights.interaction import Interaction, interaction
 from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matched_effects
 from analysis.results.tables import SearchTables
 from analysis.winner.ranking import data_title
+from vgg6.common.numbers_in_words import counted, roughly
 from vgg6.common.plain_text import PlainText
-from vgg6.common.words import counted, roughly
 from vgg6.metric import ACCURACY, ByMetric, Metric
 from vgg6.tuning.run.trials import INFEASIBLE, OPEN, PRUNED
 

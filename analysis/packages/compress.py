@@ -27,8 +27,8 @@ from analysis.packages.weights import load_network
 from vgg6.architecture import Widths, count_flops, count_parameters
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
+from vgg6.common.numbers_in_words import counted, interval_in_words
 from vgg6.common.say import say
-from vgg6.common.words import counted
 from vgg6.config import TrialConfig
 from vgg6.data import ImageFacts, TrialData, load_recorded
 from vgg6.evaluation import assess
@@ -272,7 +272,7 @@ def render(found: CompressedPackage) -> str:
     rows = [
         *_chosen_by(metrics),
         f"accuracy    {before.accuracy:.4f} -> {after.accuracy:.4f}, {_points(lost)}"
-        f" (95 %, for so many images: {interval.low:.4f} to {interval.high:.4f})",
+        f" (95 %, for so many images: {interval_in_words(interval.low, interval.high)})",
         f"size        {before.bytes:,} -> {after.bytes:,} bytes of model.onnx,"
         f" {_times(before.bytes / after.bytes)}",
         f"parameters  {before.parameters:,} -> {after.parameters:,}",

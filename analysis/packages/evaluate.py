@@ -15,6 +15,7 @@ from analysis.packages.scoring import data_here
 from analysis.packages.weights import load_network
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
+from vgg6.common.numbers_in_words import interval_in_words, score_in_words
 from vgg6.data import LabelledImages, Reading, Source, load_source, other_classes, split
 from vgg6.data.arrays import SUFFIX, read_npz
 from vgg6.evaluation import BINS, ConfidenceBin, assess
@@ -199,7 +200,7 @@ def render(found: PackageScore) -> str:
     scored = found.scored
     what = " ".join(filter(None, (scored.part, "images of", scored.data)))
     lines = [
-        f"accuracy {found.accuracy:.4f} (95 % {found.low:.4f} to {found.high:.4f}) of"
+        f"accuracy {score_in_words(found.accuracy, found.low, found.high)} of"
         f" {found.images:,} {what}",
         f"balanced {found.balanced_accuracy:.4f}: the mean accuracy of the classes",
         f"loss     {found.loss:.4f} nats",
@@ -212,7 +213,7 @@ def render(found: PackageScore) -> str:
     for row in found.per_class:
         shown = "none"
         if row.images:
-            shown = f"{row.accuracy:.4f}    {row.low:.4f} to {row.high:.4f}"
+            shown = f"{row.accuracy:.4f}    {interval_in_words(row.low, row.high)}"
         lines.append(f"{row.name:<14}{shown:<28}{row.images:,}")
     small = len(found.classes) <= MATRIX_CLASSES
     mistakes = _matrix(found.confusion, found.classes) if small else _confused(found)

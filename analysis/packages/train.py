@@ -15,7 +15,7 @@ from analysis.packages.package_schema import Package
 from analysis.packages.package_writer import environment, write_package
 from vgg6.common.checks import Range, check_integer
 from vgg6.common.intervals import wilson
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.runtime import Runtime

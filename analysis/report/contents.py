@@ -18,7 +18,7 @@ from analysis.study.questions import Study
 from analysis.suggested_commands import SearchCommands, again, unused, verify_command
 from analysis.winner.looks_at_test_set import Look
 from analysis.winner.ranking import Summary, data_title
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted
 from vgg6.footprint.limits import all_in_words
 from vgg6.tuning.algorithms.early_stopping import trained_whole
 from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
@@ -116,7 +116,7 @@ class ReportContents:
 
     @property
     def next_step(self) -> tuple[str, str]:
-        """What to do with the answer: confirm it, or pack it."""
+        """What to do with the winner: confirm it, or pack it."""
         here = SearchCommands(self.search.folder)
         if self.confirmed is None:
             return "Confirm the best", here.best("--confirm")
@@ -139,33 +139,3 @@ class ReportContents:
                 ("Train the winner again", self.best.winner.train_command),
             ]
         return commands
-
-
-FIGURE_TITLES = {
-    "parallel": "Hyperparameters of every trial, coloured by its best validation accuracy",
-    "progress": "Best validation accuracy of each trial, and the best so far",
-    "curves": "Training and validation losses and accuracies by epoch",
-    "by_activation": "Validation accuracy by epoch, for each activation",
-    "by_optimizer": "Validation accuracy by epoch, for each optimizer",
-    "importance": "Share of the differences between trials that each hyperparameter explains",
-    "interaction": "Mean validation accuracy by optimizer and learning rate",
-    "effect_activation": "Difference in validation accuracy by activation, from matched pairs",
-    "effect_optimizer": "Difference in validation accuracy by optimizer, from matched pairs",
-    "rungs": "Trials that arrived at each rung, and that went on",
-    "cluster": "Which worker ran which trial when, and how many trials ran at once",
-    "pareto": "Validation accuracy against training time",
-    "sizes": "Validation accuracy against the size of the network",
-    "confirmation": "Validation accuracy of the candidates over fresh seeds",
-    "confusion": "Validation images by true and predicted class",
-    "study_baseline": "The baseline's losses and accuracies by epoch",
-    "study_activation": "Effect of the activation on validation accuracy",
-    "study_optimizer": "Effect of the optimizer on validation accuracy",
-    "study_speed": "Effect of the optimizer on convergence",
-    "study_stability": "Effect of the optimizer on stability: less is steadier",
-    "study_batch_size": "Effect of the batch size on validation accuracy",
-    "study_lr": "Effect of the learning rate on validation accuracy",
-    "study_together": "Learning rate and batch size, changed together",
-    "study_epochs": "Change in validation accuracy that more epochs bring",
-    "study_steps": "Validation accuracy against optimizer step",
-    "compression": "Validation accuracy of compressed networks against size and speed",
-}

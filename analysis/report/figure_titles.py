@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 from analysis.figures.learning_curves import MOST_CURVES
-from analysis.report.contents import FIGURE_TITLES, ReportContents
+from analysis.report.contents import ReportContents
 from analysis.winner.ranking import data_title
+from vgg6.common.numbers_in_words import counted
 from vgg6.metric import Metric
 
+FIGURE_TITLES = {
+    "parallel": "Hyperparameters of every trial, coloured by its best validation accuracy",
+    "progress": "Best validation accuracy of each trial, and the best so far",
+    "curves": "Training and validation losses and accuracies by epoch",
+    "by_activation": "Validation accuracy by epoch, for each activation",
+    "by_optimizer": "Validation accuracy by epoch, for each optimizer",
+    "importance": "Share of the differences between trials that each hyperparameter explains",
+    "interaction": "Mean validation accuracy by optimizer and learning rate",
+    "effect_activation": "Difference in validation accuracy by activation, from matched pairs",
+    "effect_optimizer": "Difference in validation accuracy by optimizer, from matched pairs",
+    "rungs": "Trials that arrived at each rung, and that went on",
+    "cluster": "Which worker ran which trial when, and how many trials ran at once",
+    "pareto": "Validation accuracy against training time",
+    "sizes": "Validation accuracy against the size of the network",
+    "confirmation": "Validation accuracy of the candidates over fresh seeds",
+    "confusion": "Validation images by true and predicted class",
+    "study_baseline": "The baseline's losses and accuracies by epoch",
+    "study_activation": "Effect of the activation on validation accuracy",
+    "study_optimizer": "Effect of the optimizer on validation accuracy",
+    "study_speed": "Effect of the optimizer on convergence",
+    "study_stability": "Effect of the optimizer on stability: less is steadier",
+    "study_batch_size": "Effect of the batch size on validation accuracy",
+    "study_lr": "Effect of the learning rate on validation accuracy",
+    "study_together": "Learning rate and batch size, changed together",
+    "study_epochs": "Change in validation accuracy that more epochs bring",
+    "study_steps": "Validation accuracy against optimizer step",
+    "compression": "Validation accuracy of compressed networks against size and speed",
+}
 # Figures of validation scores, or of losses that were measured with them.
 SCORED = {"parallel", "progress", "curves", "by_activation", "by_optimizer", "interaction",
           "effect_activation", "effect_optimizer", "pareto", "sizes", "confirmation", "compression",
@@ -33,9 +62,9 @@ def _title(contents: ReportContents, name: str) -> str:
     confirmation = contents.search.confirmation
     if name == "confirmation" and confirmation:
         seeds, epochs = len(confirmation.seeds), confirmation.epochs
-        parts.append(f"{seeds} seed{'s' * (seeds > 1)}")
+        parts.append(counted(seeds, "seed"))
         if epochs:
-            parts.append(f"{epochs} epoch{'s' * (epochs > 1)} each")
+            parts.append(f"{counted(epochs, 'epoch')} each")
     trials = contents.table.trial.nunique() if name in CURVES else 0
     if trials > MOST_CURVES:
         parts.append(f"{MOST_CURVES:,} of {trials:,} trials: the best, and others evenly")

@@ -15,7 +15,7 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from analysis.report.gather import gather
+from analysis.report.gather_contents import gather
 from analysis.report.page import PageParts, assemble, page_parts
 from analysis.report.slow_parts import SlowParts, Unmeasured
 from analysis.winner.looks_at_test_set import LOOKS

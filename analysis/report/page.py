@@ -15,7 +15,7 @@ from analysis.confirmation.confirmed_result import verdict
 from analysis.confirmation.intervals import shown_intervals
 from analysis.figures.palette import ordered
 from analysis.packages.compressed_networks import BATCH, on_front
-from analysis.report import page_words as words
+from analysis.report import page_markup as markup
 from analysis.report.contents import ReportContents
 from analysis.report.figure_titles import figure_titles
 from analysis.report.slow_parts import NO_SCORE
@@ -151,8 +151,8 @@ def _given(contents: ReportContents, sections: list[Section]) -> dict[str, Any]:
         "choices": {kind: ordered(kind, contents.table[kind].unique()) for kind in KINDS},
         "front": on_front(contents.compressed), "batch": BATCH,
         "settings": winner_settings(contents) if best else WinnerSettings(),
-        "number": words.number, "measured": words.measured, "interval": words.interval,
-        "configuration": words.configuration, "sentence": words.sentence, "prose": words.prose,
+        "number": markup.number, "measured": markup.measured, "interval": markup.interval,
+        "configuration": markup.configuration, "sentence": markup.sentence, "prose": markup.prose,
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import wandb
 
 from analysis.report.contents import ReportContents
-from analysis.report.gather import gather
+from analysis.report.gather_contents import gather
 from analysis.report.slow_parts import WithoutMistakes
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import read_search

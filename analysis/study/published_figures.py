@@ -157,8 +157,8 @@ def _sigmoide(tables: SearchTables) -> list[Block]:
     if not pairs:
         return [
             Text(
-                f"{head} This search does not have both of any such run; --also names the search"
-                " of --space study_sigmoide, which has what was trained.",
+                f"{head} This search does not have both of any such run. A search of the space"
+                " study_sigmoide has what was trained: name it beside this one.",
                 note=True,
             )
         ]

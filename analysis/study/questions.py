@@ -24,9 +24,9 @@ from analysis.winner.retrained_trial import again_command, again_name, again_wei
 from search_spaces.study import BASELINE
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
+from vgg6.common.numbers_in_words import counted, interval_in_words
 from vgg6.common.schema import Record, read_record
 from vgg6.common.schema import Text as PlainText
-from vgg6.common.words import counted
 from vgg6.run_record import DataFacts
 from vgg6.task import border
 from vgg6.tuning.run.folder import weights_file
@@ -100,8 +100,8 @@ def _baseline(search: Search, epochs: pd.DataFrame) -> tuple[Answer, dict[str, g
     said = (
         f"Trial {trial.number} is the baseline, trained for {counted(trial.epoch, 'epoch')}."
         f" Its best validation accuracy is {trial.best_val_acc:.4f} (95 % of chance in the images:"
-        f" {known['low']:.4f} to {known['high']:.4f}), at epoch {last.best_epoch}. It ended with"
-        f" a training loss of {last.train_loss:.4f}, a training accuracy of"
+        f" {interval_in_words(known['low'], known['high'])}), at epoch {last.best_epoch}. It ended"
+        f" with a training loss of {last.train_loss:.4f}, a training accuracy of"
         f" {last.train_acc:.4f}, a validation loss of {last.val_loss:.4f} and a validation"
         f" accuracy of {last.val_acc:.4f}. {_fit_in_words(trial)}"
     )
@@ -202,7 +202,7 @@ def _best(search: Search, tables: SearchTables, repeated: list[Repeated]) -> Ans
         f"{winner.config.label} (trial {winner.number}), trained on {data.train_images:,} images,"
         f" has {winner.best_val_acc:.4f} in the search, {rank} of"
         f" {counted(len(ranked), 'score')} and so optimistic (95 % of chance in {images:,} images"
-        f" alone: {known['low']:.4f} to {known['high']:.4f})."
+        f" alone: {interval_in_words(known['low'], known['high'])})."
     )
     answer.blocks.append(Text(text))
     if confirmed:

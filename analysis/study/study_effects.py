@@ -43,7 +43,7 @@ from vgg6.task import STUDY
 from vgg6.tuning.run.trials import FAILED, INFEASIBLE, PRUNED
 
 MORE_PAIRS = (
-    "A search with --space study_grid --searcher grid --scheduler none has the most matched pairs"
+    "A search of the whole space study_grid that stops no trial early has the most matched pairs"
 )
 Figures = dict[str, go.Figure]
 
@@ -85,8 +85,8 @@ class Effects:
         if self.epoch < LEAST_EPOCHS:
             why = (
                 f"Convergence and stability need {LEAST_EPOCHS} epochs that nearly all scored"
-                f" trials have run; here these are {self.epoch}. A search with --scheduler none has"
-                " them all."
+                f" trials have run; here these are {self.epoch}. A search that stops no trial early"
+                " has them all."
             )
             answer.blocks.append(Text(why, note=True))
             return answer

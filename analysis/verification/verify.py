@@ -19,12 +19,12 @@ from analysis.packages.scoring import data_here, recorded_runtime
 from analysis.packages.train import epoch_line, progress_bar
 from analysis.packages.weights import load_network, package_weights
 from analysis.verification.comparison import BOUND, compare_score, first_difference
-from analysis.verification.quick import compare_scores
+from analysis.verification.quick_check import compare_scores
 from analysis.verification.verdict import BIT_IDENTICAL, NOT_REPRODUCED, WITHIN, Verified
 from vgg6.common.checks import InputError
 from vgg6.common.machine import usable_cpus
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.say import say
-from vgg6.common.words import counted
 from vgg6.data import TrialData, load_recorded
 from vgg6.evaluation import assess
 from vgg6.hardware.runtime import Runtime, native_bf16

@@ -1,4 +1,4 @@
-"""The run that stands for the answer of a search: which weights are its, and how it went."""
+"""The run that stands for the winner of a search: which weights are its, and how it went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export: the answer of a search as a package that stands alone."""
+"""Export: the winner of a search as a package that stands alone."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from analysis.winner.retrained_trial import (
 from analysis.winner.score_test_set import look
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import wilson
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.schema import read_record
-from vgg6.common.words import counted
 from vgg6.data import image_facts, load_recorded
 from vgg6.network import Network
 from vgg6.onnx_export.onnx_file import onnx_bytes

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.packages.package_metrics import KeptLimit
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted, score_in_words
 from vgg6.metric import metric_named
 
 WIDTH, INDENT = 100, 22
@@ -54,7 +54,5 @@ def render(found: Mapping[str, Any]) -> str:
 
 
 def _score(value: float, interval: Mapping[str, Any] | None) -> str:
-    """``0.8613 (95 % 0.8512 to 0.8709)``."""
-    low, high = (interval or {}).get("low"), (interval or {}).get("high")
-    known = "" if low is None or high is None else f" (95 % {low:.4f} to {high:.4f})"
-    return f"{value:.4f}{known}"
+    known = interval or {}
+    return score_in_words(value, known.get("low"), known.get("high"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from analysis.confirmation.confirmed_result import confirmed_result, interval_in_words, verdict
+from analysis.confirmation.confirmed_result import confirmed_result, verdict
 from analysis.winner.looks_at_test_set import looks_in_words
 from analysis.winner.pareto import TrialCost
 from analysis.winner.ranking import Summary, best_mean, data_title, states_in_words
+from vgg6.common.numbers_in_words import counted, interval_in_words, score_in_words
 from vgg6.common.plain_text import PlainText
-from vgg6.common.words import counted
 from vgg6.metric import Metric
 from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.trials import INFEASIBLE
@@ -49,10 +49,7 @@ def render(found: Summary) -> str:
     out.print(f"Best on {name}: trial {best.trial}, {best.label}")
     if confirmed:
         result = confirmed_result(confirmed.chosen)
-        out.print(
-            f"  {metric.column} {result.mean}{result.interval}: the {result.over}\n"
-            f"  {result.in_search}"
-        )
+        out.print(f"  {metric.column} {result.mean}: the {result.over}\n  {result.in_search}")
     else:
         out.print(
             f"  {metric.column} {best.score:.4f} at epoch {best.best_epoch}: the best single"
@@ -76,9 +73,9 @@ def render(found: Summary) -> str:
             names = ", ".join(map(str, found.unconfirmed))
             out.print(f"Since then trial {names} came among the best: confirm again.\n")
     if tested := found.test:
+        accuracy = score_in_words(tested.accuracy, tested.low, tested.high)
         out.print(
-            f"Test accuracy of the run in the middle: {tested.accuracy:.4f}"
-            f" (95 % {interval_in_words(tested.low, tested.high)}){tested.by(metric)} on"
+            f"Test accuracy of the run in the middle: {accuracy}{tested.by(metric)} on"
             f" {tested.images:,} images;\n{looks_in_words(tested.looks)}\n"
         )
     table = Table(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis.confirmation.confirmed_result import interval_in_words
 from vgg6.architecture import count_parameters
 from vgg6.common.checks import InputError
+from vgg6.common.numbers_in_words import counted, score_in_words
 from vgg6.common.quantities import bytes_text, latency_text
-from vgg6.common.words import counted
 from vgg6.footprint.int8_size import int8_bytes
 from vgg6.run_record import CompleteFacts, DataFacts
 from vgg6.tuning.run.confirmed_front import ConfirmedFront
@@ -61,12 +60,9 @@ class SizedTrial:
             return ""
         if self.mean is None:
             return f"no fresh seed of {self.seeds} was completed"
-        interval = interval_in_words(self.low, self.high)
         beaten = "; a smaller one is as good" if self.is_beaten else ""
-        return (
-            f"mean of {counted(self.seeds, 'fresh seed')} {self.mean:.4f}"
-            f"{interval and f' (95 % {interval})'}{beaten}"
-        )
+        mean = score_in_words(self.mean, self.low, self.high)
+        return f"mean of {counted(self.seeds, 'fresh seed')} {mean}{beaten}"
 
 
 def sized_trials(ranked: Sequence[TrialRecord], data: DataFacts) -> list[SizedTrial]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from analysis.report.gather import gather
+from analysis.report.gather_contents import gather
 from analysis.report.page import write_report
 from benchmarks.machine import describe, write_result
 from tests.support.made_runs import made_run

@@ -44,7 +44,7 @@ from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.trials import COMPLETED, METRICS
 from vgg6.tuning.session import session
-from vgg6.tuning.session.outcome import COMPLETE
+from vgg6.tuning.session.session_outcome import COMPLETE
 from vgg6.tuning.settings import Settings
 
 EPOCHS, AT_ONCE, READ_EPOCHS = 4, 2, 30

@@ -17,7 +17,7 @@ from support.paths import ROOT
 from cli.search import finish
 from cli.streams import prepare_streams
 from vgg6.common.say import say
-from vgg6.tuning.session.outcome import COMPLETE, Outcome
+from vgg6.tuning.session.session_outcome import COMPLETE, Outcome
 from vgg6.tuning.settings import Settings
 
 

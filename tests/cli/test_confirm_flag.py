@@ -25,7 +25,7 @@ from vgg6.tuning.run.folder import open_run
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.search import read_search
 from vgg6.tuning.session.callbacks import StopRule
-from vgg6.tuning.session.outcome import COMPLETE, Outcome
+from vgg6.tuning.session.session_outcome import COMPLETE, Outcome
 from vgg6.tuning.settings import Settings
 
 SEARCH = (

@@ -152,7 +152,7 @@ def test_the_report_names_the_metric_in_every_figure_of_scores(
     tmp_path: Path, metric: Metric, said: Any, few_draws: None
 ) -> None:
     from analysis.report.figure_titles import figure_titles
-    from analysis.report.gather import gather
+    from analysis.report.gather_contents import gather
     from analysis.report.page import page_parts
 
     contents = gather(read_search(made(tmp_path, metric)))

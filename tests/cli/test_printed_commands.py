@@ -40,7 +40,7 @@ from vgg6.training import TrainState, fit
 from vgg6.tuning.run.folder import RunFolder, new_run, open_run, weights_file
 from vgg6.tuning.run.journal import Journal
 from vgg6.tuning.run.trials import COMPLETED
-from vgg6.tuning.session.outcome import Outcome
+from vgg6.tuning.session.session_outcome import Outcome
 from vgg6.tuning.settings import Settings
 
 LIMIT, EPOCHS = 100, 1

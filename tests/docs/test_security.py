@@ -24,7 +24,7 @@ from support.paths import ROOT
 
 import tune_vgg6
 from analysis.packages.package_files import write_sums
-from analysis.report.gather import gather
+from analysis.report.gather_contents import gather
 from analysis.report.summary_md import render_summary
 from analysis.suggested_commands import SearchCommands
 from vgg6.common.templates import fenced, plain

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vgg6.common.words import counted, roughly
+from vgg6.common.numbers_in_words import counted, interval_in_words, roughly
 
 
 def render(folder: Path, name: str, **values: Any) -> str:
@@ -37,6 +37,7 @@ def _environment(folder: Path, suffix: str) -> Environment:
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=suffix == ".md",
         finalize=_plain if suffix == ".md" else None,
     )  # fmt: skip
+    made.globals["interval_in_words"] = interval_in_words
     made.filters |= {"decimals": decimals, "signed": signed, "percent": percent,
                      "thousands": thousands, "counted": counted, "roughly": roughly,
                      "fenced": fenced}  # fmt: skip

@@ -25,7 +25,7 @@ from vgg6.data.listing import (
     PartListing,
     label_numbers,
 )
-from vgg6.data.pictures import resized
+from vgg6.data.picture_formats import resized
 
 SUFFIX = ".npz"
 # What the arrays of a part are called: as Keras, MedMNIST and this project write them.

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from vgg6.common.checks import InputError
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted
 from vgg6.data.listing import (
     CHUNK,
     PART_NAMES,
@@ -25,7 +25,7 @@ from vgg6.data.listing import (
     natural,
     numbered,
 )
-from vgg6.data.pictures import SUFFIXES
+from vgg6.data.picture_formats import SUFFIXES
 
 SKIPPED = (".", "__MACOSX")  # how folders begin that hold no class
 

@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vgg6.common.checks import InputError
 from vgg6.common.machine import usable_cpus
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted
 from vgg6.data.images import Array, LabelledImages
 from vgg6.data.listing import TEST, TRAIN, Encoded, Listing, PartListing
-from vgg6.data.pictures import NoPicture, Picture, decode, resized
+from vgg6.data.picture_formats import NoPicture, Picture, decode, resized
 from vgg6.data.splits import stratified
 
 NAMED = 3  # damaged pictures that an error names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted
 from vgg6.data.images import Array, LabelledImages, Source, TrialData
 
 UNEVEN = 10  # times as many images of one class as of another

@@ -20,7 +20,7 @@ from vgg6.tuning.run.folder import CONFIRMATION, RunFolder, weights_file
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, STOPPED, TrialRecord, scored
-from vgg6.tuning.session.outcome import COMPLETE, INCOMPLETE, Outcome
+from vgg6.tuning.session.session_outcome import COMPLETE, INCOMPLETE, Outcome
 
 DIVERGED, CRASHED = "diverged", "crashed"
 ENDS = {DIVERGED: (INFEASIBLE, "loss is nan"), CRASHED: (FAILED, "RuntimeError: out of memory")}

@@ -31,7 +31,7 @@ from analysis.report.page import TEMPLATES as OF_REPORT
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig
 from vgg6.data import Reading, data_facts, load_source, split
-from vgg6.data.pictures import decode
+from vgg6.data.picture_formats import decode
 
 pytestmark = pytest.mark.slow
 DIGIT = "digit <img src=x onerror='window.broken=1'>"  # a class may have any name

@@ -36,7 +36,7 @@ from analysis.figures.trials import parallel, progress, round_ticks
 from analysis.figures.winner import confirmation
 from analysis.packages.compressed_networks import CompressedNetwork, on_front
 from analysis.report.figure_titles import figure_titles
-from analysis.report.gather import gather
+from analysis.report.gather_contents import gather
 from analysis.results.search_tables import tables_of
 from analysis.results.timeline import Rung, Timeline, timeline
 from vgg6.config import ACTIVATIONS

@@ -22,7 +22,7 @@ from search_spaces import load_space
 from vgg6.architecture import count_parameters
 from vgg6.checkpoint import weights_bytes
 from vgg6.common.checks import InputError
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted
 from vgg6.config import TrialConfig
 from vgg6.data import data_facts, load_digits, load_recorded, split
 from vgg6.hardware.runtime import Runtime
@@ -41,8 +41,8 @@ from vgg6.tuning.run.folder import (
 from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.search import Search, read_search
 from vgg6.tuning.run.trials import COMPLETED, scored
-from vgg6.tuning.session.outcome import Outcome
 from vgg6.tuning.session.plan import Plan
+from vgg6.tuning.session.session_outcome import Outcome
 from vgg6.tuning.session.trial_end import Keeping
 from vgg6.tuning.settings import Settings
 

@@ -27,7 +27,7 @@ from analysis.packages.compressed_networks import WHOLE, CompressedNetwork, on_f
 from analysis.packages.package import read_package
 from analysis.packages.package_files import PACKAGE, QUANTIZED, SUMS, write_sums
 from analysis.packages.weights import load_network
-from analysis.report.gather import gather
+from analysis.report.gather_contents import gather
 from analysis.report.page import render_page
 from vgg6.architecture import LAYOUT, WIDTHS, count_flops, count_parameters
 from vgg6.common.checks import InputError

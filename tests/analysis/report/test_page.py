@@ -12,9 +12,9 @@ import pytest
 from support.browser import Opened, needs_browser
 from support.paths import ROOT
 
-from analysis.report.gather import gather
+from analysis.report.gather_contents import gather
 from analysis.report.page import TEMPLATES, page_parts, winner_settings, write_report
-from analysis.report.page_words import configuration, measured, number, prose, sentence
+from analysis.report.page_markup import configuration, measured, number, prose, sentence
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import read_search

@@ -17,7 +17,7 @@ import tune_vgg6
 from analysis.figures.figure_files import SCALE, WIDTH
 from analysis.figures.learning_curves import curves
 from analysis.report.contents import ReportContents
-from analysis.report.gather import gather
+from analysis.report.gather_contents import gather
 from analysis.report.page import render_page, write_report
 from analysis.report.slow_parts import SlowParts
 from analysis.report.summary_md import write_summary

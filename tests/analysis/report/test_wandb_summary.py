@@ -8,7 +8,7 @@ import pytest
 from support.made_runs import made_run
 from support.wandb_files import read_runs
 
-from analysis.report.gather import gather
+from analysis.report.gather_contents import gather
 from analysis.report.send_wandb_summary import facts_of
 from analysis.report.wandb_summary import WandbSummary
 from vgg6.tuning.run.folder import CONFIRMATION, RunFolder

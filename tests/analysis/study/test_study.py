@@ -17,7 +17,7 @@ from support.made_studies import IMAGES, made_study
 
 import benchmarks.study as driver
 import tune_vgg6
-from analysis.report.gather import answer_study, gather
+from analysis.report.gather_contents import answer_study, gather
 from analysis.report.page import TEMPLATES, render_page
 from analysis.report.summary_md import render_summary
 from analysis.winner.looks_at_test_set import LOOKS

@@ -20,7 +20,7 @@ from vgg6.common.checks import InputError
 from vgg6.data import Reading, Source, load_source, split
 from vgg6.data.decode import colours_of
 from vgg6.data.listing import natural, numbered
-from vgg6.data.pictures import DEEP, FRAMES, TRANSPARENT, TURNED, NoPicture, decode
+from vgg6.data.picture_formats import DEEP, FRAMES, TRANSPARENT, TURNED, NoPicture, decode
 from vgg6.data.published import CIFAR10_CLASSES
 from vgg6.data.remarks import remarks, repeated
 from vgg6.data.splits import stratified

@@ -28,8 +28,8 @@ from search_spaces import Space
 from search_spaces.coverage import covers
 from search_spaces.parameter import Parameter
 from vgg6.common.checks import InputError
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.schema import located
-from vgg6.common.words import counted
 from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, Metric
 from vgg6.tuning.run.folder import open_run

@@ -19,8 +19,8 @@ import psutil
 from vgg6.common.checks import InputError
 from vgg6.common.interrupts import in_main_thread, spared
 from vgg6.common.machine import available_memory, usable_cpus
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.say import say
-from vgg6.common.words import counted
 from vgg6.tuning.cluster import mps
 from vgg6.tuning.cluster.local_clusters import local_clusters, private_ray
 from vgg6.tuning.cluster.ray_internals import (

@@ -17,8 +17,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.say import say
-from vgg6.common.words import counted
 from vgg6.tuning.cluster.awake_clock import AwakeClock
 from vgg6.tuning.cluster.connect import ClusterLost
 from vgg6.tuning.cluster.ray_internals import end_local_ray

@@ -10,7 +10,7 @@ from typing import Any
 from ray.tune import PlacementGroupFactory
 
 from vgg6.common.checks import InputError, check_choice
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted
 from vgg6.hardware import cpu_speed
 from vgg6.hardware.cpu_speed import best_threads
 from vgg6.tuning.cluster import gpu_sharing

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import model_validator
 
 from vgg6.common.checks import InputError, check_number
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.schema import Count, Real, Record, Seed, Share, Text, at_least, read_record
 from vgg6.metric import ACCURACY, ByMetric
 from vgg6.run_record import MetricName
@@ -73,7 +74,7 @@ class ConfirmedFront(Record, ByMetric):
         """The confirmation of one point that has a mean, as one without rivals."""
         point = self.point(trial)
         assert point is not None and point.representative_seed is not None
-        seeds = f"{len(self.seeds)} fresh seed{'s' * (len(self.seeds) > 1)}"
+        seeds = counted(len(self.seeds), "fresh seed")
         return Confirmation(
             format=self.format, level=self.level, top=1, seeds=self.seeds, epochs=self.epochs,
             candidates=[point.candidate], winner=trial, ties=[trial],

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
+from vgg6.common.numbers_in_words import counted, duration
 from vgg6.common.schema import Flag, Real, Record, Text, real, whole
-from vgg6.common.words import counted, duration
 from vgg6.tuning.settings import Settings
 
 

@@ -11,8 +11,8 @@ from pyarrow import fs as pafs
 from rich.table import Table
 
 from vgg6.common.checks import InputError
+from vgg6.common.numbers_in_words import counted, duration
 from vgg6.common.plain_text import PlainText
-from vgg6.common.words import counted, duration
 from vgg6.metric import ACCURACY, metric_named
 from vgg6.tuning.run.driver_lock import is_starting
 from vgg6.tuning.run.folder import SEARCH, RunFolder, names_of

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from vgg6.common.numbers_in_words import counted, rate, roughly
 from vgg6.common.say import say
-from vgg6.common.words import counted, rate, roughly
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.trials import PAUSED, RUNNING, TrialRecord
 

@@ -8,8 +8,8 @@ from typing import Any
 from search_spaces import Space
 from search_spaces.parameter import check_value
 from vgg6.common.checks import InputError, check_key
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.schema import located
-from vgg6.common.words import counted
 from vgg6.metric import Metric
 from vgg6.tuning.run.confirmation import Confirmation, read_confirmation
 from vgg6.tuning.run.confirmed_front import ConfirmedFront, read_front

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vgg6.common.words import counted, rate, roughly
+from vgg6.common.numbers_in_words import counted, rate, roughly
 from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, metric_named
 from vgg6.tuning.run.confirmation import Confirmation

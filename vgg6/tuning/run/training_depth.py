@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, PAUSED, PRUNED, RUNNING, STOPPED
 

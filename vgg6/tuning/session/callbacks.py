@@ -11,8 +11,8 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.say import say
-from vgg6.common.words import counted
 from vgg6.tuning.algorithms.promotion import PromotionRule
 from vgg6.tuning.cluster.ray_internals import set_failures
 from vgg6.tuning.cluster.retries import LOSSES, NODE_LOST, last_error

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from search_spaces import Space
 from vgg6.common.checks import InputError, Range, check_integer, check_number
-from vgg6.common.words import counted, duration
+from vgg6.common.numbers_in_words import counted, duration
 from vgg6.lengthening import why_begun_again
 from vgg6.tuning.algorithms.early_stopping import AshaRule, MedianRule, replay
 from vgg6.tuning.algorithms.promotion import PromotionRule

@@ -14,8 +14,8 @@ from search_spaces import Space
 from search_spaces.parameter import PARAMETER_NAMES
 from vgg6.common.checks import InputError
 from vgg6.common.machine import usable_cpus
+from vgg6.common.numbers_in_words import counted, duration, roughly
 from vgg6.common.say import say
-from vgg6.common.words import counted, duration, roughly
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData
 from vgg6.hardware.cpu_speed import thread_speeds

@@ -19,8 +19,8 @@ from ray.tune.search import ConcurrencyLimiter
 from threadpoolctl import threadpool_limits
 
 from vgg6.common.interrupts import answered_by, ends, leave_lost_terminal
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.say import say
-from vgg6.common.words import counted
 from vgg6.data import DataFacts
 from vgg6.run_record import RuntimeFacts
 from vgg6.tuning.algorithms.early_stopping import replay
@@ -49,8 +49,8 @@ from vgg6.tuning.run.search_facts import FORMAT, RETIRED_SEARCHERS, SUCCESSOR, S
 from vgg6.tuning.run.trials import PAUSED, RUNNING
 from vgg6.tuning.session.callbacks import JournalCallback, SearchInterrupted, StopRule
 from vgg6.tuning.session.extend import carry_out, changes_of, record_extension
-from vgg6.tuning.session.outcome import INCOMPLETE, INTERRUPTED, Outcome, outcome_of
 from vgg6.tuning.session.plan import Plan
+from vgg6.tuning.session.session_outcome import INCOMPLETE, INTERRUPTED, Outcome, outcome_of
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.session.trial_checkpoints import CHECKPOINTS
 from vgg6.tuning.session.trial_end import settle

@@ -7,8 +7,8 @@ from dataclasses import replace
 import ray
 
 from search_spaces import Space
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.say import say
-from vgg6.common.words import counted
 from vgg6.data import DataFacts, TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
@@ -19,9 +19,9 @@ from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.session.extend import changes_of
-from vgg6.tuning.session.outcome import Outcome
 from vgg6.tuning.session.plan import make_plan
 from vgg6.tuning.session.session import create_run, run_session
+from vgg6.tuning.session.session_outcome import Outcome
 from vgg6.tuning.settings import Settings
 
 

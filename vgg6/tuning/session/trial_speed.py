@@ -5,8 +5,8 @@ from __future__ import annotations
 from statistics import median
 
 from vgg6.common.machine import usable_cpus
+from vgg6.common.numbers_in_words import counted
 from vgg6.common.say import say
-from vgg6.common.words import counted
 from vgg6.hardware.cpu_speed import contradicted
 from vgg6.tuning.run.history import History
 from vgg6.tuning.session.plan import Plan

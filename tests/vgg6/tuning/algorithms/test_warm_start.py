@@ -16,7 +16,7 @@ from support.made_runs import DATA, made_run
 from support.paths import ROOT
 
 import tune_vgg6
-from analysis.report.gather import gather
+from analysis.report.gather_contents import gather
 from analysis.report.page import write_report
 from analysis.report.summary_md import render_summary
 from benchmarks.quality import warm_start as benchmark

@@ -56,8 +56,8 @@ from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, RUNNING
 from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session import session as experiment
 from vgg6.tuning.session import start as starting
-from vgg6.tuning.session.outcome import Outcome
 from vgg6.tuning.session.session import build_searcher, create_run, run_session
+from vgg6.tuning.session.session_outcome import Outcome
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.settings import Settings
 

@@ -18,7 +18,7 @@ from vgg6.tuning.algorithms.early_stopping import expected_trials
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.training_depth import expected_in_words, in_words, pruned_after, rests_on_few
-from vgg6.tuning.session.outcome import COMPLETE, Outcome
+from vgg6.tuning.session.session_outcome import COMPLETE, Outcome
 from vgg6.tuning.settings import Settings
 
 EPOCHS = 6

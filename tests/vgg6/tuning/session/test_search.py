@@ -38,8 +38,8 @@ from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.trials import COMPLETED, FAILED, INFEASIBLE, PRUNED
 from vgg6.tuning.session import plan as planning
 from vgg6.tuning.session import start as starting
-from vgg6.tuning.session.outcome import Outcome
 from vgg6.tuning.session.session import MAX_FAILURES, build_searcher, create_run, run_session
+from vgg6.tuning.session.session_outcome import Outcome
 from vgg6.tuning.session.trainable import train_trial
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.journal_mirror import FINISH_S

@@ -21,8 +21,8 @@ from vgg6.data import data_facts, load_digits, split
 from vgg6.tuning.run.folder import JOURNAL, RunFolder
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.session import plan as planning
-from vgg6.tuning.session.outcome import Outcome
 from vgg6.tuning.session.session import create_run, run_session
+from vgg6.tuning.session.session_outcome import Outcome
 from vgg6.tuning.settings import Settings
 from vgg6.tuning.trackers.journal_mirror import Followed
 from vgg6.tuning.trackers.mlflow_mirror import BEGAN, TOLD, MlflowMirror

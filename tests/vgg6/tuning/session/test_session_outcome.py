@@ -11,7 +11,7 @@ from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import Journal
 from vgg6.tuning.run.trials import FAILED, INFEASIBLE, METRICS, STOPPED
-from vgg6.tuning.session.outcome import ALL_FAILED, COMPLETE, INCOMPLETE, outcome_of
+from vgg6.tuning.session.session_outcome import ALL_FAILED, COMPLETE, INCOMPLETE, outcome_of
 
 BUDGET = "the time budget of 40 s is used up"
 EPOCH: dict[str, Any] = dict.fromkeys(METRICS, 0.5) | {"best_epoch": 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from vgg6.common.words import counted
+from vgg6.common.numbers_in_words import counted
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.trials import FAILED, INFEASIBLE, PAUSED, RUNNING
 

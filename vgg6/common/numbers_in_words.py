@@ -42,3 +42,14 @@ def rate(a_minute: float) -> str:
 def significant(value: float, *, padded: bool = False) -> str:
     """A number of four significant digits; ``padded`` keeps the zeros at its end, for columns."""
     return f"{value:{'#' if padded else ''}.{DIGITS}g}".rstrip(".")
+
+
+def interval_in_words(low: float | None, high: float | None) -> str:
+    """``0.8801 to 0.8959``, or nothing where there is no interval."""
+    return "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
+
+
+def score_in_words(score: float, low: float | None = None, high: float | None = None) -> str:
+    """``0.8886 (95 % 0.8801 to 0.8959)``, or the score alone where there is no interval."""
+    interval = interval_in_words(low, high)
+    return f"{score:.4f} (95 % {interval})" if interval else f"{score:.4f}"

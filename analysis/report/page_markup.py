@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from analysis.winner.pareto import KINDS
-from vgg6.common.words import significant
+from vgg6.common.numbers_in_words import significant
 from vgg6.config import TrialConfig
 
 _CODE = re.compile(r"`([^`]+)`")

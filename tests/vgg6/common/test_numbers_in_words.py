@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vgg6.common.words import counted, duration, rate, roughly
+from vgg6.common.numbers_in_words import counted, duration, rate, roughly
 
 
 def test_one_thing_is_singular_and_many_have_their_thousands_apart() -> None:
