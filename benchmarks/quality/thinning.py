@@ -1,7 +1,8 @@
 """Claim: a searcher that remembers at most 500 of its ended trials searches as well as one that
 remembers them all, and its time for a suggestion stops growing.
 
-    python -m benchmarks.quality.thinning  # 20 seeds of 1,200 trials, 20 minutes
+    python -m benchmarks.quality.thinning  # 20 seeds of 1,200 trials
+    python -m benchmarks.quality.thinning --searcher optuna
 
 The objective is made up, so that thousands of trials cost nothing, but it is shaped like a
 search's:
@@ -27,12 +28,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe, write_result
+from benchmarks.replay.deciders import UNKNOWN
 from search_spaces import load_space
 from vgg6.tuning.algorithms import told_study
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import Journal
 from vgg6.tuning.run.trials import COMPLETED, PRUNED
+from vgg6.tuning.settings import FOLLOWING
 
 EPOCHS, FIRST = 4, 1
 BEST_LR = {"sgd": 0.03, "nesterov": 0.04, "adam": 6e-4, "adamw": 8e-4, "nadam": 5e-4,
@@ -54,7 +57,9 @@ def quality(config: dict[str, Any]) -> float:
     return max(0.1, 0.9 - loss)
 
 
-def play(seed: int, trials: int, *, most: int, kept: int, best: int) -> tuple[list[float], float]:
+def play(
+    searcher_name: str, seed: int, trials: int, *, most: int, kept: int, best: int
+) -> tuple[list[float], float]:
     """The incumbent's true quality after every trial, and the last hundred suggestions' median."""
     told_study.TOLD_MOST, told_study.TOLD_KEPT, told_study.TOLD_BEST = most, kept, best
     noise = np.random.default_rng(seed)
@@ -63,9 +68,14 @@ def play(seed: int, trials: int, *, most: int, kept: int, best: int) -> tuple[li
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(RunFolder(folder))
         searcher = TruthfulSearcher(
-            load_space("default"), searcher="optuna", seed=seed, base={"epochs": EPOCHS, "seed": 1},
-            limit=trials, journal=journal, rungs=[FIRST, EPOCHS],
-        )  # fmt: skip
+            load_space("default"),
+            searcher=searcher_name,
+            seed=seed,
+            base={"epochs": EPOCHS, "seed": 1},
+            limit=trials,
+            journal=journal,
+            rungs=[FIRST, EPOCHS],
+        )
         for number in range(trials):
             started = time.perf_counter()
             assignment = searcher.suggest(str(number))
@@ -77,9 +87,12 @@ def play(seed: int, trials: int, *, most: int, kept: int, best: int) -> tuple[li
             bisect.insort(firsts, first)
             stays = bisect.bisect(firsts, first) > 0.75 * len(firsts)
             last = EPOCHS if stays else FIRST
-            score = seen if stays else first
-            row = {"epoch": last, "val_acc": score, "best_val_acc": score}
-            journal.write("epoch", trial=number, **row)
+            for epoch in range(FIRST, last + 1):
+                score = first + (seen - first) * (epoch - FIRST) / (EPOCHS - FIRST)
+                row = {"epoch": epoch, "val_acc": score, "best_val_acc": score, "best_epoch": epoch}
+                journal.write("epoch", **UNKNOWN | {"trial": number, **row})
+                if epoch < last:
+                    searcher.on_trial_result(str(number), row)
             searcher.on_trial_complete(str(number), row)
             state = COMPLETED if stays else PRUNED
             journal.write("end", trial=number, state=state, reason="")
@@ -91,10 +104,11 @@ def play(seed: int, trials: int, *, most: int, kept: int, best: int) -> tuple[li
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--searcher", choices=FOLLOWING, default="gp")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=1200)
     arguments = parser.parse_args()
-    facts = describe(seeds=arguments.seeds, trials=arguments.trials)
+    facts = describe(**vars(arguments))
     ways = {
         "all": {"most": 10**9, "kept": 10**9, "best": 100},
         "thinned": {"most": 400, "kept": 200, "best": 100},
@@ -104,7 +118,7 @@ def main() -> None:
     print("\nseed   regret of all   of thinned   suggestion ms: all   thinned", flush=True)
     for seed in range(arguments.seeds):
         for way, sizes in ways.items():
-            track, median = play(seed, arguments.trials, **sizes)
+            track, median = play(arguments.searcher, seed, arguments.trials, **sizes)
             found[way].append(track)
             seconds[way].append(median)
         print(
@@ -121,7 +135,7 @@ def main() -> None:
         f" {statistics.mean(ends['all']):.5f}: the claim {'holds' if holds else 'does NOT hold'}"
     )
     write_result(
-        "thinning", {"machine": facts, "regret": ends, "suggestion_s": seconds, "mean": mean,
+        "thinning", part=arguments.searcher, result={"machine": facts, "regret": ends, "suggestion_s": seconds, "mean": mean,
                      "error": error},
     )  # fmt: skip
 

@@ -62,6 +62,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self, space: Space, rungs: Sequence[int], seed: int, made: int = 0, whole: int = 0
     ) -> None:
         self.space, self.rungs, self.made = space, list(rungs), made
+        self.forgotten = 0  # scores above the first rung of trials that the study holds no more
         self.asked_model = False  # whether the last suggestion is the model's
         self.encoding = SpaceEncoding(space)
         self._whole = [space.params_of(point) for point in space.points[:whole]]
@@ -120,7 +121,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
             return {}
         told = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         scores = self._rung_scores(told)
-        far = sum(map(len, scores[1:] or scores))
+        far = self.forgotten + sum(map(len, scores[1:] or scores))
         early = len(told) < START or len(scores[0]) < START // 2
         if early or self._rng.random() < RANDOM_SHARE or self.made >= GATE * far:
             return self.encoding.at(self._even.random()[0])

@@ -23,6 +23,12 @@ def seen_at(trial: FrozenTrial, rungs: Sequence[int]) -> tuple[list[float], bool
     return scores, any(value > 0 for value in trial.constraints.values())
 
 
+def above_first(epochs: int, rungs: Sequence[int]) -> int:
+    """How many scores above the first rung a trial of so many epochs has; where there is but one
+    rung, whether it was seen there."""
+    return sum(rung <= epochs for rung in rungs[1:] or rungs)
+
+
 def population(scores: Sequence[Mapping[int, float]]) -> tuple[Array, Array]:
     """Mean and standard deviation at each rung of all trials that began, (rungs,) each.
 

@@ -18,10 +18,11 @@ from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms import told_study
 from vgg6.tuning.algorithms.model_sampler import ModelSampler
 from vgg6.tuning.algorithms.promotion import LEAST_WHOLE, PromotionRule
+from vgg6.tuning.algorithms.rung_scores import above_first
 from vgg6.tuning.algorithms.told_study import TOLD_AS, build_sampler, told_trial, worth_telling
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.journal import Journal
-from vgg6.tuning.run.trials import COMPLETED, OPEN, PAUSED, PRUNED, STOPPED, TrialRecord
+from vgg6.tuning.run.trials import COMPLETED, FAILED, OPEN, PAUSED, PRUNED, STOPPED, TrialRecord
 
 _RETRIES = 32
 
@@ -210,6 +211,9 @@ class TruthfulSearcher(Searcher):
             self.study.add_trial(told_trial(record, self.space, TOLD_AS[record.state]))
         ended = [r for r in records.values() if r.number not in open_trials and r.ended is not None]
         kept = {r.number for r in worth_telling(ended, self._rng)} | open_trials
+        if isinstance(sampler, ModelSampler):
+            forgotten = (r for r in ended if r.number not in kept and r.state != FAILED)
+            sampler.forgotten = sum(above_first(r.epoch, self.rungs) for r in forgotten)
         for number in sorted(kept):
             self._take_in(records[number], number in open_trials)
 

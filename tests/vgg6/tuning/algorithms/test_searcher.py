@@ -285,6 +285,25 @@ def test_running_trials_outlive_a_thinning_and_are_told_once(
     assert len({c.fingerprint for c in configs}) == 81, "a forgotten trial is not run again"
 
 
+def test_the_model_is_asked_as_often_when_most_trials_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_MOST", 30)
+    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_KEPT", 15)
+    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_BEST", 5)
+    searcher = make(tmp_path, load_space("default"), limit=200, kind="gp")
+    for i in range(100):
+        play(searcher, f"ray{i}", [0.1 + 0.001 * i] * 4, COMPLETED)
+    resumed = make(tmp_path, load_space("default"), limit=200, kind="gp")
+    for i in range(40):
+        play(resumed, f"later{i}", [0.3 + 0.001 * i] * 4, COMPLETED)
+    assert len(resumed.study.trials) <= 31
+    trials = resumed.journal.history.trials
+    for late in (range(60, 100), range(100, 140)):
+        # Two thirds of forty, with a standard deviation of 3.
+        assert sum(trials[number].by_model for number in late) >= 18
+
+
 def promoting(
     folder: Path,
     limit: int,
