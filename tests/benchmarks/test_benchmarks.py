@@ -88,6 +88,15 @@ def test_the_scale_benchmark_drives_a_real_search_of_stand_ins(
 
 
 @pytest.mark.slow
+def test_the_thinning_benchmark_asks_the_model_of_the_default_search(run: Run) -> None:
+    _, found = run("quality.thinning", "--seeds", "1", "--trials", "150")
+    assert set(found["regret"]) == set(found["suggestion_s"]) == {"all", "thinned"}
+    # Nothing is forgotten of so few. A third of the suggestions is no model's, and takes no time.
+    assert found["regret"]["all"] == found["regret"]["thinned"]
+    assert min(found["suggestion_s"]["all"]) > 2e-3, "the median suggestion is the model's"
+
+
+@pytest.mark.slow
 def test_the_looking_benchmark_times_each_command_on_recorded_and_made_searches(run: Run) -> None:
     out, found = run("speed.looking", "--runs", "1", "--made", "60")
     measured = [(row["search"], row["command"]) for row in found["rows"]]
