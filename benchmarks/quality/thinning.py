@@ -59,8 +59,9 @@ def quality(config: dict[str, Any]) -> float:
 
 def play(
     searcher_name: str, seed: int, trials: int, *, most: int, kept: int, best: int
-) -> tuple[list[float], float]:
-    """The incumbent's true quality after every trial, and the last hundred suggestions' median."""
+) -> tuple[list[float], float, float]:
+    """The incumbent's true quality after every trial, the 95th percentile of the last hundred
+    suggestions' seconds, and the share of suggestions that are the model's."""
     told_study.TOLD_MOST, told_study.TOLD_KEPT, told_study.TOLD_BEST = most, kept, best
     noise = np.random.default_rng(seed)
     firsts: list[float] = []
@@ -98,8 +99,9 @@ def play(
             journal.write("end", trial=number, state=state, reason="")
             incumbent = max(incumbent, true if stays else 0.0)
             track.append(incumbent)
+        by_model = journal.history.by_model / trials
         journal.close()
-    return track, statistics.median(times[-100:])
+    return track, float(np.quantile(times[-100:], 0.95)), by_model
 
 
 def main() -> None:
@@ -115,15 +117,19 @@ def main() -> None:
     }
     found: dict[str, list[list[float]]] = {way: [] for way in ways}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    print("\nseed   regret of all   of thinned   suggestion ms: all   thinned", flush=True)
+    by_model: dict[str, list[float]] = {way: [] for way in ways}
+    print("\nseed   regret of all   of thinned   suggestion ms: all   thinned", end="")
+    print("   by the model: all   thinned", flush=True)
     for seed in range(arguments.seeds):
         for way, sizes in ways.items():
-            track, median = play(arguments.searcher, seed, arguments.trials, **sizes)
+            track, slow, share = play(arguments.searcher, seed, arguments.trials, **sizes)
             found[way].append(track)
-            seconds[way].append(median)
+            seconds[way].append(slow)
+            by_model[way].append(share)
         print(
             f"{seed:4d}{0.9 - found['all'][-1][-1]:16.5f}{0.9 - found['thinned'][-1][-1]:13.5f}"
-            f"{1000 * seconds['all'][-1]:21.1f}{1000 * seconds['thinned'][-1]:10.1f}",
+            f"{1000 * seconds['all'][-1]:21.1f}{1000 * seconds['thinned'][-1]:10.1f}"
+            f"{by_model['all'][-1]:20.2f}{by_model['thinned'][-1]:10.2f}",
             flush=True,
         )
     ends = {way: [0.9 - track[-1] for track in tracks] for way, tracks in found.items()}
@@ -138,7 +144,14 @@ def main() -> None:
     )
     write_result(
         "thinning",
-        {"machine": facts, "regret": ends, "suggestion_s": seconds, "mean": mean, "error": error},
+        {
+            "machine": facts,
+            "regret": ends,
+            "suggestion_p95_s": seconds,
+            "by_model": by_model,
+            "mean": mean,
+            "error": error,
+        },
         part=arguments.searcher,
     )
 
