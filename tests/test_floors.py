@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from configparser import ConfigParser
 from pathlib import Path
 
+import pytest
 from support.paths import ROOT
 
 CONTRACTS = ROOT / ".importlinter"
@@ -52,3 +54,31 @@ def test_no_folder_holds_more_modules_than_one_can_overlook() -> None:
         for d in folders
     }
     assert {d: n for d, n in sizes.items() if n > 16} == {}
+
+
+def imported(module: str) -> set[str]:
+    """What a module of vgg6 imports of vgg6, with the names it takes."""
+    tree = ast.parse((ROOT / "vgg6" / f"{module.replace('.', '/')}.py").read_text())
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {f"{node.module}.{a.name}" for node in froms for a in node.names}
+
+
+@pytest.mark.slow
+def test_training_evaluation_and_compression_know_nothing_of_each_others_insides() -> None:
+    parts = {"training", "evaluation", "pruning", "onnx_export.quantization"}
+    known = {
+        part: {
+            name
+            for name in imported(part)
+            if name.removeprefix("vgg6.").rpartition(".")[0] in parts - {part}
+        }
+        for part in parts
+    }  # fmt: skip
+    assert known == {
+        "training": {"vgg6.evaluation.evaluate"},
+        "evaluation": set(),
+        "pruning": {"vgg6.training.train"},
+        "onnx_export.quantization": set(),
+    }
+    everything = set().union(*map(imported, parts))
+    assert not any(name.split(".")[-1].startswith("_") for name in everything)

@@ -59,7 +59,7 @@ KINDS = {
 }
 # What is not run here but only parsed, and why. Each is run elsewhere, as far as it can be.
 PARSED = {
-    "search": "takes Ray, CIFAR-10 or a cluster: test_search_command.py, test_gpus.py",
+    "search": "takes Ray, CIFAR-10 or a cluster: test_search_command.py, test_gpu_kinds.py",
     "resume": "takes Ray: test_search_command.py",
     "train": "is half an hour of CIFAR-10: test_verify.py trains less",
     "export": "takes a search's weights: test_looks_and_export.py",
