@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import one_ray, own_cache
+from support import own_cache
+from support.clusters import one_ray
 from support.paths import ROOT
 
 # Tests run side by side: one thread each where none asks for more, and one that waits sleeps. Torch

@@ -35,7 +35,7 @@ import numpy as np
 
 from benchmarks.machine import ROOT, SCRIPT, describe, write_result
 from search_spaces.unit_cube import suggest_at
-from tests.support.made_runs import DATA, search_facts
+from tests.support.made.runs import DATA, search_facts
 from vgg6.config import TrialConfig
 from vgg6.data import load_source, split
 from vgg6.hardware.runtime import Runtime

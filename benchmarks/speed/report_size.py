@@ -21,7 +21,7 @@ from playwright.sync_api import sync_playwright
 from analysis.report.gather_contents import gather
 from analysis.report.page import write_report
 from benchmarks.machine import describe, write_result
-from tests.support.made_runs import made_run
+from tests.support.made.runs import made_run
 from vgg6.tuning.run.search import read_search
 
 EPOCHS = 30

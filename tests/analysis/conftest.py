@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.browser import BROWSER, FLAGS
+from support.web.browser import BROWSER, FLAGS
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.made_runs import made_run
+from support.made.runs import made_run
 
 from benchmarks import machine
 from benchmarks.speed import gpu

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from optuna.trial import TrialState
-from support.made_curves import quality
+from support.made.curves import quality
 
 from benchmarks.replay import freeze_thaw
 from benchmarks.replay.flat_space import FlatSpace

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from support.made_curves import made_runs
+from support.made.curves import made_runs
 from support.paths import ROOT
 
 from benchmarks.machine import RESULTS

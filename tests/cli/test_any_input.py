@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.made_runs import search_facts
+from support.made.runs import search_facts
 
 from search_spaces import Space, load_space
 from search_spaces.parameter import PARAMETER_NAMES

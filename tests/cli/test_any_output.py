@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import ROOT
 
 from cli.search import finish

@@ -23,7 +23,7 @@ from support.bad_values.environment import ENVIRONMENT
 from support.bad_values.packages import PACKAGES
 from support.bad_values.run_folders import RUNS
 from support.bad_values.spaces import SPACES
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6

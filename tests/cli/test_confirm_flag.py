@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import NARROW, ROOT
 
 from cli.confirm import Confirming, confirm_after, to_tell

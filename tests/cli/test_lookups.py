@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.namespaces import missing
+from support.clusters.namespaces import missing
 from support.paths import ROOT
 
 # Ray asks the network which cloud it is in, whatever is set, and tells nobody.

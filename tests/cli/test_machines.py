@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import ray
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import ROOT
 
 from cli.doctor import examine

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import ROOT
 from support.played_search import decisions, new_search, play
 

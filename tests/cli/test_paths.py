@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 
 NO_CHARACTER = os.fsdecode(b"a\xff")  # a name in Latin-1 where names are UTF-8
 

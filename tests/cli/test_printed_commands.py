@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.made_runs import made_run, search_facts
+from support.made.runs import made_run, search_facts
 from support.paths import ROOT
 
 from analysis.packages.package_files import SUMS

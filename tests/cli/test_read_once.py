@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 
 import tune_vgg6
 from vgg6.tuning.run.folder import JOURNAL, RunFolder

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import NARROW, ROOT
 
 from analysis.packages.compress import render as render_compressed

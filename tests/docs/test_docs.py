@@ -10,7 +10,7 @@ import re
 import pandas as pd
 import pytest
 from support.paths import ROOT
-from support.readme_picture import COMMAND, LAST, PICTURE, draw
+from support.web.readme_picture import COMMAND, LAST, PICTURE, draw
 
 import tune_vgg6
 from analysis.winner.ranking import summary
@@ -53,7 +53,7 @@ def test_readmes_picture_is_what_the_command_in_it_prints_today(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = (ROOT / PICTURE).read_text()
-    assert shown == draw(), "PYTHONPATH=tests python -m support.readme_picture"
+    assert shown == draw(), "PYTHONPATH=tests python -m support.web.readme_picture"
     monkeypatch.chdir(ROOT)
     assert tune_vgg6.main(COMMAND.split()[2:]) == 0
     printed = capsys.readouterr().out.partition(LAST)[0].split()

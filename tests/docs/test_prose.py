@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pages import (
+from support.paths import ROOT
+from support.web.pages import (
     BENCHMARKS,
     PAGES,
     PROSE,
@@ -21,7 +22,6 @@ from support.pages import (
     sentences,
     without_blocks,
 )
-from support.paths import ROOT
 
 from search_spaces.parameter import PARAMETER_NAMES
 from vgg6.common.checks import Range

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.made_runs import made_run
-from support.pages import PAGES, blocks, name_of, without_blocks
+from support.made.runs import made_run
 from support.paths import ROOT
+from support.web.pages import PAGES, blocks, name_of, without_blocks
 
 import tune_vgg6
 from analysis.demo.onnxruntime_web import FETCH, SERVE

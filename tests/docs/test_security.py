@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.pages import blocks
 from support.paths import ROOT
+from support.web.pages import blocks
 
 import tune_vgg6
 

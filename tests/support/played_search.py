@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ray.tune.search import Searcher
-from support.made_runs import search_facts
+from support.made.runs import search_facts
 
 from cli.extend import extended
 from search_spaces import Space, load_space

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from support.narrow_runs import FP32, narrow_config
+from support.made.narrow_runs import FP32, narrow_config
 
 from vgg6.data import TrialData
 from vgg6.gradients import hold_weights

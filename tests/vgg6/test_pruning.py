@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.made_networks import DATA, network
+from support.made.networks import DATA, network
 from torch import Tensor
 
 from vgg6.architecture import LAYOUT, WIDTHS, count_flops, count_parameters

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.narrow_runs import FP32, digest, narrow_config, run
+from support.made.narrow_runs import FP32, digest, narrow_config, run
 from support.paths import ROOT
 
 from vgg6.checkpoint import save_state
@@ -58,7 +58,7 @@ def test_another_seed_gives_another_start_another_order_and_another_result(
 RESUME = """
 import json, sys
 from pathlib import Path
-from support.narrow_runs import run
+from support.made.narrow_runs import run
 from vgg6.checkpoint import load_state
 from vgg6.data import load_digits, split
 from vgg6.hardware.runtime import Runtime

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.narrow_runs import FP32, digest, narrow_config, run
+from support.made.narrow_runs import FP32, digest, narrow_config, run
 
 from vgg6.data import TrialData
 from vgg6.gradients import Gradients

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from support.narrow_runs import FP32, digest, narrow_config, run
+from support.made.narrow_runs import FP32, digest, narrow_config, run
 from torch import Tensor
 
 from vgg6.augment import epoch_batches

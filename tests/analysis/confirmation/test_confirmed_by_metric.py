@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 
 from analysis.confirmation.confirmed_result import verdict
 from analysis.confirmation.contest import conclude

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
-from support.browser import Opened, needs_browser
-from support.onnxruntime_web import served, unpack_runtime
+from support.web.browser import Opened, needs_browser
+from support.web.onnxruntime_web import served, unpack_runtime
 
 from analysis.demo.onnxruntime_web import BINARY, FETCH, FOLDER, SCRIPT, SERVE
 from analysis.demo.page import TEMPLATES

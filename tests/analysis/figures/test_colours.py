@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 
 from analysis.figures import palette
 from analysis.figures.effects import interaction

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from PIL import Image
-from support.made_runs import STARTED, made_run
+from support.made.runs import STARTED, made_run
 
 from analysis.confirmation.intervals import shown_intervals
 from analysis.figures.compression import compression

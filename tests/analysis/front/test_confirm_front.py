@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ray.tune.search import Searcher
-from support.made_runs import made_run
+from support.made.runs import made_run
 
 from analysis.confirmation.confirm import choose
 from analysis.front import confirm_front as module

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.made_runs import DATA, search_facts
+from support.made.runs import DATA, search_facts
 
 import tune_vgg6
 from analysis.insights.comparable_scores import common_epoch, scores_at, standings

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.digits_packages import CONFIG, FACTS, LIMIT, OTHER, RUNTIME, SEEDS, trained
-from support.made_runs import search_facts
+from support.made.digits_packages import CONFIG, FACTS, LIMIT, OTHER, RUNTIME, SEEDS, trained
+from support.made.runs import search_facts
 
 import tune_vgg6
 from vgg6.checkpoint import weights_bytes

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import yaml
 from support.bad_values.compression import BAD_COMMANDS, BAD_PACKAGES
-from support.made_networks import DATA, SOURCE, network
-from support.made_runs import made_run
+from support.made.networks import DATA, SOURCE, network
+from support.made.runs import made_run
 
 import tune_vgg6
 from analysis.packages.compressed_networks import WHOLE, CompressedNetwork, on_front

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from support.digits_packages import CONFIG, DATA, FACTS
+from support.made.digits_packages import CONFIG, DATA, FACTS
 from torch import Tensor
 
 import tune_vgg6

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.digits_packages import CONFIG, DATA, RUNTIME, SEEDS, trained
+from support.made.digits_packages import CONFIG, DATA, RUNTIME, SEEDS, trained
 
 from analysis.packages.package import read_package
 from analysis.winner.export import export_best

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from support.digits_packages import CONFIG, OTHER, RUNTIME, rewrite
+from support.made.digits_packages import CONFIG, OTHER, RUNTIME, rewrite
 from torch import Tensor
 
 from analysis.packages.package import read_package

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.digits_packages import CONFIG, RUNTIME, SEEDS, rewrite, trained
+from support.made.digits_packages import CONFIG, RUNTIME, SEEDS, rewrite, trained
 
 import tune_vgg6
 from analysis.packages.package import read_package

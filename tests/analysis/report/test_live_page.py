@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.browser import Opened, needs_browser
-from support.made_runs import made_run
+from support.made.runs import made_run
+from support.web.browser import Opened, needs_browser
 
 from analysis.report.live_page import Changes, LivePage, plotly_address, plotly_library
 from analysis.report.live_server import LiveServer, serve

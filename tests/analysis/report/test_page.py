@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.browser import Opened, needs_browser
 from support.paths import ROOT
+from support.web.browser import Opened, needs_browser
 
 from analysis.report.gather_contents import gather
 from analysis.report.page import TEMPLATES, page_parts, winner_settings, write_report

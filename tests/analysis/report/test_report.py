@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support.browser import BROWSER, Opened, needs_browser
-from support.made_runs import DATA, made_run
+from support.made.runs import DATA, made_run
+from support.web.browser import BROWSER, Opened, needs_browser
 
 import tune_vgg6
 from analysis.figures.figure_files import SCALE, WIDTH

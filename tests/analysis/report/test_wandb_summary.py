@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.wandb_files import read_runs
 
 from analysis.report.gather_contents import gather

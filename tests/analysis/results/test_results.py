@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from pyarrow import fs as pafs
-from support.made_runs import DATA, search_facts
+from support.made.runs import DATA, search_facts
 
 import tune_vgg6
 from analysis.results.search_tables import (

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 
 from analysis.results.convert import convert
 from vgg6.common.checks import InputError

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.made_studies import IMAGES, made_study
+from support.made.studies import IMAGES, made_study
 
 import benchmarks.study as driver
 import tune_vgg6

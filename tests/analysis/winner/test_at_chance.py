@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import ROOT
 
 from analysis.confirmation.contest import conclude

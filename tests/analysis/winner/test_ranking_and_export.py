@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.made_runs import search_facts
+from support.made.runs import search_facts
 from support.paths import ROOT
 
 from analysis.demo.page import sha

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.made_runs import search_facts
+from support.made.runs import search_facts
 
 import tune_vgg6
 from analysis.winner.looks_at_test_set import looks

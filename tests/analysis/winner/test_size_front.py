@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.made_runs import DATA, made_run
+from support.made.runs import DATA, made_run
 
 from analysis.figures.sizes import sizes
 from analysis.packages.compressed_networks import CompressedNetwork

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.error import URLError
 
 import pytest
-from support.image_files import TEST_FILE, TRAIN_FILE, as_png, noise, write_parquet
+from support.made.image_files import TEST_FILE, TRAIN_FILE, as_png, noise, write_parquet
 from torchvision.datasets import CIFAR10
 
 from vgg6.data.sources import CIFAR10_CLASSES

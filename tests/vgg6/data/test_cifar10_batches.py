@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.image_files import noise
+from support.made.image_files import noise
 
 from vgg6.common.checks import InputError
 from vgg6.data import find_cifar10, load_source

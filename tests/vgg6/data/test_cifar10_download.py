@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.image_files import files_in
+from support.made.image_files import files_in
 from torchvision.datasets import CIFAR10
 
 from vgg6.common.checks import InputError

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.image_files import TRAIN_FILE, as_png, files_in, noise, write_parquet
+from support.made.image_files import TRAIN_FILE, as_png, files_in, noise, write_parquet
 
 from vgg6.common.checks import InputError
 from vgg6.data import load_source

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.image_files import TEST_FILE, TRAIN_FILE, as_png, files_in, noise, write_parquet
+from support.made.image_files import TEST_FILE, TRAIN_FILE, as_png, files_in, noise, write_parquet
 
 from vgg6.common.checks import InputError
 from vgg6.data import load_source

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from support.made_runs import made_run
+from support.made.runs import made_run
 
 from cli.doctor import examine
 from vgg6.common.machine import usable_cpus

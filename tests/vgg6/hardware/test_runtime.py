@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.narrow_runs import FP32, narrow_config
+from support.made.narrow_runs import FP32, narrow_config
 
 from vgg6.augment import epoch_batches
 from vgg6.common.checks import InputError

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from support.made_networks import DATA, SOURCE, network
+from support.made.networks import DATA, SOURCE, network
 
 from vgg6.architecture import LAYOUT
 from vgg6.data import image_facts

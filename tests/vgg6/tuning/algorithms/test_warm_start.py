@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from optuna.trial import TrialState
-from support.made_curves import made_runs
-from support.made_runs import DATA, made_run
+from support.made.curves import made_runs
+from support.made.runs import DATA, made_run
 from support.paths import ROOT
 
 import tune_vgg6

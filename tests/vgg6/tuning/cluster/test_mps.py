@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from support.fake_mps import PID, TOOL, FakeService
-from support.nodes import SEARCH, messages, wait_until
+from support.clusters.fake_mps import PID, TOOL, FakeService
+from support.clusters.nodes import SEARCH, messages, wait_until
 from support.paths import ROOT
 
 from vgg6.common.machine import mps_is_running

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ray.cluster_utils import Cluster
-from support.nodes import (
+from support.clusters.nodes import (
     GO,
     SEARCH,
     add_node,

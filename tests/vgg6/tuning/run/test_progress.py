@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.made_runs import made_run
+from support.made.runs import made_run
 
 from vgg6.tuning.run import progress
 from vgg6.tuning.run.history import History

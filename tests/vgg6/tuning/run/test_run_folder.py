@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pyarrow import fs as pafs
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import ROOT
 
 import tune_vgg6

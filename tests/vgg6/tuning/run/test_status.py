@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.paths import ROOT
 
 from vgg6.common.checks import InputError

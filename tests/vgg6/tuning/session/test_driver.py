@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import ray
-from support.nodes import SEARCH, driver, history, messages, wait_until
+from support.clusters.nodes import SEARCH, driver, history, messages, wait_until
 from support.paths import ROOT
 
 from vgg6.tuning.cluster.connect import connected

@@ -22,8 +22,8 @@ from optuna.trial import TrialState
 from ray import PlacementGroupID
 from ray.cluster_utils import Cluster
 from ray.util.placement_group import PlacementGroup
+from support.clusters.nodes import cluster
 from support.memory_shortage import attempts, short_of_memory
-from support.nodes import cluster
 
 from search_spaces import Parameter, Space
 from vgg6.common.checks import InputError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from safetensors import safe_open
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.played_search import new_search, play
 
 from analysis.packages.weights import run_weights

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from support.driven_mirrors import DRIVER, drive, two_sessions
-from support.made_runs import made_run
+from support.made.runs import made_run
 
 from search_spaces import Parameter, Space
 from vgg6.common.checks import InputError
@@ -144,13 +144,13 @@ def test_another_search_of_the_same_name_has_mlflow_runs_of_its_own(
 ) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     for name, started in (("one", 1.0e9), ("two", 1.1e9)):
-        monkeypatch.setattr("support.made_runs.STARTED", started)
+        monkeypatch.setattr("support.made.runs.STARTED", started)
         made = made_run(tmp_path, trials=2, epochs=2, name=name)
         assert MlflowMirror(uri, followed(made, "same")).finish() == ""
     client = mlflow.MlflowClient(uri)
     for run in (found := runs_of(uri, "same")):
         client.delete_tag(run.info.run_id, BEGAN)  # as of an older version
-    monkeypatch.setattr("support.made_runs.STARTED", 1.2e9)
+    monkeypatch.setattr("support.made.runs.STARTED", 1.2e9)
     made = made_run(tmp_path, trials=2, epochs=2, name="three")
     assert MlflowMirror(uri, followed(made, "same")).finish() == ""
     assert (len(found), len(runs_of(uri, "same"))) == (4, 6)

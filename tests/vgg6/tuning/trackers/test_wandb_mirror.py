@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from support.driven_mirrors import DRIVER, drive, two_sessions
-from support.made_runs import made_run
+from support.made.runs import made_run
 from support.wandb_files import read_runs
 
 from vgg6.tuning.run.folder import JOURNAL

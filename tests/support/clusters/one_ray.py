@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from support.forked_workers import forked_workers
+from support.clusters.forked_workers import forked_workers
 
 from vgg6.tuning.cluster.connect import connected, quiet_environment
 

@@ -1,6 +1,6 @@
 """README's picture: what ``best`` prints of the recorded search in docs/cifar10-48.
 
-PYTHONPATH=tests python -m support.readme_picture
+PYTHONPATH=tests python -m support.web.readme_picture
 """
 
 from __future__ import annotations

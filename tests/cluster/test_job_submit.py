@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.nodes import home_with_a_token
+from support.clusters.nodes import home_with_a_token
 from support.paths import ROOT
 
 from vgg6.tuning.run.folder import RunFolder

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support.made_runs import DATA, STARTED, search_facts
+from support.made.runs import DATA, STARTED, search_facts
 
 from vgg6.config import TrialConfig
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder

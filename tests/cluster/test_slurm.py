@@ -13,10 +13,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support.namespaces import missing, network
-from support.nodes import SEARCH
+from support.clusters.namespaces import missing, network
+from support.clusters.nodes import SEARCH
+from support.clusters.slurm import SCRIPT, Slurm
 from support.paths import ROOT
-from support.slurm import SCRIPT, Slurm
 
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import read_history

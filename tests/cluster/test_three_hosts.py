@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.namespaces import Host, missing, network
-from support.nodes import IMAGES, SEARCH, home_with_a_token
+from support.clusters.namespaces import Host, missing, network
+from support.clusters.nodes import IMAGES, SEARCH, home_with_a_token
 from support.paths import ROOT
 
 from vgg6.data import load_digits, split
