@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +19,7 @@ from analysis.packages.package import check_package, read_package
 from analysis.packages.package_files import DEMO, ONNX, WEIGHTS, check_out
 from analysis.packages.package_metrics import CompressedMetrics, Interval, Side, Speed
 from analysis.packages.package_schema import Compression, Package, Pruned, Quantized
-from analysis.packages.package_writer import environment, write_package
+from analysis.packages.package_writer import WrittenPackage, environment, write_package
 from analysis.packages.scoring import data_here
 from analysis.packages.train import epoch_line, score_facts
 from analysis.packages.weights import load_network
@@ -57,14 +56,10 @@ class Compressed:
 
 
 @dataclass(frozen=True)
-class CompressedPackage:
-    """A package that was written into ``out``, and what its compression cost and gained."""
+class CompressedPackage(WrittenPackage):
+    """A package that was written, and what its compression cost and gained."""
 
-    out: str
     metrics: CompressedMetrics
-
-    def to_dict(self) -> dict[str, Any]:
-        return self.metrics.to_dict() | {"out": self.out}
 
 
 def compress(folder: Path, out: Path, plan: Plan, data: str | None = None) -> CompressedPackage:

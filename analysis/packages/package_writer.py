@@ -8,6 +8,7 @@ import platform
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from analysis.packages.package_files import (
     check_out,
     write_sums,
 )
+from analysis.packages.package_metrics import Metrics
 from analysis.packages.package_schema import Environment, Machine, Package, Sections
 from vgg6.checkpoint import save_weights
 from vgg6.common.machine import cpu_model, usable_cpus
@@ -45,6 +47,17 @@ from vgg6.run_record import RuntimeFacts
 
 PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "safetensors", "onnx",
             "onnxruntime")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WrittenPackage:
+    """A package that was written into the folder ``out``, and what its network scores."""
+
+    out: str
+    metrics: Metrics
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.metrics.to_dict() | {"out": self.out}
 
 
 def write_package(

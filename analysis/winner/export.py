@@ -12,7 +12,7 @@ from analysis.packages.limit_check import check_limits
 from analysis.packages.package_files import check_out
 from analysis.packages.package_metrics import Metrics
 from analysis.packages.package_schema import Package
-from analysis.packages.package_writer import environment, write_package
+from analysis.packages.package_writer import WrittenPackage, environment, write_package
 from analysis.packages.scoring import recorded_runtime, score
 from analysis.packages.weights import run_weights
 from analysis.suggested_commands import train_command
@@ -59,7 +59,7 @@ def export_best(
     look_at_test: bool = True,
     opset: int = LOWEST,
     demo: bool = False,
-) -> dict[str, Any]:
+) -> WrittenPackage:
     """Pack the confirmed winner of a search, or the first of its ranking where none is confirmed;
     or the trial of that number; or the winner of another confirmation, such as one of a size.
 
@@ -67,7 +67,6 @@ def export_best(
     ``look_at_test`` they are not scored, and a score is given only if there is one already.
     ``opset``: the version of ONNX's operators that ``model.onnx`` is written in;
     ``demo``: whether to write ``demo.html`` too.
-    Returns the package's metrics and, as ``out``, its folder.
 
     Raises:
         InputError: there is no winner, its weights or its data are not there, ``out`` is taken.
@@ -148,7 +147,7 @@ def export_best(
     )
     title = f"{chosen.config.label}, {kind} of the search {search.name} on {data_title(data.name)}"
     write_package(out, package, weights, title, onnx=onnx, demo=demo)
-    return metrics | {"out": str(out)}
+    return WrittenPackage(str(out), package.metrics)
 
 
 def look_at_winner(search: Search) -> LookResult:

@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import Any
 
-from analysis.packages.package_metrics import KeptLimit
+from analysis.packages.package_metrics import Interval, Metrics
+from analysis.packages.package_writer import WrittenPackage
 from vgg6.common.numbers_in_words import counted, score_in_words
-from vgg6.metric import metric_named
 
 WIDTH, INDENT = 100, 22
 
 
-def render(found: Mapping[str, Any]) -> str:
-    """A line a fact. ``found``: what ``export_best`` returns."""
-    chosen_by = []
-    if "metric" in found:
-        metric = metric_named(found["metric"])
-        text = f"{_score(found['score'], found['score_interval'])}, by which it was chosen"
-        chosen_by = [(metric.label, text)]
-    rows = [
-        ("packed", f"{found['packed']} on {found['data']}"),
-        *chosen_by,
-        ("validation accuracy", f"{_score(found['val_acc'], found['val_acc_interval'])}, of these"
-         f" weights at epoch {found['best_epoch']} of {found['epochs_run']}"),
-    ]  # fmt: skip
-    if confirmed := found["confirmed"]:
-        seeds = counted(len(confirmed["seeds"]), "fresh seed")
-        of = f" of the {chosen_by[0][0]}" if chosen_by else ""
-        rows.append(("confirmed mean", f"{_score(confirmed['mean'], confirmed)}, over {seeds}{of}"))
-    if test := found.get("test"):
-        images = counted(test["images"], "image")
-        balanced = test.get("balanced_accuracy")
-        also = f", balanced {balanced:.4f}" if chosen_by and balanced is not None else ""
-        said = f"{_score(test['accuracy'], test)}{also}, on {images}; {test['note']}"
-        rows.append(("test accuracy", said))
-    else:
-        rows.append(("test accuracy", "not known: the test images have not been scored"))
-    rows += [
-        (kept.kind, kept.words) for kept in (KeptLimit(**one) for one in found.get("limits") or ())
-    ]
-    rows += [(key, found[key]) for key in ("note", "warning") if found.get(key)]
-    rows.append(("saved in", found["out"]))
+def render(found: WrittenPackage) -> str:
+    """A line a fact."""
+    metrics, measure = found.metrics, found.metrics.measure
+    rows = [("packed", f"{metrics.packed} on {metrics.data}")]
+    if metrics.score is not None:
+        score = _score(metrics.score, metrics.score_interval)
+        rows.append((measure.label, f"{score}, by which it was chosen"))
+    accuracy = _score(metrics.val_acc, metrics.val_acc_interval)
+    epoch = f"epoch {metrics.best_epoch} of {metrics.epochs_run}"
+    rows.append(("validation accuracy", f"{accuracy}, of these weights at {epoch}"))
+    if (confirmed := metrics.confirmed) and confirmed.mean is not None:
+        seeds = counted(len(confirmed.seeds), "fresh seed")
+        of = "" if measure.is_accuracy else f" of the {measure.label}"
+        rows.append(("confirmed mean", f"{_score(confirmed.mean, confirmed)}, over {seeds}{of}"))
+    rows.append(("test accuracy", _test_score(metrics)))
+    rows += [(kept.kind, kept.words) for kept in metrics.limits or ()]
+    rows += [(key, text) for key in ("note", "warning") if (text := getattr(metrics, key))]
+    rows.append(("saved in", found.out))
     indent = max(INDENT, *(len(name) + 2 for name, _ in rows))
     return "\n".join(
         textwrap.fill(
@@ -53,6 +39,14 @@ def render(found: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
-def _score(value: float, interval: Mapping[str, Any] | None) -> str:
-    known = interval or {}
-    return score_in_words(value, known.get("low"), known.get("high"))
+def _test_score(metrics: Metrics) -> str:
+    test = metrics.test
+    if test is None or test.images is None:
+        return "not known: the test images have not been scored"
+    balanced = None if metrics.measure.is_accuracy else test.balanced_accuracy
+    also = "" if balanced is None else f", balanced {balanced:.4f}"
+    return f"{_score(test.accuracy, test)}{also}, on {counted(test.images, 'image')}; {test.note}"
+
+
+def _score(value: float, interval: Interval | None) -> str:
+    return score_in_words(value, interval.low, interval.high) if interval else f"{value:.4f}"

@@ -105,11 +105,13 @@ def test_a_damaged_record_of_looks_is_refused_by_its_line(run: RunFolder) -> Non
 def test_what_is_packed_without_looking_holds_no_test_score_unless_there_is_one(
     run: RunFolder, tmp_path: Path
 ) -> None:
-    assert "test" not in export_best(read_search(run), tmp_path / "a", look_at_test=False)
+    unseen = export_best(read_search(run), tmp_path / "a", look_at_test=False)
+    assert "test" not in unseen.to_dict()
     assert not run.exists(LOOKS)
     assert "have not been scored" in (tmp_path / "a" / "README.md").read_text()
-    seen = export_best(read_search(run), tmp_path / "b")["test"]
-    assert export_best(read_search(run), tmp_path / "c", look_at_test=False)["test"] == seen
+    seen = export_best(read_search(run), tmp_path / "b").metrics.test
+    again = export_best(read_search(run), tmp_path / "c", look_at_test=False)
+    assert again.metrics.test == seen is not None
 
 
 def test_the_look_of_a_version_that_kept_no_record_is_counted(
@@ -143,7 +145,7 @@ def test_the_confirmed_winner_is_packed_with_its_representative_seed_and_verifie
     asked, weights = confirmation
     seed, candidate = asked["representative_seed"], asked["candidates"][0]
     out = tmp_path / "out"
-    metrics = export_best(read_search(confirmed), out)
+    metrics = export_best(read_search(confirmed), out).to_dict()
     package = read_package(out)
     assert package.config == replace(CONFIG, seed=seed) and package.stop_after is None
     assert (out / "weights.safetensors").read_bytes() == weights
@@ -176,7 +178,7 @@ def test_confirmed_weights_that_are_not_there_are_answered_with_the_command(
 def test_an_unconfirmed_winner_is_said_to_be_unconfirmed_and_optimistic(
     run: RunFolder, tmp_path: Path
 ) -> None:
-    metrics = export_best(read_search(run), tmp_path / "out", look_at_test=False)
+    metrics = export_best(read_search(run), tmp_path / "out", look_at_test=False).to_dict()
     assert metrics["confirmed"] is None and "optimistic" in metrics["note"]
     card = (tmp_path / "out" / "README.md").read_text()
     assert "unconfirmed" in card.splitlines()[0] and "**optimistic**" in card

@@ -320,7 +320,7 @@ def test_the_exported_weights_score_what_the_search_recorded(
     run: RunFolder, tmp_path: Path
 ) -> None:
     torch.set_num_threads(RUNTIME.threads + 1)
-    metrics = export_best(read_search(run), tmp_path / "out")
+    metrics = export_best(read_search(run), tmp_path / "out").to_dict()
     assert torch.get_num_threads() == RUNTIME.threads, "scored on the runtime of the search"
     assert metrics.pop("out") == str(tmp_path / "out")
     assert "warning" not in metrics
@@ -343,7 +343,7 @@ def test_weights_that_are_not_those_of_the_score_are_called_out(
     other = TrainState(winner.config, RUNTIME).model.state_dict()
     content = weights_bytes(other, winner.config)
     run.write(weights_file(winner.number), content)
-    metrics = export_best(read_search(run), tmp_path / "out")
+    metrics = export_best(read_search(run), tmp_path / "out").to_dict()
     assert metrics["val_acc_again"] < metrics["val_acc"] == winner.best_val_acc
     assert f"{metrics['val_acc_again']:.4f} on the validation images here" in metrics["warning"]
     assert read_package(tmp_path / "out").metrics.warning == metrics["warning"]
