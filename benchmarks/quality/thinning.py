@@ -112,8 +112,8 @@ def main() -> None:
     arguments = parser.parse_args()
     facts = describe(**vars(arguments))
     ways = {
-        "all": {"most": 10**9, "kept": 10**9, "best": 100},
-        "thinned": {"most": 400, "kept": 200, "best": 100},
+        "all": {"most": 10**9, "kept": 10**9, "best": told_study.TOLD_BEST},
+        "thinned": {"most": 400, "kept": 200, "best": told_study.TOLD_BEST},
     }
     found: dict[str, list[list[float]]] = {way: [] for way in ways}
     seconds: dict[str, list[float]] = {way: [] for way in ways}

@@ -28,9 +28,10 @@ TOLD_AS = {
     INFEASIBLE: TrialState.PRUNED,
     FAILED: TrialState.FAIL,
 }
-# A suggestion of TPE costs time in proportion to the trials that it looks at. When they are
-# TOLD_MOST the study is made anew of the best and of a sample of the others, TOLD_KEPT together.
-TOLD_MOST, TOLD_KEPT, TOLD_BEST = 1000, 500, 100
+# A suggestion costs time in proportion to the trials that are looked at. When they are TOLD_MOST
+# the study is made anew of the best and of a sample of the others, TOLD_KEPT together. The best are
+# few: the Gaussian process takes what is told for what is usual at a rung.
+TOLD_MOST, TOLD_KEPT, TOLD_BEST = 1000, 500, 25
 
 
 def told_trial(
