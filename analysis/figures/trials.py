@@ -17,6 +17,7 @@ from analysis.figures.style import FULL, SWITCH_MARGIN, figure, points_for, scor
 from analysis.results.timeline import Timeline
 from analysis.winner.pareto import TrialCost
 from vgg6.metric import ACCURACY, Metric
+from vgg6.tuning.run.trials import WITHOUT_WEIGHTS
 
 FEW = 6  # values that get a step of their own on an axis
 
@@ -91,7 +92,8 @@ def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def progress(epochs: pd.DataFrame, ran: Timeline, metric: Metric = ACCURACY) -> go.Figure:
-    """Each trial's best score, and the best so far, when they were known.
+    """Each trial's best score, and the best so far, when they were known. One that diverged or
+    crashed is never the best.
 
     A switch shows the same against the epochs that the search had spent.
 
@@ -125,9 +127,9 @@ def progress(epochs: pd.DataFrame, ran: Timeline, metric: Metric = ACCURACY) -> 
         traces.append(trace)
         for found in places.values():
             found.append([None])
-    scores = rows[metric.column]
-    best = scores.cummin() if metric.lower_is_better else scores.cummax()
-    steps = rows[(best != best.shift()) | (rows.spent == len(rows))]
+    scores = rows[metric.column].where(~rows.state.isin(WITHOUT_WEIGHTS))
+    best = (scores.cummin() if metric.lower_is_better else scores.cummax()).ffill()
+    steps = rows[((best != best.shift()) & best.notna()) | (rows.spent == len(rows))]
     add(steps, go.Scatter(
         y=best[steps.index].tolist(), mode="lines", name="best so far",
         line={"shape": "hv", "color": BLUE, "width": 2},

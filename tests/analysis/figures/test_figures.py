@@ -158,6 +158,16 @@ def test_best_so_far_rises_when_a_result_was_known(epochs: pd.DataFrame, ran: Ti
     assert len(figure.layout.shapes) == 3
 
 
+def test_a_trial_that_diverged_is_never_the_best_so_far(
+    epochs: pd.DataFrame, ran: Timeline
+) -> None:
+    best = epochs.loc[epochs.val_acc.idxmax()].trial
+    lost = epochs.assign(state=epochs.state.where(epochs.trial != best, "infeasible"))
+    line = progress(lost, ran).data[-1]
+    assert line.y[-1] == epochs[epochs.trial != best].val_acc.max() < epochs.val_acc.max()
+    assert list(line.y) == sorted(line.y)
+
+
 def test_a_switch_shows_the_same_against_epochs_spent(epochs: pd.DataFrame, ran: Timeline) -> None:
     figure = progress(epochs, ran)
     (switch,) = figure.layout.updatemenus

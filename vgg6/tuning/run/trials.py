@@ -17,6 +17,7 @@ RUNNING, COMPLETED, PRUNED, INFEASIBLE, FAILED, STOPPED, PAUSED = STATES = (
     "running", "completed", "pruned", "infeasible", "failed", "stopped", "paused",
 )  # fmt: skip
 OPEN = (RUNNING, STOPPED, PAUSED)  # a trial that may go on
+WITHOUT_WEIGHTS = (INFEASIBLE, FAILED)
 TELLING = (COMPLETED, PRUNED, INFEASIBLE)  # say how good a configuration is
 METRICS = tuple(f.name for f in fields(EpochMetrics) if f.name != "epoch")
 
@@ -109,7 +110,7 @@ class TrialRecord:
     @property
     def has_weights(self) -> bool:
         """Whether it can be the best: one that diverged or crashed has no weights to give."""
-        return self.score is not None and self.state not in (INFEASIBLE, FAILED)
+        return self.score is not None and self.state not in WITHOUT_WEIGHTS
 
     @property
     def last(self) -> Epoch | None:
