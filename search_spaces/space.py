@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -222,8 +223,16 @@ class Space:
 
     @property
     def is_finite(self) -> bool:
-        """Whether ``grid`` can list it: no range in it, or only its points count."""
+        """Whether it has no range, or only its points count."""
         return self.points_only or all(p.choices is not None for p in self.parameters)
+
+    @property
+    def size(self) -> float:
+        """How many configurations ``grid`` lists; infinity where it cannot."""
+        try:
+            return len(self.grid()) if self.is_finite else math.inf
+        except InputError:  # more than GRID_LIMIT
+            return math.inf
 
     def grid(self) -> list[dict[str, Any]]:
         """Every combination, the first parameter changing slowest; or the points, in order.

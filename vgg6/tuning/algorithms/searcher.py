@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from search_spaces import Space
+from search_spaces.unit_cube import suggest_at
 from vgg6.common.seeds import derive_seed
 from vgg6.config import TrialConfig
 from vgg6.tuning.algorithms import told_study
@@ -276,17 +278,21 @@ class TruthfulSearcher(Searcher):
         return {*self._numbers.values(), *self._unfinished, *self._paused}
 
     def _candidates(self) -> Iterator[tuple[optuna.Trial, dict[str, Any]]]:
-        """Points first; then the sampler's; then, in a finite space, whatever is left of it."""
+        """Points first; then the sampler's; then any others: all that are left of a space that can
+        be listed, and random ones of another."""
         while self._points:
             yield self._ask(self._points.popleft())
         if self._points_only:
             return
         for _ in range(_RETRIES):
             yield self.study.ask(), {}
-        if self.space.is_finite:
+        if self.space.size < math.inf:
             rest = self.space.grid()
             for index in self._rng.permutation(len(rest)):
                 yield self._ask(rest[index])
+            return
+        for _ in range(_RETRIES):
+            yield self._ask(suggest_at(self.space, self._rng.random(len(self.space.names))))
 
     def _ask(self, point: dict[str, Any]) -> tuple[optuna.Trial, dict[str, Any]]:
         self.study.enqueue_trial(self.space.params_of(point))

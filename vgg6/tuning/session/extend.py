@@ -6,7 +6,6 @@ killed amid the changes makes the rest of them when the search is resumed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -83,18 +82,10 @@ def _check_trials(search: Search, trials: int) -> None:
     if trials <= before:
         rule = f"must be more than {before:,}, the number that this search has already"
         raise InputError("trials", trials, rule)
-    most = _size(space)
+    most = space.size
     if trials > most:
         rule = f"is more than space {space.name} has: {counted(int(most), 'configuration')}"
         raise InputError("trials", trials, rule)
-
-
-def _size(space: Space) -> float:
-    """How many configurations a space has; infinity where they cannot be listed."""
-    try:
-        return len(space.grid()) if space.is_finite else math.inf
-    except InputError:  # more than a grid may have
-        return math.inf
 
 
 def check_useful(search: Search, asked: Extension, changes: Changes) -> None:
@@ -109,7 +100,7 @@ def check_useful(search: Search, asked: Extension, changes: Changes) -> None:
     history = search.history
     under_way = any(trial.state in OPEN for trial in history.trials.values())
     again = len(history.begun_again)
-    most = min(search.facts.trials - again, _size(search.space))
+    most = min(search.facts.trials - again, search.space.size)
     to_begin = len(history.trials) - again < most
     if changes or under_way or to_begin or asked.trials is not None:
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
@@ -283,6 +284,28 @@ def test_running_trials_outlive_a_thinning_and_are_told_once(
     assert TrialState.RUNNING not in [t.state for t in searcher.study.trials]
     configs = [t.config for t in searcher.journal.history.trials.values()]
     assert len({c.fingerprint for c in configs}) == 81, "a forgotten trial is not run again"
+
+
+def test_a_finite_space_too_large_to_list_goes_on_with_a_random_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = tuple(0.001 * i for i in range(1, 401))
+    space = Space(
+        name="large",
+        parameters=tuple(Parameter(name=n, choices=rates) for n in ("lr", "weight_decay")),
+        fixed={"optimizer": "adam"},
+    )
+    assert space.is_finite and space.size == math.inf
+    always = {"lr": rates[0], "weight_decay": rates[0]}
+    monkeypatch.setattr(
+        "vgg6.tuning.algorithms.searcher.build_sampler",
+        lambda *_: optuna.samplers.PartialFixedSampler(always, optuna.samplers.RandomSampler(0)),
+    )
+    searcher = make(tmp_path, space, limit=3)
+    for i in range(3):
+        assert isinstance(searcher.suggest(str(i)), dict)
+    assert len({t.config.fingerprint for t in searcher.journal.history.trials.values()}) == 3
+    assert not searcher.exhausted
 
 
 def test_the_model_is_asked_as_often_when_most_trials_are_forgotten(
