@@ -212,7 +212,9 @@ class TruthfulSearcher(Searcher):
         for record in self.earlier:
             self.study.add_trial(told_trial(record, self.space, TOLD_AS[record.state]))
         ended = [r for r in records.values() if r.number not in open_trials and r.ended is not None]
-        kept = {r.number for r in worth_telling(ended, self._rng)} | open_trials
+        many = len(self.earlier) + len(ended) >= told_study.TOLD_MOST
+        told = worth_telling(ended, self._rng) if many else ended
+        kept = {r.number for r in told} | open_trials
         if isinstance(sampler, ModelSampler):
             forgotten = (r for r in ended if r.number not in kept and r.state != FAILED)
             sampler.forgotten = sum(above_first(r.epoch, self.rungs) for r in forgotten)

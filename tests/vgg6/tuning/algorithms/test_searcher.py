@@ -25,7 +25,7 @@ from vgg6.tuning.algorithms.promotion import (
     compared_at,
 )
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
-from vgg6.tuning.algorithms.told_study import TOLD_KEPT
+from vgg6.tuning.algorithms.told_study import TOLD_KEPT, TOLD_MOST
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import Journal
@@ -231,7 +231,10 @@ def test_nothing_of_a_search_is_ever_unpickled(tmp_path: Path) -> None:
 def test_a_long_history_is_thinned_to_the_good_trials_that_tpe_would_use_and_a_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = grow(tmp_path, 700, monkeypatch)
+    whole = grow(tmp_path, TOLD_MOST, monkeypatch)
+    monkeypatch.undo()
+    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_MOST", TOLD_MOST + 1)
+    assert len(make(tmp_path, load_space("default"), limit=2000).study.trials) == TOLD_MOST
     monkeypatch.undo()
     thinned = make(tmp_path, load_space("default"), limit=2000)
     told = thinned.study.trials
@@ -286,6 +289,7 @@ def test_running_trials_outlive_a_thinning_and_are_told_once(
     assert len({c.fingerprint for c in configs}) == 81, "a forgotten trial is not run again"
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_finite_space_too_large_to_list_goes_on_with_a_random_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
