@@ -23,10 +23,11 @@ def seen_at(trial: FrozenTrial, rungs: Sequence[int]) -> tuple[list[float], bool
     return scores, any(value > 0 for value in trial.constraints.values())
 
 
-def above_first(epochs: int, rungs: Sequence[int]) -> int:
-    """How many scores above the first rung a trial of so many epochs has; where there is but one
-    rung, whether it was seen there."""
-    return sum(rung <= epochs for rung in rungs[1:] or rungs)
+def above_first(epochs: int, rungs: Sequence[int], diverged: bool = False) -> int:
+    """How many scores above the first rung a trial of so many epochs has, as ``seen_at`` says;
+    where there is but one rung, whether it has one there."""
+    seen = min(sum(rung <= epochs for rung in rungs) + diverged, len(rungs))
+    return max(seen - 1, 0) if rungs[1:] else seen
 
 
 def population(scores: Sequence[Mapping[int, float]]) -> tuple[Array, Array]:

@@ -21,10 +21,16 @@ from vgg6.tuning.algorithms import told_study
 from vgg6.tuning.algorithms.model_sampler import ModelSampler
 from vgg6.tuning.algorithms.promotion import LEAST_WHOLE, PromotionRule
 from vgg6.tuning.algorithms.rung_scores import above_first
-from vgg6.tuning.algorithms.told_study import TOLD_AS, build_sampler, told_trial, worth_telling
+from vgg6.tuning.algorithms.told_study import (
+    TOLD_AS,
+    build_sampler,
+    told_as,
+    told_trial,
+    worth_telling,
+)
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.journal import Journal
-from vgg6.tuning.run.trials import COMPLETED, FAILED, OPEN, PAUSED, PRUNED, STOPPED, TrialRecord
+from vgg6.tuning.run.trials import FAILED, INFEASIBLE, OPEN, PAUSED, PRUNED, STOPPED, TrialRecord
 
 _RETRIES = 32
 
@@ -213,11 +219,13 @@ class TruthfulSearcher(Searcher):
             self.study.add_trial(told_trial(record, self.space, TOLD_AS[record.state]))
         ended = [r for r in records.values() if r.number not in open_trials and r.ended is not None]
         many = len(self.earlier) + len(ended) >= told_study.TOLD_MOST
-        told = worth_telling(ended, self._rng) if many else ended
+        told = worth_telling(ended, self._rng, self.lengths) if many else ended
         kept = {r.number for r in told} | open_trials
         if isinstance(sampler, ModelSampler):
             forgotten = (r for r in ended if r.number not in kept and r.state != FAILED)
-            sampler.forgotten = sum(above_first(r.epoch, self.rungs) for r in forgotten)
+            sampler.forgotten = sum(
+                above_first(r.epoch, self.rungs, r.state == INFEASIBLE) for r in forgotten
+            )
         for number in sorted(kept):
             self._take_in(records[number], number in open_trials)
 
@@ -315,9 +323,7 @@ class TruthfulSearcher(Searcher):
                 merit = self.measure.merit(self.measure.best_of(row))
                 self._report(record.number, epoch, merit)
             return
-        # One of an earlier length, which is less than the others', was seen so far and no further.
-        shorter = record.state == COMPLETED and record.config.epochs in self.lengths
-        state = TrialState.PRUNED if shorter else TOLD_AS[record.state]
+        state = TOLD_AS[told_as(record, self.lengths)]
         self.study.add_trial(told_trial(record, self.space, state))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -62,18 +63,27 @@ def told_trial(
     return frozen
 
 
-def worth_telling(ended: list[TrialRecord], rng: np.random.Generator) -> list[TrialRecord]:
+def told_as(record: TrialRecord, lengths: Collection[int]) -> str:
+    """How its end is told. One that was complete at an earlier length of the search, which is less
+    than the others', was seen so far and no further: it is told as pruned."""
+    shorter = record.state == COMPLETED and record.config.epochs in lengths
+    return PRUNED if shorter else record.state
+
+
+def worth_telling(
+    ended: list[TrialRecord], rng: np.random.Generator, lengths: Collection[int] = ()
+) -> list[TrialRecord]:
     """What a study needs to know of many ended trials: all of up to TOLD_KEPT, else the best and a
     sample of the others.
 
     TPE splits trials into at most 25 good ones and all others, and needs of the others only where
     they are dense: the good ones stay exactly the same, and a uniform sample has the others'
-    density. "Best" is Optuna's order for that split.
+    density. "Best" is Optuna's order for that split, of trials as ``told_as`` says.
     """
     told = [r for r in ended if r.state != FAILED]
     if len(told) <= TOLD_KEPT:
         return ended if len(ended) <= TOLD_KEPT else told
-    told.sort(key=optunas_order)
+    told.sort(key=lambda r: optunas_order(replace(r, state=told_as(r, lengths))))
     others = rng.choice(len(told) - TOLD_BEST, TOLD_KEPT - TOLD_BEST, replace=False)
     return told[:TOLD_BEST] + [told[TOLD_BEST + i] for i in others]
 

@@ -120,10 +120,10 @@ def _drop_unknown_states(run: RunFolder, history: History, folders: Collection[s
 def _tell(promotions: PromotionRule, history: History) -> None:
     """What results alone do not say: which trials have ended, and which were promoted last."""
     for record in history.trials.values():
+        if record.promoted_at == record.epoch > 0:  # whatever came of it before its next epoch
+            promotions.go_on(record.number)
         if record.state not in OPEN or record.epoch >= record.config.epochs:
             promotions.end(record.number)
-        elif record.promoted_at == record.epoch > 0:
-            promotions.go_on(record.number)
 
 
 def behind(record: TrialRecord) -> str:

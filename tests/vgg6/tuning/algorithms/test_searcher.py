@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from vgg6.tuning.algorithms.promotion import (
     compared_at,
 )
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
-from vgg6.tuning.algorithms.told_study import TOLD_KEPT, TOLD_MOST
+from vgg6.tuning.algorithms.told_study import TOLD_BEST, TOLD_KEPT, TOLD_MOST, worth_telling
 from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import Journal
@@ -331,6 +332,42 @@ def test_the_model_is_asked_as_often_when_most_trials_are_forgotten(
         assert sum(trials[number].by_model for number in late) >= 18
 
 
+def test_a_diverged_trial_counts_for_the_gate_as_it_did_before_it_was_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, count in (("TOLD_MOST", 30), ("TOLD_KEPT", 15), ("TOLD_BEST", 5)):
+        monkeypatch.setattr(f"vgg6.tuning.algorithms.told_study.{name}", count)
+    live = make(tmp_path, load_space("default"), limit=200, kind="gp")
+    for i in range(29):
+        state = (COMPLETED, INFEASIBLE)[i % 2]
+        play(live, f"ray{i}", [0.1 + 0.001 * i] * (4 if state == COMPLETED else 1 + i % 3), state)
+    told = live.study.get_trials(deepcopy=False)
+    known = make(tmp_path, load_space("default"), limit=200, kind="gp")
+    play(known, "one more", [0.5], INFEASIBLE)
+    thinned = make(tmp_path, load_space("default"), limit=200, kind="gp")
+    assert len(thinned.study.trials) == 15 < len(told)
+
+    def above(searcher: TruthfulSearcher) -> int:
+        sampler = searcher.study.sampler
+        assert isinstance(sampler, ModelSampler)
+        scores = sampler._rung_scores(searcher.study.get_trials(deepcopy=False))
+        return sampler.forgotten + sum(map(len, scores[1:]))
+
+    assert above(thinned) == above(known)
+
+
+def test_trials_of_an_earlier_length_take_no_place_of_the_best(tmp_path: Path) -> None:
+    searcher = make(tmp_path, load_space("default"), limit=700, kind="random")
+    for i in range(600):
+        play(searcher, f"ray{i}", [0.001 * i] * 4, COMPLETED)
+    records = list(searcher.journal.history.trials.values())
+    for record in records[560:]:  # the forty best, of the earlier length
+        record.config = replace(record.config, epochs=2)
+    told = worth_telling(records, np.random.default_rng(0), lengths=(2,))
+    best = {record.number for record in records[560 - TOLD_BEST : 560]}
+    assert best <= {record.number for record in told}
+
+
 def promoting(
     folder: Path,
     limit: int,
@@ -453,6 +490,22 @@ def test_a_resumed_study_with_paused_and_promoted_trials_equals_the_one_never_st
         assert (a.value, a.intermediate_values) == (b.value, b.intermediate_values)
     assert again.study.trials[promoted].state == TrialState.RUNNING
     assert {begin(again, "a"), begin(again, "b")} == {promoted, fresh}, "unfinished ones first"
+
+
+@pytest.mark.parametrize("state", [INFEASIBLE, FAILED])
+def test_a_trial_that_was_promoted_and_lost_is_known_as_promoted_after_a_resume(
+    tmp_path: Path, state: str
+) -> None:
+    live = promoting(tmp_path, limit=30)
+    with_paused(live)
+    assert begin(live, "promoted") == 11 and live.rule is not None
+    live.rule.end(11)
+    live.journal.write("end", trial=11, state=state, reason="lost before its next epoch")
+    live.journal.close()
+    again = promoting(tmp_path, limit=30)
+    assert again.rule is not None
+    assert again.rule._promoted == live.rule._promoted == {1: {11}}
+    assert again.rule.by_hope() == live.rule.by_hope()
 
 
 def test_a_search_waits_while_a_running_trial_may_let_a_paused_one_go_on_and_then_is_finished(
