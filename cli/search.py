@@ -186,10 +186,12 @@ def resume(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(dry_run(found))
         return DONE
-    for line in plan_in_words(found):
-        say(line)
     confirming = asked.words if asked else []
     to_go_on = SearchCommands(run).resume(*confirming)
+    if not added and not asked and found.has_ended:
+        return _show_again(found, settings, to_go_on)
+    for line in plan_in_words(found):
+        say(line)
     to_extend = SearchCommands(run).resume(*words_of(args), *confirming) if added else ""
     saying = partial(saying_how_to_resume, run, to_go_on, to_extend, known)
     with saying():
@@ -205,6 +207,16 @@ def resume(args: argparse.Namespace) -> int:
     budget = settings.time_budget  # of the search alone: what it kept for this comes on top
     end = None if budget is None else began + budget / (1 - CONFIRMING_SHARE)
     return _on_ray(session, saying, run, args, settings, asked, to_go_on, end)
+
+
+def _show_again(found: Search, settings: Settings, to_go_on: str) -> int:
+    """Show and pack the winner of a search that has nothing left to run, without a Ray."""
+    from vgg6.tuning.session.session_outcome import Outcome, outcome_of
+
+    more = SearchCommands(found.folder).resume("--trials", "N")
+    say(f"nothing is left to run; to add trials: {more}")
+    how = outcome_of(found.history, found.facts.trials, "", exhausted=True)
+    return finish(found.folder, Outcome(*how, [], 0.0), settings, to_go_on)
 
 
 def _on_ray(

@@ -38,8 +38,9 @@ def status(args: argparse.Namespace) -> int:
         print_result(starting_status(coming.name), args.json, render)
         return DONE
     search = read_search(open_run(args.run, args.storage))
-    to_go_on = SearchCommands(search.folder).resume()
-    print_result(status_of(search), args.json, lambda found: render(found, to_go_on))
+    commands = SearchCommands(search.folder)
+    words = commands.resume(), commands.best("--confirm")
+    print_result(status_of(search), args.json, lambda found: render(found, *words))
     return DONE
 
 

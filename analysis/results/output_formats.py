@@ -23,8 +23,7 @@ def check_table_file(out: Path) -> None:
     """Raise InputError unless a table can be written as ``out``."""
     if out.suffix not in TABLE_FORMATS:
         raise InputError("out", str(out), f"does not end with {' or '.join(TABLE_FORMATS)}")
-    if not out.absolute().parent.is_dir():
-        raise InputError("out", str(out), "is in no folder that exists")
+    check_target("out", out)
 
 
 def conversion_target(run: RunFolder, form: str, out: str | None) -> Path:

@@ -75,12 +75,14 @@ def encoded(frame: pd.DataFrame, suffix: str) -> bytes:
 
 
 def save(frame: pd.DataFrame, out: Path) -> None:
-    """Write a frame in the format that its file's name ends with.
+    """Write a frame in the format that its file's name ends with, in a folder that is made where
+    there is none.
 
     Raises:
-        InputError: the name ends otherwise, or there is no such folder.
+        InputError: the name ends otherwise, or the folder cannot be made.
     """
     check_table_file(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, encoded(frame, out.suffix))
 
 

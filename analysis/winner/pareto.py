@@ -65,9 +65,10 @@ def pareto_front(ranked: Sequence[TrialRecord], task: Task = STUDY) -> list[Tria
         task: what their networks are made for.
     """
     front: list[TrialCost] = []
-    whole = (trial for trial in ranked if trial.state == COMPLETED)
-    for trial in whole:  # the best first: a later one cannot score better
-        cost = TrialCost.of(trial, task)
+    whole = [(trial, TrialCost.of(trial, task)) for trial in ranked if trial.state == COMPLETED]
+    # The best first, and of equal scores the quickest: a later one beats none before it.
+    whole.sort(key=lambda one: (-one[0].gain, one[1].seconds, one[1].parameters))
+    for _, cost in whole:
         beaten = any(
             other.seconds <= cost.seconds and other.parameters <= cost.parameters for other in front
         )

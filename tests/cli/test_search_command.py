@@ -92,6 +92,11 @@ def test_a_search_interrupted_by_each_signal_is_resumed_to_its_whole(
     assert all(t.state in (COMPLETED, INFEASIBLE) for t in after.trials.values())
     assert after.arrivals[: len(before.arrivals)] == before.arrivals, "no finished epoch is lost"
     assert after.repeated_rows == 0
+    sessions = len(after.sessions)
+    monkeypatch.setattr("ray.init", None)  # to start Ray would be a TypeError
+    status, out, err = said("resume", "s")
+    assert status == 0 and "nothing is left to run" in err and "packed in" in out, err
+    assert len(read_history(run).sessions) == sessions
     # A resumed trial goes on in the W&B run that it began in. One killed as it began has no id yet.
     runs = [r for r in read_runs(journal.parent) if r.id and r.name != "s summary"]
     assert len({r.id for r in runs}) == 6

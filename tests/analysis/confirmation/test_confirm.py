@@ -75,6 +75,8 @@ def test_a_trial_that_was_not_completed_is_on_no_front_and_its_length_is_said() 
     pruned, whole = record(0, 0.9, 1.0), record(1, 0.8, 10.0)
     pruned.state, pruned.epoch = PRUNED, 1
     assert [row.trial for row in pareto_front([pruned, whole])] == [1]
+    slow, quick = record(0, 0.5, 30.0), record(1, 0.5, 10.0)
+    assert [row.trial for row in pareto_front([slow, quick])] == [1], "of equal scores the quicker"
     best = best_of_each([pruned, whole], "optimizer")[0].best
     assert (best.trial, best.epochs_run, best.epochs) == (0, 1, 2)
 

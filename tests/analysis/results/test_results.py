@@ -147,9 +147,11 @@ def test_the_table_command_writes_a_search_in_either_format(
     assert len(text.splitlines()) == len(trials_table(read_search(search))) + 1
 
 
-def test_the_table_command_refuses_other_formats_and_absent_folders(
+def test_the_table_command_makes_a_folder_and_refuses_other_formats_and_files_as_folders(
     search: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, rule in (("a.xlsx", ".csv or .parquet"), ("no/a.csv", "no folder that exists")):
+    made = tmp_path / "new" / "a.csv"
+    assert tune_vgg6.main(["table", search.path, "--out", str(made)]) == 0 and made.exists()
+    for name, rule in (("a.xlsx", ".csv or .parquet"), ("new/a.csv/b.csv", "is no folder")):
         assert tune_vgg6.main(["table", search.path, "--out", str(tmp_path / name)]) == 2
         assert rule in capsys.readouterr().err

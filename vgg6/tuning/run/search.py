@@ -18,7 +18,7 @@ from vgg6.tuning.run.folder import CONFIRMATION, FRONT, JOURNAL, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search_facts import SearchFacts, read_facts
-from vgg6.tuning.run.trials import TrialRecord
+from vgg6.tuning.run.trials import OPEN, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,21 @@ class Search:
         """Whether it was extended, and no session has begun since."""
         known = self.facts.extensions
         return bool(known) and known[-1].session > len(self.history.sessions)
+
+    @property
+    def has_trials_left(self) -> bool:
+        """Whether a trial may go on or has not begun."""
+        history, again = self.history, len(self.history.begun_again)
+        most = min(self.facts.trials - again, self.space.size)
+        under_way = any(state in OPEN for state in history.states)
+        return under_way or len(history.trials) - again < most
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of its trials have, and its last session brought itself to an end."""
+        sessions = self.history.sessions
+        ended = bool(sessions) and sessions[-1].outcome == "complete" and not self.is_pending
+        return ended and not self.has_trials_left
 
     @property
     def lengths(self) -> tuple[int, ...]:

@@ -12,12 +12,13 @@ from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, metric_named
 from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.driver_lock import is_running
-from vgg6.tuning.run.folder import CONFIRMED, RunFolder
+from vgg6.tuning.run.folder import CONFIRMED, JOURNAL, RunFolder
 from vgg6.tuning.run.history import History
+from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.progress import remaining_epochs
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.training_depth import in_words, pruned_after
-from vgg6.tuning.run.trials import RUNNING, STOPPED
+from vgg6.tuning.run.trials import OPEN, RUNNING, STOPPED
 
 STARTING, IN_PROGRESS, CONFIRMING = "starting", "running", "confirming"
 
@@ -53,7 +54,8 @@ class Status:
     """How a search stands. ``metric``: what scores are of; ``minutes_left``: None before the first
     trial's end; ``pruned_after``: how many trials were stopped early after how many epochs;
     ``depth``: that in words; ``extensions``: what was added since it began, a line each;
-    ``outdated``: what a confirmation is of that was made before."""
+    ``outdated``: what a confirmation is of that was made before; ``confirming``: how far one has
+    come that is not at its end, empty where there is none."""
 
     search: str
     data: str
@@ -72,6 +74,7 @@ class Status:
     depth: str = ""
     extensions: list[str] = field(default_factory=list)
     outdated: str = ""
+    confirming: str = ""
     metric: str = ACCURACY.name
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def status_of(search: Search) -> Status:
         depth=in_words(history) if state not in (STARTING, IN_PROGRESS) and rows else "",
         extensions=search.extensions,
         outdated=search.outdated_in_words,
+        confirming=_confirming(search.folder),
         metric=search.metric.name,
     )
 
@@ -157,11 +161,28 @@ def _confirmed(found: Confirmation | None) -> ConfirmedWinner | None:
     return ConfirmedWinner(chosen.trial, chosen.label, mean, seeds, found.more_seeds)
 
 
-def render(status: Status, to_go_on: str = "") -> str:
+def _confirming(run: RunFolder) -> str:
+    """How far a confirmation has come that is not at its end: which runs it has, and what became of
+    its driver."""
+    inner = RunFolder(f"{run.uri.rstrip('/')}/{CONFIRMED}")
+    if not inner.exists(JOURNAL):
+        return ""
+    history = read_history(inner)
+    counts = Counter(trial.state for trial in history.trials.values())
+    ended = len(history.trials) - sum(counts[state] for state in OPEN)
+    runs = f"{counted(ended, 'run')} over fresh seeds ended"
+    if inner.local and is_running(inner):
+        return f"{runs}, {counts[RUNNING]} going on"
+    outcome = history.sessions[-1].outcome if history.sessions else ""
+    return "" if outcome == "complete" else f"{outcome or 'killed'} after {runs}"
+
+
+def render(status: Status, to_go_on: str = "", to_confirm: str = "") -> str:
     """The status as a few lines of text.
 
     Args:
         to_go_on: the command that resumes the search.
+        to_confirm: the one that goes on with a confirmation.
     """
     if not status.data:
         return f"{status.search}: {status.state}"
@@ -185,7 +206,10 @@ def render(status: Status, to_go_on: str = "") -> str:
         over = f"mean {column} {found.mean:.4f} over {counted(found.seeds, 'fresh seed')}"
         open_ = "; not settled against its rivals" if found.more_seeds else ""
         lines.append(f"  confirmed trial {found.trial} {found.label}: {over}{open_}")
-    if status.outdated:
+    if status.confirming:
+        again = to_confirm and status.state != CONFIRMING
+        lines.append(f"  confirm   {status.confirming}{f': {to_confirm}' if again else ''}")
+    elif status.outdated:
         lines.append(f"  confirm   again: {status.outdated}")
     if torn := status.torn_lines:
         lines.append(f"  journal   {counted(torn, 'line')} torn by a crash, left out")

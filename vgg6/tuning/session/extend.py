@@ -97,12 +97,7 @@ def check_useful(search: Search, asked: Extension, changes: Changes) -> None:
     Raises:
         InputError: it has not.
     """
-    history = search.history
-    under_way = any(trial.state in OPEN for trial in history.trials.values())
-    again = len(history.begun_again)
-    most = min(search.facts.trials - again, search.space.size)
-    to_begin = len(history.trials) - again < most
-    if changes or under_way or to_begin or asked.trials is not None:
+    if changes or search.has_trials_left or asked.trials is not None:
         return
     named = "epochs" if asked.epochs is not None else "time_budget"
     value = asked.epochs or duration(asked.time_budget or 0)

@@ -122,6 +122,24 @@ def storage(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_confirmation_that_is_not_at_its_end_says_how_far_it_is_and_what_goes_on_with_it(
+    run: RunFolder, said: Any
+) -> None:
+    inner = made_run(Path(run.path), trials=4, epochs=2, name=CONFIRMED)
+    assert status_of(read_search(run)).confirming == "", "its last session did all"
+    events = inner.read(JOURNAL).decode().splitlines()
+    end = json.loads(events[-1]) | {"outcome": "interrupted"}
+    for last, was in (([json.dumps(end)], "interrupted"), ([], "killed")):
+        inner.write(JOURNAL, "\n".join([*events[:-2], *last]).encode() + b"\n")
+        _, out, _ = said("status", run.path)
+        told = next(line for line in out.splitlines() if line.startswith("  confirm "))
+        assert f"{was} after 3 runs over fresh seeds ended: " in told and "--confirm" in told
+    with FileLock(inner.file(".lock")):
+        found = status_of(read_search(run))
+    assert found.state == "confirming"
+    assert "3 runs over fresh seeds ended, 1 going on" in render(found, "again", "more")
+
+
 @pytest.mark.parametrize("command", ["list", "status"])
 def test_every_search_of_a_storage_is_listed_with_its_state(
     storage: Path, said: Any, command: str
