@@ -33,6 +33,8 @@ CANDIDATES, PARENTS, CHILDREN = 300, 8, 20
 STRIDES = (0.045, 0.15)  # by which a child's places lie away from its parent's
 CLIMBS, CLIMB_STRIDES = 3, (0.015, 0.045, 0.15)  # rounds of children of the best candidates
 
+Key = tuple[tuple[str, Any], ...]  # a configuration's parameters, in the order of their names
+
 
 class ModelSampler(optuna.samplers.BaseSampler):
     """Suggests where a Gaussian process expects the most improvement at full length.
@@ -76,6 +78,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self._process: RungProcess | None = None
         self._learnt_from = 0
         self._known: dict[int, Array] = {}  # inputs of a trial, by its number
+        self._keys: dict[int, Key] = {}
         self._seen: dict[int, tuple[tuple[int, TrialState], list[float], bool]] = {}
 
     def begin(self, number: int, evens: int) -> None:
@@ -198,12 +201,12 @@ class ModelSampler(optuna.samplers.BaseSampler):
             for t in told
             if t.number not in scores[-1] and t.number not in self._own.values()
         ]
-        best = expected.max()
+        tree, best = process.neighbours(unfinished), expected.max()
 
         def promise(places: Array) -> Array:
             inputs = self.encoding.inputs_at(places)
             gain = expected_improvement(*process.predict(inputs), best)
-            return np.where(process.apart(inputs, unfinished) < NEAR, gain * LAST, gain)
+            return np.where(process.apart(inputs, tree, NEAR) < NEAR, gain * LAST, gain)
 
         gain = promise(candidates)
         for _ in range(CLIMBS):
@@ -211,7 +214,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
             nearer = np.vstack([self._children(places, CLIMB_STRIDES) for places in parents])
             candidates = np.vstack([candidates, nearer])
             gain = np.concatenate([gain, promise(nearer)])
-        known = {_key(t.params) for t in told}
+        known = {self._key_of(t) for t in told}
         in_turn = (self.encoding.at(candidates[i]) for i in np.argsort(-gain))
         new = (params for params in in_turn if _key(params) not in known)
         # A finite space, or a corner of one, may have nothing new left.
@@ -280,6 +283,11 @@ class ModelSampler(optuna.samplers.BaseSampler):
             self._known[trial.number] = np.array(self.encoding.inputs(trial.params))
         return self._known[trial.number]
 
+    def _key_of(self, trial: FrozenTrial) -> Key:
+        if trial.number not in self._keys:
+            self._keys[trial.number] = _key(trial.params)
+        return self._keys[trial.number]
+
     def _candidates(self, best_first: Sequence[FrozenTrial]) -> Array:
         """Places of points anywhere, and of some beside the best ones, (n, names)."""
         anywhere = [self._rng.random((CANDIDATES, len(self.encoding.names)))]
@@ -297,5 +305,5 @@ def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
     return np.asarray(deviation * (away * norm.cdf(away) + norm.pdf(away)))
 
 
-def _key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+def _key(params: Mapping[str, Any]) -> Key:
     return tuple(sorted(params.items()))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
+from scipy.spatial import KDTree
 
 Array = npt.NDArray[np.float64]
 JITTER = 1e-6
@@ -92,13 +93,17 @@ class RungProcess:
         variance = np.maximum(1 - np.square(half).sum(axis=0), 1e-9)
         return half.T @ self._weights, np.sqrt(variance)
 
-    def apart(self, inputs: Array, others: Sequence[Array]) -> Array:
-        """How far each row lies from the nearest of ``others``, in length scales, (n,); infinite
-        where there are none."""
+    def neighbours(self, others: Sequence[Array]) -> KDTree:
+        """A tree of places, for ``apart``."""
         lengths, _, _ = self._unpacked(self._theta)
-        rows = np.reshape(others, (-1, self._inputs)) / lengths
-        far = _distances(inputs / lengths, rows) / np.sqrt(5)
-        return np.asarray(far.min(axis=1, initial=np.inf))
+        return KDTree(np.reshape(others, (-1, self._inputs)) / lengths)
+
+    def apart(self, inputs: Array, tree: KDTree, most: float = np.inf) -> Array:
+        """How far each row lies from the nearest place of a tree, in length scales, (n,); infinite
+        where that is ``most`` or more."""
+        lengths, _, _ = self._unpacked(self._theta)
+        far, _ = tree.query(inputs / lengths, distance_upper_bound=most)
+        return np.asarray(far)
 
     def _unpacked(self, theta: Array) -> tuple[Array, Array, float]:
         """Lengths, correlations and noise."""

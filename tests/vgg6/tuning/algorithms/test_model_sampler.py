@@ -314,7 +314,9 @@ def test_the_model_does_not_suggest_again_what_waits_at_a_rung(
             SPACE.suggest(trial)
             inputs = np.array([sampler.encoding.inputs(trial.params)])
             assert sampler.asked_model and sampler._process is not None
-            found.append(float(sampler._process.apart(inputs, waiting)[0]))
+            found.append(
+                float(sampler._process.apart(inputs, sampler._process.neighbours(waiting))[0])
+            )
             trial.report(worth(trial.params) * 0.5, 1)
             study.tell(trial, state=TrialState.PRUNED)
         assert found[0] == np.inf, "all of the first ones were trained whole"
