@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.confirmation.elimination import MARGIN, MOST_ROUNDS
+from analysis.confirmation.winner_rule import MARGIN, MOST_ROUNDS
 from analysis.packages.package_files import PACKED
 from analysis.suggested_commands import SearchCommands
 from cli.environment import check_environment

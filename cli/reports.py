@@ -126,7 +126,7 @@ def insights(args: argparse.Namespace) -> int:
 def table(args: argparse.Namespace) -> int:
     if args.out:
         check_table_file(Path(args.out))
-    from analysis.results.tables import encoded, save
+    from analysis.results.table_files import encoded, save
 
     tables = load_with_notes(args)
     rows = tables.trials if args.trials else tables.epochs

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.confirmation.elimination import MOST_ROUNDS
+from analysis.confirmation.winner_rule import MOST_ROUNDS
 from analysis.packages.package_files import PACKED
 from analysis.suggested_commands import SearchCommands, again, command, from_here, unused
 from cli.confirm import CONFIRMING_SHARE, Confirming, add_confirm_flags, confirm_after

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from analysis.confirmation.elimination import MARGIN
+from analysis.confirmation.winner_rule import MARGIN
 from analysis.demo.onnxruntime_web import ADDRESS, SERVE
 from analysis.packages.package_files import DEMO, check_new, check_out
 from analysis.suggested_commands import command, verify_command

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from analysis.confirmation.confirmed_result import how_it_was_lost
-from analysis.confirmation.elimination import SETTLED, Decision, Standing
 from analysis.confirmation.intervals import pooled_means
 from analysis.confirmation.paired_scores import MOST_SEEDS, Difference, PairedScores
+from analysis.confirmation.winner_rule import SETTLED, Decision, Standing
 from vgg6.architecture import count_parameters
 from vgg6.common.intervals import MeanInterval
 from vgg6.common.numbers_in_words import counted

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from analysis.confirmation.candidate_record import run_key
 from analysis.confirmation.contest import Contest, conclude
-from analysis.confirmation.elimination import MARGIN
 from analysis.confirmation.rounds import Rounds
+from analysis.confirmation.winner_rule import MARGIN
 from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.folder import (
     CONFIRMATION,

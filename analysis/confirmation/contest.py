@@ -14,7 +14,8 @@ from analysis.confirmation.candidate_record import (
     run_key,
     scores_of,
 )
-from analysis.confirmation.elimination import (
+from analysis.confirmation.paired_scores import PairedScores
+from analysis.confirmation.winner_rule import (
     LEAST_SEEDS,
     MARGIN,
     Decision,
@@ -22,7 +23,6 @@ from analysis.confirmation.elimination import (
     decide,
     standing,
 )
-from analysis.confirmation.paired_scores import PairedScores
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL
 from vgg6.config import TrialConfig

@@ -9,7 +9,7 @@ import ray.tune.search
 
 from analysis.confirmation.candidate_record import run_key
 from analysis.confirmation.contest import Contest
-from analysis.confirmation.elimination import LEAST_SEEDS
+from analysis.confirmation.winner_rule import LEAST_SEEDS
 from vgg6.tuning.run.journal import Journal
 from vgg6.tuning.run.trials import RUNNING, STOPPED
 

@@ -15,8 +15,8 @@ import ray.tune.search
 from analysis.confirmation.candidate_record import candidate_records, median_seed, run_key
 from analysis.confirmation.confirm import fresh_seeds, keeping_all
 from analysis.confirmation.contest import Contest
-from analysis.confirmation.elimination import SETTLED, Standing
 from analysis.confirmation.rounds import Rounds
+from analysis.confirmation.winner_rule import SETTLED, Standing
 from analysis.winner.size_front import size_front
 from vgg6.common.checks import InputError
 from vgg6.common.intervals import LEVEL

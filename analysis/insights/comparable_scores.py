@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from search_spaces.parameter import Parameter
 from vgg6.tuning.run.trials import COMPLETED, INFEASIBLE, PRUNED
 

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from analysis.insights.additive_model import AdditiveModel
 from analysis.insights.comparable_scores import Value, hyperparameters, standings
 from analysis.insights.evaluator_names import ADDITIVE, EVALUATORS, FANOVA, PED_ANOVA
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from vgg6.common.checks import check_choice
 
 MIN_TRIALS, MOST_TRIALS = 20, 1000  # of a search; of a part of it that is assessed at a time

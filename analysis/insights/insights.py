@@ -14,7 +14,7 @@ from analysis.insights.evaluator_names import ADDITIVE
 from analysis.insights.importance import Importance, importance
 from analysis.insights.interaction import Interaction, interaction
 from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matched_effects
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from analysis.winner.ranking import data_title
 from vgg6.common.numbers_in_words import counted, roughly
 from vgg6.common.plain_text import PlainText

@@ -9,7 +9,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from analysis.insights.comparable_scores import common_epoch, scores_at
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 
 MOST_BINS, FEW_BINS, FEW_TRIALS = 6, 4, 100
 PERMUTATIONS = 499

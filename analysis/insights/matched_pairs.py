@@ -11,7 +11,7 @@ import numpy as np
 from scipy import optimize
 
 from analysis.insights.comparable_scores import Value, common_epoch, hyperparameters, scores_at
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from vgg6.common.intervals import student
 
 REFERENCE = {"activation": "relu", "optimizer": "sgd"}

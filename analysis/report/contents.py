@@ -12,7 +12,7 @@ from analysis.confirmation.confirmed_result import ConfirmedResult, confirmed_re
 from analysis.insights.insights import Insights
 from analysis.packages.compressed_networks import CompressedNetwork
 from analysis.report.mistakes import Mistakes
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from analysis.results.timeline import Rung
 from analysis.study.questions import Study
 from analysis.suggested_commands import SearchCommands, again, unused, verify_command

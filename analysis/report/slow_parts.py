@@ -6,7 +6,7 @@ import time
 
 from analysis.insights.importance import Importance, importance
 from analysis.report.mistakes import Mistakes
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from analysis.winner.chosen_run import choose
 from vgg6.common.checks import InputError
 from vgg6.tuning.run.search import Search

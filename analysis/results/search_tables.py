@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.results.output_formats import TABLE_FORMATS
-from analysis.results.tables import SearchTables, columns_of, encoded, typed
+from analysis.results.table_files import SearchTables, columns_of, encoded, typed
 from vgg6.config import FIELD_NAMES
 from vgg6.tuning.run.folder import TABLE
 from vgg6.tuning.run.search import Search

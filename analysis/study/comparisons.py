@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from analysis.insights.matched_pairs import MIN_PAIRS, REFERENCE, Effect, matched
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from analysis.study.measures import Measure
 from vgg6.common.intervals import student
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.confirmation.paired_scores import CLEAR_GAP
 from analysis.insights.comparable_scores import scores_at
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from vgg6.task import STUDY
 
 LEAST_EPOCHS = 4  # the second half of which has three, the fewest that a curvature is of

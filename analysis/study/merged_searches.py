@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.results.search_tables import tables_of
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from vgg6.common.checks import InputError
 from vgg6.config import FIELD_NAMES
 from vgg6.tuning.run.search import Search

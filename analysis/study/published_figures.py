@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from analysis.study.answer_parts import Block, Table, Text
 from analysis.study.comparisons import listed
 from search_spaces.study import RUNS

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from analysis.confirmation.confirmed_result import confirmed_result
 from analysis.figures.learning_curves import curves, steps
 from analysis.packages.package_files import ENVIRONMENT, PACKED
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from analysis.study.answer_parts import Answer, Block, Command, Figure, Heading, Table, Text
 from analysis.study.merged_searches import Repeated, merged
 from analysis.study.published_figures import against_the_study, twin

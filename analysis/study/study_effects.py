@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 from analysis.figures.effects import effect
 from analysis.insights.comparable_scores import common_epoch, scores_at
 from analysis.insights.matched_pairs import MIN_PAIRS, Effect
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from analysis.study.answer_parts import Answer, Block, Figure, Heading, Table, Text
 from analysis.study.comparisons import (
     HEAD,

@@ -38,8 +38,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.confirmation import paired_scores as paired
-from analysis.confirmation.elimination import MARGIN, Standing, decide, standing
 from analysis.confirmation.paired_scores import PairedScores
+from analysis.confirmation.winner_rule import MARGIN, Standing, decide, standing
 from benchmarks.machine import ROOT, describe, write_result
 from benchmarks.replay.curve_files import read_curves
 from vgg6.common.intervals import student_quantile

@@ -42,7 +42,7 @@ from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.early_stopping import replay
 from vgg6.tuning.algorithms.promotion import PromotionRule
 from vgg6.tuning.algorithms.rule_of_search import rule_of
-from vgg6.tuning.cluster.resources import Allotment
+from vgg6.tuning.cluster.allotment import Allotment
 from vgg6.tuning.run.folder import JOURNAL, SEARCH, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import Journal

@@ -37,7 +37,7 @@ from vgg6.data import data_facts, load_source, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.searcher import TruthfulSearcher
 from vgg6.tuning.cluster import connect as cluster
-from vgg6.tuning.cluster.resources import Allotment
+from vgg6.tuning.cluster.allotment import Allotment
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.search import read_search

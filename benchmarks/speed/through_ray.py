@@ -41,7 +41,7 @@ from vgg6.hardware.cpu_speed import MOST_CPUS, thread_speeds
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
 from vgg6.tuning.cluster import connect as cluster
-from vgg6.tuning.cluster.resources import Allotment
+from vgg6.tuning.cluster.allotment import Allotment
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history

@@ -11,9 +11,9 @@ from support.made.runs import made_run
 
 from analysis.confirmation.confirmed_result import verdict
 from analysis.confirmation.contest import conclude
-from analysis.confirmation.elimination import decide, standing
 from analysis.confirmation.intervals import pooled_means, shown_intervals
 from analysis.confirmation.paired_scores import PairedScores
+from analysis.confirmation.winner_rule import decide, standing
 from analysis.winner.ranking import beats_chance, summary
 from analysis.winner.render_ranking import render
 from vgg6.common.checks import InputError

@@ -8,9 +8,9 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from analysis.confirmation.elimination import decide, standing
 from analysis.confirmation.intervals import pooled_means
 from analysis.confirmation.paired_scores import MOST_SEEDS, PairedScores
+from analysis.confirmation.winner_rule import decide, standing
 from vgg6.architecture import count_flops
 from vgg6.common.intervals import student
 from vgg6.config import TrialConfig

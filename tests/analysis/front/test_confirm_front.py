@@ -27,7 +27,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import data_facts, load_digits, load_recorded, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
-from vgg6.tuning.cluster.resources import Allotment
+from vgg6.tuning.cluster.allotment import Allotment
 from vgg6.tuning.run.confirmed_front import ConfirmedFront, read_front
 from vgg6.tuning.run.folder import (
     CONFIRMED,

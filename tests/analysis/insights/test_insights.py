@@ -21,7 +21,7 @@ from analysis.insights.insights import infeasible, insights, render, saved, with
 from analysis.insights.interaction import interaction
 from analysis.insights.matched_pairs import MIN_PAIRS, matched_effects
 from analysis.results.search_tables import tables_of
-from analysis.results.tables import SearchTables
+from analysis.results.table_files import SearchTables
 from search_spaces import Parameter, Space, load_space
 from vgg6.common.checks import InputError
 from vgg6.config import TrialConfig

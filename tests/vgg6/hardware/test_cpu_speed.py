@@ -20,7 +20,7 @@ from vgg6.hardware import cpu_speed, measurements
 from vgg6.hardware.cpu_speed import best_threads, precision_speeds, thread_speeds
 from vgg6.hardware.measurements import cache_file
 from vgg6.hardware.runtime import Runtime
-from vgg6.tuning.cluster.resources import allot
+from vgg6.tuning.cluster.allotment import allot
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.session.trial_speed import check_measured_threads, trial_speed
 from vgg6.tuning.settings import Settings

@@ -19,6 +19,7 @@ from vgg6.common.say import say
 from vgg6.config import TrialConfig
 from vgg6.hardware.measurements import recall, remember, remembered
 from vgg6.hardware.runtime import Runtime
+from vgg6.tuning.cluster.allotment import kinds
 from vgg6.tuning.cluster.gpu_sharing import (
     SHARED,
     SharedSpeeds,
@@ -26,7 +27,6 @@ from vgg6.tuning.cluster.gpu_sharing import (
     measure_shared_speeds,
     measurement_key,
 )
-from vgg6.tuning.cluster.resources import kinds
 
 KEY = "gpus_per_trial"
 PATIENCE_S = 600.0  # for a whole GPU to be free, and measured

@@ -19,11 +19,11 @@ from ray.tune.search import ConcurrencyLimiter
 
 from vgg6.common.numbers_in_words import counted
 from vgg6.common.say import say
+from vgg6.tuning.cluster.allotment import Allotment, live_nodes
 from vgg6.tuning.cluster.awake_clock import AwakeClock
 from vgg6.tuning.cluster.connect import ClusterLost
 from vgg6.tuning.cluster.ray_internals import end_local_ray
 from vgg6.tuning.cluster.reaper import nothing_more_to_say
-from vgg6.tuning.cluster.resources import Allotment, live_nodes
 from vgg6.tuning.cluster.retries import fewer
 from vgg6.tuning.run.history import History
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ray.tune.experiment import Trial
 
-from vgg6.tuning.cluster.resources import Allotment
+from vgg6.tuning.cluster.allotment import Allotment
 
 # Here Ray begins to guess why a worker died.
 CAUSES = "Some common causes include"

@@ -16,8 +16,8 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vgg6.common.checks import InputError
+from vgg6.tuning.cluster.allotment import Allotment
 from vgg6.tuning.cluster.connect import ClusterLost
-from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.run.folder import RunFolder
 
 MARK = ".here"  # a file that every session of a run folder begins with

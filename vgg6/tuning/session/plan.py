@@ -23,11 +23,11 @@ from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
 from vgg6.tuning.cluster import connect as cluster
 from vgg6.tuning.cluster import mps
+from vgg6.tuning.cluster.allotment import KIND, Allotment, allot, live_nodes, of_kind
 from vgg6.tuning.cluster.connect import HERE
 from vgg6.tuning.cluster.gpu_probe import hungriest, probe_each, probe_here
 from vgg6.tuning.cluster.gpu_sharing import SharedSpeeds
 from vgg6.tuning.cluster.ray_internals import local_gpu_kind
-from vgg6.tuning.cluster.resources import KIND, Allotment, allot, live_nodes, of_kind
 from vgg6.tuning.run import training_depth
 from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.search_facts import SearchFacts

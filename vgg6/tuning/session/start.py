@@ -12,8 +12,8 @@ from vgg6.common.say import say
 from vgg6.data import DataFacts, TrialData
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.algorithms.warm_start import WarmStart, describe_sources
+from vgg6.tuning.cluster.allotment import kinds, live_nodes, of_kind
 from vgg6.tuning.cluster.connect import HERE
-from vgg6.tuning.cluster.resources import kinds, live_nodes, of_kind
 from vgg6.tuning.cluster.shared_storage import check_shared
 from vgg6.tuning.run.extension import Extension
 from vgg6.tuning.run.folder import RunFolder

@@ -22,6 +22,7 @@ from vgg6.hardware.measurements import remember, remembered
 from vgg6.hardware.runtime import Runtime
 from vgg6.tuning.cluster import gpu_probe as probe
 from vgg6.tuning.cluster import gpu_sharing
+from vgg6.tuning.cluster.allotment import allot
 from vgg6.tuning.cluster.gpu_sharing import (
     SharedSpeed,
     SharedSpeeds,
@@ -30,7 +31,6 @@ from vgg6.tuning.cluster.gpu_sharing import (
     next_to_measure,
     share_of,
 )
-from vgg6.tuning.cluster.resources import allot
 from vgg6.tuning.cluster.retries import fewer, larger_share
 from vgg6.tuning.session import plan as planning
 from vgg6.tuning.settings import Settings

@@ -16,8 +16,8 @@ from ray.exceptions import (
 )
 
 from vgg6.tuning.cluster import shared_storage
+from vgg6.tuning.cluster.allotment import Allotment
 from vgg6.tuning.cluster.connect import ClusterLost
-from vgg6.tuning.cluster.resources import Allotment
 from vgg6.tuning.run.folder import RunFolder
 
 NODE = {"Alive": True, "NodeID": "a" * 56, "NodeManagerAddress": "10.0.0.7"}

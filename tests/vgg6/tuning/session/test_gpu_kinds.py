@@ -29,8 +29,8 @@ from search_spaces import Parameter, Space
 from vgg6.common.checks import InputError
 from vgg6.data import TrialData, data_facts, load_digits, split
 from vgg6.tuning.algorithms.warm_start import WarmStart
+from vgg6.tuning.cluster.allotment import allot
 from vgg6.tuning.cluster.connect import HERE, connect, quiet_environment
-from vgg6.tuning.cluster.resources import allot
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search_facts import read_facts

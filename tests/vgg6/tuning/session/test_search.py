@@ -31,7 +31,7 @@ from vgg6.model import VGG6
 from vgg6.training import TrainState, fit
 from vgg6.tuning.algorithms.warm_start import begin_from, read_earlier
 from vgg6.tuning.cluster import connect as cluster
-from vgg6.tuning.cluster.resources import allot
+from vgg6.tuning.cluster.allotment import allot
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.search import read_search
