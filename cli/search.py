@@ -215,7 +215,8 @@ def _show_again(found: Search, settings: Settings, to_go_on: str) -> int:
 
     more = SearchCommands(found.folder).resume("--trials", "N")
     say(f"nothing is left to run; to add trials: {more}")
-    how = outcome_of(found.history, found.facts.trials, "", exhausted=True)
+    history, trials = found.history, found.facts.trials
+    how = outcome_of(history, trials, "", exhausted=len(history.trials) < trials)
     return finish(found.folder, Outcome(*how, [], 0.0), settings, to_go_on)
 
 

@@ -24,6 +24,7 @@ import statistics
 import tempfile
 import time
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -62,11 +63,11 @@ def play(
 ) -> tuple[list[float], float, float]:
     """The incumbent's true quality after every trial, the 95th percentile of the last hundred
     suggestions' seconds, and the share of suggestions that are the model's."""
-    told_study.TOLD_MOST, told_study.TOLD_KEPT, told_study.TOLD_BEST = most, kept, best
     noise = np.random.default_rng(seed)
     firsts: list[float] = []
     track, times, incumbent = [], [], 0.0
-    with tempfile.TemporaryDirectory() as folder:
+    sizes = patch.multiple(told_study, TOLD_MOST=most, TOLD_KEPT=kept, TOLD_BEST=best)
+    with sizes, tempfile.TemporaryDirectory() as folder:
         journal = Journal(RunFolder(folder))
         searcher = TruthfulSearcher(
             load_space("default"),

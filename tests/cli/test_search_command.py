@@ -96,6 +96,7 @@ def test_a_search_interrupted_by_each_signal_is_resumed_to_its_whole(
     monkeypatch.setattr("ray.init", None)  # to start Ray would be a TypeError
     status, out, err = said("resume", "s")
     assert status == 0 and "nothing is left to run" in err and "packed in" in out, err
+    assert "all 6 trials ended" in out
     assert len(read_history(run).sessions) == sessions
     # A resumed trial goes on in the W&B run that it began in. One killed as it began has no id yet.
     runs = [r for r in read_runs(journal.parent) if r.id and r.name != "s summary"]
@@ -162,7 +163,7 @@ def test_a_time_budget_ends_a_search_with_the_best_so_far_packed(
     tmp_path: Path, ray_here: None, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = [*UNTRACKED, "--epochs", "400", "--time-budget", "20s", "--trials", "2"]
+    arguments = [*UNTRACKED, "--epochs", "4000", "--time-budget", "20s", "--trials", "2"]
     status, out, err = said(*arguments)
     assert status == 0, err
     assert "time budget of 20 s is used up" in out and "packed in" in out

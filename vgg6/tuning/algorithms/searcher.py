@@ -32,7 +32,8 @@ from vgg6.tuning.reported_keys import WHY_INFEASIBLE
 from vgg6.tuning.run.journal import Journal
 from vgg6.tuning.run.trials import FAILED, INFEASIBLE, OPEN, PAUSED, PRUNED, STOPPED, TrialRecord
 
-_RETRIES = 32
+_RETRIES = 32  # of the sampler, where it suggests what was run before
+_TRIES = 1000  # of random configurations after that
 
 
 class TruthfulSearcher(Searcher):
@@ -301,8 +302,10 @@ class TruthfulSearcher(Searcher):
             for index in self._rng.permutation(len(rest)):
                 yield self._ask(rest[index])
             return
-        for _ in range(_RETRIES):
-            yield self._ask(suggest_at(self.space, self._rng.random(len(self.space.names))))
+        for _ in range(_TRIES):
+            point = suggest_at(self.space, self._rng.random(len(self.space.names)))
+            if TrialConfig.from_mapping({**self.base, **point}).fingerprint not in self._seen:
+                yield self._ask(point)
 
     def _ask(self, point: dict[str, Any]) -> tuple[optuna.Trial, dict[str, Any]]:
         self.study.enqueue_trial(self.space.params_of(point))

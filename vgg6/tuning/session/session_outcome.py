@@ -39,7 +39,7 @@ def outcome_of(history: History, trials: int, reason: str, exhausted: bool) -> t
     if reason:
         return COMPLETE, reason
     if exhausted and not counts[RUNNING]:
-        return COMPLETE, f"the space has no more than {counted(ended, 'configuration')}"
+        return COMPLETE, f"the space gave no more than {counted(ended, 'configuration')}"
     if ended < trials:
         return INCOMPLETE, f"{ended} of {counted(trials, 'trial')} ended"
     failed = f", {counts[FAILED]} of them failed" if counts[FAILED] else ""

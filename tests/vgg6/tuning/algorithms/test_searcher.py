@@ -174,6 +174,20 @@ def test_a_finite_space_is_walked_once_and_then_said_to_be_exhausted(
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize("kind", ["gp", "optuna", "random"])
+def test_every_whole_number_of_a_range_is_found_before_a_space_is_given_up(
+    tmp_path: Path, kind: str
+) -> None:
+    space = Space(name="whole", parameters=(Parameter(name="cutout", low=0, high=32),))
+    assert space.size == math.inf
+    searcher = make(tmp_path, space, limit=50, kind=kind)
+    for i in range(33):
+        play(searcher, str(i), [0.5] * 4, COMPLETED)
+    assert searcher.suggest("one more") == Searcher.FINISHED and searcher.exhausted
+    found = {t.config.cutout for t in searcher.journal.history.trials.values()}
+    assert found == set(range(33))
+
+
 def test_grid_takes_the_studys_35_rows_each_with_its_own_length(tmp_path: Path) -> None:
     journal = Journal(RunFolder(str(tmp_path)))
     searcher = TruthfulSearcher(
