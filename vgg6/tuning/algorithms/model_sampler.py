@@ -46,7 +46,8 @@ class ModelSampler(optuna.samplers.BaseSampler):
       on the process learns what each is worth (``RungProcess``). No gain to come is assumed.
     - A gate: at most ``GATE`` of its suggestions for each result above the first rung. Else many
       workers would be sent after the first impression.
-    - A third of the suggestions, and all that the gate turns away, are spread evenly (Sobol).
+    - A third of the suggestions, and all that the gate turns away, are spread evenly (Sobol). Where
+      a finite space has had such a point, it is drawn anew, and may then be the model's.
     - No suggestion lies within ``NEAR`` of a trial that has not been trained whole. The model may
       still hope for its end, and would suggest it again and again.
     - Points that are trained whole are not modelled. Somebody chose them. One that starts late
@@ -72,7 +73,6 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self._seed = seed
         self._rng = self._learning = np.random.default_rng(seed)
         self._even = qmc.Sobol(len(self.encoding.names), rng=np.random.default_rng(seed))
-        self._spread: bool | None = None  # whether the trial that has begun is spread evenly
         self._independent = optuna.samplers.RandomSampler(seed)
         self._distributions = {p.key: distribution_of(p) for p in space.parameters}
         self._process: RungProcess | None = None
@@ -92,8 +92,6 @@ class ModelSampler(optuna.samplers.BaseSampler):
         suggest, learn, rest = seeds
         self._rng, self._learning = np.random.default_rng(suggest), np.random.default_rng(learn)
         self._independent = optuna.samplers.RandomSampler(rest % 2**32)
-        # Once a trial: one that a finite space has had already is asked for again.
-        self._spread = bool(self._rng.random() < RANDOM_SHARE)
         if self._even.num_generated > evens:
             self._even.reset()
         if ahead := evens - self._even.num_generated:
@@ -129,8 +127,7 @@ class ModelSampler(optuna.samplers.BaseSampler):
         scores = self._rung_scores(told)
         far = self.forgotten + sum(map(len, scores[1:] or scores))
         early = len(told) < START or len(scores[0]) < START // 2
-        spread = self._rng.random() < RANDOM_SHARE if self._spread is None else self._spread
-        if early or spread or self.made >= GATE * far:
+        if early or self._rng.random() < RANDOM_SHARE or self.made >= GATE * far:
             return self.encoding.at(self._even.random()[0])
         self.made, self.asked_model = self.made + 1, True
         return self._most_improving(told, scores)

@@ -166,27 +166,6 @@ def test_a_third_of_the_suggestions_is_none_of_the_models(monkeypatch: pytest.Mo
     assert abs(chosen / 600 - 2 / 3) < 0.06, chosen
 
 
-def test_a_trial_that_is_spread_evenly_stays_so_when_it_is_asked_for_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sampler = ModelSampler(SPACE, RUNGS, 0)
-    study = study_of(sampler)
-    for _ in range(START + 1):
-        run(study)
-    monkeypatch.setattr(model_sampler, "GATE", 1000.0)
-    monkeypatch.setattr(sampler, "_most_improving", lambda *_: sampler.encoding.at([0.5] * 5))
-    asked, by_model = study.trials[-1], []
-    for number in range(300):
-        sampler.begin(number, evens=0)
-        answers = []
-        for _ in range(4):  # a finite space had the first three already
-            sampler.sample_relative(study, asked, {})
-            answers.append(sampler.asked_model)
-        assert len(set(answers)) == 1
-        by_model.append(answers[0])
-    assert abs(sum(by_model) / 300 - 2 / 3) < 0.08
-
-
 def test_no_suggestion_is_the_models_before_a_trial_was_seen_above_the_first_rung() -> None:
     sampler = ModelSampler(SPACE, [1, 4, 16, 64], 0)
     study = study_of(sampler)
