@@ -35,6 +35,10 @@ CLIMBS, CLIMB_STRIDES = 3, (0.015, 0.045, 0.15)  # rounds of children of the bes
 
 Key = tuple[tuple[str, Any], ...]  # a configuration's parameters, in the order of their names
 
+Trials = Mapping[
+    int, FrozenTrial
+]  # by their numbers, ascending: asking each for its own takes long
+
 
 class ModelSampler(optuna.samplers.BaseSampler):
     """Suggests where a Gaussian process expects the most improvement at full length.
@@ -78,7 +82,8 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self._process: RungProcess | None = None
         self._learnt_from = 0
         self._known: dict[int, Array] = {}  # inputs of a trial, by its number
-        self._keys: dict[int, Key] = {}
+        self._keyed: set[int] = set()  # trials whose configurations are among the keys
+        self._keys: set[Key] = set()
         self._seen: dict[int, tuple[tuple[int, TrialState], list[float], bool]] = {}
 
     def begin(self, number: int, evens: int) -> None:
@@ -123,7 +128,8 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self.asked_model = False
         if "fixed_params" in trial.system_attrs:
             return {}
-        told = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        told = {t.number: t for t in study.get_trials(deepcopy=False)}
+        told.pop(trial.number, None)
         scores = self._rung_scores(told)
         far = self.forgotten + sum(map(len, scores[1:] or scores))
         early = len(told) < START or len(scores[0]) < START // 2
@@ -142,21 +148,21 @@ class ModelSampler(optuna.samplers.BaseSampler):
         """A random value of what a point leaves open."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
-    def _rung_scores(self, trials: Sequence[FrozenTrial]) -> list[dict[int, float]]:
+    def _rung_scores(self, trials: Trials) -> list[dict[int, float]]:
         """The scores of the trials that were seen at each rung, by their number."""
         found: list[dict[int, float]] = [{} for _ in self.rungs]
         diverged = []
-        for t in trials:
+        for number, t in trials.items():
             now = len(t.intermediate_values), t.state
-            known = self._seen.get(t.number)
+            known = self._seen.get(number)
             if known is None or known[0] != now:
                 hidden = self._is_own(t)
                 known = now, *(([], False) if hidden else seen_at(t, self.rungs))
-                self._seen[t.number] = known
+                self._seen[number] = known
             for rung, score in enumerate(known[1]):
-                found[rung][t.number] = score
+                found[rung][number] = score
             if known[2]:
-                diverged.append((len(known[1]), t.number))
+                diverged.append((len(known[1]), number))
         for rung, number in diverged:
             if rung < len(found) and found[rung]:
                 found[rung][number] = min(found[rung].values())
@@ -172,17 +178,15 @@ class ModelSampler(optuna.samplers.BaseSampler):
                 return True
         return False
 
-    def _most_improving(
-        self, told: Sequence[FrozenTrial], scores: list[dict[int, float]]
-    ) -> dict[str, Any]:
-        by_number = {t.number: t for t in told}
-        rows, inputs, rungs, values = self._modelled_by(by_number, scores)
+    def _most_improving(self, told: Trials, scores: list[dict[int, float]]) -> dict[str, Any]:
+        rows, inputs, rungs, values = self._modelled_by(told, scores)
         process = self._learnt(inputs, rungs, values, sum(map(len, scores)))
         process.condition(inputs, rungs, values)
         # One that has begun and not reported is believed to come out as expected.
-        begun = [t for t in told if t.state == TrialState.RUNNING and t.number not in scores[0]]
+        not_seen = (n for n in told if n not in scores[0])
+        begun = [n for n in not_seen if told[n].state == TrialState.RUNNING]
         if begun:
-            waiting = np.array([self._inputs_of(t) for t in begun])
+            waiting = np.array([self._inputs_of(n, told) for n in begun])
             top = np.full(len(begun), len(self.rungs) - 1)
             believed, _ = process.predict(waiting)
             process.condition(
@@ -190,14 +194,11 @@ class ModelSampler(optuna.samplers.BaseSampler):
                 np.concatenate([values, believed]),
             )  # fmt: skip
         numbers = list(dict.fromkeys(n for n, _, _ in rows))
-        expected, _ = process.predict(np.array([self._inputs_of(by_number[n]) for n in numbers]))
-        best_first = [by_number[numbers[i]] for i in np.argsort(-expected)[:PARENTS]]
+        expected, _ = process.predict(np.array([self._inputs_of(n, told) for n in numbers]))
+        best_first = [told[numbers[i]] for i in np.argsort(-expected)[:PARENTS]]
         candidates = self._candidates(best_first)
-        unfinished = [
-            self._inputs_of(t)
-            for t in told
-            if t.number not in scores[-1] and t.number not in self._own.values()
-        ]
+        complete = {*scores[-1], *self._own.values()}
+        unfinished = [self._inputs_of(n, told) for n in told if n not in complete]
         tree, best = process.neighbours(unfinished), expected.max()
 
         def promise(places: Array) -> Array:
@@ -211,9 +212,11 @@ class ModelSampler(optuna.samplers.BaseSampler):
             nearer = np.vstack([self._children(places, CLIMB_STRIDES) for places in parents])
             candidates = np.vstack([candidates, nearer])
             gain = np.concatenate([gain, promise(nearer)])
-        known = {self._key_of(t) for t in told}
+        for number in told.keys() - self._keyed:
+            self._keyed.add(number)
+            self._keys.add(_key(told[number].params))
         in_turn = (self.encoding.at(candidates[i]) for i in np.argsort(-gain))
-        new = (params for params in in_turn if _key(params) not in known)
+        new = (params for params in in_turn if _key(params) not in self._keys)
         # A finite space, or a corner of one, may have nothing new left.
         return next(new, None) or self.encoding.at(self._rng.random(len(self.encoding.names)))
 
@@ -228,17 +231,18 @@ class ModelSampler(optuna.samplers.BaseSampler):
         """
         if self._process is None:
             return None
-        scores = self._rung_scores(told)
-        _, known, rungs, values = self._modelled_by({t.number: t for t in told}, scores)
+        trials = {t.number: t for t in told}
+        scores = self._rung_scores(trials)
+        _, known, rungs, values = self._modelled_by(trials, scores)
         self._process.condition(known, rungs, values)
         return self._process.predict(inputs)[0]
 
     def _modelled_by(
-        self, by_number: Mapping[int, FrozenTrial], scores: list[dict[int, float]]
+        self, trials: Trials, scores: list[dict[int, float]]
     ) -> tuple[list[tuple[int, int, float]], Array, npt.NDArray[np.int64], Array]:
         """What the process is given: its rows, and their inputs, rungs and values."""
         rows = self._modelled(scores)
-        inputs = np.array([self._inputs_of(by_number[n]) for n, _, _ in rows])
+        inputs = np.array([self._inputs_of(n, trials) for n, _, _ in rows])
         rungs = np.array([rung for _, rung, _ in rows])
         values = np.array([score for _, _, score in rows])
         means, spreads = population(scores)
@@ -275,15 +279,10 @@ class ModelSampler(optuna.samplers.BaseSampler):
             self._process.learn(inputs, rungs, values, self._learning)
         return self._process
 
-    def _inputs_of(self, trial: FrozenTrial) -> Array:
-        if trial.number not in self._known:
-            self._known[trial.number] = np.array(self.encoding.inputs(trial.params))
-        return self._known[trial.number]
-
-    def _key_of(self, trial: FrozenTrial) -> Key:
-        if trial.number not in self._keys:
-            self._keys[trial.number] = _key(trial.params)
-        return self._keys[trial.number]
+    def _inputs_of(self, number: int, trials: Trials) -> Array:
+        if number not in self._known:
+            self._known[number] = np.array(self.encoding.inputs(trials[number].params))
+        return self._known[number]
 
     def _candidates(self, best_first: Sequence[FrozenTrial]) -> Array:
         """Places of points anywhere, and of some beside the best ones, (n, names)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +47,10 @@ def worth(params: dict[str, Any]) -> float:
     place = float(np.log(params[key] / low) / np.log(high / low))
     kind = {"relu": 0.0, "gelu": 0.3, "tanh": 0.1, "silu": 0.2}[params["activation"]]
     return 0.5 + kind - (place - 0.7) ** 2 + (0.0 if sgd else 0.1)
+
+
+def numbered(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
+    return {trial.number: trial for trial in trials}
 
 
 def study_of(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
@@ -314,8 +319,10 @@ def test_a_point_that_is_trained_whole_is_not_modelled_and_another_is() -> None:
     for point in params:
         study.enqueue_trial(point)
         assert run(study).params == point
-    assert [list(seen) for seen in sampler._rung_scores(study.trials)] == [[1]] * len(RUNGS)
-    every = ModelSampler(space, RUNGS, 0)._rung_scores(study.trials)
+    assert [list(seen) for seen in sampler._rung_scores(numbered(study.trials))] == [[1]] * len(
+        RUNGS
+    )
+    every = ModelSampler(space, RUNGS, 0)._rung_scores(numbered(study.trials))
     assert [list(seen) for seen in every] == [[0, 1]] * len(RUNGS)
 
 
@@ -338,7 +345,7 @@ def test_scores_of_a_rung_are_of_those_that_were_there_and_a_diverged_trial_has_
         curve(TrialState.FAIL, {1: 0.9}, 5),
         curve(TrialState.RUNNING, {}, 6),
     ]
-    found = ModelSampler(SPACE, RUNGS, 0)._rung_scores(trials)
+    found = ModelSampler(SPACE, RUNGS, 0)._rung_scores(numbered(trials))
     assert found == [{0: 0.3, 1: 0.4, 2: 0.2, 3: 0.9, 4: 0.2}, {0: 0.5, 2: 0.7, 3: 0.5}, {0: 0.6}]
 
 

@@ -364,7 +364,7 @@ def test_a_diverged_trial_counts_for_the_gate_as_it_did_before_it_was_forgotten(
     def above(searcher: TruthfulSearcher) -> int:
         sampler = searcher.study.sampler
         assert isinstance(sampler, ModelSampler)
-        scores = sampler._rung_scores(searcher.study.get_trials(deepcopy=False))
+        scores = sampler._rung_scores({t.number: t for t in searcher.study.trials})
         return sampler.forgotten + sum(map(len, scores[1:]))
 
     assert above(thinned) == above(known)
@@ -594,7 +594,7 @@ def test_the_model_is_not_told_of_the_points_that_are_trained_whole_also_after_a
     def modelled(searcher: TruthfulSearcher) -> list[int]:
         sampler = searcher.study.sampler
         assert isinstance(sampler, ModelSampler)
-        return list(sampler._rung_scores(searcher.study.trials)[0])
+        return list(sampler._rung_scores({t.number: t for t in searcher.study.trials})[0])
 
     searcher = promoting(tmp_path, limit=60, kind="gp", spared=Spared(first=1))
     for i in range(3):
