@@ -38,7 +38,7 @@ def in_words(history: History) -> str:
         parts.append(f"{counts[RUNNING]} did not end")
     complete = counts[COMPLETED]
     if complete == len(history.trials) > 1:
-        return f"all {complete:,} trials were trained to the end"
+        return "each was trained to the end"
     parts.append(f"{complete or 'none'} {'were' if complete > 1 else 'was'} trained to the end")
     return f"of {counted(len(history.trials), 'trial')}, {', '.join(parts)}"
 

@@ -56,7 +56,7 @@ def test_the_lottery_of_the_issue_is_told_as_what_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ends", "words"),
-    [([(6, "completed")] * 3, "all 3 trials were trained to the end"),
+    [([(6, "completed")] * 3, "each was trained to the end"),
      ([(2, "stopped"), (6, "completed")],
       "of 2 trials, 1 ended with the search, 1 was trained to the end"),
      ([(0, "failed"), (1, "infeasible"), (3, "pruned")],
