@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field
@@ -226,7 +227,7 @@ class Space:
         """Whether it has no range, or only its points count."""
         return self.points_only or all(p.choices is not None for p in self.parameters)
 
-    @property
+    @cached_property
     def size(self) -> float:
         """How many configurations ``grid`` lists; infinity where it cannot."""
         try:

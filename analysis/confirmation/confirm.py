@@ -16,7 +16,6 @@ from analysis.confirmation.winner_rule import MARGIN
 from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.folder import (
     CONFIRMATION,
-    CONFIRMED,
     JOURNAL,
     RunFolder,
     confirmed_file,
@@ -59,7 +58,7 @@ def confirm(
         InputError: another driver runs this confirmation.
     """
     run = search.folder
-    inner = RunFolder(f"{run.uri.rstrip('/')}/{CONFIRMED}")
+    inner = run.confirmed
     inner.create()
     configs = {trial.number: trial.config for trial in candidates}
     images = search.metric.images_behind(len(plan.data.val), search.facts.data.val_by_class)

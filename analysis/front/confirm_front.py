@@ -25,7 +25,7 @@ from vgg6.footprint.training_cost import training_flops
 from vgg6.run_record import CompleteFacts
 from vgg6.tuning.run.confirmation import Candidate
 from vgg6.tuning.run.confirmed_front import ConfirmedFront, FrontPoint
-from vgg6.tuning.run.folder import CONFIRMED, FRONT, RunFolder, confirmed_file, weights_file
+from vgg6.tuning.run.folder import FRONT, confirmed_file, weights_file
 from vgg6.tuning.run.journal import Journal, read_history
 from vgg6.tuning.run.search import Search
 from vgg6.tuning.run.search_facts import FORMAT
@@ -83,7 +83,7 @@ def confirm_front(
         InputError: another driver runs a confirmation of this search.
     """
     run, task = search.folder, plan.data.task
-    inner = RunFolder(f"{run.uri.rstrip('/')}/{CONFIRMED}")
+    inner = run.confirmed
     inner.create()
     configs = {trial.number: trial.config for trial in trials}
     images = search.metric.images_behind(len(plan.data.val), search.facts.data.val_by_class)

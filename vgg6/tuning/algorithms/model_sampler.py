@@ -35,9 +35,7 @@ CLIMBS, CLIMB_STRIDES = 3, (0.015, 0.045, 0.15)  # rounds of children of the bes
 
 Key = tuple[tuple[str, Any], ...]  # a configuration's parameters, in the order of their names
 
-Trials = Mapping[
-    int, FrozenTrial
-]  # by their numbers, ascending: asking each for its own takes long
+Trials = Mapping[int, FrozenTrial]  # by their numbers, which are slow to ask a trial for
 
 
 class ModelSampler(optuna.samplers.BaseSampler):

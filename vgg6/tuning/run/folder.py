@@ -61,6 +61,11 @@ class RunFolder:
     def exists(self, name: str) -> bool:
         return bool(self.fs.get_file_info(self.file(name)).type != pafs.FileType.NotFound)
 
+    @property
+    def confirmed(self) -> RunFolder:
+        """The folder of its confirmation, a small search of its own."""
+        return RunFolder(f"{self.uri.rstrip('/')}/{CONFIRMED}")
+
     def create(self) -> None:
         self.fs.create_dir(self.path, recursive=True)
 

@@ -12,7 +12,7 @@ from vgg6.config import TrialConfig
 from vgg6.metric import ACCURACY, metric_named
 from vgg6.tuning.run.confirmation import Confirmation
 from vgg6.tuning.run.driver_lock import is_running
-from vgg6.tuning.run.folder import CONFIRMED, JOURNAL, RunFolder
+from vgg6.tuning.run.folder import JOURNAL, RunFolder
 from vgg6.tuning.run.history import History
 from vgg6.tuning.run.journal import read_history
 from vgg6.tuning.run.progress import remaining_epochs
@@ -131,7 +131,7 @@ def _state(search: Search, now: float) -> str:
             return STARTING
         waits = len(search.history.arrivals) == sessions[-1].arrived
         return STARTING if waits and 0 <= now - sessions[-1].time < STARTING_S else IN_PROGRESS
-    if search.folder.local and is_running(RunFolder(search.folder.file(CONFIRMED))):
+    if search.folder.local and is_running(search.folder.confirmed):
         return CONFIRMING
     if search.is_pending:
         return "incomplete"
@@ -164,15 +164,15 @@ def _confirmed(found: Confirmation | None) -> ConfirmedWinner | None:
 def _confirming(run: RunFolder) -> str:
     """How far a confirmation has come that is not at its end: which runs it has, and what became of
     its driver."""
-    inner = RunFolder(f"{run.uri.rstrip('/')}/{CONFIRMED}")
+    inner = run.confirmed
     if not inner.exists(JOURNAL):
         return ""
     history = read_history(inner)
-    counts = Counter(trial.state for trial in history.trials.values())
-    ended = len(history.trials) - sum(counts[state] for state in OPEN)
+    states = Counter(history.states)
+    ended = len(history.trials) - sum(states[state] for state in OPEN)
     runs = f"{counted(ended, 'run')} over fresh seeds ended"
     if inner.local and is_running(inner):
-        return f"{runs}, {counts[RUNNING]} going on"
+        return f"{runs}, {states[RUNNING]} going on"
     outcome = history.sessions[-1].outcome if history.sessions else ""
     return "" if outcome == "complete" else f"{outcome or 'killed'} after {runs}"
 

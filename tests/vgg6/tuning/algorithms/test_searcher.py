@@ -278,12 +278,17 @@ def grow(folder: Path, trials: int, monkeypatch: pytest.MonkeyPatch) -> Truthful
     return searcher
 
 
+@pytest.fixture
+def few_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 30 ended trials a study keeps 15, the best five among them."""
+    for name, count in (("TOLD_MOST", 30), ("TOLD_KEPT", 15), ("TOLD_BEST", 5)):
+        monkeypatch.setattr(f"vgg6.tuning.algorithms.told_study.{name}", count)
+
+
+@pytest.mark.usefixtures("few_told")
 def test_running_trials_outlive_a_thinning_and_are_told_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_MOST", 30)
-    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_KEPT", 15)
-    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_BEST", 5)
     searcher = make(tmp_path, load_space("default"), limit=100)
     long = searcher.suggest("long")
     assert isinstance(long, dict)
@@ -327,12 +332,10 @@ def test_a_finite_space_too_large_to_list_goes_on_with_a_random_configuration(
     assert not searcher.exhausted
 
 
+@pytest.mark.usefixtures("few_told")
 def test_the_model_is_asked_as_often_when_most_trials_are_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_MOST", 30)
-    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_KEPT", 15)
-    monkeypatch.setattr("vgg6.tuning.algorithms.told_study.TOLD_BEST", 5)
     searcher = make(tmp_path, load_space("default"), limit=200, kind="gp")
     for i in range(100):
         play(searcher, f"ray{i}", [0.1 + 0.001 * i] * 4, COMPLETED)
@@ -346,11 +349,10 @@ def test_the_model_is_asked_as_often_when_most_trials_are_forgotten(
         assert sum(trials[number].by_model for number in late) >= 18
 
 
+@pytest.mark.usefixtures("few_told")
 def test_a_diverged_trial_counts_for_the_gate_as_it_did_before_it_was_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    for name, count in (("TOLD_MOST", 30), ("TOLD_KEPT", 15), ("TOLD_BEST", 5)):
-        monkeypatch.setattr(f"vgg6.tuning.algorithms.told_study.{name}", count)
     live = make(tmp_path, load_space("default"), limit=200, kind="gp")
     for i in range(29):
         state = (COMPLETED, INFEASIBLE)[i % 2]
