@@ -174,7 +174,12 @@ def summary(search: Search, top: int) -> Summary:
     ended = sum(t.state not in OPEN for t in history.trials.values())
     outcome = history.sessions[-1].outcome if history.sessions else ""
     command = train_command(config, facts.data, facts.runtime, length, metric=metric)
-    classes = facts.data.task.classes
+    task, classes = facts.data.task, facts.data.task.classes
+    able = [
+        t for t in ranked
+        if t.score is not None
+        and beats_chance(t.score, images, len(history.arrivals), classes, metric)
+    ]  # fmt: skip
     return Summary(
         search=search.name,
         data=facts.data.name,
@@ -189,8 +194,8 @@ def summary(search: Search, top: int) -> Summary:
         unconfirmed=_unconfirmed(ranked, confirmed),
         test=tested,
         ranking=[RankedTrial.of(trial) for trial in ranked[:top]],
-        pareto=pareto_front(ranked, facts.data.task),
-        best_by={kind: best_of_each(ranked, kind, facts.data.task) for kind in KINDS},
+        pareto=pareto_front(able, task) or pareto_front(ranked, task),
+        best_by={kind: best_of_each(ranked, kind, task) for kind in KINDS},
         classes=classes,
         beats_chance=beats_chance(best, images, scores, classes, metric),
         limits=[limit.words for limit in facts.settings.limits],

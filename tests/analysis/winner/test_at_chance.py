@@ -12,6 +12,7 @@ from support.made.runs import made_run
 from support.paths import ROOT
 
 from analysis.confirmation.contest import conclude
+from analysis.winner.pareto import pareto_front
 from analysis.winner.ranking import beats_chance, summary
 from analysis.winner.render_ranking import AT_CHANCE, render
 from search_spaces import load_space
@@ -21,11 +22,12 @@ from vgg6.tuning.run.search import read_search
 from vgg6.tuning.run.trials import COMPLETED, TrialRecord
 
 
-def at_chance(run: RunFolder, score: float) -> RunFolder:
+def at_chance(run: RunFolder, score: float, trial: int | None = None, **others: float) -> RunFolder:
+    """Give each epoch of ``trial``, or of all, this score, and whatever else is named."""
     lines = [json.loads(line) for line in Path(run.file(JOURNAL)).read_text().splitlines()]
     for event in lines:
-        if event["event"] == "epoch":
-            event |= {"val_acc": score, "best_val_acc": score}
+        if event["event"] == "epoch" and trial in (None, event["trial"]):
+            event |= {"val_acc": score, "best_val_acc": score, **others}
     run.write(JOURNAL, "".join(json.dumps(line) + "\n" for line in lines).encode())
     return run
 
@@ -34,6 +36,7 @@ def test_a_search_at_chance_says_so_before_it_names_a_best_one(tmp_path: Path) -
     run = at_chance(made_run(tmp_path, 8, 3), 0.12)  # of 100 validation images
     found = summary(read_search(run), top=3)
     assert not found.beats_chance and found.to_dict()["beats_chance"] is False
+    assert found.pareto
     text = render(found)
     assert text.index("No trial beat chance") < text.index("Best on")
     for said in (
@@ -73,6 +76,16 @@ def test_a_confirmation_at_chance_says_so_whatever_the_search_scored(tmp_path: P
 def test_a_search_that_learns_is_not_said_to_be_at_chance(tmp_path: Path) -> None:
     found = summary(read_search(made_run(tmp_path, 8, 3)), top=3)
     assert found.beats_chance and "beat chance" not in render(found)
+
+
+def test_a_quick_trial_at_chance_is_on_no_front(tmp_path: Path) -> None:
+    run = made_run(tmp_path, 8, 3)
+    ended = [t for t in read_search(run).history.ranking() if t.state == COMPLETED]
+    last = ended[-1].number
+    search = read_search(at_chance(run, 0.11, trial=last, seconds=0.001))
+    assert last in [cost.trial for cost in pareto_front(search.history.ranking())]
+    front = [cost.trial for cost in summary(search, top=3).pareto]
+    assert front and last not in front
 
 
 @pytest.mark.parametrize(
