@@ -167,19 +167,18 @@ def summary(search: Search, top: int) -> Summary:
         weights = confirmed_file(trial.number, config.seed)
         tested = recorded(search.folder, weights, what=f"trial {trial.number} seed {config.seed}")
     metric, images = search.metric, facts.data.images_behind(search.metric)
+    task, classes = facts.data.task, facts.data.task.classes
     best = metric.worst if ranked[0].score is None else ranked[0].score
     scores = len(history.arrivals)
+    able = [
+        t for t in ranked
+        if t.score is not None and beats_chance(t.score, images, scores, classes, metric)
+    ]  # fmt: skip
     if confirmed:
         best, scores = best_mean(confirmed)
     ended = sum(t.state not in OPEN for t in history.trials.values())
     outcome = history.sessions[-1].outcome if history.sessions else ""
     command = train_command(config, facts.data, facts.runtime, length, metric=metric)
-    task, classes = facts.data.task, facts.data.task.classes
-    able = [
-        t for t in ranked
-        if t.score is not None
-        and beats_chance(t.score, images, len(history.arrivals), classes, metric)
-    ]  # fmt: skip
     return Summary(
         search=search.name,
         data=facts.data.name,
