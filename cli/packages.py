@@ -33,7 +33,7 @@ from vgg6.tuning.settings import Settings
 
 # Settings of a search that a single run has too.
 DATA_FIELDS = ("data", "image_size", "label_column", "skip_damaged", "limit_train", "split_seed")
-RUNTIME_FIELDS = ("device", "precision")
+RUNTIME_FIELDS = ("device", "precision", "kernels")
 CHOICE_FIELDS = ("metric",)  # what the best epoch is chosen by
 PLAN_FIELDS = ("sparsity", "epochs", "rounds")
 ITS_DATA = "where its images are (default: where they were)"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgg6.architecture import LAYOUT, Widths, layout, scaled_widths
@@ -43,6 +45,7 @@ class VGG6(nn.Module):
         widths = widths or scaled_widths(config.width)
         activation, monotone = ACTIVATIONS[config.activation]
         layers = layout(widths)
+        self.config = config
         self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o, _ in layers)
         self.norms = nn.ModuleList(_norm(config.norm, o) for _, o, _ in layers)
         self.fc1 = nn.Linear(widths[-2] * task.cells, widths[-1])
@@ -53,10 +56,24 @@ class VGG6(nn.Module):
         # A function that never decreases gives the same maximum before and after it, so pooling
         # first is exact and leaves a quarter of the values to activate.
         self.pool_first = monotone
+        self.fused: Callable[..., Tensor] | None = None
         _initialise(self, config)
+
+    def fuse(self) -> None:
+        """Compute bias, activation and pooling of a convolution as one kernel, where no
+        normalisation comes between them. This needs a GPU, and Triton."""
+        from vgg6.fused.bias_activation_pool import bias_activation_pool
+
+        if self.config.norm == "none":
+            name, monotone = self.config.activation, self.pool_first
+            self.fused = partial(bias_activation_pool, activation=name, monotone=monotone)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, norm, (_, _, pooled) in zip(self.convs, self.norms, LAYOUT, strict=True):
+            if self.fused is not None:
+                assert isinstance(conv, nn.Conv2d)
+                x = self.fused(F.conv2d(x, conv.weight, padding=1), conv.bias, pooled=pooled)
+                continue
             x = norm(conv(x))
             if pooled and self.pool_first:
                 x = self.activation(self.pool(x))

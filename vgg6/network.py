@@ -59,5 +59,5 @@ class Network:
     @cached_property
     def _ready(self) -> tuple[VGG6, Normalizer]:
         device = torch.device(self.runtime.device)
-        model = self.module().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = self.runtime.place(self.module())
         return model.eval(), Normalizer(self.mean, self.std, device)

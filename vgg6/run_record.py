@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer
 
 from vgg6.common.checks import InputError, Range, check_integer
+from vgg6.common.machine import KERNELS
 from vgg6.common.schema import (
     ClosedRecord,
     Count,
@@ -136,11 +137,12 @@ class CompleteFacts(ImageFacts, DataFacts):  # type: ignore[misc]  # the same fi
 
 
 class RuntimeFacts(ClosedRecord):
-    """The device, the precision and the number of threads that a run computed with."""
+    """The device, the precision, the number of threads and the kernels that a run computed with."""
 
     device: Annotated[str, one_of("cpu", "cuda")]
     precision: Annotated[str, one_of("bf16", "fp32")]
     threads: Annotated[int, whole(1, 1024)]
+    kernels: Annotated[str, one_of(*KERNELS)] = KERNELS[0]
 
 
 @dataclass(kw_only=True, slots=True)  # a frozen one takes three times as long to make

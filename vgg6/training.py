@@ -62,7 +62,7 @@ class TrainState:
         torch.manual_seed(derive_seed(config.seed, 0, "weights"))
         self.config, self.runtime, self.metric = config, runtime, metric
         model = VGG6(config, task) if start is None else start.module()
-        self.model = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = runtime.place(model)
         self.optimizer = build_optimizer(self.model.parameters(), config)
         self.epoch = 0
         self.best = Best()

@@ -127,6 +127,7 @@ class Environment(Machine):
     device: Text | None = None
     precision: Text | None = None
     threads: Count | None = None
+    kernels: Text | None = None
     versions_of_search: dict[str, Text] | None = None
 
 

@@ -51,8 +51,7 @@ def score(
     """
     runtime.apply()  # another number of threads sums in another order
     device = torch.device(runtime.device)
-    model = with_weights(config, weights)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = runtime.place(with_weights(config, weights))
     # A copy: the decoded cache is a read-only memory map, and torch wants to own what it reads.
     x = torch.from_numpy(np.array(images.images)).to(device)
     y = torch.from_numpy(np.array(images.labels)).to(device)

@@ -33,6 +33,7 @@ def train_and_save(
     data_facts: CompleteFacts,
     device: str,
     precision: str,
+    kernels: str,
     threads: int | None,
     stop_after: int | None,
     opset: int = LOWEST,
@@ -53,13 +54,13 @@ def train_and_save(
     if stop_after is not None:
         check_integer("stop_after", stop_after, Range(1, config.epochs))
     check_out(out)
-    runtime = Runtime.resolve(device, precision, threads)
+    runtime = Runtime.resolve(device, precision, threads, kernels)
     state = TrainState(config, runtime, task=data.task, metric=metric)
     length = stop_after or config.epochs
     history: list[EpochMetrics] = []
     print(
         f"{config.label} on {data.name}: {len(data.train):,} training images,"
-        f" {runtime.device}, {runtime.precision}, {counted(runtime.threads, 'thread')}"
+        f" {runtime}, {counted(runtime.threads, 'thread')}"
     )
     with progress_bar() as bar:
         task = bar.add_task("training", total=length)

@@ -136,8 +136,7 @@ def differences(package: Package, runtime: Runtime) -> list[str]:
     if runtime.to_dict() != asked.to_dict():
         found.append(
             f"trained on {asked.device}, of which there is none here:"
-            f" {runtime.device}, {runtime.precision},"
-            f" {counted(runtime.threads, 'thread')} here"
+            f" {runtime}, {counted(runtime.threads, 'thread')} here"
         )
     cpus = usable_cpus()
     if runtime.device == "cpu" and runtime.threads > cpus:

@@ -1,15 +1,17 @@
 """Claims about one GPU: how long an epoch takes, what trials that share it train together, that a
 seed gives the same bits twice, and that a search keeps it busy.
 
-    python -m benchmarks.speed.gpu  # on a machine with a CUDA GPU, under 8 minutes
+    python -m benchmarks.speed.gpu  # on a machine with a CUDA GPU, some 8 minutes
+    python -m benchmarks.speed.gpu --kernels triton  # all of it with our own kernels
     python -m benchmarks.speed.gpu --device cpu --data digits --images 1280 --together 2 --trials 2
 
-The second one runs the same code without a GPU, which proves no claim.
+The last one runs the same code without a GPU, which proves no claim.
 
 - **An epoch** is of all 45,000 training images with their validation, in bf16. The first one of a
   run is not counted: kernels are chosen and the CUDA graph is captured there. For scale, airbench94
   (Jordan, 2024) trains an epoch of 50,000 images in 0.31 s on an A100, with a network of the same
   0.7 GFLOP an image.
+- **Triton's kernels**: epochs with them and without, in turns, and the same bits twice.
 - **Together**: processes train at once, each held to its part of the memory, as Ray gives trials
   parts of a GPU. They do so without NVIDIA's Multi-Process Service, then with it.
 - **The same bits**: two processes train one seed. All metrics and weights are compared.
@@ -32,7 +34,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.synchronize import Barrier
 from typing import Any
 from unittest.mock import patch
@@ -42,18 +44,18 @@ import torch
 from benchmarks.machine import SCRIPT, describe, write_result
 from benchmarks.speed.gpu_busy import busy_share, sampling, steps_of
 from vgg6.checkpoint import weights_bytes
-from vgg6.common.machine import usable_cpus
+from vgg6.common.machine import KERNELS, usable_cpus
 from vgg6.config import TrialConfig
 from vgg6.data import TrialData, load_source, split
 from vgg6.hardware.device_memory import prepare_gpu
-from vgg6.hardware.runtime import Runtime
+from vgg6.hardware.runtime import Runtime, check_kernels
 from vgg6.training import TrainState, fit
 from vgg6.tuning.cluster import mps
 from vgg6.tuning.run.folder import RunFolder
 from vgg6.tuning.run.journal import read_history
 
 EPOCH_S, AT_BATCH = 0.30, 128
-GAIN, BUSY = 2.5, 0.80
+GAIN, BUSY, TURNS = 2.5, 0.80, 2
 SEARCH_EPOCHS = 5
 PATIENCE_S, SEARCH_S = 90.0, 240.0  # for the processes of one measurement; for the search
 
@@ -108,7 +110,7 @@ def train_beside(
 ) -> None:
     """One of the processes that share the device: how many images a second it trained, and the
     fingerprint of what came of it."""
-    runtime = Runtime.resolve(arguments.device, threads=threads)
+    runtime = Runtime.resolve(arguments.device, threads=threads, kernels=arguments.kernels)
     if runtime.device == "cuda":
         prepare_gpu(fraction)
     data = split(load_source(arguments.data), limit_train=arguments.images)
@@ -162,6 +164,30 @@ def speeds(arguments: argparse.Namespace, counts: list[int], served: bool) -> di
         return {n: sum(s for s, _ in together(arguments, n, variables)) for n in counts}
 
 
+def kernels_in_turns(
+    arguments: argparse.Namespace, data: TrialData, runtime: Runtime
+) -> dict[str, Any]:
+    """Seconds of an epoch with PyTorch's kernels and with ours, in turns: A B A B; how many times
+    as fast ours are, and whether they give the same bits twice.
+
+    Raises:
+        InputError: ours cannot be had here.
+    """
+    config = TrialConfig(activation="gelu", batch_size=AT_BATCH, epochs=1 + arguments.epochs)
+    seconds: dict[str, list[float]] = {name: [] for name in KERNELS}
+    for _ in range(TURNS):
+        for name, times in seconds.items():
+            check_kernels(name, runtime.device)
+            one = epochs(config, data, replace(runtime, kernels=name), arguments.epochs)
+            times.append(one["median"])
+    torch_s, triton_s = (statistics.median(seconds[name]) for name in KERNELS)
+    ours = argparse.Namespace(**vars(arguments) | {"kernels": "triton"})
+    return {
+        "seconds": seconds, "median": triton_s, "times_as_fast": torch_s / triton_s,
+        "same": same_bits(ours),
+    }  # fmt: skip
+
+
 def same_bits(arguments: argparse.Namespace) -> float:
     """1 where two trainings of one seed, one after the other, give the same bits; else 0."""
     first, second = (together(arguments, 1)[0][1] for _ in range(2))
@@ -181,7 +207,7 @@ def search(arguments: argparse.Namespace) -> dict[str, Any]:
             arguments.device, "--data", arguments.data, "--limit-train", str(arguments.images),
             "--trials", str(arguments.trials), "--epochs", str(SEARCH_EPOCHS),
             "--scheduler", "none", "--wandb", "disabled", "--gpus-per-trial", f"{share:g}",
-            "--cpus-per-trial", "1",
+            "--cpus-per-trial", "1", "--kernels", arguments.kernels,
         ]  # fmt: skip
         done = subprocess.run(
             [sys.executable, SCRIPT, *words], timeout=SEARCH_S, text=True, capture_output=True
@@ -227,6 +253,13 @@ def claims_of(found: dict[str, Any], together: int) -> list[Claim]:
         claim(f"{at}, without the service", GAIN, gain("alone"), "alone"),
         claim(f"{at}, with the service", GAIN, gain("served"), "served"),
         claim("two runs of a seed equal to the last bit", 1, lambda: found["bits"]["same"], "bits"),
+        claim(
+            f"s an epoch in batches of {AT_BATCH}, Triton", EPOCH_S,
+            lambda: found["kernels"]["median"], "kernels", most=True,
+        ),
+        claim(
+            "two runs equal to the last bit, Triton", 1, lambda: found["kernels"]["same"], "kernels"
+        ),
         claim("busy share of a search", BUSY, lambda: found["search"]["busy"], "search"),
     ]  # fmt: skip
 
@@ -240,15 +273,17 @@ def main() -> None:
     parser.add_argument("--together", type=int, default=8)
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--kernels", default=KERNELS[0], choices=KERNELS)
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("skipped: torch sees no CUDA GPU here, and every claim is of one")
         return
 
-    runtime = Runtime.resolve(arguments.device)
+    runtime = Runtime.resolve(arguments.device, kernels=arguments.kernels)
     data = split(load_source(arguments.data), limit_train=arguments.images)
     device = torch.cuda.get_device_name() if runtime.device == "cuda" else "cpu"
     facts = describe(device=device, precision=runtime.precision, images=len(data.train))
+    facts["kernels"] = runtime.kernels
     counts = sorted({1, arguments.together})
 
     def all_epochs() -> list[dict[str, Any]]:
@@ -262,6 +297,7 @@ def main() -> None:
         "alone": lambda: speeds(arguments, counts, served=False),
         "served": lambda: speeds(arguments, counts, served=True),
         "bits": lambda: {"same": same_bits(arguments)},
+        "kernels": lambda: kernels_in_turns(arguments, data, runtime),
         "search": lambda: search(arguments),
     }
     found: dict[str, Any] = {"machine": facts}

@@ -22,6 +22,7 @@ FOUND: dict[str, Any] = {
     "alone": {"1": 100.0, "8": 240.0},
     "served": {"1": 110.0, "8": 250.0},
     "bits": {"same": 1.0},
+    "kernels": {"median": 0.31, "same": 1.0},
     "search": {"busy": 0.79},
 }
 
@@ -31,17 +32,17 @@ def verdicts(**changes: Any) -> list[str]:
 
 
 def test_each_claim_is_held_to_its_bar_from_its_side() -> None:
-    assert verdicts() == ["holds", "FAILS", "holds", "holds", "FAILS"]
-    assert [claim.value for claim in claims_of(FOUND, 8)] == [0.29, 2.4, 2.5, 1.0, 0.79]
+    assert verdicts() == ["holds", "FAILS", "holds", "holds", "FAILS", "holds", "FAILS"]
+    assert [claim.value for claim in claims_of(FOUND, 8)] == [0.29, 2.4, 2.5, 1.0, 0.31, 1.0, 0.79]
     slower = [{"batch_size": 128, "median": 0.31}]
-    assert verdicts(epochs=slower, bits={"same": 0.0})[::3] == ["FAILS", "FAILS"]
+    assert verdicts(epochs=slower, bits={"same": 0.0})[:4:3] == ["FAILS", "FAILS"]
 
 
 def test_what_was_not_measured_holds_and_fails_nothing_and_says_why() -> None:
     found = verdicts(alone="Empty: ", search={"seconds": 9.0}, epochs=FOUND["epochs"][:1])
     assert found[1] == "not measured: Empty: "
     assert [v.startswith("not measured: this needs a GPU") for v in found] == [
-        True, False, True, False, True,
+        True, False, True, False, False, False, True,
     ]  # fmt: skip
     assert all("not asked for" in claim.verdict for claim in claims_of({}, 8))
 
@@ -123,5 +124,6 @@ def test_the_same_code_runs_without_a_gpu_and_claims_nothing_that_needs_one(
     assert found["bits"]["same"] == 1, "a seed gave other bits on the CPU"
     assert found["search"]["epochs"] == 1 and found["search"]["seconds"] > 0
     assert "Multi-Process Service does not run" in found["served"]
+    assert "'triton' needs a CUDA GPU: this computes on cpu" in found["kernels"]
     out = capsys.readouterr().out
     assert found["claims"] == [] and "no claim: these figures are of a CPU" in out

@@ -14,6 +14,7 @@ from vgg6.common.checks import Range
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "bf16", "fp32")
+KERNELS = ("torch", "triton")  # the first by default
 THREADS = Range(1, 1024)
 
 

@@ -1,41 +1,52 @@
-"""How a run uses the machine: device, precision, threads; and the data it keeps resident."""
+"""How a run uses the machine: device, precision, threads, kernels; the data it keeps resident."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from vgg6.augment import Normalizer
 from vgg6.common.checks import InputError, check_choice, check_integer
-from vgg6.common.machine import DEVICES, PRECISIONS, THREADS, usable_cpus
+from vgg6.common.machine import DEVICES, KERNELS, PRECISIONS, THREADS, usable_cpus
 from vgg6.data import TrialData
 from vgg6.hardware.cpu_speed import precision_speeds
+
+if TYPE_CHECKING:
+    from vgg6.model import VGG6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """Where and in what arithmetic a run computes. Equal runtimes give equal bits.
 
-    ``threads`` counts towards reproducibility: another number sums in another order.
+    ``threads`` counts towards reproducibility: another number sums in another order. ``kernels``:
+    what computes bias, activation and pooling, ``torch`` or, on a GPU, our own in ``triton``.
     """
 
     device: str
     precision: str
     threads: int
+    kernels: str = KERNELS[0]
 
     @classmethod
     def resolve(
-        cls, device: str = "auto", precision: str = "auto", threads: int | None = None
+        cls,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        kernels: str = KERNELS[0],
     ) -> Runtime:
         """Replace ``auto`` by what this machine profits from: a GPU, bf16 where it is native.
 
         Raises:
-            InputError: a name is unknown, CUDA is asked for and missing, threads is not 1 to 1024.
+            InputError: a name is unknown, CUDA or Triton is asked for and missing, Triton's kernels
+                are asked for on a CPU, threads is not 1 to 1024.
         """
         check_choice("device", device, DEVICES)
         check_choice("precision", precision, PRECISIONS)
@@ -48,10 +59,16 @@ class Runtime:
         if threads is None:
             threads = usable_cpus()
         check_integer("threads", threads, THREADS)
-        return cls(device=device, precision=precision, threads=threads)
+        check_kernels(kernels, device)
+        return cls(device=device, precision=precision, threads=threads, kernels=kernels)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def __str__(self) -> str:
+        """For people, without the threads."""
+        kernels = "" if self.kernels == KERNELS[0] else f", kernels in {self.kernels.title()}"
+        return f"{self.device}, {self.precision}{kernels}"
 
     def apply(self) -> None:
         """Set torch's threads in this process, whatever OMP_NUM_THREADS was started with. On a GPU,
@@ -61,8 +78,31 @@ class Runtime:
         if self.device == "cuda":
             torch.backends.cudnn.deterministic = True
 
+    def place(self, model: VGG6) -> VGG6:
+        """``model`` on the device, laid out for its convolutions, with the kernels of this runtime.
+
+        Raises:
+            InputError: Triton is missing.
+        """
+        model.to(torch.device(self.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.kernels == "triton":
+            check_kernels(self.kernels, self.device)
+            model.fuse()
+        return model
+
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def check_kernels(kernels: str, device: str) -> None:
+    """Raise InputError unless these kernels can be had for this device."""
+    check_choice("kernels", kernels, KERNELS)
+    if kernels == KERNELS[0]:
+        return
+    if device != "cuda":
+        raise InputError("kernels", kernels, f"needs a CUDA GPU: this computes on {device}")
+    if find_spec("triton") is None:
+        raise InputError("kernels", kernels, "needs Triton, which comes with PyTorch for CUDA")
 
 
 @dataclass(frozen=True)

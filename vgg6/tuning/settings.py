@@ -9,7 +9,7 @@ from typing import Any
 
 from vgg6.common.checks import InputError, Range, check_integer, check_number, read_integer
 from vgg6.common.fields import check_fields, described, metadata
-from vgg6.common.machine import DEVICES, PRECISIONS
+from vgg6.common.machine import DEVICES, KERNELS, PRECISIONS
 from vgg6.common.quantities import read_bytes, read_count, read_duration, read_latency
 from vgg6.config import MIRRORINGS
 from vgg6.data import SPLIT_SEED, Reading
@@ -182,6 +182,10 @@ class Settings(ByMetric):
     )
     device: str = described("auto", "what trials compute on", DEVICES, group=PLACE)
     precision: str = described("auto", "what trials compute in", PRECISIONS, group=PLACE)
+    kernels: str = described(
+        KERNELS[0], "what computes bias, activation and pooling on a GPU: PyTorch, or one Triton"
+        " kernel for all three, not tried on a GPU yet", KERNELS, group=PLACE,
+    )  # fmt: skip
 
     data: str = described(
         "cifar10", "images to train on: cifar10, cifar100, svhn, fashion_mnist, mnist, digits, or a"

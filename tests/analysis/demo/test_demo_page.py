@@ -81,7 +81,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             TrialConfig(epochs=4, width=0.25, batch_size=8, optimizer="adam", lr=0.002), data,
             out=folder / "packed",
             data_facts=data_facts(str(folder / "set"), source, data, how=READING, **cut),
-            device="cpu", precision="fp32", threads=1, stop_after=None, demo=True,
+            device="cpu", precision="fp32", kernels="torch", threads=1, stop_after=None, demo=True,
         )  # fmt: skip
         yield folder
 

@@ -54,7 +54,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Any:
             TrialConfig(epochs=2, flip="none", batch_size=8, width=0.25), data,
             out=folder / "packed",
             data_facts=data_facts(str(folder / "pets"), source, data, how=READING, **cut),
-            device="cpu", precision="fp32", threads=1, stop_after=None,
+            device="cpu", precision="fp32", kernels="torch", threads=1, stop_after=None,
         )  # fmt: skip
         yield folder / "packed"
 

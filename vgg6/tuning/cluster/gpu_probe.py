@@ -53,7 +53,7 @@ def probe_here(
     runtime: Runtime, config: TrialConfig, images: int, nodes: list[dict[str, float]]
 ) -> list[SharedSpeeds]:
     """Measure this machine's first device, or remember what was found on it."""
-    key = measurement_key(device_name(runtime.device), config, images)
+    key = measurement_key(device_name(runtime.device), config, images, runtime.kernels)
     known = recall(key)
     if known is None:
         say("measuring how many trials train most on a GPU: once, then it is known")
@@ -102,7 +102,7 @@ def _measure(
             f"torch sees no CUDA GPU on {socket.gethostname()}, where Ray counts one. Trials on the"
             " CPU can hold a fraction: `device` cpu with `gpus_per_trial` 0.25"
         )
-    key = measurement_key(device_name(runtime.device), config, images)
+    key = measurement_key(device_name(runtime.device), config, images, runtime.kernels)
     found = known.get(key) or measure_shared_speeds(runtime, config, images, most).to_dict()
     return key, found
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vgg6.common.machine import cpu_model
+from vgg6.common.machine import KERNELS, cpu_model
 from vgg6.config import TrialConfig
 from vgg6.data import LabelledImages, TrialData
 from vgg6.evaluation import EVAL_BATCH
@@ -108,9 +108,10 @@ def describe(found: SharedSpeeds) -> str:
     return f"{found.device}: measured, images a second of all runs at once: {speeds}{memory}"
 
 
-def measurement_key(device: str, config: TrialConfig, images: int) -> str:
+def measurement_key(device: str, config: TrialConfig, images: int, kernels: str) -> str:
     """What a measurement holds for."""
     served = "" if mps.why_not() else ", MPS"
+    served += "" if kernels == KERNELS[0] else f", {kernels}"
     kind = f"{config.activation}, {config.optimizer}, batch {config.batch_size}, {images} images"
     return f"{key_start(device)}: {kind}{served}"
 

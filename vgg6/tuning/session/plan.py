@@ -122,7 +122,7 @@ def make_plan(
         say(f"what it chooses by: {settings.measure.label}")
     if plan.allotment.gpus and plan.allotment.measured:
         say(f"GPUs{plan.allotment.measured}")
-    say(f"{where}: {plan.allotment.why}; {plan.runtime.device}, {plan.runtime.precision}")
+    say(f"{where}: {plan.allotment.why}; {plan.runtime}")
     shares = where == HERE and plan.runtime.device == "cuda" and 0 < plan.allotment.gpus < 1
     if shares and (reason := mps.why_not()):
         say(f"warning: trials that share the GPU take turns: {reason}")
@@ -209,11 +209,15 @@ def choose_device(settings: Settings, nodes: list[dict[str, float]]) -> str:
 
 def cluster_runtime(settings: Settings, device: str) -> Runtime:
     """One runtime for all trials, but for their threads. On GPUs the driver itself may have none
-    to ask."""
+    to ask.
+
+    Raises:
+        InputError: there are no kernels of that kind for the device.
+    """
     if device == "cuda":
         precision = "bf16" if settings.precision == "auto" else settings.precision
-        return Runtime(device="cuda", precision=precision, threads=1)
-    return Runtime.resolve("cpu", settings.precision, threads=1)
+        return Runtime(device="cuda", precision=precision, threads=1, kernels=settings.kernels)
+    return Runtime.resolve("cpu", settings.precision, threads=1, kernels=settings.kernels)
 
 
 @dataclass(frozen=True)
@@ -257,8 +261,7 @@ def dry_run(settings: Settings, space: Space, data: TrialData, warm: WarmStart) 
             f" reduction {settings.reduction:g}",
             f"trained      {training_depth.expected_in_words(cost.running)}",
             f"concurrency  {allotment.why}{allotment.measured}",
-            f"arithmetic   {runtime.device}, {runtime.precision},"
-            f" {counted(runtime.threads, 'thread')} a trial",
+            f"arithmetic   {runtime}, {counted(runtime.threads, 'thread')} a trial",
             f"estimate     {cost.epoch_seconds:.1f} s an epoch (one step measured),"
             f" about {counted(round(cost.epochs), 'epoch')} in all,"
             f" {roughly(cost.total_seconds)}",

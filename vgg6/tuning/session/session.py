@@ -220,9 +220,7 @@ def _fit(
         trainable = tune.with_parameters(
             train_trial,
             data=plan.data,
-            device=plan.runtime.device,
-            precision=plan.runtime.precision,
-            threads=plan.runtime.threads,
+            runtime=plan.runtime,
             gpu_fraction=plan.allotment.gpus,
             run_uri=run.uri,
             metric=history.metric,

@@ -25,9 +25,7 @@ def train_trial(
     assignment: dict[str, Any],
     *,
     data: TrialData,
-    device: str,
-    precision: str,
-    threads: int,
+    runtime: Runtime,
     gpu_fraction: float,
     run_uri: str,
     metric: Metric = ACCURACY,
@@ -43,7 +41,6 @@ def train_trial(
         OutOfDeviceMemory: it can be given more.
     """
     gpus = assignment.get("gpus", gpu_fraction)
-    runtime = Runtime(device=device, precision=precision, threads=threads)
     with beating(assignment["number"]):
         try:
             _train(assignment, data, runtime, gpus, RunFolder(run_uri), metric)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from support.paths import ROOT
 
 from vgg6.checkpoint import load_state, save_state
-from vgg6.config import OPTIMIZERS, TrialConfig
+from vgg6.common.machine import KERNELS
+from vgg6.config import ACTIVATIONS, OPTIMIZERS, TrialConfig
 from vgg6.data import Source, split
 from vgg6.hardware.runtime import Runtime
 from vgg6.training import TrainState, fit
@@ -42,24 +44,40 @@ def results(state: TrainState, data: Any, **options: Any) -> list[dict[str, Any]
     return [{k: v for k, v in row.items() if k != "seconds"} for row in found]
 
 
+@pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("sam", [0.0, 0.05])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_two_runs_of_a_seed_and_one_that_was_resumed_are_equal_to_the_last_bit(
-    optimizer: str, sam: float, digits_source: Source, tmp_path: Path
+    optimizer: str, sam: float, kernels: str, digits_source: Source, tmp_path: Path
 ) -> None:
     """With replayed batches, and a last one of another size that is not."""
     data = split(digits_source, limit_train=32 * 9 + 5)
     config = TrialConfig(
         activation="gelu", optimizer=optimizer, lr=1e-3, batch_size=32, epochs=4, sam=sam
     )
-    first, second, third = (TrainState(config, GPU) for _ in range(3))
+    runtime = replace(GPU, kernels=kernels)
+    first, second, third = (TrainState(config, runtime) for _ in range(3))
     expected = results(first, data)
     torch.rand(3, device="cuda")
     assert results(second, data) == expected and bits(second) == bits(first)
     begun = results(third, data, stop_after=2)
     save_state(third, tmp_path / "state")
-    resumed = load_state(tmp_path / "state", GPU)
+    resumed = load_state(tmp_path / "state", runtime)
     assert begun + results(resumed, data) == expected and bits(resumed) == bits(first)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("pooled", [False, True], ids=["alone", "pooled"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_bias_activation_and_pooling_as_one_kernel_are_what_pytorchs_are(
+    activation: str, pooled: bool, dtype: torch.dtype
+) -> None:
+    pytest.importorskip("triton")
+    from support.fused_cases import SHAPES, difference
+
+    bound = 1e-5 if dtype == torch.float32 else 1e-2
+    for shape in (*SHAPES, (128, 64, 32, 32)):
+        assert max(difference(activation, pooled, dtype, shape, "cuda")) <= bound, shape
 
 
 def search(folder: Path, *words: str, batch: int = 64) -> tuple[str, History]:

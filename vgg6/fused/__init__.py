@@ -1,0 +1,1 @@
+"""Bias, activation and pooling on a GPU as one Triton kernel."""
