@@ -16,6 +16,7 @@ from vgg6.common.checks import InputError, check_choice, check_integer
 from vgg6.common.machine import DEVICES, KERNELS, PRECISIONS, THREADS, usable_cpus
 from vgg6.data import TrialData
 from vgg6.hardware.cpu_speed import precision_speeds
+from vgg6.hardware.kept_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from vgg6.model import VGG6
@@ -72,11 +73,13 @@ class Runtime:
 
     def apply(self) -> None:
         """Set torch's threads in this process, whatever OMP_NUM_THREADS was started with. On a GPU,
-        allow only convolutions that give the same bits each time."""
+        allow only convolutions that give the same bits each time; on a CPU, keep freed memory."""
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         if self.device == "cuda":
             torch.backends.cudnn.deterministic = True
+        else:
+            keep_freed_memory()
 
     def place(self, model: VGG6) -> VGG6:
         """``model`` on the device, laid out for its convolutions, with the kernels of this runtime.

@@ -1,0 +1,72 @@
+"""A process that trains does not give its memory back to the kernel after each step."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+from support.paths import ROOT
+
+needs_glibc = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory by rules of their own"
+)
+# Blocks of 33 MB, in a thread as trials have one.
+PROGRAM = """
+import resource, sys, threading
+from vgg6.config import TrialConfig
+from vgg6.data import load_source, split
+from vgg6.hardware import runtime
+from vgg6.training import TrainState, fit
+
+if sys.argv[1] == "given back":
+    runtime.keep_freed_memory = lambda: False
+
+def train():
+    data = split(load_source("digits"), limit_train=1024)
+    config = TrialConfig(activation="relu", batch_size=512, width=0.25, epochs=6)
+    arithmetic = runtime.Runtime(device="cpu", precision="fp32", threads=1)
+    for metrics in fit(TrainState(config, arithmetic), data):
+        pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        print(pages, metrics.train_loss.hex(), metrics.val_loss.hex())
+
+thread = threading.Thread(target=train)
+thread.start()
+thread.join()
+"""
+
+
+def trained(how: str) -> tuple[int, list[str]]:
+    """Pages that the kernel gave for the last four of six epochs, and what was learnt."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, how], cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    pages, *losses = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
+    return int(pages[-1]) - int(pages[1]), [*losses[0], *losses[1]]
+
+
+@needs_glibc
+def test_later_epochs_need_few_new_pages_and_give_the_same_bits() -> None:
+    kept, kept_losses = trained("kept")
+    given_back, losses = trained("given back")
+    assert kept < given_back / 3
+    assert kept_losses == losses
+
+
+@pytest.mark.parametrize("without", ["no mallopt", "no linux"])
+def test_another_c_library_is_left_alone(without: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgg6.hardware import kept_memory
+
+    if without == "no linux":
+        monkeypatch.setattr(sys, "platform", "darwin")
+    else:
+        monkeypatch.setattr(kept_memory.ctypes, "CDLL", lambda name: object())
+    assert kept_memory.keep_freed_memory.__wrapped__() is False
+
+
+def test_this_library_takes_the_wishes_or_is_not_glibc() -> None:
+    from vgg6.hardware.kept_memory import keep_freed_memory
+
+    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
