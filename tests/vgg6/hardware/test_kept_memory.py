@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
 from support.paths import ROOT
+
+from vgg6.hardware import kept_memory
 
 needs_glibc = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory by rules of their own"
@@ -55,18 +58,21 @@ def test_later_epochs_need_few_new_pages_and_give_the_same_bits() -> None:
     assert kept_losses == losses
 
 
-@pytest.mark.parametrize("without", ["no mallopt", "no linux"])
-def test_another_c_library_is_left_alone(without: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vgg6.hardware import kept_memory
-
-    if without == "no linux":
+@pytest.mark.parametrize("why", ["no mallopt", "no linux", "rules of a user"])
+def test_another_c_library_is_left_alone_and_one_that_a_user_has_set_up(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if why == "no linux":
         monkeypatch.setattr(sys, "platform", "darwin")
+    elif why == "rules of a user":
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "0")
     else:
         monkeypatch.setattr(kept_memory.ctypes, "CDLL", lambda name: object())
     assert kept_memory.keep_freed_memory.__wrapped__() is False
 
 
-def test_this_library_takes_the_wishes_or_is_not_glibc() -> None:
-    from vgg6.hardware.kept_memory import keep_freed_memory
-
-    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
+@pytest.mark.skipif(
+    any(name in os.environ for name in kept_memory.VARIABLES), reason="rules of a user are set"
+)
+def test_glibc_takes_the_rules_and_no_other_library_is_asked() -> None:
+    assert kept_memory.keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
