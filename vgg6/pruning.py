@@ -123,6 +123,7 @@ def importances(network: Network, images: LabelledImages) -> list[Tensor]:
     runtime = network.runtime
     runtime.apply()
     device = torch.device(runtime.device)
+    # Not placed by the runtime: one kernel for all that follows a convolution calls no hook.
     model = network.module().to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     normalize = Normalizer(network.mean, network.std, device)
     totals = [torch.zeros(width) for width in network.widths]

@@ -50,10 +50,13 @@ def difference(
     found = (ours, *torch.autograd.grad(ours, inputs, slope))
     expected = (theirs, *torch.autograd.grad(theirs, exact, slope.double()))
     assert found[0].dtype == found[1].dtype == dtype and found[2].dtype == torch.float32
-    return [
-        float((a.detach().double() - b.detach()).abs().max() / b.detach().abs().max())
-        for a, b in zip(found, expected, strict=True)
-    ]
+    return [relative(a, b) for a, b in zip(found, expected, strict=True)]
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, as a part of the largest value that is expected."""
+    found, expected = found.detach().double(), expected.detach().double()
+    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def ties_differ(activation: str) -> int:
@@ -92,10 +95,7 @@ def networks_differ(activation: str, norm: str) -> float:
             model.fuse()
         loss = F.cross_entropy(model(images), labels)
         found.append(torch.autograd.grad(loss, list(model.parameters())))
-    return max(
-        float((a - b).abs().max() / b.abs().max().clamp(min=1e-12))
-        for a, b in zip(*found, strict=True)
-    )
+    return max(relative(a, b) for a, b in zip(*found, strict=True))
 
 
 def all_found() -> Iterator[tuple[str, Any]]:

@@ -81,6 +81,27 @@ def _maximum(a, b):
 
 
 @triton.jit
+def _largest(a, b, c, d):
+    return _maximum(_maximum(a, b), _maximum(c, d))
+
+
+@triton.jit
+def _one(at, bias, inside):
+    """A pixel's values with their biases."""
+    return tl.load(at, mask=inside, other=0.0).to(tl.float32) + bias
+
+
+@triton.jit
+def _four(at, bias, inside, C: tl.constexpr, W: tl.constexpr):
+    """``_one`` of 2x2 pixels, of which ``at`` is the upper left one."""
+    below = at + W * C
+    return (
+        _one(at, bias, inside), _one(at + C, bias, inside),
+        _one(below, bias, inside), _one(below + C, bias, inside),
+    )  # fmt: skip
+
+
+@triton.jit
 def _corner(p, W: tl.constexpr):
     """The upper left one of the four pixels that pixel p of the result is the maximum of."""
     return p // (W // 2) * (2 * W) + p % (W // 2) * 2
@@ -105,20 +126,16 @@ def forward(
         inside = (p < pixels) & (c < C)
         if POOLED:
             at = x + _corner(p, W) * C + c
-            v0 = tl.load(at, mask=inside, other=0.0).to(tl.float32) + b
-            v1 = tl.load(at + C, mask=inside, other=0.0).to(tl.float32) + b
-            v2 = tl.load(at + W * C, mask=inside, other=0.0).to(tl.float32) + b
-            v3 = tl.load(at + W * C + C, mask=inside, other=0.0).to(tl.float32) + b
+            v0, v1, v2, v3 = _four(at, b, inside, C, W)
             if MONOTONE:
-                value = _activate(_maximum(_maximum(v0, v1), _maximum(v2, v3)), ACTIVATION)
+                value = _activate(_largest(v0, v1, v2, v3), ACTIVATION)
             else:
-                value = _maximum(
-                    _maximum(_activate(v0, ACTIVATION), _activate(v1, ACTIVATION)),
-                    _maximum(_activate(v2, ACTIVATION), _activate(v3, ACTIVATION)),
-                )
+                value = _largest(
+                    _activate(v0, ACTIVATION), _activate(v1, ACTIVATION),
+                    _activate(v2, ACTIVATION), _activate(v3, ACTIVATION),
+                )  # fmt: skip
         else:
-            value = tl.load(x + p * C + c, mask=inside, other=0.0).to(tl.float32) + b
-            value = _activate(value, ACTIVATION)
+            value = _activate(_one(x + p * C + c, b, inside), ACTIVATION)
         tl.store(y + p * C + c, value.to(y.dtype.element_ty), mask=inside)
 
 
@@ -146,16 +163,13 @@ def backward(
         kind = dx.dtype.element_ty
         if POOLED:
             offset = _corner(p, W) * C + c
-            v0 = tl.load(x + offset, mask=inside, other=0.0).to(tl.float32) + b
-            v1 = tl.load(x + offset + C, mask=inside, other=0.0).to(tl.float32) + b
-            v2 = tl.load(x + offset + W * C, mask=inside, other=0.0).to(tl.float32) + b
-            v3 = tl.load(x + offset + W * C + C, mask=inside, other=0.0).to(tl.float32) + b
+            v0, v1, v2, v3 = _four(x + offset, b, inside, C, W)
             if MONOTONE:
                 k0, k1, k2, k3 = v0, v1, v2, v3
             else:
                 k0, k1 = _activate(v0, ACTIVATION), _activate(v1, ACTIVATION)
                 k2, k3 = _activate(v2, ACTIVATION), _activate(v3, ACTIVATION)
-            most = _maximum(_maximum(k0, k1), _maximum(k2, k3))
+            most = _largest(k0, k1, k2, k3)
             # Of equals the first one has it all, as in PyTorch.
             is0 = k0 == most
             is1 = (k1 == most) & ~is0
@@ -168,8 +182,7 @@ def backward(
             tl.store(dx + offset + W * C, tl.where(is2, slope, 0.0).to(kind), mask=inside)
             tl.store(dx + offset + W * C + C, tl.where(is3, slope, 0.0).to(kind), mask=inside)
         else:
-            value = tl.load(x + p * C + c, mask=inside, other=0.0).to(tl.float32) + b
-            slope *= _derivative(value, ACTIVATION)
+            slope *= _derivative(_one(x + p * C + c, b, inside), ACTIVATION)
             tl.store(dx + p * C + c, slope.to(kind), mask=inside)
         # A pixel outside has a gradient of 0, but a slope that may be NaN times 0 is not.
         total += tl.where(inside, slope, 0.0)

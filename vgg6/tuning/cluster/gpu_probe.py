@@ -23,7 +23,6 @@ from vgg6.tuning.cluster.allotment import kinds
 from vgg6.tuning.cluster.gpu_sharing import (
     SHARED,
     SharedSpeeds,
-    device_name,
     measure_shared_speeds,
     measurement_key,
 )
@@ -53,7 +52,7 @@ def probe_here(
     runtime: Runtime, config: TrialConfig, images: int, nodes: list[dict[str, float]]
 ) -> list[SharedSpeeds]:
     """Measure this machine's first device, or remember what was found on it."""
-    key = measurement_key(device_name(runtime.device), config, images, runtime.kernels)
+    key = measurement_key(runtime, config, images)
     known = recall(key)
     if known is None:
         say("measuring how many trials train most on a GPU: once, then it is known")
@@ -102,7 +101,7 @@ def _measure(
             f"torch sees no CUDA GPU on {socket.gethostname()}, where Ray counts one. Trials on the"
             " CPU can hold a fraction: `device` cpu with `gpus_per_trial` 0.25"
         )
-    key = measurement_key(device_name(runtime.device), config, images, runtime.kernels)
+    key = measurement_key(runtime, config, images)
     found = known.get(key) or measure_shared_speeds(runtime, config, images, most).to_dict()
     return key, found
 

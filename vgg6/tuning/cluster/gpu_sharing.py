@@ -108,12 +108,12 @@ def describe(found: SharedSpeeds) -> str:
     return f"{found.device}: measured, images a second of all runs at once: {speeds}{memory}"
 
 
-def measurement_key(device: str, config: TrialConfig, images: int, kernels: str) -> str:
-    """What a measurement holds for."""
+def measurement_key(runtime: Runtime, config: TrialConfig, images: int) -> str:
+    """What a measurement on this process's device holds for."""
     served = "" if mps.why_not() else ", MPS"
-    served += "" if kernels == KERNELS[0] else f", {kernels}"
+    kernels = "" if runtime.kernels == KERNELS[0] else f", {runtime.kernels}"
     kind = f"{config.activation}, {config.optimizer}, batch {config.batch_size}, {images} images"
-    return f"{key_start(device)}: {kind}{served}"
+    return f"{key_start(device_name(runtime.device))}: {kind}{served}{kernels}"
 
 
 def key_start(device: str) -> str:

@@ -173,7 +173,7 @@ def test_a_measurement_is_remembered_by_device_and_torch_version_and_doctor_says
         Runtime(device="cpu", precision="fp32", threads=1),
     )
     known = found(16, (1, 100, 2), (2, 190, 4))
-    remember(gpu_sharing.measurement_key(name, config, 1000, "torch"), known.to_dict())
+    remember(gpu_sharing.measurement_key(runtime, config, 1000), known.to_dict())
     monkeypatch.setattr(
         probe, "measure_shared_speeds", None
     )  # to measure again would be a TypeError
