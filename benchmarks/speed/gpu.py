@@ -49,6 +49,7 @@ from vgg6.config import TrialConfig
 from vgg6.data import TrialData, load_source, split
 from vgg6.hardware.device_memory import prepare_gpu
 from vgg6.hardware.runtime import Runtime, check_kernels
+from vgg6.hardware.speedup import speedup
 from vgg6.training import TrainState, fit
 from vgg6.tuning.cluster import mps
 from vgg6.tuning.run.folder import RunFolder
@@ -173,19 +174,20 @@ def kernels_in_turns(
     Raises:
         InputError: ours cannot be had here.
     """
+    check_kernels("triton", runtime.device)
     config = TrialConfig(activation="gelu", batch_size=AT_BATCH, epochs=1 + arguments.epochs)
     seconds: dict[str, list[float]] = {name: [] for name in KERNELS}
     for _ in range(TURNS):
         for name, times in seconds.items():
-            check_kernels(name, runtime.device)
             one = epochs(config, data, replace(runtime, kernels=name), arguments.epochs)
             times.append(one["median"])
-    torch_s, triton_s = (statistics.median(seconds[name]) for name in KERNELS)
     ours = argparse.Namespace(**vars(arguments) | {"kernels": "triton"})
     return {
-        "seconds": seconds, "median": triton_s, "times_as_fast": torch_s / triton_s,
+        "seconds": seconds,
+        "median": statistics.median(seconds["triton"]),
+        "times_as_fast": asdict(speedup(seconds, "torch", "triton")),
         "same": same_bits(ours),
-    }  # fmt: skip
+    }
 
 
 def same_bits(arguments: argparse.Namespace) -> float:

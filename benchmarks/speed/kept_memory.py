@@ -13,16 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks.machine import describe, write_result
 from vgg6.config import TrialConfig
 from vgg6.data import Reading, load_source, split
 from vgg6.hardware import runtime
+from vgg6.hardware.speedup import speedup
 from vgg6.training import TrainState, fit
 
 # Data, pixels of an edge, images in a batch, images of an epoch.
@@ -60,19 +61,20 @@ def in_a_process(how: str, data: str, *part: Any) -> dict[str, Any]:
 
 
 def compared(data: str, side: int, batch: int, images: int, activation: str) -> dict[str, Any]:
-    """One part, in turns: how many times as fast, and as large, with what it was given back."""
+    """One part, in turns: how many times as fast, and as large, as where memory is given back."""
     runs: dict[str, list[dict[str, Any]]] = {KEPT: [], GIVEN_BACK: []}
     for _ in range(ROUNDS):
         for how, found in runs.items():
             found.append(in_a_process(how, data, side, batch, images, activation))
 
-    def ratios(name: str) -> list[float]:
-        return sorted(a[name] / b[name] for a, b in zip(runs[GIVEN_BACK], runs[KEPT], strict=True))
-
+    seconds, mb = (
+        {how: [run[name] for run in found] for how, found in runs.items()}
+        for name in ("seconds", "mb")
+    )
     return {
         "side": side, "batch_size": batch, "activation": activation,
-        "times_as_fast": ratios("seconds"),
-        "times_as_large": sorted(1 / ratio for ratio in ratios("mb")),
+        "times_as_fast": asdict(speedup(seconds, slow=GIVEN_BACK, fast=KEPT)),
+        "times_as_large": asdict(speedup(mb, slow=KEPT, fast=GIVEN_BACK)),
         "same_bits": len({run["loss"] for found in runs.values() for run in found}) == 1,
         "runs": runs,
     }  # fmt: skip
@@ -100,8 +102,8 @@ def main() -> None:
             fast, large = row["times_as_fast"], row["times_as_large"]
             print(
                 f"{row['side']:4}  {row['batch_size']:5}  {activation:10}"
-                f"  {statistics.median(fast):.2f} ({fast[0]:.2f} to {fast[-1]:.2f})"
-                f"  {statistics.median(large):14.2f}  {'yes' if row['same_bits'] else 'NO'}",
+                f"  {fast['ratio']:.2f} ({fast['low']:.2f} to {fast['high']:.2f})"
+                f"  {large['ratio']:14.2f}  {'yes' if row['same_bits'] else 'NO'}",
                 flush=True,
             )
             write_result("kept_memory", {"machine": facts, "rows": rows})

@@ -22,7 +22,7 @@ from support.paths import ROOT
 import tune_vgg6
 from analysis.packages import compressed_networks
 from benchmarks import machine
-from benchmarks.speed import looking, scale, short_search, start
+from benchmarks.speed import kept_memory, looking, scale, short_search, start
 from vgg6.common.machine import usable_cpus
 from vgg6.config import TrialConfig
 from vgg6.hardware.runtime import Runtime
@@ -178,6 +178,18 @@ def test_the_throughput_benchmark_compares_with_the_plain_loop(run: Run) -> None
         row["samples"]["ours"][0] / row["samples"]["plain"][0]
     )
     assert 0 < row["beside"] < 1
+
+
+@pytest.mark.slow
+def test_the_kept_memory_benchmark_trains_the_same_both_ways(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kept_memory, "ROUNDS", 1)
+    row = kept_memory.compared("digits", 32, 32, 64, "relu")
+    (kept,), (given_back,) = row["runs"]["kept"], row["runs"]["given back"]
+    assert row["same_bits"] and kept["loss"] == given_back["loss"]
+    assert row["times_as_fast"]["ratio"] == given_back["seconds"] / kept["seconds"]
+    assert row["times_as_large"]["ratio"] == kept["mb"] / given_back["mb"]
 
 
 @pytest.mark.slow
