@@ -27,8 +27,8 @@ if sys.argv[1] == "given back":
     runtime.keep_freed_memory = lambda: False
 
 def train():
-    data = split(load_source("digits"), limit_train=1024)
-    config = TrialConfig(activation="relu", batch_size=512, width=0.25, epochs=6)
+    data = split(load_source("digits"), limit_train=512)
+    config = TrialConfig(activation="gelu", batch_size=256, width=0.5, epochs=5)
     arithmetic = runtime.Runtime(device="cpu", precision="fp32", threads=1)
     for metrics in fit(TrainState(config, arithmetic), data):
         pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -41,20 +41,20 @@ thread.join()
 
 
 def trained(how: str) -> tuple[int, list[str]]:
-    """Pages that the kernel gave for the last four of six epochs, and what was learnt."""
+    """Pages that the kernel gave for the last two of five epochs, and what was learnt."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, how], cwd=ROOT, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     pages, *losses = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
-    return int(pages[-1]) - int(pages[1]), [*losses[0], *losses[1]]
+    return int(pages[-1]) - int(pages[2]), [*losses[0], *losses[1]]
 
 
 @needs_glibc
 def test_later_epochs_need_few_new_pages_and_give_the_same_bits() -> None:
     kept, kept_losses = trained("kept")
     given_back, losses = trained("given back")
-    assert kept < given_back / 3
+    assert kept < given_back / 5
     assert kept_losses == losses
 
 
